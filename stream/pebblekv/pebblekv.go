@@ -1,0 +1,55 @@
+// Package pebblekv shows Pebble as the ordered key space that package stream runs on.
+package pebblekv
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace/stream"
+)
+
+// Reader reads a Pebble snapshot, database or indexed batch.
+type Reader struct {
+	R pebble.Reader
+}
+
+// Get implements stream.Reader.
+func (r Reader) Get(key []byte) ([]byte, bool, error) {
+	v, closer, err := r.R.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	out := append(make([]byte, 0, len(v)), v...)
+	return out, true, closer.Close()
+}
+
+// Iter implements stream.Reader.
+func (r Reader) Iter(lo, hi []byte) (stream.Iterator, error) {
+	it, err := r.R.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return nil, err
+	}
+	return it, nil
+}
+
+// Batch writes an indexed Pebble batch, and reads through it.
+type Batch struct {
+	Reader
+	B *pebble.Batch
+}
+
+// NewBatch wraps b, which must be indexed.
+func NewBatch(b *pebble.Batch) Batch { return Batch{Reader{b}, b} }
+
+// Set implements stream.Batch.
+func (b Batch) Set(key, value []byte) error { return b.B.Set(key, value, nil) }
+
+// Delete implements stream.Batch.
+func (b Batch) Delete(key []byte) error { return b.B.Delete(key, nil) }
+
+// DeleteRange implements stream.Batch.
+func (b Batch) DeleteRange(lo, hi []byte) error { return b.B.DeleteRange(lo, hi, nil) }
