@@ -1,0 +1,10 @@
+// Package stream is Redis Streams as a pure state machine over an ordered key
+// space: the command table, one file per command, and the bytes a stream is kept in.
+//
+// A command sees the state through a [Tx], the time it is given, and its words:
+// no clock, no randomness, no network, no map order. So every replica that runs the
+// same commands in the same order holds the same bytes and computes the same replies.
+//
+// A [State] belongs to one shard and caches the heads of its streams; it is owned by
+// the goroutine that applies. Reads run beside it on views of their own.
+package stream

@@ -1,0 +1,164 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// A key of the state. Integers are big-endian, so byte order is ID order.
+//
+//	 0      2      4      4+n    5+n
+//	+------+------+------+------+----------------------------------------------+
+//	| slot | n    | name | kind | rest                                         |
+//	| u16  | u16  | n B  | u8   |                                              |
+//	+------+------+------+------+----------------------------------------------+
+//	                       'a'    –                              head
+//	                       'e'    ms u64, seq u64                entry
+//	                       'n'    ms u64, seq u64                node: run of entries
+//	                       'g'    group name                     group
+//	                       'c'    gid u64, consumer name         consumer
+//	                       'p'    gid u64, ms u64, seq u64       pending entry
+//	                       'q'    gid u64, cid u64, ms, seq      pending by consumer
+//	                       't'    gid u64, due u64, ms, seq      pending by delivery time
+//
+// slot leads name: a slot is one run of keys, which a move copies in one scan.
+// n leads name: no name is a prefix of another, so "ab" never reads "abc". The head
+// comes first, so that a scan over names seeks from head to head. gid and cid are
+// numbers given to groups and consumers when they are made, never used again: a
+// destroyed group's leavings cannot be taken for a new one's.
+//
+// A system key belongs to the shard itself: slot is the shard's first, n is 0xFFFF,
+// which no name has, and one byte of tag follows.
+const (
+	kindHead     = 'a'
+	kindEntry    = 'e'
+	kindNode     = 'n'
+	kindGroup    = 'g'
+	kindConsumer = 'c'
+	kindPending  = 'p'
+	kindOwned    = 'q'
+	kindDue      = 't'
+
+	// MaxKeyLen bounds the name of a key, in bytes.
+	MaxKeyLen = 0xFFFF - 1
+
+	systemLen = 0xFFFF
+
+	// Slots is the number of hash slots.
+	Slots = 16384
+)
+
+// System key tags: who keeps what under SystemKey.
+const (
+	SystemApplied = 'a' // package shard: applied index and clock
+	SystemState   = 's' // package stream: see state.go
+)
+
+// SystemKey returns the key of a shard's own record; firstSlot is the first of its run.
+func SystemKey(firstSlot uint16, tag byte) []byte {
+	k := make([]byte, 0, 5)
+	k = binary.BigEndian.AppendUint16(k, firstSlot)
+	k = binary.BigEndian.AppendUint16(k, systemLen)
+	return append(k, tag)
+}
+
+// SlotBounds returns the range [lo, hi) of all keys of the slots first to last.
+func SlotBounds(first, last uint16) (lo, hi []byte) {
+	return binary.BigEndian.AppendUint16(nil, first), binary.BigEndian.AppendUint16(nil, last+1)
+}
+
+// appendName appends slot, length and name: the prefix of all keys of one name.
+func appendName(dst, name []byte) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, Slot(name))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(name)))
+	return append(dst, name...)
+}
+
+// nameBounds returns the range [lo, hi) of all keys of one name.
+func nameBounds(name []byte) (lo, hi []byte) {
+	lo = appendName(make([]byte, 0, 5+len(name)), name)
+	hi = append(append(make([]byte, 0, len(lo)+1), lo...), 0xFF)
+	return lo, hi
+}
+
+// kindKey returns name's prefix followed by kind, with room for more bytes.
+func kindKey(name []byte, kind byte) []byte {
+	return append(appendName(make([]byte, 0, 5+len(name)+40), name), kind)
+}
+
+func headKey(name []byte) []byte { return kindKey(name, kindHead) }
+
+func entryKey(name []byte, id ID) []byte { return id.appendBytes(kindKey(name, kindEntry)) }
+
+func groupKey(name, group []byte) []byte { return append(kindKey(name, kindGroup), group...) }
+
+func consumerKey(name []byte, gid uint64, consumer []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(kindKey(name, kindConsumer), gid), consumer...)
+}
+
+func pendingKey(name []byte, gid uint64, id ID) []byte {
+	return id.appendBytes(binary.BigEndian.AppendUint64(kindKey(name, kindPending), gid))
+}
+
+func ownedKey(name []byte, gid, cid uint64, id ID) []byte {
+	k := binary.BigEndian.AppendUint64(kindKey(name, kindOwned), gid)
+	return id.appendBytes(binary.BigEndian.AppendUint64(k, cid))
+}
+
+func dueKey(name []byte, gid, deliveryMS uint64, id ID) []byte {
+	k := binary.BigEndian.AppendUint64(kindKey(name, kindDue), gid)
+	return id.appendBytes(binary.BigEndian.AppendUint64(k, deliveryMS))
+}
+
+// idOfKey returns the ID at the end of an entry, node, pending, owned or due key.
+func idOfKey(key []byte) ID { return idFromBytes(key[len(key)-idBytes:]) }
+
+// after returns the first key after every key that starts with prefix.
+func after(prefix []byte) []byte {
+	out := append([]byte(nil), prefix...)
+	for i := len(out) - 1; i >= 0; i-- {
+		if out[i] != 0xFF {
+			out[i]++
+			return out[:i+1]
+		}
+	}
+	return nil
+}
+
+// PrintKey shows a key of the state in words, for the dump tool and for errors.
+func PrintKey(key []byte) string {
+	if len(key) < 4 {
+		return fmt.Sprintf("?%x", key)
+	}
+	slot, n := binary.BigEndian.Uint16(key), int(binary.BigEndian.Uint16(key[2:]))
+	if n == systemLen {
+		return fmt.Sprintf("system slot=%d tag=%q", slot, key[4:])
+	}
+	if len(key) < 5+n {
+		return fmt.Sprintf("?%x", key)
+	}
+	name, kind, rest := key[4:4+n], key[4+n], key[5+n:]
+	u64 := func(i int) uint64 { return binary.BigEndian.Uint64(rest[i:]) }
+	at := fmt.Sprintf("slot=%d %q", slot, name)
+	switch {
+	case kind == kindHead && len(rest) == 0:
+		return "head " + at
+	case (kind == kindEntry || kind == kindNode) && len(rest) == idBytes:
+		what := "entry "
+		if kind == kindNode {
+			what = "node "
+		}
+		return what + at + " " + idOfKey(key).String()
+	case kind == kindGroup:
+		return fmt.Sprintf("group %s %q", at, rest)
+	case kind == kindConsumer && len(rest) >= 8:
+		return fmt.Sprintf("consumer %s gid=%d %q", at, u64(0), rest[8:])
+	case kind == kindPending && len(rest) == 8+idBytes:
+		return fmt.Sprintf("pending %s gid=%d %v", at, u64(0), idOfKey(key))
+	case kind == kindOwned && len(rest) == 16+idBytes:
+		return fmt.Sprintf("owned %s gid=%d cid=%d %v", at, u64(0), u64(8), idOfKey(key))
+	case kind == kindDue && len(rest) == 16+idBytes:
+		return fmt.Sprintf("due %s gid=%d ms=%d %v", at, u64(0), u64(8), idOfKey(key))
+	}
+	return fmt.Sprintf("? %s kind=%q %x", at, kind, rest)
+}
