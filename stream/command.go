@@ -70,8 +70,8 @@ func (c *Command) Is(f Flags) bool { return c.Flags&f == f }
 
 // table is every command that runs on the state of a shard.
 var table = buildTable(
-	// streams
-	// (one line each, in alphabetical order)
+// streams
+// (one line each, in alphabetical order)
 )
 
 func buildTable(cmds ...*Command) map[string]*Command {

@@ -16,7 +16,8 @@ import (
 //	                       'e'    ms u64, seq u64                entry
 //	                       'n'    ms u64, seq u64                node: run of entries
 //	                       'g'    group name                     group
-//	                       'c'    gid u64, consumer name         consumer
+//	                       'i'    gid u64, consumer name         consumer's number
+//	                       'c'    gid u64, cid u64               consumer
 //	                       'p'    gid u64, ms u64, seq u64       pending entry
 //	                       'q'    gid u64, cid u64, ms, seq      pending by consumer
 //	                       't'    gid u64, due u64, ms, seq      pending by delivery time
@@ -34,6 +35,7 @@ const (
 	kindEntry    = 'e'
 	kindNode     = 'n'
 	kindGroup    = 'g'
+	kindName     = 'i'
 	kindConsumer = 'c'
 	kindPending  = 'p'
 	kindOwned    = 'q'
@@ -92,8 +94,13 @@ func entryKey(name []byte, id ID) []byte { return id.appendBytes(kindKey(name, k
 
 func groupKey(name, group []byte) []byte { return append(kindKey(name, kindGroup), group...) }
 
-func consumerKey(name []byte, gid uint64, consumer []byte) []byte {
-	return append(binary.BigEndian.AppendUint64(kindKey(name, kindConsumer), gid), consumer...)
+func consumerNameKey(name []byte, gid uint64, consumer []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(kindKey(name, kindName), gid), consumer...)
+}
+
+func consumerKey(name []byte, gid, cid uint64) []byte {
+	k := binary.BigEndian.AppendUint64(kindKey(name, kindConsumer), gid)
+	return binary.BigEndian.AppendUint64(k, cid)
 }
 
 func pendingKey(name []byte, gid uint64, id ID) []byte {
@@ -151,8 +158,10 @@ func PrintKey(key []byte) string {
 		return what + at + " " + idOfKey(key).String()
 	case kind == kindGroup:
 		return fmt.Sprintf("group %s %q", at, rest)
-	case kind == kindConsumer && len(rest) >= 8:
-		return fmt.Sprintf("consumer %s gid=%d %q", at, u64(0), rest[8:])
+	case kind == kindName && len(rest) >= 8:
+		return fmt.Sprintf("consumer-name %s gid=%d %q", at, u64(0), rest[8:])
+	case kind == kindConsumer && len(rest) == 16:
+		return fmt.Sprintf("consumer %s gid=%d cid=%d", at, u64(0), u64(8))
 	case kind == kindPending && len(rest) == 8+idBytes:
 		return fmt.Sprintf("pending %s gid=%d %v", at, u64(0), idOfKey(key))
 	case kind == kindOwned && len(rest) == 16+idBytes:

@@ -1,0 +1,119 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Type is what a name holds.
+type Type byte
+
+// The types of a name. Their numbers are stored.
+const (
+	TypeStream Type = 1
+	TypeString Type = 2
+)
+
+// pointDeleteMax is up to how many keys a stream is deleted key by key.
+const pointDeleteMax = 512
+
+// Head is what a name holds apart from its entries, groups and pending entries. A
+// decoded head of a State also carries the groups that commands have used.
+//
+//	+------+----------+----------------------------------------------------------+
+//	| type | version  | expireAtMS varint | length uvarint | added uvarint       |
+//	| u8   | u8 = 1   | last 16 | maxDeleted 16 | first 16 | lastEntry 16         |
+//	|      |          | groups uvarint | nextGID uvarint | pending uvarint        |
+//	|      |          | tail: first 16 | total uvarint | live uvarint | bytes uvarint |
+//	+------+----------+----------------------------------------------------------+
+type Head struct {
+	Name []byte
+	Type Type
+	// ExpireAtMS is when the name goes away; zero is never.
+	ExpireAtMS int64
+
+	Length     uint64 // live entries
+	Added      uint64 // entries ever added, or as XSETID says
+	Last       ID     // greatest ID ever, or as XSETID says
+	MaxDeleted ID     // greatest ID that XDEL and its like have deleted
+	First      ID     // first live entry; 0-0 when empty
+	LastEntry  ID     // last live entry; 0-0 when empty
+
+	GroupCount uint64
+	NextGID    uint64
+	Pending    uint64 // pending entries over all groups; decides how a delete is done
+
+	Tail node // the node that takes the next entry; see node.go
+
+	tailFields [][]byte          // field names of the tail's first entry; nil until needed
+	groups     map[string]*group // decoded groups; only those used
+	dirty      bool
+	gone       bool // deleted; what still holds it writes nothing
+}
+
+// node describes a run of entries. Redis keeps up to stream-node-max-entries entries,
+// or stream-node-max-bytes bytes, in one node of its radix tree, and trimming with "~"
+// removes whole nodes only. The runs are kept alike here so that it removes the same.
+type node struct {
+	First ID     // ID the node was made with; the node's key
+	Total uint64 // entries ever put into it
+	Live  uint64 // entries not deleted; zero: there is no such node
+	Bytes uint64 // size of Redis's listpack, which decides when the node is full
+}
+
+const headVersion = 1
+
+func newStreamHead(name []byte) *Head { return &Head{Name: name, Type: TypeStream, NextGID: 1} }
+
+func (h *Head) expired(nowMS int64) bool { return h.ExpireAtMS != 0 && h.ExpireAtMS <= nowMS }
+
+// small reports whether h has so few keys that they are deleted one by one.
+func (h *Head) small() bool { return h.Length+3*h.Pending <= pointDeleteMax }
+
+func (h *Head) encode() []byte {
+	b := make([]byte, 0, 160)
+	b = append(b, byte(h.Type), headVersion)
+	b = binary.AppendVarint(b, h.ExpireAtMS)
+	b = binary.AppendUvarint(b, h.Length)
+	b = binary.AppendUvarint(b, h.Added)
+	for _, id := range [...]ID{h.Last, h.MaxDeleted, h.First, h.LastEntry} {
+		b = id.appendBytes(b)
+	}
+	b = binary.AppendUvarint(b, h.GroupCount)
+	b = binary.AppendUvarint(b, h.NextGID)
+	b = binary.AppendUvarint(b, h.Pending)
+	b = h.Tail.First.appendBytes(b)
+	b = binary.AppendUvarint(b, h.Tail.Total)
+	b = binary.AppendUvarint(b, h.Tail.Live)
+	return binary.AppendUvarint(b, h.Tail.Bytes)
+}
+
+func decodeHead(name, b []byte) (*Head, error) {
+	r := recordReader{b: b}
+	h := &Head{Name: append([]byte(nil), name...), Type: Type(r.u8())}
+	if v := r.u8(); v != headVersion || h.Type != TypeStream {
+		return nil, fmt.Errorf("stream: head of %q has type %d, version %d: not known here", name, h.Type, v)
+	}
+	h.ExpireAtMS = r.varint()
+	h.Length, h.Added = r.uvarint(), r.uvarint()
+	for _, id := range [...]*ID{&h.Last, &h.MaxDeleted, &h.First, &h.LastEntry} {
+		*id = r.id()
+	}
+	h.GroupCount, h.NextGID, h.Pending = r.uvarint(), r.uvarint(), r.uvarint()
+	h.Tail = node{First: r.id(), Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint()}
+	return h, r.err("head", name)
+}
+
+// flush writes h and its changed groups and consumers into b.
+func (h *Head) flush(b Batch) error {
+	if h.gone {
+		return nil
+	}
+	for _, g := range h.groups {
+		if err := g.flush(b, h.Name); err != nil {
+			return err
+		}
+	}
+	h.dirty = false
+	return b.Set(headKey(h.Name), h.encode())
+}

@@ -1,0 +1,197 @@
+package stream
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"millrace/resp"
+)
+
+// maxCached bounds the heads a State keeps decoded. Past it, clean ones are dropped
+// when a batch ends: they are read again when they are needed.
+const maxCached = 4096
+
+// ErrUnknownCommand is returned by Apply for a command that is not in the table. It
+// was proposed by a newer version: going on would diverge from its author.
+var ErrUnknownCommand = errors.New("stream: unknown command in a record")
+
+// State is the state machine of one shard: the streams of a run of slots. It keeps
+// the heads that commands changed in memory until Flush, so that a batch of many
+// commands on one stream writes its head once.
+//
+// Apply, Flush, Reset, Touched and Committed belong to the one goroutine that
+// applies. Read, Ready and what they call touch no field that changes, and may run
+// beside it.
+type State struct {
+	firstSlot uint16
+
+	cached  map[string]*Head
+	dirty   []*Head
+	sys     *system // nil until loaded
+	touched [][]byte
+	tx      Tx // of the call being applied, reused
+}
+
+// NewState returns the state machine of the shard whose run of slots starts at firstSlot.
+func NewState(firstSlot uint16) *State {
+	return &State{firstSlot: firstSlot, cached: make(map[string]*Head)}
+}
+
+// system is what a shard's stream state keeps under SystemKey(first, SystemState).
+//
+//	 0         1         9
+//	+---------+---------+
+//	| version | keys    |
+//	| u8 = 1  | u64     |
+//	+---------+---------+
+type system struct {
+	keys  uint64 // names that have a head
+	dirty bool
+}
+
+const systemVersion = 1
+
+func (s *system) encode() []byte {
+	return binary.BigEndian.AppendUint64([]byte{systemVersion}, s.keys)
+}
+
+func decodeSystem(b []byte) (*system, error) {
+	if len(b) != 9 || b[0] != systemVersion {
+		return nil, fmt.Errorf("stream: system record of %d bytes is of no known version", len(b))
+	}
+	return &system{keys: binary.BigEndian.Uint64(b[1:])}, nil
+}
+
+func loadSystem(r Reader, firstSlot uint16) (*system, error) {
+	v, ok, err := r.Get(SystemKey(firstSlot, SystemState))
+	if err != nil {
+		return nil, fmt.Errorf("stream: read system record: %w", err)
+	}
+	if !ok {
+		return &system{}, nil
+	}
+	return decodeSystem(v)
+}
+
+// Apply runs one call's commands at nowMS: a single command, or all of an EXEC. It
+// returns one reply for each. An error means that this replica cannot go on.
+func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
+	if s.sys == nil {
+		sys, err := loadSystem(b, s.firstSlot)
+		if err != nil {
+			return nil, err
+		}
+		s.sys = sys
+	}
+	s.tx = Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: b, batch: b, state: s}
+	replies := make([]resp.Value, len(cmds))
+	for i, argv := range cmds {
+		c, refusal := Lookup(argv)
+		switch {
+		case refusal != nil:
+			replies[i] = *refusal
+			continue
+		case c == nil || c.Run == nil:
+			return nil, fmt.Errorf("%w: %q", ErrUnknownCommand, printable(argv[0], 64))
+		}
+		v, err := c.Run(&s.tx, argv)
+		if err != nil {
+			return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
+		}
+		replies[i] = v
+	}
+	return replies, nil
+}
+
+// Flush writes what Apply kept in memory into b. It is called once for a batch,
+// before the batch is committed.
+func (s *State) Flush(b Batch) error {
+	for _, h := range s.dirty {
+		if err := h.flush(b); err != nil {
+			return err
+		}
+	}
+	clear(s.dirty)
+	s.dirty = s.dirty[:0]
+	if s.sys != nil && s.sys.dirty {
+		if err := b.Set(SystemKey(s.firstSlot, SystemState), s.sys.encode()); err != nil {
+			return err
+		}
+		s.sys.dirty = false
+	}
+	return nil
+}
+
+// Committed drops heads above the bound. Which ones does not matter to the state.
+func (s *State) Committed() {
+	for name := range s.cached {
+		if len(s.cached) <= maxCached {
+			return
+		}
+		delete(s.cached, name)
+	}
+}
+
+// Reset drops everything in memory: the state below has been replaced.
+func (s *State) Reset() {
+	clear(s.cached)
+	clear(s.dirty)
+	s.dirty = s.dirty[:0]
+	s.sys = nil
+	s.touched = nil
+}
+
+// Touched returns the names that commands since the last call have made worth a look
+// for blocked calls, in the order they were touched. The slice is the caller's.
+func (s *State) Touched() [][]byte {
+	t := s.touched
+	s.touched = nil
+	return t
+}
+
+// Read runs one read-only command on a view at nowMS.
+func (s *State) Read(v Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+	c, refusal := Lookup(argv)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	if c == nil || c.Run == nil || !c.Is(ReadOnly) {
+		return resp.Value{}, fmt.Errorf("stream: %q is no read-only command", printable(argv[0], 64))
+	}
+	out, err := c.Run(&Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: v}, argv)
+	if err != nil {
+		return resp.Value{}, fmt.Errorf("stream: %s: %w", c.Name, err)
+	}
+	return out, nil
+}
+
+// BlockKeys returns the names that a blocking command waits on.
+func (s *State) BlockKeys(argv [][]byte) [][]byte {
+	c, _ := Lookup(argv)
+	if c == nil {
+		return nil
+	}
+	idx := c.KeyIndexes(argv)
+	keys := make([][]byte, len(idx))
+	for i, k := range idx {
+		keys[i] = argv[k]
+	}
+	return keys
+}
+
+// Ready reports whether a blocking command, run now, would answer data or an error.
+func (s *State) Ready(v Reader, nowMS int64, argv [][]byte) (bool, error) {
+	c, refusal := Lookup(argv)
+	if c == nil || refusal != nil || c.Ready == nil {
+		return true, nil
+	}
+	return c.Ready(&Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: v}, argv)
+}
+
+// WritesWhenServed reports whether serving a blocked command changes the state, so
+// that it has to be proposed.
+func (s *State) WritesWhenServed(argv [][]byte) bool {
+	c, _ := Lookup(argv)
+	return c != nil && c.Is(Write)
+}

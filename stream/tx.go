@@ -1,0 +1,231 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"millrace/resp"
+)
+
+// Tx is what a command sees of the state. A read has a view; a write has a batch
+// that it also reads through, and the heads that earlier commands of the batch
+// changed and that are not in the batch yet.
+type Tx struct {
+	// NowMS is the shard's time, in milliseconds since the Unix epoch. It never goes back.
+	NowMS int64
+
+	firstSlot uint16
+	kv        Reader
+	batch     Batch  // nil in a read
+	state     *State // nil in a read
+
+	seen map[string]*Head // a read's own heads; nil until one is read
+}
+
+// wrongType is the refusal of a command on a name that holds another type.
+var wrongType = resp.Err("WRONGTYPE Operation against a key holding the wrong kind of value")
+
+// head returns the head at name, or nil where there is none or it has expired. The
+// result is shared by all commands of a batch: whoever changes it calls tx.dirty.
+func (tx *Tx) head(name []byte) (*Head, error) {
+	heads := tx.seen
+	if tx.state != nil {
+		heads = tx.state.cached
+	}
+	h, ok := heads[string(name)]
+	if !ok {
+		v, found, err := tx.kv.Get(headKey(name))
+		if err != nil {
+			return nil, fmt.Errorf("read head of %q: %w", name, err)
+		}
+		if found {
+			if h, err = decodeHead(name, v); err != nil {
+				return nil, err
+			}
+			if tx.state == nil && tx.seen == nil {
+				tx.seen = make(map[string]*Head, 1)
+				heads = tx.seen
+			}
+			heads[string(name)] = h
+		}
+	}
+	if h != nil && h.expired(tx.NowMS) {
+		if tx.batch == nil {
+			return nil, nil
+		}
+		return nil, tx.remove(h)
+	}
+	return h, nil
+}
+
+// stream returns the stream at name: nil where there is none, and a refusal where
+// the name holds another type.
+func (tx *Tx) stream(name []byte) (*Head, *resp.Value, error) {
+	h, err := tx.head(name)
+	if err != nil || h == nil {
+		return nil, nil, err
+	}
+	if h.Type != TypeStream {
+		return nil, &wrongType, nil
+	}
+	return h, nil, nil
+}
+
+// createStream makes an empty stream at name, where there is nothing.
+func (tx *Tx) createStream(name []byte) *Head {
+	h := newStreamHead(append([]byte(nil), name...))
+	tx.state.cached[string(name)] = h
+	tx.state.sys.keys++
+	tx.state.sys.dirty = true
+	tx.dirty(h)
+	return h
+}
+
+// dirty says that h was changed: Flush will write it.
+func (tx *Tx) dirty(h *Head) {
+	if !h.dirty {
+		h.dirty = true
+		tx.state.dirty = append(tx.state.dirty, h)
+	}
+}
+
+// touch says that calls blocked on name are worth a look once this batch is committed.
+func (tx *Tx) touch(name []byte) {
+	t := &tx.state.touched
+	if n := len(*t); n > 0 && string((*t)[n-1]) == string(name) {
+		return
+	}
+	*t = append(*t, append([]byte(nil), name...))
+}
+
+// remove deletes h and everything under its name.
+func (tx *Tx) remove(h *Head) error {
+	h.gone = true
+	h.dirty = true // so that a write after this one does not queue it again
+	delete(tx.state.cached, string(h.Name))
+	tx.state.sys.keys--
+	tx.state.sys.dirty = true
+	tx.touch(h.Name)
+	lo, hi := nameBounds(h.Name)
+	if h.small() {
+		return tx.deleteEach(lo, hi)
+	}
+	return tx.batch.DeleteRange(lo, hi)
+}
+
+// deleteEach deletes the keys in [lo, hi) one by one. Many small range tombstones
+// cost every later iterator more than point deletes do.
+func (tx *Tx) deleteEach(lo, hi []byte) error {
+	return tx.scan(lo, hi, func(key, _ []byte) (bool, error) { return true, tx.batch.Delete(key) })
+}
+
+// scan calls f on the keys in [lo, hi) in order until it returns false or an error.
+// key and value are valid during the call only.
+func (tx *Tx) scan(lo, hi []byte, f func(key, value []byte) (bool, error)) (err error) {
+	it, err := tx.kv.Iter(lo, hi)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := it.Close(); err == nil {
+			err = e
+		}
+	}()
+	for ok := it.First(); ok; ok = it.Next() {
+		more, err := f(it.Key(), it.Value())
+		if err != nil || !more {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// flush writes the changed heads into the batch, so that a command can iterate over
+// heads, groups and consumers. It does nothing in a read.
+func (tx *Tx) flush() error {
+	if tx.state == nil {
+		return nil
+	}
+	return tx.state.Flush(tx.batch)
+}
+
+// keyCount returns how many names of this shard have a head.
+func (tx *Tx) keyCount() (uint64, error) {
+	if tx.state != nil {
+		return tx.state.sys.keys, nil
+	}
+	sys, err := loadSystem(tx.kv, tx.firstSlot)
+	if err != nil {
+		return 0, err
+	}
+	return sys.keys, nil
+}
+
+// Stored records begin with a byte of version and are built from these.
+type recordReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *recordReader) u8() byte {
+	if len(r.b) < 1 {
+		r.bad = true
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return v
+}
+
+func (r *recordReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *recordReader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *recordReader) id() ID {
+	if len(r.b) < idBytes {
+		r.bad = true
+		return ID{}
+	}
+	id := idFromBytes(r.b)
+	r.b = r.b[idBytes:]
+	return id
+}
+
+// bytes returns a length-prefixed run that shares memory with the record.
+func (r *recordReader) bytes() []byte {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.bad = true
+		return nil
+	}
+	v := r.b[:n:n]
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *recordReader) err(what string, name []byte) error {
+	if r.bad || len(r.b) != 0 {
+		return fmt.Errorf("stream: %s of %q cannot be decoded", what, name)
+	}
+	return nil
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
