@@ -22,6 +22,8 @@ const (
 	NoScript
 	NoAuth
 	Admin
+	// Internal commands are for the router itself; to a client they do not exist.
+	Internal
 )
 
 // Keys says where a command's keys stand. One table of key positions serves

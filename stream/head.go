@@ -24,7 +24,8 @@ const pointDeleteMax = 512
 //	| type | version  | expireAtMS varint | length uvarint | added uvarint       |
 //	| u8   | u8 = 1   | last 16 | maxDeleted 16 | first 16 | lastEntry 16         |
 //	|      |          | groups uvarint | nextGID uvarint | pending uvarint        |
-//	|      |          | tail: first 16 | total uvarint | live uvarint | bytes uvarint |
+//	|      |          | nodes uvarint | tail: first 16 | total uvarint            |
+//	|      |          | live uvarint | bytes uvarint | fields u64                |
 //	+------+----------+----------------------------------------------------------+
 type Head struct {
 	Name []byte
@@ -43,27 +44,21 @@ type Head struct {
 	NextGID    uint64
 	Pending    uint64 // pending entries over all groups; decides how a delete is done
 
-	Tail node // the node that takes the next entry; see node.go
+	Nodes uint64 // nodes with live entries
+	Tail  node   // the last of them, which takes the next entry; see node.go
 
-	tailFields [][]byte          // field names of the tail's first entry; nil until needed
-	groups     map[string]*group // decoded groups; only those used
-	dirty      bool
-	gone       bool // deleted; what still holds it writes nothing
-}
-
-// node describes a run of entries. Redis keeps up to stream-node-max-entries entries,
-// or stream-node-max-bytes bytes, in one node of its radix tree, and trimming with "~"
-// removes whole nodes only. The runs are kept alike here so that it removes the same.
-type node struct {
-	First ID     // ID the node was made with; the node's key
-	Total uint64 // entries ever put into it
-	Live  uint64 // entries not deleted; zero: there is no such node
-	Bytes uint64 // size of Redis's listpack, which decides when the node is full
+	prefix    []byte            // of all keys of the name
+	groups    map[string]*group // decoded groups; only those used
+	dirty     bool
+	gone      bool // deleted; what still holds it writes nothing
+	unsettled bool // First and LastEntry are bounds only; see Tx.settle
 }
 
 const headVersion = 1
 
-func newStreamHead(name []byte) *Head { return &Head{Name: name, Type: TypeStream, NextGID: 1} }
+func newStreamHead(name []byte) *Head {
+	return &Head{Name: name, Type: TypeStream, NextGID: 1, prefix: appendName(nil, name)}
+}
 
 func (h *Head) expired(nowMS int64) bool { return h.ExpireAtMS != 0 && h.ExpireAtMS <= nowMS }
 
@@ -82,15 +77,17 @@ func (h *Head) encode() []byte {
 	b = binary.AppendUvarint(b, h.GroupCount)
 	b = binary.AppendUvarint(b, h.NextGID)
 	b = binary.AppendUvarint(b, h.Pending)
+	b = binary.AppendUvarint(b, h.Nodes)
 	b = h.Tail.First.appendBytes(b)
 	b = binary.AppendUvarint(b, h.Tail.Total)
 	b = binary.AppendUvarint(b, h.Tail.Live)
-	return binary.AppendUvarint(b, h.Tail.Bytes)
+	b = binary.AppendUvarint(b, h.Tail.Bytes)
+	return binary.BigEndian.AppendUint64(b, h.Tail.Fields)
 }
 
 func decodeHead(name, b []byte) (*Head, error) {
 	r := recordReader{b: b}
-	h := &Head{Name: append([]byte(nil), name...), Type: Type(r.u8())}
+	h := &Head{Name: append([]byte(nil), name...), Type: Type(r.u8()), prefix: appendName(nil, name)}
 	if v := r.u8(); v != headVersion || h.Type != TypeStream {
 		return nil, fmt.Errorf("stream: head of %q has type %d, version %d: not known here", name, h.Type, v)
 	}
@@ -100,7 +97,8 @@ func decodeHead(name, b []byte) (*Head, error) {
 		*id = r.id()
 	}
 	h.GroupCount, h.NextGID, h.Pending = r.uvarint(), r.uvarint(), r.uvarint()
-	h.Tail = node{First: r.id(), Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint()}
+	h.Nodes = r.uvarint()
+	h.Tail = node{First: r.id(), Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint(), Fields: r.u64()}
 	return h, r.err("head", name)
 }
 

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -38,42 +37,6 @@ func NewState(firstSlot uint16) *State {
 	return &State{firstSlot: firstSlot, cached: make(map[string]*Head)}
 }
 
-// system is what a shard's stream state keeps under SystemKey(first, SystemState).
-//
-//	 0         1         9
-//	+---------+---------+
-//	| version | keys    |
-//	| u8 = 1  | u64     |
-//	+---------+---------+
-type system struct {
-	keys  uint64 // names that have a head
-	dirty bool
-}
-
-const systemVersion = 1
-
-func (s *system) encode() []byte {
-	return binary.BigEndian.AppendUint64([]byte{systemVersion}, s.keys)
-}
-
-func decodeSystem(b []byte) (*system, error) {
-	if len(b) != 9 || b[0] != systemVersion {
-		return nil, fmt.Errorf("stream: system record of %d bytes is of no known version", len(b))
-	}
-	return &system{keys: binary.BigEndian.Uint64(b[1:])}, nil
-}
-
-func loadSystem(r Reader, firstSlot uint16) (*system, error) {
-	v, ok, err := r.Get(SystemKey(firstSlot, SystemState))
-	if err != nil {
-		return nil, fmt.Errorf("stream: read system record: %w", err)
-	}
-	if !ok {
-		return &system{}, nil
-	}
-	return decodeSystem(v)
-}
-
 // Apply runs one call's commands at nowMS: a single command, or all of an EXEC. It
 // returns one reply for each. An error means that this replica cannot go on.
 func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
@@ -84,7 +47,7 @@ func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, erro
 		}
 		s.sys = sys
 	}
-	s.tx = Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: b, batch: b, state: s}
+	s.tx = Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: b, batch: b, state: s, keyBuf: s.tx.keyBuf, valueBuf: s.tx.valueBuf}
 	replies := make([]resp.Value, len(cmds))
 	for i, argv := range cmds {
 		c, refusal := Lookup(argv)
@@ -99,6 +62,12 @@ func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, erro
 		if err != nil {
 			return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
 		}
+		for _, h := range s.tx.unsettled {
+			if err := s.tx.settle(h); err != nil {
+				return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
+			}
+		}
+		s.tx.unsettled = s.tx.unsettled[:0]
 		replies[i] = v
 	}
 	return replies, nil

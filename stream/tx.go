@@ -20,6 +20,26 @@ type Tx struct {
 	state     *State // nil in a read
 
 	seen map[string]*Head // a read's own heads; nil until one is read
+
+	keyBuf, valueBuf []byte  // of the key and the value being built, reused
+	unsettled        []*Head // changed by this command; see settle
+}
+
+// idKey returns the key of h's record of kind at id. It is good until the next key is built.
+func (tx *Tx) idKey(h *Head, kind byte, id ID) []byte {
+	tx.keyBuf = id.appendBytes(append(append(tx.keyBuf[:0], h.prefix...), kind))
+	return tx.keyBuf
+}
+
+// bounds returns the range [lo, hi) of h's records of kind from from to to, both
+// included. They are good until the next key is built.
+func (tx *Tx) bounds(h *Head, kind byte, from, to ID) (lo, hi []byte) {
+	b := from.appendBytes(append(append(tx.keyBuf[:0], h.prefix...), kind))
+	n := len(b)
+	b = to.appendBytes(append(append(b, h.prefix...), kind))
+	b = append(b, 0) // right after to
+	tx.keyBuf = b
+	return b[:n:n], b[n:]
 }
 
 // wrongType is the refusal of a command on a name that holds another type.
@@ -194,6 +214,16 @@ func (r *recordReader) varint() int64 {
 		return 0
 	}
 	r.b = r.b[n:]
+	return v
+}
+
+func (r *recordReader) u64() uint64 {
+	if len(r.b) < 8 {
+		r.bad = true
+		return 0
+	}
+	v := binary.BigEndian.Uint64(r.b)
+	r.b = r.b[8:]
 	return v
 }
 

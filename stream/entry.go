@@ -1,0 +1,227 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"millrace/resp"
+)
+
+// An entry's value: its fields and their values in turn. The key holds its ID.
+//
+//	+---------+----------+-------+----------+-------+----
+//	| pairs   | n        | field | n        | value | …
+//	| uvarint | uvarint  | n B   | uvarint  | n B   |
+//	+---------+----------+-------+----------+-------+----
+
+// rangeDeleteMin is from how many adjoining entries on they are deleted with one range
+// tombstone. Below it they are deleted one by one: every later iterator pays for each
+// range tombstone, while point tombstones lie before the first live entry, where no
+// iterator goes.
+const rangeDeleteMin = 1024
+
+// appendEntry appends the value of an entry of these words: field, value, field, value …
+func appendEntry(dst []byte, words [][]byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(words)/2))
+	for _, w := range words {
+		dst = appendBytes(dst, w)
+	}
+	return dst
+}
+
+// entryWords returns the words of an entry's value; they share memory with raw.
+func entryWords(raw []byte) ([][]byte, error) {
+	r := recordReader{b: raw}
+	pairs := r.uvarint()
+	if pairs > uint64(len(raw)) {
+		return nil, fmt.Errorf("stream: entry of %d bytes claims %d fields", len(raw), pairs)
+	}
+	words := make([][]byte, 0, 2*pairs)
+	for range 2 * pairs {
+		words = append(words, r.bytes())
+	}
+	if r.bad || len(r.b) != 0 {
+		return nil, fmt.Errorf("stream: entry of %d bytes cannot be decoded", len(raw))
+	}
+	return words, nil
+}
+
+// entryElems returns head free elements and then the fields and values of raw, which
+// share memory with raw.
+func entryElems(raw []byte, head int) ([]resp.Value, error) {
+	r := recordReader{b: raw}
+	pairs := r.uvarint()
+	if pairs > uint64(len(raw)) {
+		return nil, fmt.Errorf("stream: entry of %d bytes claims %d fields", len(raw), pairs)
+	}
+	elems := make([]resp.Value, head, head+2*int(pairs))
+	for range 2 * pairs {
+		elems = append(elems, resp.Bulk(r.bytes()))
+	}
+	if r.bad || len(r.b) != 0 {
+		return nil, fmt.Errorf("stream: entry of %d bytes cannot be decoded", len(raw))
+	}
+	return elems, nil
+}
+
+// entryValue returns the reply [id, [field, value, …]]. It copies raw.
+func entryValue(id ID, raw []byte) (resp.Value, error) { return entryValueWith(id, raw, 0) }
+
+// entryValueWith is entryValue with room for extra more elements after the fields,
+// which the caller fills: Elems[2:].
+func entryValueWith(id ID, raw []byte, extra int) (resp.Value, error) {
+	// One run of bytes for the ID's text and the copy, one slice for all elements.
+	buf := id.Append(make([]byte, 0, 41+len(raw)))
+	n := len(buf)
+	buf = append(buf, raw...)
+	elems, err := entryElems(buf[n:], 2+extra)
+	if err != nil {
+		return resp.Value{}, fmt.Errorf("entry %v: %w", id, err)
+	}
+	elems[0] = resp.Bulk(buf[:n:n])
+	elems[1] = resp.Array(elems[2+extra:]...)
+	return resp.Array(elems[: 2+extra : 2+extra]...), nil
+}
+
+// idValue returns id as a bulk string.
+func idValue(id ID) resp.Value { return resp.Bulk(id.Append(make([]byte, 0, 24))) }
+
+// getEntry returns the value of the entry id of h, and whether there is one.
+func (tx *Tx) getEntry(h *Head, id ID) (raw []byte, ok bool, err error) {
+	if h.Length == 0 || id.Less(h.First) || h.LastEntry.Less(id) {
+		return nil, false, nil
+	}
+	raw, ok, err = tx.kv.Get(tx.idKey(h, kindEntry, id))
+	if err != nil {
+		return nil, false, fmt.Errorf("read entry %v of %q: %w", id, h.Name, err)
+	}
+	return raw, ok, nil
+}
+
+// putEntry adds an entry after all others of h, whose greatest ID is below id.
+func (tx *Tx) putEntry(h *Head, id ID, words [][]byte) error {
+	tx.valueBuf = appendEntry(tx.valueBuf[:0], words)
+	if err := tx.batch.Set(tx.idKey(h, kindEntry, id), tx.valueBuf); err != nil {
+		return fmt.Errorf("put entry %v of %q: %w", id, h.Name, err)
+	}
+	if h.Length == 0 {
+		h.First = id
+	}
+	h.Length++
+	h.Added++
+	h.Last, h.LastEntry = id, id
+	tx.dirty(h)
+	return tx.appendNode(h, id, words)
+}
+
+// deleteEntry deletes the entry id of h, and reports whether there was one. tombstone
+// says that it counts for max-deleted-entry-id, as it does for XDEL but not for trims.
+// Afterwards First and LastEntry are bounds only: a command that deletes calls settle
+// before it looks at them again. Apply calls it when the command ends.
+func (tx *Tx) deleteEntry(h *Head, id ID, tombstone bool) (bool, error) {
+	_, ok, err := tx.getEntry(h, id)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, tx.dropEntry(h, id, tombstone)
+}
+
+// dropEntry is deleteEntry for an entry that is known to exist.
+func (tx *Tx) dropEntry(h *Head, id ID, tombstone bool) error {
+	if err := tx.batch.Delete(tx.idKey(h, kindEntry, id)); err != nil {
+		return fmt.Errorf("delete entry %v of %q: %w", id, h.Name, err)
+	}
+	if tombstone && h.MaxDeleted.Less(id) {
+		h.MaxDeleted = id
+	}
+	h.Length--
+	if !h.unsettled && (id == h.First || id == h.LastEntry || h.Length == 0) {
+		h.unsettled = true
+		tx.unsettled = append(tx.unsettled, h)
+	}
+	tx.dirty(h)
+	return tx.shrinkNode(h, id)
+}
+
+// settle makes First and LastEntry of h exact again after deletions.
+func (tx *Tx) settle(h *Head) error {
+	if !h.unsettled {
+		return nil
+	}
+	h.unsettled = false
+	if h.Length == 0 {
+		h.First, h.LastEntry = ID{}, ID{}
+		return nil
+	}
+	it, err := tx.entryIter(h, h.First, h.LastEntry)
+	if err != nil {
+		return err
+	}
+	ok := it.First()
+	if ok {
+		h.First = idOfKey(it.Key())
+		if ok = it.Last(); ok {
+			h.LastEntry = idOfKey(it.Key())
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("find the ends of %q: %w", h.Name, firstError(err, it.Close()))
+	}
+	if !ok {
+		return firstError(it.Close(), fmt.Errorf("stream: %q counts %d entries and has none", h.Name, h.Length))
+	}
+	return it.Close()
+}
+
+// entryIter returns an iterator over the entries from to to. Its bounds are those of
+// the live entries: what was trimmed lies before them as tombstones.
+func (tx *Tx) entryIter(h *Head, from, to ID) (Iterator, error) {
+	if from.Less(h.First) {
+		from = h.First
+	}
+	if h.LastEntry.Less(to) {
+		to = h.LastEntry
+	}
+	it, err := tx.kv.Iter(tx.bounds(h, kindEntry, from, to))
+	if err != nil {
+		return nil, fmt.Errorf("iterate over entries of %q: %w", h.Name, err)
+	}
+	return it, nil
+}
+
+// eachEntry calls f on the entries of h from from to to, both included, in order or
+// in reverse, until f returns false or an error. raw is valid during the call only.
+func (tx *Tx) eachEntry(h *Head, from, to ID, reverse bool, f func(id ID, raw []byte) (bool, error)) (err error) {
+	if h.Length == 0 || to.Less(from) || to.Less(h.First) || h.LastEntry.Less(from) {
+		return nil
+	}
+	it, err := tx.entryIter(h, from, to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = firstError(err, it.Close()) }()
+	start, move := it.First, it.Next
+	if reverse {
+		start, move = it.Last, it.Prev
+	}
+	for ok := start(); ok; ok = move() {
+		more, err := f(idOfKey(it.Key()), it.Value())
+		if err != nil || !more {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("iterate over entries of %q: %w", h.Name, err)
+	}
+	return nil
+}
+
+// firstError returns the first error that is not nil.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// node describes a run of entries. Redis keeps a stream's entries in listpacks, each
+// one key of a radix tree, of up to stream-node-max-entries entries or
+// stream-node-max-bytes bytes, and trimming with "~" removes whole nodes only. The runs
+// are kept alike here, so that it removes the same entries as in Redis, and XINFO says
+// the same.
+//
+// All nodes but the last are records of their own, under the ID of their first entry;
+// the last is in the head. A node without live entries does not exist.
+//
+//	+---------+---------------+--------------+---------------+--------+
+//	| version | total uvarint | live uvarint | bytes uvarint | fields |
+//	| u8 = 1  |               |              |               | u64    |
+//	+---------+---------------+--------------+---------------+--------+
+type node struct {
+	First  ID     // ID the node was made with; the node's key
+	Total  uint64 // entries ever put into it
+	Live   uint64 // entries not deleted; zero: there is no such node
+	Bytes  uint64 // size of Redis's listpack, which decides when the node is full
+	Fields uint64 // hash of the field names of its first entry, which Redis stores once
+}
+
+const nodeVersion = 1
+
+// Redis's defaults of stream-node-max-entries and stream-node-max-bytes, and the size
+// above which it makes a new node whatever the settings.
+const (
+	defaultNodeMaxEntries = 100
+	defaultNodeMaxBytes   = 4096
+	listpackMaxBytes      = 1 << 30
+)
+
+func (n *node) append(dst []byte) []byte {
+	dst = append(dst, nodeVersion)
+	dst = binary.AppendUvarint(dst, n.Total)
+	dst = binary.AppendUvarint(dst, n.Live)
+	dst = binary.AppendUvarint(dst, n.Bytes)
+	return binary.BigEndian.AppendUint64(dst, n.Fields)
+}
+
+func decodeNode(first ID, b []byte) (node, error) {
+	r := recordReader{b: b}
+	if v := r.u8(); v != nodeVersion {
+		return node{}, fmt.Errorf("stream: node %v has version %d: not known here", first, v)
+	}
+	n := node{First: first, Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint(), Fields: r.u64()}
+	return n, r.err("node", nil)
+}
+
+// full reports whether an entry of size bytes of fields and values needs a new node.
+// The rule is streamAppendItem's.
+func (n *node) full(size, maxEntries, maxBytes uint64) bool {
+	if maxBytes == 0 || maxBytes > listpackMaxBytes {
+		maxBytes = listpackMaxBytes
+	}
+	return n.Bytes+size >= maxBytes || maxEntries > 0 && n.Total >= maxEntries
+}
+
+// begin makes n the node of its first entry.
+func (n *node) begin(id ID, words [][]byte, fields uint64) {
+	*n = node{First: id, Total: 1, Live: 1, Fields: fields}
+	n.Bytes = listpackEmpty + listpackInt(1) + listpackInt(0) + listpackInt(int64(len(words)/2)) + listpackInt(0)
+	for i := 0; i < len(words); i += 2 {
+		n.Bytes += listpackString(words[i])
+	}
+	n.Bytes += entryListpackBytes(n.First, id, words, true)
+}
+
+// add appends an entry to n.
+func (n *node) add(id ID, words [][]byte, fields uint64) {
+	n.Bytes += entryListpackBytes(n.First, id, words, fields == n.Fields)
+	n.Bytes += listpackInt(int64(n.Live+1)) - listpackInt(int64(n.Live))
+	n.Total++
+	n.Live++
+}
+
+// drop marks count entries of n as deleted.
+func (n *node) drop(count uint64) {
+	live, dead := n.Live-count, n.Total-n.Live+count
+	n.Bytes += listpackInt(int64(live)) - listpackInt(int64(n.Live))
+	n.Bytes += listpackInt(int64(dead)) - listpackInt(int64(n.Total-n.Live))
+	n.Live = live
+}
+
+// listpackEmpty is the size of a listpack without elements: header and end.
+const listpackEmpty = 7
+
+// entryListpackBytes is what an entry adds to a node's listpack: flags, the
+// differences to the node's ID, the number of fields and the fields unless they are
+// those of the node's first entry, the values, and the number of elements.
+func entryListpackBytes(first, id ID, words [][]byte, sameFields bool) uint64 {
+	pairs := int64(len(words) / 2)
+	size := listpackInt(0) + listpackInt(int64(id.MS-first.MS)) + listpackInt(int64(id.Seq-first.Seq))
+	count := pairs + 3
+	if !sameFields {
+		size += listpackInt(pairs)
+		count += pairs + 1
+	}
+	for i, w := range words {
+		if i%2 == 1 || !sameFields {
+			size += listpackString(w)
+		}
+	}
+	return size + listpackInt(count)
+}
+
+// listpackInt is the size of an integer element with its backward length.
+func listpackInt(v int64) uint64 {
+	switch {
+	case 0 <= v && v <= 127:
+		return 1 + 1
+	case -4096 <= v && v <= 4095:
+		return 2 + 1
+	case -1<<15 <= v && v < 1<<15:
+		return 3 + 1
+	case -1<<23 <= v && v < 1<<23:
+		return 4 + 1
+	case -1<<31 <= v && v < 1<<31:
+		return 5 + 1
+	}
+	return 9 + 1
+}
+
+// listpackString is the size of a string element with its backward length. A string
+// that is an integer is stored as one.
+func listpackString(s []byte) uint64 {
+	if v, ok := parseInt(s); ok {
+		return listpackInt(v)
+	}
+	n := uint64(len(s))
+	switch {
+	case n < 64:
+		n += 1
+	case n < 4096:
+		n += 2
+	default:
+		n += 5
+	}
+	switch {
+	case n <= 127:
+		return n + 1
+	case n < 16383:
+		return n + 2
+	case n < 2097151:
+		return n + 3
+	case n < 268435455:
+		return n + 4
+	}
+	return n + 5
+}
+
+// hashFields is FNV-1a over the number of fields and each field name with its length.
+// It stands for the names themselves: two lists of one hash would only make a node's
+// size differ from Redis's, in the same way on every replica.
+func hashFields(words [][]byte) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := (offset ^ uint64(len(words)/2)) * prime
+	for i := 0; i < len(words); i += 2 {
+		h = (h ^ uint64(len(words[i]))) * prime
+		for _, b := range words[i] {
+			h = (h ^ uint64(b)) * prime
+		}
+	}
+	return h
+}
+
+// appendNode puts a new entry into the last node of h, or into a new one after it.
+func (tx *Tx) appendNode(h *Head, id ID, words [][]byte) error {
+	fields := hashFields(words)
+	if h.Nodes == 0 {
+		h.Nodes = 1
+		h.Tail.begin(id, words, fields)
+		return nil
+	}
+	size := uint64(0)
+	for _, w := range words {
+		size += uint64(len(w))
+	}
+	set := tx.settings()
+	if !h.Tail.full(size, set.nodeMaxEntries, set.nodeMaxBytes) {
+		h.Tail.add(id, words, fields)
+		return nil
+	}
+	if err := tx.putNode(h, &h.Tail); err != nil {
+		return err
+	}
+	h.Nodes++
+	h.Tail.begin(id, words, fields)
+	return nil
+}
+
+// shrinkNode takes the deleted entry id out of its node.
+func (tx *Tx) shrinkNode(h *Head, id ID) error {
+	n, err := tx.nodeOf(h, id)
+	if err != nil {
+		return err
+	}
+	n.drop(1)
+	return tx.updateNode(h, &n)
+}
+
+// nodeOf returns the node that holds id, an entry of h.
+func (tx *Tx) nodeOf(h *Head, id ID) (node, error) {
+	if !id.Less(h.Tail.First) {
+		return h.Tail, nil
+	}
+	it, err := tx.kv.Iter(tx.bounds(h, kindNode, ID{}, id))
+	if err != nil {
+		return node{}, fmt.Errorf("find the node of %v in %q: %w", id, h.Name, err)
+	}
+	n, ok, err := nodeAt(it, it.Last())
+	if err == nil && !ok {
+		err = fmt.Errorf("stream: no node of %q holds %v", h.Name, id)
+	}
+	return n, firstError(err, it.Close())
+}
+
+// nodeAt returns the node at it, where ok says that it is at one.
+func nodeAt(it Iterator, ok bool) (node, bool, error) {
+	if !ok {
+		return node{}, false, it.Error()
+	}
+	n, err := decodeNode(idOfKey(it.Key()), it.Value())
+	return n, err == nil, err
+}
+
+// updateNode stores the changed node n, or removes it where it has no live entry left.
+func (tx *Tx) updateNode(h *Head, n *node) error {
+	tx.dirty(h)
+	tail := n.First == h.Tail.First
+	switch {
+	case n.Live > 0 && tail:
+		h.Tail = *n
+		return nil
+	case n.Live > 0:
+		return tx.putNode(h, n)
+	case tail:
+		return tx.dropTail(h)
+	}
+	h.Nodes--
+	return tx.batch.Delete(tx.idKey(h, kindNode, n.First))
+}
+
+// dropTail removes the last node; the one before it, where there is one, takes its place.
+func (tx *Tx) dropTail(h *Head) error {
+	h.Nodes--
+	if h.Nodes == 0 {
+		h.Tail = node{}
+		return nil
+	}
+	it, err := tx.kv.Iter(tx.bounds(h, kindNode, ID{}, h.Tail.First))
+	if err != nil {
+		return fmt.Errorf("find the last node of %q: %w", h.Name, err)
+	}
+	n, ok, err := nodeAt(it, it.Last())
+	if err == nil && !ok {
+		err = fmt.Errorf("stream: %q counts %d nodes before its last and has none", h.Name, h.Nodes)
+	}
+	if err = firstError(err, it.Close()); err != nil {
+		return err
+	}
+	h.Tail = n
+	return tx.batch.Delete(tx.idKey(h, kindNode, n.First))
+}
+
+// putNode stores n, which is not the last node of h, or is about to be no more.
+func (tx *Tx) putNode(h *Head, n *node) error {
+	tx.valueBuf = n.append(tx.valueBuf[:0])
+	if err := tx.batch.Set(tx.idKey(h, kindNode, n.First), tx.valueBuf); err != nil {
+		return fmt.Errorf("put node %v of %q: %w", n.First, h.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,258 @@
+package stream
+
+import (
+	"bytes"
+	"math"
+
+	"millrace/resp"
+)
+
+// Refusals that several commands share, with Redis's texts.
+var (
+	errSyntax        = resp.Err("ERR syntax error")
+	errNotInteger    = resp.Err("ERR value is not an integer or out of range")
+	errNoSuchKey     = resp.Err("ERR no such key")
+	errInvalidID     = resp.Err("ERR Invalid stream ID specified as stream command argument")
+	errInvalidStart  = resp.Err("ERR invalid start ID for the interval")
+	errInvalidEnd    = resp.Err("ERR invalid end ID for the interval")
+	errTimeoutInt    = resp.Err("ERR timeout is not an integer or out of range")
+	errTimeoutNeg    = resp.Err("ERR timeout is negative")
+	errTimeoutRange  = resp.Err("ERR timeout is out of range")
+	errNumIDs        = resp.Err("ERR Number of IDs must be a positive integer")
+	errNumIDsCount   = resp.Err("ERR The `numids` parameter must match the number of arguments")
+	errIDsRequired   = resp.Err("ERR IDS option is required")
+	errCountPositive = resp.Err("ERR COUNT must be > 0")
+)
+
+// maxIDText is the longest text that may be an ID: Redis copies it into a buffer of 128.
+const maxIDText = 127
+
+// maxTimeoutMS bounds BLOCK. Redis refuses what would overflow when added to its
+// clock; a check of words has no clock, so it leaves room for any.
+const maxTimeoutMS = math.MaxInt64 - 1<<44
+
+// isWord reports whether b is word, in upper or lower case; word is upper case.
+func isWord(b []byte, word string) bool {
+	if len(b) != len(word) {
+		return false
+	}
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// parseInt reads a decimal integer as Redis's string2ll does: no blanks, no plus
+// sign, no leading zeros, and -0 is none.
+func parseInt(b []byte) (int64, bool) {
+	if len(b) == 1 && b[0] == '0' {
+		return 0, true
+	}
+	negative := len(b) > 0 && b[0] == '-'
+	if negative {
+		b = b[1:]
+	}
+	if len(b) == 0 || len(b) > 19 || b[0] < '1' || b[0] > '9' {
+		return 0, false
+	}
+	var v uint64 // 19 digits cannot overflow it
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		v = v*10 + uint64(c-'0')
+	}
+	if negative {
+		if v > 1<<63 {
+			return 0, false
+		}
+		return -int64(v), true
+	}
+	if v > math.MaxInt64 {
+		return 0, false
+	}
+	return int64(v), true
+}
+
+// parseIDPart reads one half of an ID as Redis's string2ull does: string2ll first,
+// then what C's strtoull takes: leading blanks, a sign (a minus negates modulo 2^64)
+// and leading zeros.
+func parseIDPart(b []byte) (uint64, bool) {
+	if v, ok := parseInt(b); ok {
+		return uint64(v), v >= 0
+	}
+	for len(b) > 0 && (b[0] == ' ' || '\t' <= b[0] && b[0] <= '\r') {
+		b = b[1:]
+	}
+	negative := false
+	if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
+		negative = b[0] == '-'
+		b = b[1:]
+	}
+	if len(b) == 0 {
+		return 0, false
+	}
+	var v uint64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		d := uint64(c - '0')
+		if v > math.MaxUint64/10 || v*10 > math.MaxUint64-d {
+			return 0, false
+		}
+		v = v*10 + d
+	}
+	if negative {
+		v = -v
+	}
+	return v, true
+}
+
+// splitID reads "ms" or "ms-seq". Redis works on C strings, so text ends at a zero byte.
+func splitID(b []byte) (ms, seqText []byte, hasSeq, ok bool) {
+	if len(b) > maxIDText {
+		return nil, nil, false, false
+	}
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	ms, seqText, hasSeq = bytes.Cut(b, []byte{'-'})
+	return ms, seqText, hasSeq, true
+}
+
+// parseID reads an ID; without a sequence number it gets missingSeq. "-" and "+" are
+// refused. The rule is Redis's streamParseStrictIDOrReply.
+func parseID(b []byte, missingSeq uint64) (ID, bool) {
+	msText, seqText, hasSeq, ok := splitID(b)
+	if !ok {
+		return ID{}, false
+	}
+	id := ID{Seq: missingSeq}
+	if id.MS, ok = parseIDPart(msText); !ok {
+		return ID{}, false
+	}
+	if hasSeq {
+		id.Seq, ok = parseIDPart(seqText)
+	}
+	return id, ok
+}
+
+// parseNewID reads the ID of XADD: an ID, or "ms-*", where autoSeq is true and the
+// sequence number is the state's to choose. "*" alone is the caller's to look for.
+func parseNewID(b []byte) (id ID, autoSeq, ok bool) {
+	msText, seqText, hasSeq, ok := splitID(b)
+	if ok && hasSeq && len(seqText) == 1 && seqText[0] == '*' {
+		id.MS, ok = parseIDPart(msText)
+		return id, true, ok
+	}
+	id, ok = parseID(b, 0)
+	return id, false, ok
+}
+
+// parseRangeID is parseID, and takes "-" for the least and "+" for the greatest ID.
+func parseRangeID(b []byte, missingSeq uint64) (ID, bool) {
+	if len(b) == 1 && b[0] == '-' {
+		return ID{}, true
+	}
+	if len(b) == 1 && b[0] == '+' {
+		return MaxID, true
+	}
+	return parseID(b, missingSeq)
+}
+
+// parseStart reads the start of an interval: the first ID in it, or a refusal. "("
+// before an ID leaves that ID out.
+func parseStart(b []byte) (ID, *resp.Value) {
+	if len(b) > 1 && b[0] == '(' {
+		id, ok := parseID(b[1:], 0)
+		if !ok {
+			return ID{}, &errInvalidID
+		}
+		id, err := id.Succ()
+		if err != nil {
+			return ID{}, &errInvalidStart
+		}
+		return id, nil
+	}
+	id, ok := parseRangeID(b, 0)
+	if !ok {
+		return ID{}, &errInvalidID
+	}
+	return id, nil
+}
+
+// parseEnd reads the end of an interval: the last ID in it, or a refusal. "(" before
+// an ID leaves that ID out.
+func parseEnd(b []byte) (ID, *resp.Value) {
+	if len(b) > 1 && b[0] == '(' {
+		id, ok := parseID(b[1:], math.MaxUint64)
+		if !ok {
+			return ID{}, &errInvalidID
+		}
+		id, err := id.Pred()
+		if err != nil {
+			return ID{}, &errInvalidEnd
+		}
+		return id, nil
+	}
+	id, ok := parseRangeID(b, math.MaxUint64)
+	if !ok {
+		return ID{}, &errInvalidID
+	}
+	return id, nil
+}
+
+// parseIDs reads every word as an ID, all or none.
+func parseIDs(words [][]byte) ([]ID, *resp.Value) {
+	ids := make([]ID, len(words))
+	for i, w := range words {
+		id, ok := parseID(w, 0)
+		if !ok {
+			return nil, &errInvalidID
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}
+
+// parseTimeout reads BLOCK's milliseconds; zero is for ever.
+func parseTimeout(b []byte) (int64, *resp.Value) {
+	ms, ok := parseInt(b)
+	switch {
+	case !ok:
+		return 0, &errTimeoutInt
+	case ms < 0:
+		return 0, &errTimeoutNeg
+	case ms > maxTimeoutMS:
+		return 0, &errTimeoutRange
+	}
+	return ms, nil
+}
+
+// refPolicy says what becomes of groups' pending entries when entries are deleted.
+type refPolicy uint8
+
+const (
+	keepRef  refPolicy = iota // they stay, and dangle
+	delRef                    // they go as well
+	ackedRef                  // an entry goes only once every group has read and acknowledged it
+)
+
+// parseRefPolicy reads KEEPREF, DELREF or ACKED.
+func parseRefPolicy(b []byte) (refPolicy, bool) {
+	switch {
+	case isWord(b, "KEEPREF"):
+		return keepRef, true
+	case isWord(b, "DELREF"):
+		return delRef, true
+	case isWord(b, "ACKED"):
+		return ackedRef, true
+	}
+	return keepRef, false
+}

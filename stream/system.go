@@ -1,0 +1,72 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// system is what a shard's stream state keeps under SystemKey(first, SystemState).
+//
+//	 0         1         9
+//	+---------+---------+------------------------+----------------------+
+//	| version | keys    | nodeMaxEntries uvarint | nodeMaxBytes uvarint |
+//	| u8 = 1  | u64     | idmpSeconds uvarint    | idmpMaxSize uvarint  |
+//	+---------+---------+------------------------+----------------------+
+type system struct {
+	keys     uint64 // names that have a head
+	settings settings
+	dirty    bool
+}
+
+// settings are Redis's stream-* parameters. They decide what commands do to the state,
+// so they are part of it.
+type settings struct {
+	nodeMaxEntries uint64 // stream-node-max-entries; zero: no limit
+	nodeMaxBytes   uint64 // stream-node-max-bytes; zero: no limit
+	idmpSeconds    uint64 // stream-idmp-duration, of streams made from now on
+	idmpMaxSize    uint64 // stream-idmp-maxsize, likewise
+}
+
+// defaultSettings are Redis's.
+var defaultSettings = settings{
+	nodeMaxEntries: defaultNodeMaxEntries,
+	nodeMaxBytes:   defaultNodeMaxBytes,
+	idmpSeconds:    100,
+	idmpMaxSize:    100,
+}
+
+const systemVersion = 1
+
+func (s *system) encode() []byte {
+	b := binary.BigEndian.AppendUint64([]byte{systemVersion}, s.keys)
+	for _, v := range [...]uint64{s.settings.nodeMaxEntries, s.settings.nodeMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize} {
+		b = binary.AppendUvarint(b, v)
+	}
+	return b
+}
+
+func decodeSystem(b []byte) (*system, error) {
+	r := recordReader{b: b}
+	if v := r.u8(); v != systemVersion {
+		return nil, fmt.Errorf("stream: system record has version %d: not known here", v)
+	}
+	s := &system{keys: r.u64()}
+	for _, v := range [...]*uint64{&s.settings.nodeMaxEntries, &s.settings.nodeMaxBytes, &s.settings.idmpSeconds, &s.settings.idmpMaxSize} {
+		*v = r.uvarint()
+	}
+	return s, r.err("system record", nil)
+}
+
+func loadSystem(r Reader, firstSlot uint16) (*system, error) {
+	v, ok, err := r.Get(SystemKey(firstSlot, SystemState))
+	if err != nil {
+		return nil, fmt.Errorf("stream: read system record: %w", err)
+	}
+	if !ok {
+		return &system{settings: defaultSettings}, nil
+	}
+	return decodeSystem(v)
+}
+
+// settings returns the parameters in force. Only for a write.
+func (tx *Tx) settings() *settings { return &tx.state.sys.settings }
