@@ -1,0 +1,64 @@
+# Millrace. `make` alone shows what there is.
+
+GO       ?= go
+DATA     ?= data
+ARGS     ?=
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/millrace, static
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/millrace ./cmd/millrace
+
+run: build ## Build and start one node on 127.0.0.1:6379, data in $(DATA)
+	bin/millrace server --data $(DATA) $(ARGS)
+
+dev: build ## Start a local cluster of three nodes
+	bin/millrace dev $(ARGS)
+
+test: ## All tests that need nothing but Go
+	$(GO) test ./...
+
+race: ## The same under the race detector
+	$(GO) test -race ./...
+
+check: ## Formatting, vet and the linters of .golangci.yml
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+
+fuzz: ## Every fuzz target for FUZZTIME (30s)
+	./test/fuzz.sh $(FUZZTIME)
+
+golden: ## Rewrite the expected output of the command scripts; look at the diff
+	$(GO) test ./stream -rewrite
+
+cluster-test: build ## Kill nodes for two minutes under load and check every invariant (DURATION=2m)
+	$(GO) test ./test/cluster -run TestKillNodes -count=1 -v -timeout 20m -kill-duration=$(or $(DURATION),2m)
+
+bench: build ## Millrace (three nodes) against a local redis-server, in one run
+	./test/bench/compare.sh
+
+memory-test: build ## 2 GiB of entries through a node of 256 MiB; prints resident memory
+	$(GO) test ./test/cluster -run TestMemory -count=1 -v -timeout 30m -memory-bytes=2147483648
+
+idle: build ## CPU that three idle nodes with 16 shards take
+	./test/bench/idle.sh
+
+dump-demo: build ## Write a few entries and print the data directory
+	./test/dump-demo.sh
+
+image: build ## Build the image millrace:dev
+	mkdir -p deploy/compose/data && cp bin/millrace deploy/compose/millrace
+	docker build -q -t millrace:dev deploy/compose
+
+compose-test: image ## Three containers: write, kill the leader, check
+	$(GO) test ./deploy/compose -count=1 -v -timeout 10m -compose
+
+clean: ## Remove what was built
+	rm -rf bin deploy/compose/millrace deploy/compose/data
+
+.PHONY: help build run dev test race check fuzz golden cluster-test bench memory-test idle dump-demo image compose-test clean
