@@ -18,6 +18,7 @@ const (
 	KindDouble                // ",x"; RESP2: a bulk string
 	KindBool                  // "#t"; RESP2: 1 or 0
 	KindVerbatim              // "=n txt:"; RESP2: a bulk string
+	KindPairs                 // "%n"; RESP2: an array of arrays of a key and its value
 )
 
 // Value is one reply, not yet bytes: it does not know the protocol version. The
@@ -28,7 +29,7 @@ type Value struct {
 	Int   int64   // KindInt, KindBool (0 or 1)
 	Float float64 // KindDouble
 	Str   []byte  // KindBulk, KindSimple, KindError, KindVerbatim
-	Elems []Value // KindArray, KindSet, KindPush; KindMap: key, value, key, value …
+	Elems []Value // KindArray, KindSet, KindPush; KindMap, KindPairs: key, value, key, value …
 }
 
 // OK is the reply "+OK".
@@ -60,6 +61,10 @@ func Array(elems ...Value) Value { return Value{Kind: KindArray, Elems: elems} }
 
 // Map is a map of keys and values in turn; it shares memory with pairs.
 func Map(pairs ...Value) Value { return Value{Kind: KindMap, Elems: pairs} }
+
+// Pairs is a map that RESP2 shows as an array of [key, value], as XREAD answers; it
+// shares memory with pairs.
+func Pairs(pairs ...Value) Value { return Value{Kind: KindPairs, Elems: pairs} }
 
 // Set is a set that shares memory with elems.
 func Set(elems ...Value) Value { return Value{Kind: KindSet, Elems: elems} }
