@@ -1,0 +1,401 @@
+package peer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace/shard/call"
+)
+
+// Peers is this node's connections to all others. Its methods may be called from
+// any goroutine, before Serve and after Close too.
+type Peers struct {
+	cfg    Config
+	ln     net.Listener
+	shaker *shaker
+	rate   rateLimit
+
+	// ctx ends when Close begins; every goroutine below ends with it.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	links     sync.Map // node ID → *link
+	endpoints sync.Map // shard → *Transport
+
+	snapOut, snapIn chan struct{} // semaphores
+	snapWaiting     atomic.Int32  // bulk connections waiting for snapIn
+
+	mu       sync.Mutex
+	closing  bool                  // no goroutine starts and no connection opens any more
+	open     map[net.Conn]struct{} // every open socket, for Close
+	conns    map[*conn]struct{}    // those that carry frames, for the keeper
+	unproved map[string]int        // connections in their handshake, by host
+	nUnprov  int
+	wg       sync.WaitGroup
+
+	// Unproved connections can fill a log: their failures are logged at most so often.
+	noise noiseLimit
+}
+
+// ErrClosed is what is left to answer after Close.
+var ErrClosed = errors.New("peer: closed")
+
+// Listen opens the listening socket. Nothing is accepted before Serve.
+func Listen(cfg Config) (*Peers, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
+	ln, err := lc.Listen(ctx, "tcp", cfg.ListenAddr)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("peer: listen: %w", err)
+	}
+	p := &Peers{
+		cfg: cfg, ln: ln, ctx: ctx, cancel: cancel,
+		rate:     rateLimit{perSecond: cfg.Limits.SnapshotRate},
+		snapOut:  make(chan struct{}, maxSnapshots),
+		snapIn:   make(chan struct{}, maxSnapshots),
+		open:     map[net.Conn]struct{}{},
+		conns:    map[*conn]struct{}{},
+		unproved: map[string]int{},
+	}
+	p.shaker = newShaker(&p.cfg, p.advertise)
+	return p, nil
+}
+
+// keepAlive lets the kernel find dead connections that carry no frames; those that
+// do have pings.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4}
+
+// Addr is the address listened on.
+func (p *Peers) Addr() net.Addr { return p.ln.Addr() }
+
+func (p *Peers) advertise() string {
+	if p.cfg.AdvertiseAddr != "" {
+		return p.cfg.AdvertiseAddr
+	}
+	return p.ln.Addr().String()
+}
+
+// Serve accepts and looks after connections until ctx ends or Close is called, and
+// closes p before it returns. It returns nil, or why no more can be accepted.
+func (p *Peers) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, p.stop)
+	defer stop()
+	p.goFunc(p.keep) // looks after every connection, once a second
+	err := p.accept()
+	p.Close()
+	return err
+}
+
+// Close closes the listener and every connection, and returns once all goroutines
+// have ended. Open calls are answered first.
+func (p *Peers) Close() {
+	p.stop()
+	p.wg.Wait()
+}
+
+func (p *Peers) stop() {
+	p.mu.Lock()
+	p.closing = true
+	conns := make([]*conn, 0, len(p.conns))
+	for c := range p.conns {
+		conns = append(conns, c)
+	}
+	for nc := range p.open {
+		nc.Close()
+	}
+	p.mu.Unlock()
+	p.cancel()
+	p.ln.Close()
+	for _, c := range conns {
+		c.fail(ErrClosed)
+	}
+}
+
+// goFunc runs f on a goroutine that Close waits for; it reports false, and does not
+// run f, once Close has begun.
+func (p *Peers) goFunc(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing {
+		return false
+	}
+	p.wg.Add(1)
+	go func() {
+		defer p.wg.Done()
+		f()
+	}()
+	return true
+}
+
+// track makes nc one that Close closes; false, nc being closed, once that has begun.
+func (p *Peers) track(nc net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing {
+		nc.Close()
+		return false
+	}
+	p.open[nc] = struct{}{}
+	return true
+}
+
+// drop closes nc and forgets it.
+func (p *Peers) drop(nc net.Conn) {
+	nc.Close()
+	p.mu.Lock()
+	delete(p.open, nc)
+	p.mu.Unlock()
+}
+
+func (p *Peers) accept() error {
+	var delay time.Duration
+	for {
+		nc, err := p.ln.Accept()
+		if err == nil {
+			delay = 0
+			p.accepted(nc)
+			continue
+		}
+		if p.ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("peer: accept: %w", err)
+		}
+		// Most likely no file descriptor is left; one may be soon.
+		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+		p.cfg.Logger.Error("cannot accept a peer connection", "err", err, "retry_in", delay)
+		select {
+		case <-time.After(delay):
+		case <-p.ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *Peers) accepted(nc net.Conn) {
+	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
+	if err != nil {
+		nc.Close()
+		return
+	}
+	p.mu.Lock()
+	full := p.nUnprov >= maxUnproved || p.unproved[host] >= maxUnprovedHost
+	if !full {
+		p.nUnprov++
+		p.unproved[host]++
+	}
+	p.mu.Unlock()
+	if full {
+		nc.Close()
+		p.refused("too many peer connections are in their handshake", nc, ErrBusy)
+		return
+	}
+	proved := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.nUnprov--
+		if p.unproved[host]--; p.unproved[host] == 0 {
+			delete(p.unproved, host)
+		}
+	}
+	if p.cfg.TLS != nil {
+		nc = tls.Server(nc, p.cfg.TLS)
+	}
+	if !p.track(nc) {
+		proved()
+		return
+	}
+	if !p.goFunc(func() { p.serveConn(nc, proved) }) {
+		p.drop(nc)
+		proved()
+	}
+}
+
+// refused logs what befell an accepted connection, unless too much of it happens.
+func (p *Peers) refused(what string, nc net.Conn, err error, attrs ...any) {
+	if skipped, ok := p.noise.allow(time.Now()); ok {
+		p.cfg.Logger.Warn(what, append([]any{"remote", nc.RemoteAddr().String(), "err", err, "not_logged", skipped}, attrs...)...)
+	}
+}
+
+// serveConn is the life of an accepted connection.
+func (p *Peers) serveConn(nc net.Conn, proved func()) {
+	defer p.drop(nc)
+	kind, who, err := p.shaker.accept(nc, p.admit)
+	proved()
+	if err != nil {
+		if p.ctx.Err() == nil {
+			p.refused("peer connection refused", nc, err, "node", who.node)
+		}
+		return
+	}
+	who.address = reachable(who.address, nc.RemoteAddr())
+	switch kind {
+	case purposePeer:
+		p.run(nc, who, func() {})
+	case purposeBulk:
+		p.receiveSnapshot(nc, who)
+	case purposeHello:
+		p.answerHello(nc)
+	case purposeDialMe:
+		p.link(who.node).dialMe(who)
+	}
+}
+
+// admit decides on a dialler that has proved itself.
+func (p *Peers) admit(kind purpose, who identity) error {
+	switch {
+	case p.ctx.Err() != nil:
+		return ErrBusy
+	case kind == purposePeer && who.node > p.cfg.NodeID, kind == purposeDialMe && who.node < p.cfg.NodeID:
+		return ErrDirection
+	}
+	return nil
+}
+
+// reachable puts the host a node was seen under where its address has none.
+func reachable(addr string, seen net.Addr) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		if host, _, err = net.SplitHostPort(seen.String()); err != nil {
+			return ""
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// dial connects to addr for a purpose and shakes hands. The caller drops the
+// connection.
+func (p *Peers) dial(ctx context.Context, addr string, kind purpose, target string) (net.Conn, identity, error) {
+	d := net.Dialer{Timeout: p.cfg.Limits.HandshakeTimeout, KeepAliveConfig: keepAlive}
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, identity{}, err
+	}
+	if p.cfg.TLS != nil {
+		conf := p.cfg.TLS.Clone()
+		if conf.ServerName == "" {
+			conf.ServerName, _, _ = net.SplitHostPort(addr)
+		}
+		nc = tls.Client(nc, conf)
+	}
+	if !p.track(nc) {
+		return nil, identity{}, ErrClosed
+	}
+	// A hanging handshake ends with ctx, not only with its deadline.
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	who, err := p.shaker.dial(nc, kind, target)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		p.drop(nc)
+		return nil, who, fmt.Errorf("%s: %w", addr, err)
+	}
+	who.address = reachable(who.address, nc.RemoteAddr())
+	return nc, who, nil
+}
+
+// link returns the link to a node, a new one where there is none. Links stay: there
+// are as many as nodes were ever spoken to.
+func (p *Peers) link(node string) *link {
+	if l, ok := p.links.Load(node); ok {
+		return l.(*link)
+	}
+	l, _ := p.links.LoadOrStore(node, newLink(p, node))
+	return l.(*link)
+}
+
+// addressOf names where to dial a node: what Resolve says, else what the node said.
+func (p *Peers) addressOf(node string) (string, error) {
+	if addr, ok := p.cfg.Resolve(node); ok && addr != "" {
+		return addr, nil
+	}
+	if hint := p.link(node).hinted(); hint != "" {
+		return hint, nil
+	}
+	return "", fmt.Errorf("%w: %.8s", ErrNoAddress, node)
+}
+
+// ErrNoAddress: neither Resolve nor the node itself has said where it is.
+var ErrNoAddress = errors.New("peer: the node's address is unknown")
+
+// keep looks after every connection until p closes.
+func (p *Peers) keep() {
+	tick := time.NewTicker(p.cfg.Limits.PingEvery)
+	defer tick.Stop()
+	var conns []*conn
+	for {
+		select {
+		case <-tick.C:
+		case <-p.ctx.Done():
+			return
+		}
+		conns = conns[:0]
+		p.mu.Lock()
+		for c := range p.conns {
+			conns = append(conns, c)
+		}
+		p.mu.Unlock()
+		cluster := p.cfg.ClusterID()
+		for i, c := range conns {
+			c.lookAfter(cluster)
+			conns[i] = nil
+		}
+	}
+}
+
+// Submit forwards c to a node. It is answered call.ErrNotSent at once when there is
+// no connection; one is then sought. See the package comment for the other failures.
+func (p *Peers) Submit(node string, c *call.Call) {
+	if node == p.cfg.NodeID {
+		p.cfg.Handler.Submit(c)
+		return
+	}
+	cn := p.link(node).connected()
+	if cn == nil {
+		c.Done(call.Result{Err: call.ErrNotSent})
+		return
+	}
+	if err := cn.submit(c); err != nil {
+		c.Done(call.Result{Err: err})
+	}
+}
+
+// Cancel withdraws a Block or Wait call that was submitted to node. Its Done is
+// still called.
+func (p *Peers) Cancel(node string, c *call.Call) {
+	if node == p.cfg.NodeID {
+		p.cfg.Handler.Cancel(c)
+		return
+	}
+	if cn := p.link(node).conn.Load(); cn != nil {
+		cn.cancel(c)
+	}
+}
+
+// Connected reports whether there is a connection to node now.
+func (p *Peers) Connected(node string) bool {
+	return node == p.cfg.NodeID || p.link(node).conn.Load() != nil
+}
+
+// Connect seeks a connection to node without having anything to send.
+func (p *Peers) Connect(node string) {
+	if node != p.cfg.NodeID {
+		p.link(node).connected()
+	}
+}
