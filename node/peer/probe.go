@@ -82,12 +82,12 @@ func (p *prober) sendNext() []*probeBatch {
 	if b == nil {
 		return nil
 	}
-	if c := p.l.conn.Load(); c == nil {
-		b.err = call.ErrNotSent
-	} else {
-		b.err = c.sendProbe(b)
+	err := call.ErrNotSent
+	if c := p.l.conn.Load(); c != nil {
+		err = c.sendProbe(b) // from here on its answer may come
 	}
-	if b.err != nil {
+	if err != nil {
+		b.err = err
 		return []*probeBatch{b}
 	}
 	p.frames.Add(1)
