@@ -72,8 +72,34 @@ func (c *Command) Is(f Flags) bool { return c.Flags&f == f }
 
 // table is every command that runs on the state of a shard.
 var table = buildTable(
-// streams
-// (one line each, in alphabetical order)
+	// streams
+	&xack,
+	&xackdel,
+	&xadd,
+	&xautoclaim,
+	&xclaim,
+	&xdel,
+	&xdelex,
+	&xgroup,
+	&xgroupCheck,
+	&xinfo,
+	&xlen,
+	&xnack,
+	&xpending,
+	&xrange,
+	&xread,
+	&xreadgroup,
+	&xrevrange,
+	&xsetid,
+	&xtrim,
+	// any name
+	&dbSize,
+	&del,
+	&exists,
+	&lastID,
+	&touch,
+	&typeCmd,
+	&unlink,
 )
 
 func buildTable(cmds ...*Command) map[string]*Command {

@@ -86,6 +86,22 @@ func entryValueWith(id ID, raw []byte, extra int) (resp.Value, error) {
 // idValue returns id as a bulk string.
 func idValue(id ID) resp.Value { return resp.Bulk(id.Append(make([]byte, 0, 24))) }
 
+// idArenaBytes is how much room for IDs is taken at a time; see newID.
+const idArenaBytes = 4096
+
+// newID returns id as a bulk string, for commands that make one each: the texts of
+// many share one run of bytes, which lives as long as any of their replies.
+func (tx *Tx) newID(id ID) resp.Value {
+	b := tx.state.idArena
+	if cap(b)-len(b) < 41 {
+		b = make([]byte, 0, idArenaBytes)
+	}
+	n := len(b)
+	b = id.Append(b)
+	tx.state.idArena = b
+	return resp.Bulk(b[n:len(b):len(b)])
+}
+
 // getEntry returns the value of the entry id of h, and whether there is one.
 func (tx *Tx) getEntry(h *Head, id ID) (raw []byte, ok bool, err error) {
 	if h.Length == 0 || id.Less(h.First) || h.LastEntry.Less(id) {
@@ -98,8 +114,9 @@ func (tx *Tx) getEntry(h *Head, id ID) (raw []byte, ok bool, err error) {
 	return raw, ok, nil
 }
 
-// putEntry adds an entry after all others of h, whose greatest ID is below id.
-func (tx *Tx) putEntry(h *Head, id ID, words [][]byte) error {
+// putEntry adds an entry after all others of h, whose greatest ID is below id. size is
+// what its words have in bytes.
+func (tx *Tx) putEntry(h *Head, id ID, words [][]byte, size uint64) error {
 	tx.valueBuf = appendEntry(tx.valueBuf[:0], words)
 	if err := tx.batch.Set(tx.idKey(h, kindEntry, id), tx.valueBuf); err != nil {
 		return fmt.Errorf("put entry %v of %q: %w", id, h.Name, err)
@@ -111,7 +128,7 @@ func (tx *Tx) putEntry(h *Head, id ID, words [][]byte) error {
 	h.Added++
 	h.Last, h.LastEntry = id, id
 	tx.dirty(h)
-	return tx.appendNode(h, id, words)
+	return tx.appendNode(h, id, words, size)
 }
 
 // deleteEntry deletes the entry id of h, and reports whether there was one. tombstone
@@ -135,17 +152,25 @@ func (tx *Tx) dropEntry(h *Head, id ID, tombstone bool) error {
 		h.MaxDeleted = id
 	}
 	h.Length--
-	if !h.unsettled && (id == h.First || id == h.LastEntry || h.Length == 0) {
-		h.unsettled = true
-		tx.unsettled = append(tx.unsettled, h)
+	h.ahead = h.ahead[:0]
+	if id == h.First || id == h.LastEntry || h.Length == 0 {
+		tx.unsettle(h)
 	}
 	tx.dirty(h)
 	return tx.shrinkNode(h, id)
 }
 
+// unsettle says that First and LastEntry of h are bounds only.
+func (tx *Tx) unsettle(h *Head) {
+	if !h.unsettled {
+		h.unsettled = true
+		tx.unsettled = append(tx.unsettled, h)
+	}
+}
+
 // settle makes First and LastEntry of h exact again after deletions.
 func (tx *Tx) settle(h *Head) error {
-	if !h.unsettled {
+	if !h.unsettled || h.gone {
 		return nil
 	}
 	h.unsettled = false

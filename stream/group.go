@@ -7,10 +7,11 @@ import (
 
 // group is a consumer group as commands see it.
 //
-//	+---------+---------------------------------------------------------------------+
-//	| version | gid uvarint | delivered 16 | entriesRead varint | pending uvarint    |
-//	| u8 = 1  | consumers uvarint | nextCID uvarint | minPending 16 | minDueMS uvarint |
-//	+---------+---------------------------------------------------------------------+
+//	+---------+-----------------------------------------------------------------------+
+//	| version | gid uvarint | delivered 16 | entriesRead varint | pending uvarint      |
+//	| u8 = 1  | consumers uvarint | nextCID uvarint | released uvarint                 |
+//	|         | minPending 16 | maxPending 16 | minDue uvarint | loose uvarint          |
+//	+---------+-----------------------------------------------------------------------+
 type group struct {
 	name        []byte
 	gid         uint64
@@ -19,20 +20,29 @@ type group struct {
 	pending     uint64 // entries in its PEL
 	consumers   uint64
 	nextCID     uint64
-	// minPending and minDueMS are lower bounds of what the PEL holds, where scans
-	// start: acknowledged entries before them are tombstones to crawl over.
+	released    uint64 // entries ever released by XNACK
+
+	// minPending and minDue are lower bounds of what the PEL's indexes hold, where
+	// scans start: acknowledged entries before them are tombstones to crawl over.
+	// maxPending is an upper bound: a greater ID is not pending. loose counts the
+	// deletions since the lower bounds were last exact.
 	minPending ID
-	minDueMS   uint64
+	maxPending ID
+	minDue     uint64
+	loose      uint64
 
 	members map[string]*consumer // decoded consumers, by name; only those used
+	byCID   map[uint64]*consumer // the same, by number
+	changed []*consumer          // those to be written
 	dirty   bool
+	gone    bool // destroyed; what still holds it writes nothing
 }
 
 // consumer is a member of a group.
 //
 //	+---------+-------------------------------------------------------------------+
 //	| version | cid uvarint | seenMS varint | activeMS varint | pending uvarint     |
-//	| u8 = 1  | minOwned 16 | name: length uvarint, bytes                          |
+//	| u8 = 1  | minOwned 16 | loose uvarint | name: length uvarint, bytes            |
 //	+---------+-------------------------------------------------------------------+
 type consumer struct {
 	name     []byte
@@ -40,26 +50,28 @@ type consumer struct {
 	seenMS   int64 // last attempt
 	activeMS int64 // last delivery or claim; -1: never
 	pending  uint64
-	minOwned ID // lower bound of the IDs it owns
+	minOwned ID     // lower bound of the IDs it owns
+	loose    uint64 // deletions from what it owns since minOwned was last exact
 	dirty    bool
+	gone     bool // deleted; what still holds it writes nothing
 }
 
 // pendingEntry is an entry delivered and not yet acknowledged.
 //
 //	+---------+--------------------------------------------------------+
-//	| version | cid uvarint | deliveredMS uvarint | deliveries uvarint   |
+//	| version | cid uvarint | time uvarint | deliveries uvarint          |
 //	| u8 = 1  |                                                         |
 //	+---------+--------------------------------------------------------+
 type pendingEntry struct {
-	cid         uint64 // owner
-	deliveredMS uint64 // last delivery
-	deliveries  uint64
+	cid        uint64 // owner; zero: none, XNACK released it
+	time       uint64 // last delivery, in ms; of a released entry: its place among the released
+	deliveries uint64
 }
 
 const groupVersion, consumerVersion, pendingVersion = 1, 1, 1
 
 func (g *group) encode() []byte {
-	b := make([]byte, 0, 96)
+	b := make([]byte, 0, 128)
 	b = append(b, groupVersion)
 	b = binary.AppendUvarint(b, g.gid)
 	b = g.delivered.appendBytes(b)
@@ -67,8 +79,11 @@ func (g *group) encode() []byte {
 	b = binary.AppendUvarint(b, g.pending)
 	b = binary.AppendUvarint(b, g.consumers)
 	b = binary.AppendUvarint(b, g.nextCID)
+	b = binary.AppendUvarint(b, g.released)
 	b = g.minPending.appendBytes(b)
-	return binary.AppendUvarint(b, g.minDueMS)
+	b = g.maxPending.appendBytes(b)
+	b = binary.AppendUvarint(b, g.minDue)
+	return binary.AppendUvarint(b, g.loose)
 }
 
 func decodeGroup(name, b []byte) (*group, error) {
@@ -77,8 +92,8 @@ func decodeGroup(name, b []byte) (*group, error) {
 		return nil, fmt.Errorf("stream: group %q has version %d: not known here", name, v)
 	}
 	g := &group{name: append([]byte(nil), name...), gid: r.uvarint(), delivered: r.id(), entriesRead: r.varint()}
-	g.pending, g.consumers, g.nextCID = r.uvarint(), r.uvarint(), r.uvarint()
-	g.minPending, g.minDueMS = r.id(), r.uvarint()
+	g.pending, g.consumers, g.nextCID, g.released = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+	g.minPending, g.maxPending, g.minDue, g.loose = r.id(), r.id(), r.uvarint(), r.uvarint()
 	return g, r.err("group", name)
 }
 
@@ -90,6 +105,7 @@ func (c *consumer) encode() []byte {
 	b = binary.AppendVarint(b, c.activeMS)
 	b = binary.AppendUvarint(b, c.pending)
 	b = c.minOwned.appendBytes(b)
+	b = binary.AppendUvarint(b, c.loose)
 	return appendBytes(b, c.name)
 }
 
@@ -98,17 +114,16 @@ func decodeConsumer(b []byte) (*consumer, error) {
 	if v := r.u8(); v != consumerVersion {
 		return nil, fmt.Errorf("stream: consumer record has version %d: not known here", v)
 	}
-	c := &consumer{cid: r.uvarint(), seenMS: r.varint(), activeMS: r.varint(), pending: r.uvarint(), minOwned: r.id()}
+	c := &consumer{cid: r.uvarint(), seenMS: r.varint(), activeMS: r.varint(), pending: r.uvarint(), minOwned: r.id(), loose: r.uvarint()}
 	c.name = append([]byte(nil), r.bytes()...)
 	return c, r.err("consumer", c.name)
 }
 
-func (p pendingEntry) encode() []byte {
-	b := make([]byte, 0, 24)
-	b = append(b, pendingVersion)
-	b = binary.AppendUvarint(b, p.cid)
-	b = binary.AppendUvarint(b, p.deliveredMS)
-	return binary.AppendUvarint(b, p.deliveries)
+func (p pendingEntry) append(dst []byte) []byte {
+	dst = append(dst, pendingVersion)
+	dst = binary.AppendUvarint(dst, p.cid)
+	dst = binary.AppendUvarint(dst, p.time)
+	return binary.AppendUvarint(dst, p.deliveries)
 }
 
 func decodePending(b []byte) (pendingEntry, error) {
@@ -116,24 +131,28 @@ func decodePending(b []byte) (pendingEntry, error) {
 	if v := r.u8(); v != pendingVersion {
 		return pendingEntry{}, fmt.Errorf("stream: pending entry has version %d: not known here", v)
 	}
-	p := pendingEntry{cid: r.uvarint(), deliveredMS: r.uvarint(), deliveries: r.uvarint()}
+	p := pendingEntry{cid: r.uvarint(), time: r.uvarint(), deliveries: r.uvarint()}
 	return p, r.err("pending entry", nil)
 }
 
 // flush writes g and its consumers into b where they were changed.
-func (g *group) flush(b Batch, name []byte) error {
-	for _, c := range g.members {
-		if !c.dirty {
+func (g *group) flush(b Batch, prefix []byte) error {
+	var key []byte
+	for _, c := range g.changed {
+		c.dirty = false
+		if c.gone || g.gone {
 			continue
 		}
-		if err := b.Set(consumerKey(name, g.gid, c.cid), c.encode()); err != nil {
+		key = appendConsumerKey(key[:0], prefix, g.gid, c.cid)
+		if err := b.Set(key, c.encode()); err != nil {
 			return err
 		}
-		c.dirty = false
 	}
-	if !g.dirty {
+	clear(g.changed)
+	g.changed = g.changed[:0]
+	if !g.dirty || g.gone {
 		return nil
 	}
 	g.dirty = false
-	return b.Set(groupKey(name, g.name), g.encode())
+	return b.Set(appendGroupKey(key[:0], prefix, g.name), g.encode())
 }

@@ -24,8 +24,9 @@ const pointDeleteMax = 512
 //	| type | version  | expireAtMS varint | length uvarint | added uvarint       |
 //	| u8   | u8 = 1   | last 16 | maxDeleted 16 | first 16 | lastEntry 16         |
 //	|      |          | groups uvarint | nextGID uvarint | pending uvarint        |
-//	|      |          | nodes uvarint | tail: first 16 | total uvarint            |
-//	|      |          | live uvarint | bytes uvarint | fields u64                |
+//	|      |          | nodes uvarint | tail: first 16, a node record (node.go)    |
+//	|      |          | idmp: seconds, maxSize, pids, iids, added, duplicates,     |
+//	|      |          | nextSeq: uvarint each (idmp.go)                            |
 //	+------+----------+----------------------------------------------------------+
 type Head struct {
 	Name []byte
@@ -47,23 +48,41 @@ type Head struct {
 	Nodes uint64 // nodes with live entries
 	Tail  node   // the last of them, which takes the next entry; see node.go
 
+	IDMP idmpHead // idempotent producers; see idmp.go
+
 	prefix    []byte            // of all keys of the name
 	groups    map[string]*group // decoded groups; only those used
+	allGroups []*group          // all of them in order of their names; nil until needed
+	changed   []*group          // those to be written
+	// groupsCached counts the groups in groups and their members.
+	groupsCached int
+
+	front      node // the first node, where it is not the last and a trim has looked at it
+	frontDirty bool // front is newer than its record
+	ahead      []ID // IDs of the entries right after First, as a trim has read them
+
 	dirty     bool
-	gone      bool // deleted; what still holds it writes nothing
-	unsettled bool // First and LastEntry are bounds only; see Tx.settle
+	gone      bool   // deleted; what still holds it writes nothing
+	unsettled bool   // First and LastEntry are bounds only; see Tx.settle
+	touched   uint64 // the State's round in which the name was touched last
 }
 
 const headVersion = 1
 
-func newStreamHead(name []byte) *Head {
-	return &Head{Name: name, Type: TypeStream, NextGID: 1, prefix: appendName(nil, name)}
+func newStreamHead(name []byte, set *settings) *Head {
+	return &Head{
+		Name: name, Type: TypeStream, NextGID: 1, prefix: appendName(nil, name),
+		IDMP: idmpHead{Seconds: set.idmpSeconds, MaxSize: set.idmpMaxSize, NextSeq: 1},
+	}
 }
 
 func (h *Head) expired(nowMS int64) bool { return h.ExpireAtMS != 0 && h.ExpireAtMS <= nowMS }
 
-// small reports whether h has so few keys that they are deleted one by one.
-func (h *Head) small() bool { return h.Length+3*h.Pending <= pointDeleteMax }
+// small reports whether h has so few keys that they are deleted one by one, and has
+// had so few that those deleted already are no matter to crawl over.
+func (h *Head) small() bool {
+	return h.Length+3*h.Pending+2*h.IDMP.IIDs <= pointDeleteMax && h.Added <= 32*pointDeleteMax
+}
 
 func (h *Head) encode() []byte {
 	b := make([]byte, 0, 160)
@@ -78,11 +97,8 @@ func (h *Head) encode() []byte {
 	b = binary.AppendUvarint(b, h.NextGID)
 	b = binary.AppendUvarint(b, h.Pending)
 	b = binary.AppendUvarint(b, h.Nodes)
-	b = h.Tail.First.appendBytes(b)
-	b = binary.AppendUvarint(b, h.Tail.Total)
-	b = binary.AppendUvarint(b, h.Tail.Live)
-	b = binary.AppendUvarint(b, h.Tail.Bytes)
-	return binary.BigEndian.AppendUint64(b, h.Tail.Fields)
+	b = h.Tail.append(h.Tail.First.appendBytes(b))
+	return h.IDMP.append(b)
 }
 
 func decodeHead(name, b []byte) (*Head, error) {
@@ -98,7 +114,8 @@ func decodeHead(name, b []byte) (*Head, error) {
 	}
 	h.GroupCount, h.NextGID, h.Pending = r.uvarint(), r.uvarint(), r.uvarint()
 	h.Nodes = r.uvarint()
-	h.Tail = node{First: r.id(), Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint(), Fields: r.u64()}
+	h.Tail = readNode(r.id(), &r)
+	h.IDMP = readIDMP(&r)
 	return h, r.err("head", name)
 }
 
@@ -107,8 +124,17 @@ func (h *Head) flush(b Batch) error {
 	if h.gone {
 		return nil
 	}
-	for _, g := range h.groups {
-		if err := g.flush(b, h.Name); err != nil {
+	for _, g := range h.changed {
+		if err := g.flush(b, h.prefix); err != nil {
+			return err
+		}
+	}
+	clear(h.changed)
+	h.changed = h.changed[:0]
+	if h.frontDirty {
+		h.frontDirty = false
+		key := h.front.First.appendBytes(append(append(make([]byte, 0, len(h.prefix)+1+idBytes), h.prefix...), kindNode))
+		if err := b.Set(key, h.front.append(nil)); err != nil {
 			return err
 		}
 	}

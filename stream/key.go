@@ -20,13 +20,14 @@ import (
 //	                       'c'    gid u64, cid u64               consumer
 //	                       'p'    gid u64, ms u64, seq u64       pending entry
 //	                       'q'    gid u64, cid u64, ms, seq      pending by consumer
-//	                       't'    gid u64, due u64, ms, seq      pending by delivery time
+//	                       't'    gid u64, due u64, ms, seq      pending by order of claims
 //
 // slot leads name: a slot is one run of keys, which a move copies in one scan.
 // n leads name: no name is a prefix of another, so "ab" never reads "abc". The head
 // comes first, so that a scan over names seeks from head to head. gid and cid are
 // numbers given to groups and consumers when they are made, never used again: a
-// destroyed group's leavings cannot be taken for a new one's.
+// destroyed group's leavings cannot be taken for a new one's. due is the place in the
+// order of claims: pendingEntry.due.
 //
 // A system key belongs to the shard itself: slot is the shard's first, n is 0xFFFF,
 // which no name has, and one byte of tag follows.
@@ -92,33 +93,43 @@ func headKey(name []byte) []byte { return kindKey(name, kindHead) }
 
 func entryKey(name []byte, id ID) []byte { return id.appendBytes(kindKey(name, kindEntry)) }
 
-func groupKey(name, group []byte) []byte { return append(kindKey(name, kindGroup), group...) }
+// The functions below append a key of a consumer group to dst. prefix is the one that
+// appendName makes.
 
-func consumerNameKey(name []byte, gid uint64, consumer []byte) []byte {
-	return append(binary.BigEndian.AppendUint64(kindKey(name, kindName), gid), consumer...)
+func appendGroupKey(dst, prefix, group []byte) []byte {
+	return append(append(append(dst, prefix...), kindGroup), group...)
 }
 
-func consumerKey(name []byte, gid, cid uint64) []byte {
-	k := binary.BigEndian.AppendUint64(kindKey(name, kindConsumer), gid)
-	return binary.BigEndian.AppendUint64(k, cid)
+// appendGIDKey appends what all keys of kind of one group start with.
+func appendGIDKey(dst, prefix []byte, kind byte, gid uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(append(dst, prefix...), kind), gid)
 }
 
-func pendingKey(name []byte, gid uint64, id ID) []byte {
-	return id.appendBytes(binary.BigEndian.AppendUint64(kindKey(name, kindPending), gid))
+func appendConsumerNameKey(dst, prefix []byte, gid uint64, consumer []byte) []byte {
+	return append(appendGIDKey(dst, prefix, kindName, gid), consumer...)
 }
 
-func ownedKey(name []byte, gid, cid uint64, id ID) []byte {
-	k := binary.BigEndian.AppendUint64(kindKey(name, kindOwned), gid)
-	return id.appendBytes(binary.BigEndian.AppendUint64(k, cid))
+func appendConsumerKey(dst, prefix []byte, gid, cid uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendGIDKey(dst, prefix, kindConsumer, gid), cid)
 }
 
-func dueKey(name []byte, gid, deliveryMS uint64, id ID) []byte {
-	k := binary.BigEndian.AppendUint64(kindKey(name, kindDue), gid)
-	return id.appendBytes(binary.BigEndian.AppendUint64(k, deliveryMS))
+func appendPendingKey(dst, prefix []byte, gid uint64, id ID) []byte {
+	return id.appendBytes(appendGIDKey(dst, prefix, kindPending, gid))
+}
+
+func appendOwnedKey(dst, prefix []byte, gid, cid uint64, id ID) []byte {
+	return id.appendBytes(binary.BigEndian.AppendUint64(appendGIDKey(dst, prefix, kindOwned, gid), cid))
+}
+
+func appendDueKey(dst, prefix []byte, gid, due uint64, id ID) []byte {
+	return id.appendBytes(binary.BigEndian.AppendUint64(appendGIDKey(dst, prefix, kindDue, gid), due))
 }
 
 // idOfKey returns the ID at the end of an entry, node, pending, owned or due key.
 func idOfKey(key []byte) ID { return idFromBytes(key[len(key)-idBytes:]) }
+
+// dueOfKey returns the place in the order of claims that stands in a due key.
+func dueOfKey(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-idBytes-8:]) }
 
 // after returns the first key after every key that starts with prefix.
 func after(prefix []byte) []byte {
@@ -167,7 +178,7 @@ func PrintKey(key []byte) string {
 	case kind == kindOwned && len(rest) == 16+idBytes:
 		return fmt.Sprintf("owned %s gid=%d cid=%d %v", at, u64(0), u64(8), idOfKey(key))
 	case kind == kindDue && len(rest) == 16+idBytes:
-		return fmt.Sprintf("due %s gid=%d ms=%d %v", at, u64(0), u64(8), idOfKey(key))
+		return fmt.Sprintf("due %s gid=%d due=%#x %v", at, u64(0), u64(8), idOfKey(key))
 	}
 	return fmt.Sprintf("? %s kind=%q %x", at, kind, rest)
 }

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"encoding/binary"
-	"fmt"
 )
 
 // node describes a run of entries. Redis keeps a stream's entries in listpacks, each
@@ -14,12 +13,13 @@ import (
 // All nodes but the last are records of their own, under the ID of their first entry;
 // the last is in the head. A node without live entries does not exist.
 //
-//	+---------+---------------+--------------+---------------+--------+
-//	| version | total uvarint | live uvarint | bytes uvarint | fields |
-//	| u8 = 1  |               |              |               | u64    |
-//	+---------+---------------+--------------+---------------+--------+
+//	+---------+------+---------------+--------------+---------------+--------+
+//	| version | last | total uvarint | live uvarint | bytes uvarint | fields |
+//	| u8 = 1  | 16   |               |              |               | u64    |
+//	+---------+------+---------------+--------------+---------------+--------+
 type node struct {
 	First  ID     // ID the node was made with; the node's key
+	Last   ID     // ID of the last entry put into it, deleted or not
 	Total  uint64 // entries ever put into it
 	Live   uint64 // entries not deleted; zero: there is no such node
 	Bytes  uint64 // size of Redis's listpack, which decides when the node is full
@@ -37,20 +37,25 @@ const (
 )
 
 func (n *node) append(dst []byte) []byte {
-	dst = append(dst, nodeVersion)
+	dst = n.Last.appendBytes(append(dst, nodeVersion))
 	dst = binary.AppendUvarint(dst, n.Total)
 	dst = binary.AppendUvarint(dst, n.Live)
 	dst = binary.AppendUvarint(dst, n.Bytes)
 	return binary.BigEndian.AppendUint64(dst, n.Fields)
 }
 
+// readNode reads what append wrote.
+func readNode(first ID, r *recordReader) node {
+	if r.u8() != nodeVersion {
+		r.bad = true
+	}
+	return node{First: first, Last: r.id(), Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint(), Fields: r.u64()}
+}
+
 func decodeNode(first ID, b []byte) (node, error) {
 	r := recordReader{b: b}
-	if v := r.u8(); v != nodeVersion {
-		return node{}, fmt.Errorf("stream: node %v has version %d: not known here", first, v)
-	}
-	n := node{First: first, Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint(), Fields: r.u64()}
-	return n, r.err("node", nil)
+	n := readNode(first, &r)
+	return n, r.err("node "+first.String(), nil)
 }
 
 // full reports whether an entry of size bytes of fields and values needs a new node.
@@ -64,7 +69,7 @@ func (n *node) full(size, maxEntries, maxBytes uint64) bool {
 
 // begin makes n the node of its first entry.
 func (n *node) begin(id ID, words [][]byte, fields uint64) {
-	*n = node{First: id, Total: 1, Live: 1, Fields: fields}
+	*n = node{First: id, Last: id, Total: 1, Live: 1, Fields: fields}
 	n.Bytes = listpackEmpty + listpackInt(1) + listpackInt(0) + listpackInt(int64(len(words)/2)) + listpackInt(0)
 	for i := 0; i < len(words); i += 2 {
 		n.Bytes += listpackString(words[i])
@@ -76,6 +81,7 @@ func (n *node) begin(id ID, words [][]byte, fields uint64) {
 func (n *node) add(id ID, words [][]byte, fields uint64) {
 	n.Bytes += entryListpackBytes(n.First, id, words, fields == n.Fields)
 	n.Bytes += listpackInt(int64(n.Live+1)) - listpackInt(int64(n.Live))
+	n.Last = id
 	n.Total++
 	n.Live++
 }
@@ -168,112 +174,4 @@ func hashFields(words [][]byte) uint64 {
 		}
 	}
 	return h
-}
-
-// appendNode puts a new entry into the last node of h, or into a new one after it.
-func (tx *Tx) appendNode(h *Head, id ID, words [][]byte) error {
-	fields := hashFields(words)
-	if h.Nodes == 0 {
-		h.Nodes = 1
-		h.Tail.begin(id, words, fields)
-		return nil
-	}
-	size := uint64(0)
-	for _, w := range words {
-		size += uint64(len(w))
-	}
-	set := tx.settings()
-	if !h.Tail.full(size, set.nodeMaxEntries, set.nodeMaxBytes) {
-		h.Tail.add(id, words, fields)
-		return nil
-	}
-	if err := tx.putNode(h, &h.Tail); err != nil {
-		return err
-	}
-	h.Nodes++
-	h.Tail.begin(id, words, fields)
-	return nil
-}
-
-// shrinkNode takes the deleted entry id out of its node.
-func (tx *Tx) shrinkNode(h *Head, id ID) error {
-	n, err := tx.nodeOf(h, id)
-	if err != nil {
-		return err
-	}
-	n.drop(1)
-	return tx.updateNode(h, &n)
-}
-
-// nodeOf returns the node that holds id, an entry of h.
-func (tx *Tx) nodeOf(h *Head, id ID) (node, error) {
-	if !id.Less(h.Tail.First) {
-		return h.Tail, nil
-	}
-	it, err := tx.kv.Iter(tx.bounds(h, kindNode, ID{}, id))
-	if err != nil {
-		return node{}, fmt.Errorf("find the node of %v in %q: %w", id, h.Name, err)
-	}
-	n, ok, err := nodeAt(it, it.Last())
-	if err == nil && !ok {
-		err = fmt.Errorf("stream: no node of %q holds %v", h.Name, id)
-	}
-	return n, firstError(err, it.Close())
-}
-
-// nodeAt returns the node at it, where ok says that it is at one.
-func nodeAt(it Iterator, ok bool) (node, bool, error) {
-	if !ok {
-		return node{}, false, it.Error()
-	}
-	n, err := decodeNode(idOfKey(it.Key()), it.Value())
-	return n, err == nil, err
-}
-
-// updateNode stores the changed node n, or removes it where it has no live entry left.
-func (tx *Tx) updateNode(h *Head, n *node) error {
-	tx.dirty(h)
-	tail := n.First == h.Tail.First
-	switch {
-	case n.Live > 0 && tail:
-		h.Tail = *n
-		return nil
-	case n.Live > 0:
-		return tx.putNode(h, n)
-	case tail:
-		return tx.dropTail(h)
-	}
-	h.Nodes--
-	return tx.batch.Delete(tx.idKey(h, kindNode, n.First))
-}
-
-// dropTail removes the last node; the one before it, where there is one, takes its place.
-func (tx *Tx) dropTail(h *Head) error {
-	h.Nodes--
-	if h.Nodes == 0 {
-		h.Tail = node{}
-		return nil
-	}
-	it, err := tx.kv.Iter(tx.bounds(h, kindNode, ID{}, h.Tail.First))
-	if err != nil {
-		return fmt.Errorf("find the last node of %q: %w", h.Name, err)
-	}
-	n, ok, err := nodeAt(it, it.Last())
-	if err == nil && !ok {
-		err = fmt.Errorf("stream: %q counts %d nodes before its last and has none", h.Name, h.Nodes)
-	}
-	if err = firstError(err, it.Close()); err != nil {
-		return err
-	}
-	h.Tail = n
-	return tx.batch.Delete(tx.idKey(h, kindNode, n.First))
-}
-
-// putNode stores n, which is not the last node of h, or is about to be no more.
-func (tx *Tx) putNode(h *Head, n *node) error {
-	tx.valueBuf = n.append(tx.valueBuf[:0])
-	if err := tx.batch.Set(tx.idKey(h, kindNode, n.First), tx.valueBuf); err != nil {
-		return fmt.Errorf("put node %v of %q: %w", n.First, h.Name, err)
-	}
-	return nil
 }

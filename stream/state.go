@@ -27,14 +27,17 @@ type State struct {
 
 	cached  map[string]*Head
 	dirty   []*Head
+	bulky   []*Head // those that keep more than maxGroupCached groups or consumers
 	sys     *system // nil until loaded
 	touched [][]byte
-	tx      Tx // of the call being applied, reused
+	round   uint64 // how often touched was taken; from one
+	idArena []byte // where newID writes
+	tx      Tx     // of the call being applied, reused
 }
 
 // NewState returns the state machine of the shard whose run of slots starts at firstSlot.
 func NewState(firstSlot uint16) *State {
-	return &State{firstSlot: firstSlot, cached: make(map[string]*Head)}
+	return &State{firstSlot: firstSlot, cached: make(map[string]*Head), round: 1}
 }
 
 // Apply runs one call's commands at nowMS: a single command, or all of an EXEC. It
@@ -92,8 +95,14 @@ func (s *State) Flush(b Batch) error {
 	return nil
 }
 
-// Committed drops heads above the bound. Which ones does not matter to the state.
+// Committed drops heads above the bound, and groups of heads that hold too many. Which
+// ones does not matter to the state.
 func (s *State) Committed() {
+	for _, h := range s.bulky {
+		h.groups, h.allGroups, h.groupsCached = nil, nil, 0
+	}
+	clear(s.bulky)
+	s.bulky = s.bulky[:0]
 	for name := range s.cached {
 		if len(s.cached) <= maxCached {
 			return
@@ -107,6 +116,8 @@ func (s *State) Reset() {
 	clear(s.cached)
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]
+	clear(s.bulky)
+	s.bulky = s.bulky[:0]
 	s.sys = nil
 	s.touched = nil
 }
@@ -116,17 +127,18 @@ func (s *State) Reset() {
 func (s *State) Touched() [][]byte {
 	t := s.touched
 	s.touched = nil
+	s.round++
 	return t
 }
 
-// Read runs one read-only command on a view at nowMS.
+// Read runs one command that does not write on a view at nowMS.
 func (s *State) Read(v Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	c, refusal := Lookup(argv)
 	if refusal != nil {
 		return *refusal, nil
 	}
-	if c == nil || c.Run == nil || !c.Is(ReadOnly) {
-		return resp.Value{}, fmt.Errorf("stream: %q is no read-only command", printable(argv[0], 64))
+	if c == nil || c.Run == nil || c.Is(Write) {
+		return resp.Value{}, fmt.Errorf("stream: %q is no command that reads", printable(argv[0], 64))
 	}
 	out, err := c.Run(&Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: v}, argv)
 	if err != nil {

@@ -93,7 +93,7 @@ func (tx *Tx) stream(name []byte) (*Head, *resp.Value, error) {
 
 // createStream makes an empty stream at name, where there is nothing.
 func (tx *Tx) createStream(name []byte) *Head {
-	h := newStreamHead(append([]byte(nil), name...))
+	h := newStreamHead(append([]byte(nil), name...), tx.settings())
 	tx.state.cached[string(name)] = h
 	tx.state.sys.keys++
 	tx.state.sys.dirty = true
@@ -116,6 +116,14 @@ func (tx *Tx) touch(name []byte) {
 		return
 	}
 	*t = append(*t, append([]byte(nil), name...))
+}
+
+// touchHead is touch for h, and cheap where it is called for each of many entries.
+func (tx *Tx) touchHead(h *Head) {
+	if h.touched != tx.state.round {
+		h.touched = tx.state.round
+		tx.state.touched = append(tx.state.touched, h.Name)
+	}
 }
 
 // remove deletes h and everything under its name.

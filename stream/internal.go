@@ -1,0 +1,39 @@
+package stream
+
+import "millrace/resp"
+
+// Commands of the router to a shard. Their names start with "_", and a client's are
+// refused as unknown.
+
+// _DBSIZE: how many names the shard holds.
+var dbSize = Command{
+	Name: "_dbsize", Arity: 1, Flags: ReadOnly | Fast | Internal, Group: "server",
+	Summary: "Returns the number of keys of one shard.",
+	Run: func(tx *Tx, _ [][]byte) (resp.Value, error) {
+		n, err := tx.keyCount()
+		return resp.Int(int64(n)), err
+	},
+}
+
+// _XLASTID key [key …]: the greatest ID there ever was in each stream, 0-0 where there
+// is no stream. The router pins "$" with it.
+var lastID = Command{
+	Name: "_xlastid", Arity: -2, Flags: ReadOnly | Fast | Internal, Group: "stream",
+	Keys:    Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
+	Summary: "Returns the last-generated-id of streams.",
+	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
+		out := make([]resp.Value, len(argv)-1)
+		for i, name := range argv[1:] {
+			h, refusal, err := tx.stream(name)
+			if err != nil || refusal != nil {
+				return refused(refusal, err)
+			}
+			var last ID
+			if h != nil {
+				last = h.Last
+			}
+			out[i] = idValue(last)
+		}
+		return resp.Array(out...), nil
+	},
+}

@@ -1,0 +1,403 @@
+package stream
+
+import (
+	"fmt"
+	"math"
+)
+
+// A pending entry has three keys, which are kept together here and nowhere else: one
+// by ID, which holds the record, one under its owner, and one in the order of claims.
+// A released entry has no owner and no key of the second sort.
+
+const (
+	// maxLoose is how many deletions from an index of a PEL are let pass before the
+	// lower bound where its scans start is made exact again: the tombstones that a scan
+	// may cross before its first entry.
+	maxLoose = 128
+
+	// claimOwned is set in the place that an owned entry has in the order of claims, so
+	// that released ones come first.
+	claimOwned = 1 << 63
+
+	// maxDeliveries is a delivery count that XNACK FATAL sets, and that never rises.
+	maxDeliveries = math.MaxInt64
+)
+
+// due returns the place of p in the order of claims: released entries in the order of
+// their release, then owned ones by their last delivery.
+func (p pendingEntry) due() uint64 {
+	if p.cid == 0 {
+		return p.time
+	}
+	return claimOwned | p.time
+}
+
+// deliveredMS returns when p was last delivered; zero when it has been released.
+func (p pendingEntry) deliveredMS() int64 {
+	if p.cid == 0 {
+		return 0
+	}
+	return int64(p.time)
+}
+
+// idleMS returns how long ago p was last delivered; -1 when it has been released.
+func (p pendingEntry) idleMS(nowMS int64) int64 {
+	if p.cid == 0 {
+		return -1
+	}
+	return max(nowMS-int64(p.time), 0)
+}
+
+// claimable reports whether p has been idle for minIdleMS, or has no owner.
+func (p pendingEntry) claimable(nowMS, minIdleMS int64) bool {
+	return p.cid == 0 || minIdleMS <= 0 || nowMS-int64(p.time) >= minIdleMS
+}
+
+// delivered counts one more delivery of p.
+func (p *pendingEntry) delivered() {
+	if p.deliveries < maxDeliveries {
+		p.deliveries++
+	}
+}
+
+// claimableBelow returns the place in the order of claims below which entries have
+// been idle for minIdleMS at nowMS.
+func claimableBelow(nowMS, minIdleMS int64) uint64 {
+	if minIdleMS > nowMS {
+		return claimOwned
+	}
+	return claimOwned | uint64(nowMS-max(minIdleMS, 0)+1)
+}
+
+// noPending sets the bounds of an empty PEL.
+func (g *group) noPending() {
+	g.minPending, g.maxPending, g.minDue, g.loose = MaxID, ID{}, math.MaxUint64, 0
+}
+
+// noPending sets the bound of a consumer that owns nothing.
+func (c *consumer) noPending() { c.minOwned, c.loose = MaxID, 0 }
+
+// mayHold reports whether the bounds of g's PEL admit id.
+func (g *group) mayHold(id ID) bool {
+	return g.pending > 0 && !id.Less(g.minPending) && !g.maxPending.Less(id)
+}
+
+// getPending returns the pending entry of g with this ID, and whether there is one.
+func (tx *Tx) getPending(h *Head, g *group, id ID) (pendingEntry, bool, error) {
+	if !g.mayHold(id) {
+		return pendingEntry{}, false, nil
+	}
+	tx.keyBuf = appendPendingKey(tx.keyBuf[:0], h.prefix, g.gid, id)
+	v, ok, err := tx.kv.Get(tx.keyBuf)
+	if err != nil {
+		return pendingEntry{}, false, fmt.Errorf("read pending entry %v of group %q of %q: %w", id, g.name, h.Name, err)
+	}
+	if !ok {
+		return pendingEntry{}, false, nil
+	}
+	p, err := decodePending(v)
+	return p, true, err
+}
+
+// addPending makes id, which is not pending in g, pending for c, or for nobody when c
+// is nil. It sets p's owner.
+func (tx *Tx) addPending(h *Head, g *group, id ID, c *consumer, p pendingEntry) error {
+	p.cid = 0
+	if c != nil {
+		p.cid = c.cid
+	}
+	if err := tx.setPending(h, g, id, p); err != nil {
+		return err
+	}
+	if err := tx.setDue(h, g, id, p); err != nil {
+		return err
+	}
+	g.pending++
+	h.Pending++
+	if id.Less(g.minPending) {
+		g.minPending = id
+	}
+	if g.maxPending.Less(id) {
+		g.maxPending = id
+	}
+	tx.changedGroup(h, g)
+	return tx.own(h, g, c, id)
+}
+
+// movePending replaces the pending entry old by p, owned by c, or by nobody when c is
+// nil. It sets p's owner.
+func (tx *Tx) movePending(h *Head, g *group, id ID, old pendingEntry, c *consumer, p pendingEntry) error {
+	p.cid = 0
+	if c != nil {
+		p.cid = c.cid
+	}
+	if err := tx.setPending(h, g, id, p); err != nil {
+		return err
+	}
+	if old.cid != p.cid {
+		if err := tx.disown(h, g, old.cid, id); err != nil {
+			return err
+		}
+		if err := tx.own(h, g, c, id); err != nil {
+			return err
+		}
+	}
+	if old.due() == p.due() {
+		return nil
+	}
+	if err := tx.deleteDue(h, g, id, old); err != nil {
+		return err
+	}
+	if err := tx.setDue(h, g, id, p); err != nil {
+		return err
+	}
+	tx.changedGroup(h, g)
+	return tx.tightenGroup(h, g)
+}
+
+// dropPending makes id, whose pending entry in g is p, no longer pending.
+func (tx *Tx) dropPending(h *Head, g *group, id ID, p pendingEntry) error {
+	tx.keyBuf = appendPendingKey(tx.keyBuf[:0], h.prefix, g.gid, id)
+	if err := tx.batch.Delete(tx.keyBuf); err != nil {
+		return fmt.Errorf("delete pending entry %v of group %q of %q: %w", id, g.name, h.Name, err)
+	}
+	if err := tx.deleteDue(h, g, id, p); err != nil {
+		return err
+	}
+	g.pending--
+	h.Pending--
+	tx.changedGroup(h, g)
+	if err := tx.disown(h, g, p.cid, id); err != nil {
+		return err
+	}
+	return tx.tightenGroup(h, g)
+}
+
+func (tx *Tx) setPending(h *Head, g *group, id ID, p pendingEntry) error {
+	tx.keyBuf = appendPendingKey(tx.keyBuf[:0], h.prefix, g.gid, id)
+	tx.valueBuf = p.append(tx.valueBuf[:0])
+	if err := tx.batch.Set(tx.keyBuf, tx.valueBuf); err != nil {
+		return fmt.Errorf("put pending entry %v of group %q of %q: %w", id, g.name, h.Name, err)
+	}
+	return nil
+}
+
+func (tx *Tx) setDue(h *Head, g *group, id ID, p pendingEntry) error {
+	tx.keyBuf = appendDueKey(tx.keyBuf[:0], h.prefix, g.gid, p.due(), id)
+	if err := tx.batch.Set(tx.keyBuf, nil); err != nil {
+		return fmt.Errorf("put claim order of %v of group %q of %q: %w", id, g.name, h.Name, err)
+	}
+	g.minDue = min(g.minDue, p.due())
+	return nil
+}
+
+func (tx *Tx) deleteDue(h *Head, g *group, id ID, p pendingEntry) error {
+	tx.keyBuf = appendDueKey(tx.keyBuf[:0], h.prefix, g.gid, p.due(), id)
+	if err := tx.batch.Delete(tx.keyBuf); err != nil {
+		return fmt.Errorf("delete claim order of %v of group %q of %q: %w", id, g.name, h.Name, err)
+	}
+	g.loose++
+	return nil
+}
+
+// own notes that id belongs to c; nil is nobody.
+func (tx *Tx) own(h *Head, g *group, c *consumer, id ID) error {
+	if c == nil {
+		return nil
+	}
+	tx.keyBuf = appendOwnedKey(tx.keyBuf[:0], h.prefix, g.gid, c.cid, id)
+	if err := tx.batch.Set(tx.keyBuf, nil); err != nil {
+		return fmt.Errorf("put %v of consumer %q of group %q of %q: %w", id, c.name, g.name, h.Name, err)
+	}
+	c.pending++
+	if id.Less(c.minOwned) {
+		c.minOwned = id
+	}
+	tx.changedConsumer(h, g, c)
+	return nil
+}
+
+// disown notes that id no longer belongs to the consumer with this number; zero is nobody.
+func (tx *Tx) disown(h *Head, g *group, cid uint64, id ID) error {
+	if cid == 0 {
+		return nil
+	}
+	c, err := tx.consumerByCID(h, g, cid)
+	if err != nil {
+		return err
+	}
+	tx.keyBuf = appendOwnedKey(tx.keyBuf[:0], h.prefix, g.gid, cid, id)
+	if err := tx.batch.Delete(tx.keyBuf); err != nil {
+		return fmt.Errorf("delete %v of consumer %q of group %q of %q: %w", id, c.name, g.name, h.Name, err)
+	}
+	c.pending--
+	c.loose++
+	tx.changedConsumer(h, g, c)
+	return tx.tightenConsumer(h, g, c)
+}
+
+// tightenGroup makes the lower bounds of g's PEL exact when enough has been deleted.
+func (tx *Tx) tightenGroup(h *Head, g *group) error {
+	if g.pending == 0 {
+		g.noPending()
+		return nil
+	}
+	if g.loose < maxLoose {
+		return nil
+	}
+	lo, hi := pendingBounds(h, g, ID{}, MaxID)
+	first, err := tx.firstKey(lo, hi)
+	if err != nil {
+		return fmt.Errorf("find the first pending entry of group %q of %q: %w", g.name, h.Name, err)
+	}
+	g.minPending = idOfKey(first)
+	lo, hi = dueBounds(h, g, math.MaxUint64)
+	if first, err = tx.firstKey(lo, hi); err != nil {
+		return fmt.Errorf("find the first to claim of group %q of %q: %w", g.name, h.Name, err)
+	}
+	g.minDue = dueOfKey(first)
+	g.loose = 0
+	return nil
+}
+
+// tightenConsumer makes the lower bound of what c owns exact when enough has been deleted.
+func (tx *Tx) tightenConsumer(h *Head, g *group, c *consumer) error {
+	if c.pending == 0 {
+		c.noPending()
+		return nil
+	}
+	if c.loose < maxLoose {
+		return nil
+	}
+	lo, hi := ownedBounds(h, g, c, ID{}, MaxID)
+	first, err := tx.firstKey(lo, hi)
+	if err != nil {
+		return fmt.Errorf("find the first entry of consumer %q of group %q of %q: %w", c.name, g.name, h.Name, err)
+	}
+	c.minOwned, c.loose = idOfKey(first), 0
+	return nil
+}
+
+// pendingBounds returns the range of keys of g's pending entries from from to to, both
+// included, where there may be any.
+func pendingBounds(h *Head, g *group, from, to ID) (lo, hi []byte) {
+	if from.Less(g.minPending) {
+		from = g.minPending
+	}
+	if g.maxPending.Less(to) {
+		to = g.maxPending
+	}
+	lo = appendPendingKey(make([]byte, 0, len(h.prefix)+32), h.prefix, g.gid, from)
+	hi = appendPendingKey(make([]byte, 0, len(h.prefix)+32), h.prefix, g.gid, to)
+	return lo, append(hi, 0)
+}
+
+// ownedBounds is pendingBounds for the entries that c owns.
+func ownedBounds(h *Head, g *group, c *consumer, from, to ID) (lo, hi []byte) {
+	if from.Less(c.minOwned) {
+		from = c.minOwned
+	}
+	if g.maxPending.Less(to) {
+		to = g.maxPending
+	}
+	lo = appendOwnedKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, c.cid, from)
+	hi = appendOwnedKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, c.cid, to)
+	return lo, append(hi, 0)
+}
+
+// dueBounds returns the range of keys of g's order of claims below a place in it.
+func dueBounds(h *Head, g *group, below uint64) (lo, hi []byte) {
+	lo = appendDueKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, g.minDue, ID{})
+	hi = appendDueKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, max(below, g.minDue), ID{})
+	return lo, hi
+}
+
+// eachPending calls f on the pending entries of g from from to to, both included, in
+// order, until it returns false or an error.
+func (tx *Tx) eachPending(h *Head, g *group, from, to ID, f func(id ID, p pendingEntry) (bool, error)) error {
+	if g.pending == 0 || to.Less(from) || to.Less(g.minPending) || g.maxPending.Less(from) {
+		return nil
+	}
+	lo, hi := pendingBounds(h, g, from, to)
+	return tx.scan(lo, hi, func(key, value []byte) (bool, error) {
+		p, err := decodePending(value)
+		if err != nil {
+			return false, err
+		}
+		return f(idOfKey(key), p)
+	})
+}
+
+// eachOwned is eachPending for the entries that c owns.
+func (tx *Tx) eachOwned(h *Head, g *group, c *consumer, from, to ID, f func(id ID, p pendingEntry) (bool, error)) error {
+	if c.pending == 0 || to.Less(from) || to.Less(c.minOwned) || g.maxPending.Less(from) {
+		return nil
+	}
+	lo, hi := ownedBounds(h, g, c, from, to)
+	return tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
+		id := idOfKey(key)
+		p, err := tx.indexed(h, g, id)
+		if err != nil {
+			return false, err
+		}
+		return f(id, p)
+	})
+}
+
+// eachClaimable calls f on the pending entries of g that lie below a place in the
+// order of claims, in that order, until it returns false or an error.
+func (tx *Tx) eachClaimable(h *Head, g *group, below uint64, f func(id ID, p pendingEntry) (bool, error)) error {
+	if g.pending == 0 || below <= g.minDue {
+		return nil
+	}
+	lo, hi := dueBounds(h, g, below)
+	return tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
+		id := idOfKey(key)
+		p, err := tx.indexed(h, g, id)
+		if err != nil {
+			return false, err
+		}
+		return f(id, p)
+	})
+}
+
+// indexed returns the pending entry that another of its keys says exists.
+func (tx *Tx) indexed(h *Head, g *group, id ID) (pendingEntry, error) {
+	p, ok, err := tx.getPending(h, g, id)
+	if err == nil && !ok {
+		err = fmt.Errorf("stream: index of group %q of %q names %v, which is not pending", g.name, h.Name, id)
+	}
+	return p, err
+}
+
+// firstKey returns a copy of the first key in [lo, hi), where there is one.
+func (tx *Tx) firstKey(lo, hi []byte) ([]byte, error) {
+	var first []byte
+	err := tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
+		first = append(first, key...)
+		return false, nil
+	})
+	if err == nil && first == nil {
+		err = fmt.Errorf("stream: nothing from %s on, but a count says there is", PrintKey(lo))
+	}
+	return first, err
+}
+
+// endKeys returns copies of the first and the last key in [lo, hi), where there are any.
+func (tx *Tx) endKeys(lo, hi []byte) (first, last []byte, err error) {
+	it, err := tx.kv.Iter(lo, hi)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = firstError(err, it.Close()) }()
+	if it.First() {
+		first = append(first, it.Key()...)
+		if it.Last() {
+			last = append(last, it.Key()...)
+		}
+	}
+	if last == nil && it.Error() == nil {
+		return nil, nil, fmt.Errorf("stream: nothing from %s on, but a count says there is", PrintKey(lo))
+	}
+	return first, last, it.Error()
+}

@@ -1,0 +1,108 @@
+package stream_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"millrace/resp"
+	"millrace/stream"
+	"millrace/stream/pebblekv"
+)
+
+// rig is one shard's state on a Pebble in memory. Every command is a batch of its own.
+type rig struct {
+	t     testing.TB
+	db    *pebble.DB
+	state *stream.State
+	nowMS int64
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	db, err := pebble.Open("", &pebble.Options{FS: vfs.NewMem(), Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &rig{t: t, db: db, state: stream.NewState(0), nowMS: 1_000_000}
+}
+
+// quiet is a pebble.Logger that says nothing but what is fatal.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)        {}
+func (quiet) Errorf(string, ...any)       {}
+func (quiet) Fatalf(f string, arg ...any) { pebble.DefaultLogger.Fatalf(f, arg...) }
+
+// do runs a command given as words that hold no blanks.
+func (r *rig) do(line string) resp.Value {
+	r.t.Helper()
+	return r.run(argvOf(strings.Fields(line)...))
+}
+
+// show is do, and prints the reply as RESP2 has it.
+func (r *rig) show(line string) string {
+	r.t.Helper()
+	return resp.Print(r.do(line), 2)
+}
+
+// run is what a client sees of a command: what its words alone refuse, or a read, or
+// a record of its own.
+func (r *rig) run(argv [][]byte) resp.Value {
+	r.t.Helper()
+	c, refusal := stream.Lookup(argv)
+	if refusal != nil {
+		return *refusal
+	}
+	if c == nil {
+		r.t.Fatalf("%q is not in the table", argv[0])
+	}
+	if c.Check != nil {
+		if refusal := c.Check(argv); refusal != nil {
+			return *refusal
+		}
+	}
+	if c.Is(stream.Write) {
+		return r.apply(argv)[0]
+	}
+	v, err := r.state.Read(pebblekv.Reader{R: r.db}, r.nowMS, argv)
+	if err != nil {
+		r.t.Fatalf("%s: %v", argv, err)
+	}
+	return v
+}
+
+// apply commits commands as one record.
+func (r *rig) apply(cmds ...[][]byte) []resp.Value {
+	r.t.Helper()
+	b := r.db.NewIndexedBatch()
+	defer b.Close()
+	kv := pebblekv.NewBatch(b)
+	replies, err := r.state.Apply(kv, r.nowMS, cmds)
+	if err == nil {
+		err = r.state.Flush(kv)
+	}
+	if err == nil {
+		err = b.Commit(pebble.NoSync)
+	}
+	if err != nil {
+		r.t.Fatalf("%s: %v", cmds, err)
+	}
+	r.state.Committed()
+	return replies
+}
+
+func argvOf(words ...string) [][]byte {
+	argv := make([][]byte, len(words))
+	for i, w := range words {
+		argv[i] = []byte(w)
+	}
+	return argv
+}

@@ -1,0 +1,356 @@
+package stream
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"millrace/resp"
+)
+
+// trimBy is a trimming strategy.
+type trimBy uint8
+
+const (
+	trimNone   trimBy = iota
+	trimMaxLen        // keep the newest maxLen entries
+	trimMinID         // keep the entries from minID on
+)
+
+// trimArgs is how XADD and XTRIM are told to trim.
+type trimArgs struct {
+	by         trimBy
+	approx     bool // "~": whole nodes only
+	limitGiven bool
+	refs       refPolicy
+	refsGiven  bool
+	maxLen     uint64
+	minID      ID
+	limit      uint64 // entries that one call may delete; zero: any number
+}
+
+// The bounds of the default LIMIT of a trim with "~".
+const (
+	defaultTrimNodes = 100
+	defaultTrimLimit = 10000
+	maxTrimLimit     = 1000000
+)
+
+// Refusals of trimming options.
+var (
+	errTrimTwice      = resp.Err("ERR syntax error, MAXLEN and MINID options at the same time are not compatible")
+	errMaxLenNegative = resp.Err("ERR The MAXLEN argument must be >= 0.")
+	errLimitNegative  = resp.Err("ERR The LIMIT argument must be >= 0.")
+	errLimitAlone     = resp.Err("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
+	errLimitExact     = resp.Err("ERR syntax error, LIMIT cannot be used without the special ~ option")
+)
+
+// option reads a trimming option at argv[i] and returns the index of its last word;
+// i-1 where there is none.
+func (t *trimArgs) option(argv [][]byte, i int) (int, *resp.Value) {
+	more := len(argv) - 1 - i
+	word := argv[i]
+	switch {
+	case more > 0 && (isWord(word, "MAXLEN") || isWord(word, "MINID")):
+		if t.by != trimNone {
+			return i, &errTrimTwice
+		}
+		t.by = trimMaxLen
+		if isWord(word, "MINID") {
+			t.by = trimMinID
+		}
+		i++
+		if more >= 2 && len(argv[i]) == 1 && (argv[i][0] == '~' || argv[i][0] == '=') {
+			t.approx = argv[i][0] == '~'
+			i++
+		}
+		return i, t.threshold(argv[i])
+	case more > 0 && isWord(word, "LIMIT"):
+		n, ok := parseInt(argv[i+1])
+		switch {
+		case !ok:
+			return i, &errNotInteger
+		case n < 0:
+			return i, &errLimitNegative
+		}
+		t.limit, t.limitGiven = uint64(n), true
+		return i + 1, nil
+	case !t.refsGiven:
+		if t.refs, t.refsGiven = parseRefPolicy(word); t.refsGiven {
+			return i, nil
+		}
+	}
+	return i - 1, nil
+}
+
+func (t *trimArgs) threshold(word []byte) *resp.Value {
+	if t.by == trimMinID {
+		id, ok := parseID(word, 0)
+		if !ok {
+			return &errInvalidID
+		}
+		t.minID = id
+		return nil
+	}
+	n, ok := parseInt(word)
+	switch {
+	case !ok:
+		return &errNotInteger
+	case n < 0:
+		return &errMaxLenNegative
+	}
+	t.maxLen = uint64(n)
+	return nil
+}
+
+// check finds options that contradict each other, once all are read.
+func (t *trimArgs) check() *resp.Value {
+	switch {
+	case t.limit > 0 && t.by == trimNone:
+		return &errLimitAlone
+	case t.limitGiven && !t.approx:
+		return &errLimitExact
+	}
+	return nil
+}
+
+// effectiveLimit returns how many entries one call may delete. Exact trims have no
+// limit; they delete long runs with one tombstone.
+func (t *trimArgs) effectiveLimit(nodeMaxEntries uint64) uint64 {
+	switch {
+	case !t.approx:
+		return math.MaxUint64
+	case t.limitGiven && t.limit == 0:
+		return math.MaxUint64
+	case t.limitGiven:
+		return t.limit
+	case nodeMaxEntries == 0:
+		return defaultTrimLimit
+	}
+	return min(defaultTrimNodes*min(nodeMaxEntries, maxTrimLimit), maxTrimLimit)
+}
+
+// whole reports whether all of n may go, where length entries are left.
+func (t *trimArgs) whole(n *node, length uint64) bool {
+	if t.by == trimMaxLen {
+		return length >= n.Live && length-n.Live >= t.maxLen
+	}
+	return n.Last.Less(t.minID)
+}
+
+// idle reports whether there is nothing to trim in h.
+func (t *trimArgs) idle(h *Head) bool {
+	switch {
+	case t.by == trimNone || h.Length == 0:
+		return true
+	case t.by == trimMaxLen:
+		return h.Length <= t.maxLen
+	}
+	return !h.First.Less(t.minID)
+}
+
+// trim deletes entries from the start of h and returns how many. The rule is Redis's
+// streamTrim.
+func (tx *Tx) trim(h *Head, t *trimArgs) (uint64, error) {
+	if t.idle(h) {
+		return 0, nil
+	}
+	if t.refs != keepRef && h.GroupCount > 0 {
+		return tx.trimRefs(h, t)
+	}
+	front, err := tx.frontNode(h)
+	if err != nil {
+		return 0, err
+	}
+	limit := t.effectiveLimit(tx.settings().nodeMaxEntries)
+	if front.Live > limit {
+		return 0, nil
+	}
+	if !t.whole(&front, h.Length) {
+		if t.approx {
+			return 0, nil
+		}
+		return tx.trimWithin(h, front, t)
+	}
+	cut, deleted, err := tx.dropNodes(h, front, t, limit)
+	if err != nil || h.Length == 0 || t.approx || deleted+cut.Live > limit {
+		return deleted, err
+	}
+	more, err := tx.trimWithin(h, cut, t)
+	return deleted + more, err
+}
+
+// dropNodes deletes the nodes of h from front, its first, that may go as a whole, and
+// their entries. It returns the first that stays and how many entries went.
+func (tx *Tx) dropNodes(h *Head, front node, t *trimArgs, limit uint64) (cut node, deleted uint64, err error) {
+	nodes := uint64(0)
+	n, length := front, h.Length
+	visit := func() bool {
+		if t.by == trimMaxLen && length <= t.maxLen || n.Live > limit-deleted || !t.whole(&n, length) {
+			return false
+		}
+		length -= n.Live
+		deleted += n.Live
+		nodes++
+		return true
+	}
+	visit() // the caller knows that front goes
+	if h.Nodes > 2 {
+		lo, hi := tx.bounds(h, kindNode, front.First, h.Tail.First)
+		err = tx.scan(lo, hi, func(key, value []byte) (bool, error) {
+			first := idOfKey(key)
+			if !front.First.Less(first) {
+				return true, nil
+			}
+			if n, err = decodeNode(first, value); err != nil {
+				return false, err
+			}
+			return visit(), nil
+		})
+		if err != nil {
+			return node{}, 0, fmt.Errorf("trim nodes of %q: %w", h.Name, err)
+		}
+	}
+	if nodes == h.Nodes-1 {
+		n = h.Tail
+		visit()
+	}
+	if nodes == h.Nodes {
+		return node{}, deleted, tx.dropAll(h)
+	}
+	if err = tx.deleteSpan(h, kindNode, front.First, n.First, nodes); err != nil {
+		return node{}, 0, fmt.Errorf("trim nodes of %q: %w", h.Name, err)
+	}
+	h.Nodes -= nodes
+	h.front, h.frontDirty = node{}, false
+	if h.Nodes > 1 {
+		h.front = n
+	}
+	return n, deleted, tx.dropEntries(h, deleted, n.First, false)
+}
+
+// trimWithin deletes entries from the start of n, the first node of h, which does not
+// go as a whole.
+func (tx *Tx) trimWithin(h *Head, n node, t *trimArgs) (uint64, error) {
+	count, upTo, err := tx.countWithin(h, t)
+	if err != nil || count == 0 {
+		return 0, err
+	}
+	if count == h.Length {
+		return count, tx.dropAll(h)
+	}
+	if err := tx.dropEntries(h, count, upTo, true); err != nil {
+		return 0, err
+	}
+	n.drop(count)
+	return count, tx.updateNode(h, &n)
+}
+
+// countWithin returns how many entries of the first node of h go, and the first entry
+// of h that stays.
+func (tx *Tx) countWithin(h *Head, t *trimArgs) (count uint64, upTo ID, err error) {
+	if t.by == trimMaxLen {
+		if h.Length <= t.maxLen {
+			return 0, ID{}, nil
+		}
+		count = h.Length - t.maxLen
+		upTo, err = tx.entryAfter(h, count)
+		return count, upTo, err
+	}
+	err = tx.eachEntry(h, h.First, MaxID, false, func(id ID, _ []byte) (bool, error) {
+		if id.Less(t.minID) {
+			count++
+			return true, nil
+		}
+		upTo = id
+		return false, nil
+	})
+	return count, upTo, err
+}
+
+// aheadMax is how many IDs are read ahead to find the new first entry. A stream kept
+// at one length loses one entry for each added: it needs an iterator once in so many.
+const aheadMax = 64
+
+// entryAfter returns the ID of the entry that stands n after the first of h; n is
+// above zero and below Length.
+func (tx *Tx) entryAfter(h *Head, n uint64) (at ID, err error) {
+	if n <= uint64(len(h.ahead)) {
+		return h.ahead[n-1], nil
+	}
+	if h.ahead == nil {
+		h.ahead = make([]ID, 0, aheadMax)
+	}
+	h.ahead = h.ahead[:0]
+	i := uint64(0)
+	err = tx.eachEntry(h, h.First, MaxID, false, func(id ID, _ []byte) (bool, error) {
+		if i > 0 && len(h.ahead) < aheadMax {
+			h.ahead = append(h.ahead, id)
+		}
+		if i == n {
+			at = id
+		}
+		i++
+		return i <= max(n, aheadMax), nil
+	})
+	if err == nil && i <= n {
+		err = fmt.Errorf("stream: %q counts %d entries and has %d", h.Name, h.Length, i)
+	}
+	return at, err
+}
+
+// dropEntries deletes the first count entries of h, which are those before upTo, and
+// leaves their nodes to the caller. exact says that upTo is an entry.
+func (tx *Tx) dropEntries(h *Head, count uint64, upTo ID, exact bool) error {
+	var err error
+	switch {
+	case count <= uint64(len(h.ahead)):
+		err = tx.batch.Delete(tx.idKey(h, kindEntry, h.First))
+		for _, id := range h.ahead[:count-1] {
+			err = firstError(err, tx.batch.Delete(tx.idKey(h, kindEntry, id)))
+		}
+		h.ahead = slices.Delete(h.ahead, 0, int(count))
+	default:
+		h.ahead = h.ahead[:0]
+		err = tx.deleteSpan(h, kindEntry, h.First, upTo, count)
+	}
+	if err != nil {
+		return fmt.Errorf("trim entries of %q: %w", h.Name, err)
+	}
+	h.Length -= count
+	h.First = upTo
+	tx.dirty(h)
+	if !exact {
+		tx.unsettle(h)
+		h.ahead = h.ahead[:0]
+	}
+	return nil
+}
+
+// dropAll deletes all entries and nodes of h.
+func (tx *Tx) dropAll(h *Head) error {
+	err := firstError(
+		tx.deleteSpan(h, kindEntry, h.First, MaxID, h.Length),
+		tx.deleteSpan(h, kindNode, ID{}, h.Tail.First, h.Nodes))
+	if err != nil {
+		return fmt.Errorf("trim all of %q: %w", h.Name, err)
+	}
+	h.Length, h.Nodes = 0, 0
+	h.First, h.LastEntry = ID{}, ID{}
+	h.Tail, h.front, h.frontDirty = node{}, node{}, false
+	h.ahead = h.ahead[:0]
+	tx.dirty(h)
+	return nil
+}
+
+// deleteSpan deletes h's records of kind from from up to but not including end; there
+// are about count of them.
+func (tx *Tx) deleteSpan(h *Head, kind byte, from, end ID, count uint64) error {
+	// Keys of their own: the scan below builds others.
+	lo := from.appendBytes(append(append([]byte(nil), h.prefix...), kind))
+	hi := end.appendBytes(append(append([]byte(nil), h.prefix...), kind))
+	if count >= rangeDeleteMin {
+		return tx.batch.DeleteRange(lo, hi)
+	}
+	return tx.deleteEach(lo, hi)
+}

@@ -1,0 +1,72 @@
+package stream
+
+import "millrace/resp"
+
+// XACKDEL key group [KEEPREF | DELREF | ACKED] IDS numids id [id …]: acknowledges
+// entries and deletes them from the stream. It answers for each ID: -1 not pending, 1
+// acknowledged and deleted, 2 acknowledged but kept because another group has not read
+// and acknowledged it.
+var xackdel = Command{
+	Name: "xackdel", Arity: -6, Flags: Write | Fast, Keys: groupKeys,
+	Categories: []string{"write", "stream", "fast"}, Since: "8.2.0", Group: "stream",
+	Summary:    "Acknowledges and deletes one or multiple messages for a stream consumer group.",
+	Complexity: "O(1) for each message ID processed.",
+	Check: func(argv [][]byte) *resp.Value {
+		_, _, refusal := parseIDList(argv, 3)
+		return refusal
+	},
+	Run: runXAckDel,
+}
+
+func runXAckDel(tx *Tx, argv [][]byte) (resp.Value, error) {
+	refs, words, refusal := parseIDList(argv, 3)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	h, g, refusal, err := tx.streamGroup(argv[1], argv[2])
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	out := make([]resp.Value, len(words))
+	if g == nil { // whatever the IDs are
+		for i := range out {
+			out[i] = resp.Int(idMissing)
+		}
+		return resp.Array(out...), nil
+	}
+	ids, refusal := parseIDs(words)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	for i, id := range ids {
+		n, err := tx.ackDelete(h, g, id, refs)
+		if err != nil {
+			return resp.Value{}, err
+		}
+		out[i] = resp.Int(n)
+	}
+	return resp.Array(out...), nil
+}
+
+// ackDelete does what XACKDEL does to one ID, and returns what it answers for it.
+func (tx *Tx) ackDelete(h *Head, g *group, id ID, refs refPolicy) (int64, error) {
+	p, ok, err := tx.getPending(h, g, id)
+	if err != nil || !ok {
+		return idMissing, err
+	}
+	if err := tx.dropPending(h, g, id, p); err != nil {
+		return 0, err
+	}
+	switch refs {
+	case delRef:
+		if err := tx.dropReferences(h, id); err != nil {
+			return 0, err
+		}
+	case ackedRef:
+		if kept, err := tx.referenced(h, id); err != nil || kept {
+			return idKept, err
+		}
+	}
+	_, err = tx.deleteEntry(h, id, true)
+	return idDeleted, err
+}

@@ -1,0 +1,155 @@
+package stream
+
+import (
+	"math"
+
+	"millrace/resp"
+)
+
+// XADD key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [MAXLEN | MINID [= | ~] threshold
+// [LIMIT count]] * | id field value [field value …]: adds an entry, then trims. It
+// answers the entry's ID, or null where NOMKSTREAM keeps it from making a stream.
+var xadd = Command{
+	Name: "xadd", Arity: -5, Flags: Write | DenyOOM | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Categories: []string{"write", "stream", "fast"},
+	Since:      "5.0.0", Group: "stream",
+	Summary:    "Appends a new message to a stream. Creates the key if it doesn't exist.",
+	Complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
+	Check:      checkXAdd,
+	Run:        runXAdd,
+}
+
+// Refusals of XADD.
+var (
+	errAddZero      = resp.Err("ERR The ID specified in XADD must be greater than 0-0")
+	errAddSmall     = resp.Err("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+	errAddExhausted = resp.Err("ERR The stream has exhausted the last possible ID, unable to add more items")
+	errAddTooLarge  = resp.Err("ERR Elements are too large to be stored")
+)
+
+// addArgs is what XADD's words say.
+type addArgs struct {
+	trim       trimArgs
+	noMkStream bool
+	auto       bool // "*"
+	autoSeq    bool // "ms-*"
+	id         ID
+	words      [][]byte // fields and values in turn
+}
+
+// parseAdd reads the words of XADD: options in any order, then the ID, which is the
+// first word that is no option.
+func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
+	i := 2
+	for ; i < len(argv); i++ {
+		w := argv[i]
+		if len(w) == 1 && w[0] == '*' {
+			a.auto = true
+			break
+		}
+		if isWord(w, "NOMKSTREAM") {
+			a.noMkStream = true
+			continue
+		}
+		last, refusal := a.trim.option(argv, i)
+		if refusal != nil {
+			return a, refusal
+		}
+		if last >= i {
+			i = last
+			continue
+		}
+		var ok bool
+		if a.id, a.autoSeq, ok = parseNewID(w); !ok {
+			return a, &errInvalidID
+		}
+		break
+	}
+	if refusal := a.trim.check(); refusal != nil {
+		return a, refusal
+	}
+	if i >= len(argv) || (len(argv)-i-1)%2 != 0 || len(argv)-i-1 < 2 {
+		return a, wrongArity("xadd")
+	}
+	a.words = argv[i+1:]
+	if !a.auto && !a.autoSeq && a.id.IsZero() {
+		return a, &errAddZero
+	}
+	return a, nil
+}
+
+func checkXAdd(argv [][]byte) *resp.Value {
+	_, refusal := parseAdd(argv)
+	return refusal
+}
+
+// nextID returns the ID that XADD gives its entry in a stream whose greatest is last.
+func (a *addArgs) nextID(last ID, nowMS int64) (ID, *resp.Value) {
+	if last == MaxID {
+		return ID{}, &errAddExhausted
+	}
+	id := a.id
+	switch {
+	case a.auto:
+		id, _ = last.Next(uint64(max(nowMS, 0))) // last is not the greatest ID
+		return id, nil
+	case a.autoSeq && id.MS == last.MS:
+		if last.Seq == math.MaxUint64 {
+			return ID{}, &errAddSmall
+		}
+		return ID{last.MS, last.Seq + 1}, nil
+	}
+	if !last.Less(id) {
+		return ID{}, &errAddSmall
+	}
+	return id, nil
+}
+
+func runXAdd(tx *Tx, argv [][]byte) (resp.Value, error) {
+	a, refusal := parseAdd(argv)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	h, refusal, err := tx.stream(argv[1])
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	if h == nil && a.noMkStream {
+		return resp.Null(), nil
+	}
+	var last ID
+	if h != nil {
+		last = h.Last
+	}
+	id, refusal := a.nextID(last, tx.NowMS)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	size := uint64(0)
+	for _, w := range a.words {
+		size += uint64(len(w))
+	}
+	if size > listpackMaxBytes {
+		return errAddTooLarge, nil
+	}
+	if h == nil {
+		h = tx.createStream(argv[1])
+	}
+	if err := tx.putEntry(h, id, a.words, size); err != nil {
+		return resp.Value{}, err
+	}
+	tx.touchHead(h)
+	if _, err := tx.trim(h, &a.trim); err != nil {
+		return resp.Value{}, err
+	}
+	return tx.newID(id), nil
+}
+
+// refused returns a refusal as a reply, or the failure err.
+func refused(refusal *resp.Value, err error) (resp.Value, error) {
+	if err != nil {
+		return resp.Value{}, err
+	}
+	return *refusal, nil
+}

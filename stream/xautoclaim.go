@@ -1,0 +1,122 @@
+package stream
+
+import (
+	"math"
+
+	"millrace/resp"
+)
+
+// XAUTOCLAIM key group consumer min-idle-ms start [COUNT n] [JUSTID]: makes pending
+// entries from start on that have been idle for long enough the consumer's, and says
+// where to go on. Those that have been deleted from the stream are no longer pending
+// and are named in the reply.
+var xautoclaim = Command{
+	Name: "xautoclaim", Arity: -6, Flags: Write | Fast, Keys: groupKeys,
+	Categories: []string{"write", "stream", "fast"}, Since: "6.2.0", Group: "stream",
+	Summary: "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to " +
+		"as consumer group member.",
+	Complexity: "O(1) if COUNT is small.",
+	Check: func(argv [][]byte) *resp.Value {
+		_, refusal := parseAutoClaim(argv)
+		return refusal
+	},
+	Run: runXAutoClaim,
+}
+
+const (
+	defaultAutoClaim = 100
+	// autoClaimLooks is how many entries may be looked at for each that may be claimed.
+	autoClaimLooks = 10
+	// maxAutoClaim bounds what one call claims, which is one step of the shard; the
+	// cursor of the reply leads to the rest.
+	maxAutoClaim = 10000
+	// autoClaimMemory is the COUNT at which Redis would need a tebibyte for the IDs it
+	// may have to name, and says so.
+	autoClaimMemory = 1 << 36
+)
+
+var (
+	errAutoMinIdle = resp.Err("ERR Invalid min-idle-time argument for XAUTOCLAIM")
+	errAutoMemory  = resp.Err("ERR Insufficient memory, failed allocating transient memory, COUNT too high.")
+)
+
+// autoClaimArgs are the words of XAUTOCLAIM from the minimum idle time on.
+type autoClaimArgs struct {
+	minIdleMS int64
+	start     ID
+	count     int64
+	justID    bool
+}
+
+func parseAutoClaim(argv [][]byte) (a autoClaimArgs, refusal *resp.Value) {
+	var ok bool
+	if a.minIdleMS, ok = parseInt(argv[4]); !ok {
+		return a, &errAutoMinIdle
+	}
+	if a.start, refusal = parseStart(argv[5]); refusal != nil {
+		return a, refusal
+	}
+	a.count = defaultAutoClaim
+	for i := 6; i < len(argv); i++ {
+		switch {
+		case isWord(argv[i], "COUNT") && i+1 < len(argv):
+			i++
+			if a.count, ok = parseInt(argv[i]); !ok || a.count < 1 || a.count > math.MaxInt64/16 {
+				return a, &errCountPositive
+			}
+		case isWord(argv[i], "JUSTID"):
+			a.justID = true
+		default:
+			return a, &errSyntax
+		}
+	}
+	return a, nil
+}
+
+func runXAutoClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
+	a, refusal := parseAutoClaim(argv)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	h, g, refusal, err := tx.streamGroup(argv[1], argv[2])
+	switch {
+	case err != nil:
+		return resp.Value{}, err
+	case refusal != nil:
+		return *refusal, nil
+	case g == nil:
+		return *noGroup(argv[1], argv[2]), nil
+	case a.count >= autoClaimMemory:
+		return errAutoMemory, nil
+	}
+	c, err := tx.attend(h, g, argv[3])
+	if err != nil {
+		return resp.Value{}, err
+	}
+	left := min(a.count, maxAutoClaim)
+	looks := left * autoClaimLooks
+	how := claimArgs{minIdleMS: a.minIdleMS, timeMS: tx.NowMS, retries: -1, justID: a.justID}
+	var cursor ID
+	var claimed, deleted []resp.Value
+	err = tx.eachPending(h, g, a.start, MaxID, func(id ID, p pendingEntry) (bool, error) {
+		if looks == 0 || left == 0 {
+			cursor = id
+			return false, nil
+		}
+		looks--
+		v, outcome, err := tx.claimPending(h, g, c, id, p, &how)
+		switch outcome {
+		case claimTaken:
+			claimed = append(claimed, v)
+			left--
+		case claimDeleted:
+			deleted = append(deleted, idValue(id))
+			left--
+		}
+		return true, err
+	})
+	if err != nil {
+		return resp.Value{}, err
+	}
+	return resp.Array(idValue(cursor), resp.Array(claimed...), resp.Array(deleted...)), nil
+}

@@ -1,0 +1,204 @@
+package stream
+
+import "millrace/resp"
+
+// XCLAIM key group consumer min-idle-ms id [id …] [IDLE ms] [TIME unix-ms]
+// [RETRYCOUNT n] [FORCE] [JUSTID] [LASTID id]: makes pending entries that have been
+// idle for long enough the consumer's. Those that have been deleted from the stream
+// are no longer pending.
+var xclaim = Command{
+	Name: "xclaim", Arity: -6, Flags: Write | Fast, Keys: groupKeys,
+	Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
+	Summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered " +
+		"a consumer group member.",
+	Complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
+	Run:        runXClaim,
+}
+
+var (
+	errClaimMinIdle = resp.Err("ERR Invalid min-idle-time argument for XCLAIM")
+	errClaimIdle    = resp.Err("ERR Invalid IDLE option argument for XCLAIM")
+	errClaimTime    = resp.Err("ERR Invalid TIME option argument for XCLAIM")
+	errClaimRetry   = resp.Err("ERR Invalid RETRYCOUNT option argument for XCLAIM")
+)
+
+// claimArgs are the words of XCLAIM from the minimum idle time on.
+type claimArgs struct {
+	minIdleMS int64
+	ids       []ID
+	timeMS    int64 // delivery time to set
+	retries   int64 // delivery count to set; negative: none given
+	force     bool
+	justID    bool
+	lastID    ID
+}
+
+// parseClaim reads the words of XCLAIM. Redis reads them after it has found the group,
+// so they are no matter for Check.
+func parseClaim(argv [][]byte, nowMS int64) (a claimArgs, refusal *resp.Value) {
+	var ok bool
+	if a.minIdleMS, ok = parseInt(argv[4]); !ok {
+		return a, &errClaimMinIdle
+	}
+	i := 5
+	for ; i < len(argv); i++ {
+		id, ok := parseID(argv[i], 0)
+		if !ok {
+			break
+		}
+		a.ids = append(a.ids, id)
+	}
+	a.timeMS, a.retries = nowMS, -1
+	for ; i < len(argv); i++ {
+		word, more := argv[i], i+1 < len(argv)
+		var n int64
+		switch {
+		case isWord(word, "FORCE"):
+			a.force = true
+		case isWord(word, "JUSTID"):
+			a.justID = true
+		case isWord(word, "IDLE") && more:
+			i++
+			if n, ok = parseInt(argv[i]); !ok {
+				return a, &errClaimIdle
+			}
+			a.timeMS = nowMS - n
+		case isWord(word, "TIME") && more:
+			i++
+			if a.timeMS, ok = parseInt(argv[i]); !ok {
+				return a, &errClaimTime
+			}
+		case isWord(word, "RETRYCOUNT") && more:
+			i++
+			if a.retries, ok = parseInt(argv[i]); !ok {
+				return a, &errClaimRetry
+			}
+		case isWord(word, "LASTID") && more:
+			i++
+			if a.lastID, ok = parseID(argv[i], 0); !ok {
+				return a, &errInvalidID
+			}
+		default:
+			e := resp.Err("ERR Unrecognized XCLAIM option '" + inText(word) + "'")
+			return a, &e
+		}
+	}
+	if a.timeMS < 0 || a.timeMS > nowMS {
+		a.timeMS = nowMS // a client's clock may be ahead of ours
+	}
+	return a, nil
+}
+
+func runXClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, g, refusal, err := tx.streamGroup(argv[1], argv[2])
+	switch {
+	case err != nil:
+		return resp.Value{}, err
+	case refusal != nil:
+		return *refusal, nil
+	case g == nil:
+		return *noGroup(argv[1], argv[2]), nil
+	}
+	a, refusal := parseClaim(argv, tx.NowMS)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	if g.delivered.Less(a.lastID) {
+		g.delivered = a.lastID
+		tx.changedGroup(h, g)
+	}
+	c, err := tx.attend(h, g, argv[3])
+	if err != nil {
+		return resp.Value{}, err
+	}
+	var claimed []resp.Value
+	for _, id := range a.ids {
+		v, ok, err := tx.claim(h, g, c, id, &a)
+		if err != nil {
+			return resp.Value{}, err
+		}
+		if ok {
+			claimed = append(claimed, v)
+		}
+	}
+	if len(claimed) > 0 && a.timeMS < tx.NowMS {
+		tx.touch(argv[1]) // an entry made to look old may be what an XREADGROUP CLAIM waits for
+	}
+	return resp.Array(claimed...), nil
+}
+
+// claim makes id c's, if it is pending or a.force lets it become so, and returns what
+// XCLAIM answers for it.
+func (tx *Tx) claim(h *Head, g *group, c *consumer, id ID, a *claimArgs) (v resp.Value, ok bool, err error) {
+	p, pending, err := tx.getPending(h, g, id)
+	if err != nil {
+		return v, false, err
+	}
+	if pending {
+		v, outcome, err := tx.claimPending(h, g, c, id, p, a)
+		return v, outcome == claimTaken, err
+	}
+	if !a.force {
+		return v, false, nil
+	}
+	raw, exists, err := tx.getEntry(h, id)
+	if err != nil || !exists {
+		return v, false, err
+	}
+	// As in Redis, an entry that becomes pending by force counts one delivery for that.
+	if err := tx.addPending(h, g, id, c, a.apply(pendingEntry{deliveries: 1})); err != nil {
+		return v, false, err
+	}
+	c.activeMS = tx.NowMS
+	v, err = a.reply(id, raw)
+	return v, err == nil, err
+}
+
+// claimOutcome is what came of a claim.
+type claimOutcome uint8
+
+const (
+	claimYoung   claimOutcome = iota // it has not been idle for long enough
+	claimTaken                       // it is the consumer's now
+	claimDeleted                     // its entry was deleted, so it is no longer pending
+)
+
+// claimPending makes id, whose pending entry is p, c's, and returns what is answered
+// for it.
+func (tx *Tx) claimPending(h *Head, g *group, c *consumer, id ID, p pendingEntry, a *claimArgs) (resp.Value, claimOutcome, error) {
+	raw, exists, err := tx.getEntry(h, id)
+	switch {
+	case err != nil:
+		return resp.Value{}, claimYoung, err
+	case !exists:
+		return resp.Value{}, claimDeleted, tx.dropPending(h, g, id, p)
+	case !p.claimable(tx.NowMS, a.minIdleMS):
+		return resp.Value{}, claimYoung, nil
+	}
+	if err := tx.movePending(h, g, id, p, c, a.apply(p)); err != nil {
+		return resp.Value{}, claimYoung, err
+	}
+	c.activeMS = tx.NowMS
+	v, err := a.reply(id, raw)
+	return v, claimTaken, err
+}
+
+// apply returns p as the claim leaves it.
+func (a *claimArgs) apply(p pendingEntry) pendingEntry {
+	p.time = uint64(a.timeMS)
+	switch {
+	case a.retries >= 0:
+		p.deliveries = uint64(a.retries)
+	case !a.justID:
+		p.delivered()
+	}
+	return p
+}
+
+// reply returns what is answered for a claimed entry.
+func (a *claimArgs) reply(id ID, raw []byte) (resp.Value, error) {
+	if a.justID {
+		return idValue(id), nil
+	}
+	return entryValue(id, raw)
+}

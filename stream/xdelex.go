@@ -1,0 +1,110 @@
+package stream
+
+import "millrace/resp"
+
+// XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id [id …]: deletes entries with
+// regard to groups, and answers for each ID: -1 no such entry, 1 deleted, 2 kept
+// because a group has not read and acknowledged it.
+var xdelex = Command{
+	Name: "xdelex", Arity: -5, Flags: Write | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Categories: []string{"write", "stream", "fast"},
+	Since:      "8.2.0", Group: "stream",
+	Summary:    "Deletes one or multiple entries from the stream.",
+	Complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
+	Check: func(argv [][]byte) *resp.Value {
+		_, _, refusal := parseIDList(argv, 2)
+		return refusal
+	},
+	Run: runXDelEx,
+}
+
+// What XDELEX and XACKDEL answer for an ID.
+const (
+	idMissing = -1
+	idDeleted = 1
+	idKept    = 2
+)
+
+// parseIDList reads the options of XDELEX and XACKDEL from argv[i] on: a policy and
+// IDS, in any order. It leaves the IDs as they are: on a missing key Redis does not
+// look at them.
+func parseIDList(argv [][]byte, i int) (refs refPolicy, ids [][]byte, refusal *resp.Value) {
+	given := false
+	for ; i < len(argv); i++ {
+		if p, ok := parseRefPolicy(argv[i]); ok {
+			if given {
+				return 0, nil, &errSyntax
+			}
+			refs, given = p, true
+			continue
+		}
+		if !isWord(argv[i], "IDS") || ids != nil || i+1 >= len(argv) {
+			return 0, nil, &errSyntax
+		}
+		n, ok := parseInt(argv[i+1])
+		if !ok || n < 1 {
+			return 0, nil, &errNumIDs
+		}
+		if n > int64(len(argv)-i-2) {
+			return 0, nil, &errNumIDsCount
+		}
+		ids = argv[i+2 : i+2+int(n)]
+		i += 1 + int(n)
+	}
+	if ids == nil {
+		return 0, nil, &errIDsRequired
+	}
+	return refs, ids, nil
+}
+
+func runXDelEx(tx *Tx, argv [][]byte) (resp.Value, error) {
+	refs, words, refusal := parseIDList(argv, 2)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	h, refusal, err := tx.stream(argv[1])
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	out := make([]resp.Value, len(words))
+	if h == nil {
+		for i := range out {
+			out[i] = resp.Int(idMissing)
+		}
+		return resp.Array(out...), nil
+	}
+	ids, refusal := parseIDs(words)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	for i, id := range ids {
+		did, err := tx.deleteWithRefs(h, id, refs)
+		if err != nil {
+			return resp.Value{}, err
+		}
+		out[i] = resp.Int(did)
+	}
+	return resp.Array(out...), nil
+}
+
+// deleteWithRefs deletes the entry id as refs says, and returns idMissing, idDeleted
+// or idKept. As in Redis, ACKED keeps an ID that does not exist as well, and DELREF
+// makes one no longer pending.
+func (tx *Tx) deleteWithRefs(h *Head, id ID, refs refPolicy) (int64, error) {
+	switch refs {
+	case ackedRef:
+		if held, err := tx.referenced(h, id); err != nil || held {
+			return idKept, err
+		}
+	case delRef:
+		if err := tx.dropReferences(h, id); err != nil {
+			return 0, err
+		}
+	}
+	ok, err := tx.deleteEntry(h, id, true)
+	if ok {
+		return idDeleted, err
+	}
+	return idMissing, err
+}

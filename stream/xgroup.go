@@ -1,0 +1,116 @@
+package stream
+
+import (
+	"strings"
+
+	"millrace/resp"
+)
+
+// XGROUP makes, moves and destroys consumer groups and their consumers.
+var xgroup = Command{
+	Name: "xgroup", Arity: -2, Since: "5.0.0", Group: "stream",
+	Summary:    "A container for consumer groups commands.",
+	Complexity: "Depends on subcommand.",
+	Subcommands: []*Command{
+		&xgroupCreate, &xgroupCreateConsumer, &xgroupDelConsumer, &xgroupDestroy, &xgroupHelp, &xgroupSetID,
+	},
+}
+
+// XGROUP HELP.
+var xgroupHelp = Command{
+	Name: "xgroup|help", Arity: 2, Flags: Loading | Stale, Since: "5.0.0", Group: "stream",
+	Categories: []string{"stream", "slow"},
+	Summary:    "Returns helpful text about the different subcommands.",
+	Complexity: "O(1)",
+	Run: func(*Tx, [][]byte) (resp.Value, error) {
+		return helpText(
+			"XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+			"CREATE <key> <groupname> <id|$> [option]",
+			"    Create a new consumer group. Options are:",
+			"    * MKSTREAM",
+			"      Create the empty stream if it does not exist.",
+			"    * ENTRIESREAD entries_read",
+			"      Set the group's entries_read counter (internal use).",
+			"CREATECONSUMER <key> <groupname> <consumer>",
+			"    Create a new consumer in the specified group.",
+			"DELCONSUMER <key> <groupname> <consumer>",
+			"    Remove the specified consumer.",
+			"DESTROY <key> <groupname>",
+			"    Remove the specified group.",
+			"SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
+			"    Set the current group ID and entries_read counter.",
+			"HELP",
+			"    Print this help.",
+		), nil
+	},
+}
+
+// helpText is the reply of a HELP subcommand.
+func helpText(lines ...string) resp.Value {
+	elems := make([]resp.Value, len(lines))
+	for i, l := range lines {
+		elems[i] = resp.Simple(l)
+	}
+	return resp.Array(elems...)
+}
+
+// Key positions of the commands on groups.
+var (
+	groupKeys    = Keys{First: 1, Last: 1, Step: 1, Access: "RW"}
+	groupKeysRO  = Keys{First: 1, Last: 1, Step: 1, Access: "RO"}
+	subGroupKeys = Keys{First: 2, Last: 2, Step: 1, Access: "RW"}
+)
+
+var (
+	errXGroupNoKey = resp.Err("ERR The XGROUP subcommand requires the key to exist. Note that for CREATE " +
+		"you may want to use the MKSTREAM option to create an empty stream automatically.")
+	errEntriesRead = resp.Err("ERR value for ENTRIESREAD must be positive or -1")
+	errBusyGroup   = resp.Err("BUSYGROUP Consumer Group name already exists")
+)
+
+// badSubcommand is the refusal of words that do not fit the subcommand argv[1].
+func badSubcommand(argv [][]byte) *resp.Value {
+	e := resp.Err("ERR unknown subcommand or wrong number of arguments for '" + printable(argv[1], 128) +
+		"'. Try " + strings.ToUpper(string(argv[0])) + " HELP.")
+	return &e
+}
+
+// xgroupOptions are the options of XGROUP CREATE and SETID.
+type xgroupOptions struct {
+	mkStream    bool
+	entriesRead int64
+}
+
+// parseXGroupOptions reads what follows the ID of XGROUP CREATE or SETID.
+func parseXGroupOptions(argv [][]byte, create bool) (o xgroupOptions, refusal *resp.Value) {
+	o.entriesRead = unknownRead
+	for i := 5; i < len(argv); i++ {
+		switch {
+		case create && isWord(argv[i], "MKSTREAM"):
+			o.mkStream = true
+		case isWord(argv[i], "ENTRIESREAD") && i+1 < len(argv):
+			i++
+			n, ok := parseInt(argv[i])
+			if !ok {
+				return o, &errNotInteger
+			}
+			if n < 0 && n != unknownRead {
+				return o, &errEntriesRead
+			}
+			o.entriesRead = n
+		default:
+			return o, badSubcommand(argv)
+		}
+	}
+	return o, nil
+}
+
+// xgroupTarget returns the stream and the group that a subcommand of XGROUP names, or
+// its refusal: the stream must exist.
+func (tx *Tx) xgroupTarget(argv [][]byte) (*Head, *group, *resp.Value, error) {
+	h, g, refusal, err := tx.streamGroup(argv[2], argv[3])
+	if h == nil && refusal == nil && err == nil {
+		refusal = &errXGroupNoKey
+	}
+	return h, g, refusal, err
+}

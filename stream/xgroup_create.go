@@ -1,0 +1,56 @@
+package stream
+
+import "millrace/resp"
+
+// XGROUP CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD n]: makes a group that
+// reads what comes after id.
+var xgroupCreate = Command{
+	Name: "xgroup|create", Arity: -5, Flags: Write | DenyOOM, Keys: subGroupKeys,
+	Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+	Summary:    "Creates a consumer group.",
+	Complexity: "O(1)",
+	Check: func(argv [][]byte) *resp.Value {
+		_, refusal := parseXGroupOptions(argv, true)
+		return refusal
+	},
+	Run: runXGroupCreate,
+}
+
+// xgroupCreateMax is how many words XGROUP CREATE may have.
+const xgroupCreateMax = 8
+
+func runXGroupCreate(tx *Tx, argv [][]byte) (resp.Value, error) {
+	o, refusal := parseXGroupOptions(argv, true)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	h, g, refusal, err := tx.streamGroup(argv[2], argv[3])
+	switch {
+	case err != nil:
+		return resp.Value{}, err
+	case refusal != nil:
+		return *refusal, nil
+	case h == nil && !o.mkStream:
+		return errXGroupNoKey, nil
+	case len(argv) > xgroupCreateMax:
+		return *badSubcommand(argv), nil
+	}
+	var delivered ID
+	if isLast := string(argv[4]) == "$"; isLast && h != nil {
+		delivered = h.Last
+	} else if !isLast {
+		id, ok := parseID(argv[4], 0)
+		if !ok {
+			return errInvalidID, nil
+		}
+		delivered = id
+	}
+	if h == nil {
+		h = tx.createStream(argv[2])
+	}
+	if g != nil {
+		return errBusyGroup, nil
+	}
+	tx.createGroup(h, argv[3], delivered, min(o.entriesRead, int64(h.Added)))
+	return resp.OK, nil
+}

@@ -1,0 +1,35 @@
+package stream
+
+import "millrace/resp"
+
+// XGROUP CREATECONSUMER key group consumer: 1 where the consumer is new.
+var xgroupCreateConsumer = Command{
+	Name: "xgroup|createconsumer", Arity: 5, Flags: Write | DenyOOM, Keys: subGroupKeys,
+	Categories: []string{"write", "stream", "slow"}, Since: "6.2.0", Group: "stream",
+	Summary:    "Creates a consumer in a consumer group.",
+	Complexity: "O(1)",
+	Run:        runXGroupCreateConsumer,
+}
+
+func runXGroupCreateConsumer(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, g, refusal, err := tx.xgroupTarget(argv)
+	switch {
+	case err != nil:
+		return resp.Value{}, err
+	case refusal != nil:
+		return *refusal, nil
+	case g == nil:
+		return *noGroupForKey(argv[2], argv[3]), nil
+	}
+	c, err := tx.consumer(h, g, argv[4])
+	if err != nil {
+		return resp.Value{}, err
+	}
+	if c != nil {
+		return resp.Int(0), nil
+	}
+	if _, err := tx.createConsumer(h, g, argv[4]); err != nil {
+		return resp.Value{}, err
+	}
+	return resp.Int(1), nil
+}

@@ -1,0 +1,34 @@
+package stream
+
+import "millrace/resp"
+
+// XGROUP DELCONSUMER key group consumer: deletes the consumer and forgets what was
+// pending for it; the number of those entries. They are not delivered again.
+var xgroupDelConsumer = Command{
+	Name: "xgroup|delconsumer", Arity: 5, Flags: Write, Keys: subGroupKeys,
+	Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+	Summary:    "Deletes a consumer from a consumer group.",
+	Complexity: "O(N) where N is the number of entries pending for the consumer.",
+	Run:        runXGroupDelConsumer,
+}
+
+func runXGroupDelConsumer(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, g, refusal, err := tx.xgroupTarget(argv)
+	switch {
+	case err != nil:
+		return resp.Value{}, err
+	case refusal != nil:
+		return *refusal, nil
+	case g == nil:
+		return *noGroupForKey(argv[2], argv[3]), nil
+	}
+	c, err := tx.consumer(h, g, argv[4])
+	if err != nil || c == nil {
+		return resp.Int(0), err
+	}
+	n := c.pending
+	if err := tx.deleteConsumer(h, g, c); err != nil {
+		return resp.Value{}, err
+	}
+	return resp.Int(int64(n)), nil
+}

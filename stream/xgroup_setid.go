@@ -1,0 +1,50 @@
+package stream
+
+import "millrace/resp"
+
+// XGROUP SETID key group <id | $> [ENTRIESREAD n]: makes the group read on after id.
+// It wakes no blocked call, as in Redis: the next XADD does.
+var xgroupSetID = Command{
+	Name: "xgroup|setid", Arity: -5, Flags: Write, Keys: subGroupKeys,
+	Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+	Summary:    "Sets the last-delivered ID of a consumer group.",
+	Complexity: "O(1)",
+	Check: func(argv [][]byte) *resp.Value {
+		_, refusal := parseXGroupOptions(argv, false)
+		return refusal
+	},
+	Run: runXGroupSetID,
+}
+
+// xgroupSetIDMax is how many words XGROUP SETID may have.
+const xgroupSetIDMax = 7
+
+func runXGroupSetID(tx *Tx, argv [][]byte) (resp.Value, error) {
+	o, refusal := parseXGroupOptions(argv, false)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	h, g, refusal, err := tx.xgroupTarget(argv)
+	switch {
+	case err != nil:
+		return resp.Value{}, err
+	case refusal != nil:
+		return *refusal, nil
+	case g == nil:
+		return *noGroupForKey(argv[2], argv[3]), nil
+	case len(argv) > xgroupSetIDMax:
+		return *badSubcommand(argv), nil
+	}
+	delivered := h.Last
+	if string(argv[4]) != "$" {
+		id, ok := parseRangeID(argv[4], 0)
+		if !ok {
+			return errInvalidID, nil
+		}
+		delivered = id
+	}
+	g.delivered = delivered
+	g.entriesRead = min(o.entriesRead, int64(h.Added))
+	tx.changedGroup(h, g)
+	return resp.OK, nil
+}

@@ -1,0 +1,43 @@
+package stream
+
+import "millrace/resp"
+
+// XINFO CONSUMERS key group: the consumers of a group, in the order of their names.
+var xinfoConsumers = Command{
+	Name: "xinfo|consumers", Arity: 4, Flags: ReadOnly,
+	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
+	Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+	Summary:    "Returns a list of the consumers in a consumer group.",
+	Complexity: "O(1)",
+	Run:        runXInfoConsumers,
+}
+
+func runXInfoConsumers(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, g, refusal, err := tx.streamGroup(argv[2], argv[3])
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case h == nil:
+		return errNoSuchKey, nil
+	case g == nil:
+		return *noGroupForKey(argv[2], argv[3]), nil
+	}
+	members, err := tx.listConsumers(h, g)
+	if err != nil {
+		return resp.Value{}, err
+	}
+	rows := make([]resp.Value, len(members))
+	for i, c := range members {
+		inactive := int64(-1)
+		if c.activeMS >= 0 {
+			inactive = max(tx.NowMS-c.activeMS, 0)
+		}
+		rows[i] = resp.Map(
+			resp.BulkString("name"), resp.Bulk(c.name),
+			resp.BulkString("pending"), resp.Int(int64(c.pending)),
+			resp.BulkString("idle"), resp.Int(max(tx.NowMS-c.seenMS, 0)),
+			resp.BulkString("inactive"), resp.Int(inactive),
+		)
+	}
+	return resp.Array(rows...), nil
+}

@@ -1,0 +1,127 @@
+package stream
+
+import "millrace/resp"
+
+// XINFO GROUPS key: the groups of a stream, in the order of their names.
+var xinfoGroups = Command{
+	Name: "xinfo|groups", Arity: 3, Flags: ReadOnly,
+	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
+	Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+	Summary:    "Returns a list of the consumer groups of a stream.",
+	Complexity: "O(1)",
+	Run:        runXInfoGroups,
+}
+
+func runXInfoGroups(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, refusal, err := tx.stream(argv[2])
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case h == nil:
+		return errNoSuchKey, nil
+	}
+	groups, err := tx.listGroups(h)
+	if err != nil {
+		return resp.Value{}, err
+	}
+	rows := make([]resp.Value, len(groups))
+	for i, g := range groups {
+		read, lag := g.progress(h)
+		rows[i] = resp.Map(
+			resp.BulkString("name"), resp.Bulk(g.name),
+			resp.BulkString("consumers"), resp.Int(int64(g.consumers)),
+			resp.BulkString("pending"), resp.Int(int64(g.pending)),
+			resp.BulkString("last-delivered-id"), idValue(g.delivered),
+			resp.BulkString("entries-read"), read,
+			resp.BulkString("lag"), lag,
+		)
+	}
+	return resp.Array(rows...), nil
+}
+
+// progress returns entries-read and lag as XINFO shows them: null where unknown.
+func (g *group) progress(h *Head) (read, lag resp.Value) {
+	if g.entriesRead != unknownRead {
+		read = resp.Int(g.entriesRead)
+	}
+	if n, ok := g.lag(h); ok {
+		lag = resp.Int(n)
+	}
+	return read, lag
+}
+
+// fullGroups returns what XINFO STREAM FULL says of the groups of h, with up to count
+// pending entries of each group and each consumer; zero is all of them.
+func (tx *Tx) fullGroups(h *Head, count int64) (resp.Value, error) {
+	groups, err := tx.listGroups(h)
+	if err != nil {
+		return resp.Value{}, err
+	}
+	rows := make([]resp.Value, len(groups))
+	for i, g := range groups {
+		if rows[i], err = tx.fullGroup(h, g, count); err != nil {
+			return resp.Value{}, err
+		}
+	}
+	return resp.Array(rows...), nil
+}
+
+func (tx *Tx) fullGroup(h *Head, g *group, count int64) (resp.Value, error) {
+	pending, err := upTo(count, func(visit func(ID, pendingEntry) (bool, error)) error {
+		return tx.eachPending(h, g, ID{}, MaxID, visit)
+	}, func(id ID, p pendingEntry) (resp.Value, error) {
+		name, err := tx.ownerName(h, g, p)
+		return resp.Array(idValue(id), resp.Bulk(name), resp.Int(p.deliveredMS()), resp.Int(int64(p.deliveries))), err
+	})
+	if err != nil {
+		return resp.Value{}, err
+	}
+	members, err := tx.listConsumers(h, g)
+	if err != nil {
+		return resp.Value{}, err
+	}
+	consumers := make([]resp.Value, len(members))
+	for i, c := range members {
+		owned, err := upTo(count, func(visit func(ID, pendingEntry) (bool, error)) error {
+			return tx.eachOwned(h, g, c, ID{}, MaxID, visit)
+		}, func(id ID, p pendingEntry) (resp.Value, error) {
+			return resp.Array(idValue(id), resp.Int(p.deliveredMS()), resp.Int(int64(p.deliveries))), nil
+		})
+		if err != nil {
+			return resp.Value{}, err
+		}
+		consumers[i] = resp.Map(
+			resp.BulkString("name"), resp.Bulk(c.name),
+			resp.BulkString("seen-time"), resp.Int(c.seenMS),
+			resp.BulkString("active-time"), resp.Int(c.activeMS),
+			resp.BulkString("pel-count"), resp.Int(int64(c.pending)),
+			resp.BulkString("pending"), owned,
+		)
+	}
+	read, lag := g.progress(h)
+	return resp.Map(
+		resp.BulkString("name"), resp.Bulk(g.name),
+		resp.BulkString("last-delivered-id"), idValue(g.delivered),
+		resp.BulkString("entries-read"), read,
+		resp.BulkString("lag"), lag,
+		resp.BulkString("pel-count"), resp.Int(int64(g.pending)),
+		resp.BulkString("pending"), pending,
+		resp.BulkString("consumers"), resp.Array(consumers...),
+	), nil
+}
+
+// upTo returns an array of what show makes of the first count pending entries of a
+// walk; zero is all of them.
+func upTo(
+	count int64,
+	walk func(visit func(ID, pendingEntry) (bool, error)) error,
+	show func(ID, pendingEntry) (resp.Value, error),
+) (resp.Value, error) {
+	var rows []resp.Value
+	err := walk(func(id ID, p pendingEntry) (bool, error) {
+		row, err := show(id, p)
+		rows = append(rows, row)
+		return int64(len(rows)) != count, err
+	})
+	return resp.Array(rows...), err
+}

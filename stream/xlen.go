@@ -1,0 +1,25 @@
+package stream
+
+import "millrace/resp"
+
+// XLEN key: the number of entries in the stream at key, 0 where there is none.
+var xlen = Command{
+	Name: "xlen", Arity: 2, Flags: ReadOnly | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Categories: []string{"read", "stream", "fast"},
+	Since:      "5.0.0", Group: "stream",
+	Summary:    "Return the number of messages in a stream.",
+	Complexity: "O(1)",
+	Run:        runXLen,
+}
+
+func runXLen(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, refusal, err := tx.stream(argv[1])
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case h == nil:
+		return resp.Int(0), nil
+	}
+	return resp.Int(int64(h.Length)), nil
+}

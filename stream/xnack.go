@@ -1,0 +1,143 @@
+package stream
+
+import (
+	"math"
+
+	"millrace/resp"
+)
+
+// XNACK key group <SILENT | FAIL | FATAL> IDS numids id [id …] [RETRYCOUNT n] [FORCE]:
+// gives pending entries back to the group. They belong to nobody, and are the first
+// that XREADGROUP CLAIM delivers, however young. SILENT takes back the delivery from
+// the count, FAIL leaves the count, FATAL makes it as great as it can be. It answers
+// how many entries there were.
+var xnack = Command{
+	Name: "xnack", Arity: -7, Flags: Write | Fast, Keys: groupKeys,
+	Categories: []string{"write", "stream", "fast"}, Since: "8.8.0", Group: "stream",
+	Summary: "Releases pending messages back to the group's PEL without acknowledging them, making them available " +
+		"for re-delivery.",
+	Complexity: "O(1) for each message ID processed.",
+	Run:        runXNack,
+}
+
+// Redis's own texts start with "ERR ", to which it adds the code.
+var (
+	errNackMode   = resp.Err("ERR ERR mode must be SILENT, FAIL, or FATAL")
+	errNackIDs    = resp.Err("ERR ERR syntax error, expected IDS keyword")
+	errNackNumIDs = resp.Err("ERR numids must be a positive integer")
+	errNackCount  = resp.Err("ERR ERR number of IDs doesn't match numids")
+	errNackRetry  = resp.Err("ERR ERR Invalid RETRYCOUNT value, must be >= 0")
+)
+
+// nackMode says what becomes of the delivery count.
+type nackMode uint8
+
+const (
+	nackSilent nackMode = iota
+	nackFail
+	nackFatal
+)
+
+// nackArgs are the words of XNACK from the mode on.
+type nackArgs struct {
+	mode    nackMode
+	ids     []ID
+	retries int64 // delivery count to set; negative: none given
+	force   bool
+}
+
+func parseNack(argv [][]byte) (a nackArgs, refusal *resp.Value) {
+	switch {
+	case isWord(argv[3], "SILENT"):
+		a.mode = nackSilent
+	case isWord(argv[3], "FAIL"):
+		a.mode = nackFail
+	case isWord(argv[3], "FATAL"):
+		a.mode = nackFatal
+	default:
+		return a, &errNackMode
+	}
+	if !isWord(argv[4], "IDS") {
+		return a, &errNackIDs
+	}
+	n, ok := parseInt(argv[5])
+	if !ok || n < 1 || n > math.MaxInt32 {
+		return a, &errNackNumIDs
+	}
+	if n > int64(len(argv)-6) {
+		return a, &errNackCount
+	}
+	options := argv[6+n:]
+	a.retries = -1
+	for i := 0; i < len(options); i++ {
+		switch {
+		case isWord(options[i], "RETRYCOUNT") && i+1 < len(options):
+			i++
+			if a.retries, ok = parseInt(options[i]); !ok || a.retries < 0 {
+				return a, &errNackRetry
+			}
+		case isWord(options[i], "FORCE"):
+			a.force = true
+		default:
+			e := resp.Err("ERR ERR Unrecognized XNACK option '" + inText(options[i]) + "'")
+			return a, &e
+		}
+	}
+	a.ids, refusal = parseIDs(argv[6 : 6+n])
+	return a, refusal
+}
+
+func runXNack(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, g, refusal, err := tx.streamGroup(argv[1], argv[2])
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case g == nil:
+		return *noGroup(argv[1], argv[2]), nil
+	}
+	a, refusal := parseNack(argv)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	var released int64
+	for _, id := range a.ids {
+		ok, err := tx.release(h, g, id, &a)
+		if err != nil {
+			return resp.Value{}, err
+		}
+		if ok {
+			released++
+		}
+	}
+	if released > 0 {
+		tx.touch(argv[1]) // an XREADGROUP CLAIM may wait for it
+	}
+	return resp.Int(released), nil
+}
+
+// release takes id from its owner, and reports whether there was such an entry.
+func (tx *Tx) release(h *Head, g *group, id ID, a *nackArgs) (bool, error) {
+	old, pending, err := tx.getPending(h, g, id)
+	if err != nil || !pending && !a.force {
+		return false, err
+	}
+	if _, ok, err := tx.getEntry(h, id); err != nil || !ok {
+		return false, err // nobody can be given a deleted entry
+	}
+	p := old
+	p.time = g.released
+	g.released++
+	tx.changedGroup(h, g)
+	switch {
+	case a.retries >= 0:
+		p.deliveries = uint64(a.retries)
+	case a.mode == nackFatal:
+		p.deliveries = maxDeliveries
+	case a.mode == nackSilent && p.deliveries > 0:
+		p.deliveries--
+	}
+	if pending {
+		return true, tx.movePending(h, g, id, old, nil, p)
+	}
+	return true, tx.addPending(h, g, id, nil, p)
+}

@@ -1,0 +1,99 @@
+package stream
+
+import "millrace/resp"
+
+// XRANGE key start end [COUNT count]: the entries from start to end.
+var xrange = Command{
+	Name: "xrange", Arity: -4, Flags: ReadOnly,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Categories: []string{"read", "stream", "slow"},
+	Since:      "5.0.0", Group: "stream",
+	Summary:    "Returns the messages from a stream within a range of IDs.",
+	Complexity: "O(N) with N being the number of elements being returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
+	Check:      func(argv [][]byte) *resp.Value { return checkRange(argv, false) },
+	Run:        func(tx *Tx, argv [][]byte) (resp.Value, error) { return runRange(tx, argv, false) },
+}
+
+// XREVRANGE key end start [COUNT count]: the entries from end down to start.
+var xrevrange = Command{
+	Name: "xrevrange", Arity: -4, Flags: ReadOnly,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Categories: []string{"read", "stream", "slow"},
+	Since:      "5.0.0", Group: "stream",
+	Summary:    "Returns the messages from a stream within a range of IDs in reverse order.",
+	Complexity: "O(N) with N being the number of elements returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
+	Check:      func(argv [][]byte) *resp.Value { return checkRange(argv, true) },
+	Run:        func(tx *Tx, argv [][]byte) (resp.Value, error) { return runRange(tx, argv, true) },
+}
+
+// rangeArgs is what the words of XRANGE and XREVRANGE say.
+type rangeArgs struct {
+	start, end ID
+	count      int64 // -1: all
+}
+
+func parseRange(argv [][]byte, reverse bool) (a rangeArgs, refusal *resp.Value) {
+	first, last := argv[2], argv[3]
+	if reverse {
+		first, last = last, first
+	}
+	if a.start, refusal = parseStart(first); refusal != nil {
+		return a, refusal
+	}
+	if a.end, refusal = parseEnd(last); refusal != nil {
+		return a, refusal
+	}
+	a.count = -1
+	for i := 4; i < len(argv); i += 2 {
+		if !isWord(argv[i], "COUNT") || i+1 >= len(argv) {
+			return a, &errSyntax
+		}
+		n, ok := parseInt(argv[i+1])
+		if !ok {
+			return a, &errNotInteger
+		}
+		a.count = max(n, 0)
+	}
+	return a, nil
+}
+
+func checkRange(argv [][]byte, reverse bool) *resp.Value {
+	_, refusal := parseRange(argv, reverse)
+	return refusal
+}
+
+func runRange(tx *Tx, argv [][]byte, reverse bool) (resp.Value, error) {
+	a, refusal := parseRange(argv, reverse)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	h, refusal, err := tx.stream(argv[1])
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case h == nil:
+		return resp.Array(), nil
+	case a.count == 0:
+		return resp.NullArray(), nil
+	}
+	entries, err := tx.readEntries(h, a.start, a.end, a.count, reverse)
+	return resp.Array(entries...), err
+}
+
+// readEntries returns at most count entries of h from start to end, or all when count
+// is below one.
+func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) ([]resp.Value, error) {
+	var out []resp.Value
+	if count > 0 {
+		out = make([]resp.Value, 0, min(uint64(count), h.Length, 128))
+	}
+	err := tx.eachEntry(h, start, end, reverse, func(id ID, raw []byte) (bool, error) {
+		v, err := entryValue(id, raw)
+		if err != nil {
+			return false, err
+		}
+		out = append(out, v)
+		return count < 1 || int64(len(out)) < count, nil
+	})
+	return out, err
+}

@@ -1,0 +1,140 @@
+package stream
+
+import "millrace/resp"
+
+// XREAD [COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms] STREAMS key [key …] id [id …]:
+// the entries after the given ones, of each stream that has any. "$" stands for the
+// greatest ID there ever was, "+" for whatever is before the last entry. BLOCK is the
+// caller's to obey: this answers at once.
+var xread = Command{
+	Name: "xread", Arity: -4, Flags: ReadOnly | Blocking | MovableKeys,
+	Keys:       Keys{Find: func(argv [][]byte) []int { return findReadKeys(argv, false) }, Access: "RO"},
+	Categories: []string{"read", "stream", "slow", "blocking"},
+	Since:      "5.0.0", Group: "stream",
+	Summary:    "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
+	Complexity: "For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.",
+	Check: func(argv [][]byte) *resp.Value {
+		_, refusal := parseRead(argv, false)
+		return refusal
+	},
+	Run:   runXRead,
+	Ready: readyXRead,
+}
+
+var errReadGreater = resp.Err("ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.")
+
+// maxReadBytes is after how many bytes a reply of XREAD ends although more entries
+// wait: the caller goes on from the last one.
+const maxReadBytes = 32 << 20
+
+// streamRead is one stream of an XREAD: its entries from from on are wanted.
+type streamRead struct {
+	h    *Head
+	from ID
+	none bool // nothing can follow the ID given
+}
+
+// streamReads looks at all streams of an XREAD before anything is read, and returns
+// the first refusal, in the order in which Redis finds them.
+func (tx *Tx) streamReads(a *readArgs) ([]streamRead, *resp.Value, error) {
+	reads := make([]streamRead, len(a.keys))
+	for i, key := range a.keys {
+		h, refusal, err := tx.stream(key)
+		if err != nil || refusal != nil {
+			return nil, refusal, err
+		}
+		reads[i].h = h
+		var after ID
+		switch string(a.ids[i]) {
+		case "$":
+			if h != nil {
+				after = h.Last
+			}
+		case "+":
+			if h != nil && h.Length > 0 {
+				reads[i].from = h.LastEntry
+				continue
+			}
+		case ">":
+			return nil, &errReadGreater, nil
+		default:
+			var ok bool
+			if after, ok = parseID(a.ids[i], 0); !ok {
+				return nil, &errInvalidID, nil
+			}
+		}
+		if reads[i].from, err = after.Succ(); err != nil {
+			reads[i].none = true
+		}
+	}
+	return reads, nil, nil
+}
+
+// ready reports whether there is an entry to answer.
+func (r *streamRead) ready() bool {
+	return r.h != nil && r.h.Length > 0 && !r.none && !r.h.LastEntry.Less(r.from)
+}
+
+func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
+	a, refusal := parseRead(argv, false)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	reads, refusal, err := tx.streamReads(&a)
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	limit := readLimit{maxCount: a.maxCount, maxSize: maxReadBytes}
+	if a.maxSize > 0 {
+		limit.maxSize = min(limit.maxSize, a.maxSize)
+	}
+	var reply []resp.Value
+	for i := range reads {
+		r := &reads[i]
+		if !r.ready() {
+			continue
+		}
+		if limit.full() {
+			break
+		}
+		var entries []resp.Value
+		limit.stream(a.keys[i])
+		err := tx.eachEntry(r.h, r.from, MaxID, false, func(id ID, raw []byte) (bool, error) {
+			v, err := entryValue(id, raw)
+			if err != nil {
+				return false, err
+			}
+			entries = append(entries, v)
+			limit.entry(v)
+			return (a.count == 0 || int64(len(entries)) < a.count) && !limit.full(), nil
+		})
+		if err != nil {
+			return resp.Value{}, err
+		}
+		reply = append(reply, resp.Bulk(a.keys[i]), resp.Array(entries...))
+	}
+	if reply == nil {
+		return resp.NullArray(), nil
+	}
+	return resp.Pairs(reply...), nil
+}
+
+// readyXRead reports whether a blocked XREAD would answer entries. Redis checks types
+// when the call is made only: one that finds another type later goes on waiting.
+func readyXRead(tx *Tx, argv [][]byte) (bool, error) {
+	a, refusal := parseRead(argv, false)
+	if refusal != nil {
+		return true, nil
+	}
+	for i := range a.keys {
+		one := readArgs{keys: a.keys[i : i+1], ids: a.ids[i : i+1]}
+		reads, refusal, err := tx.streamReads(&one)
+		if err != nil {
+			return false, err
+		}
+		if refusal == nil && reads[0].ready() {
+			return true, nil
+		}
+	}
+	return false, nil
+}

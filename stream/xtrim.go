@@ -1,0 +1,57 @@
+package stream
+
+import "millrace/resp"
+
+// XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]:
+// deletes entries from the start of a stream, and answers how many.
+var xtrim = Command{
+	Name: "xtrim", Arity: -4, Flags: Write,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Categories: []string{"write", "stream", "slow"},
+	Since:      "5.0.0", Group: "stream",
+	Summary:    "Deletes messages from the beginning of a stream.",
+	Complexity: "O(N), with N being the number of evicted entries. Constant times are very small however, since entries are organized in macro nodes containing multiple entries that can be released with a single deallocation.",
+	Check: func(argv [][]byte) *resp.Value {
+		_, refusal := parseTrim(argv)
+		return refusal
+	},
+	Run: runXTrim,
+}
+
+var errTrimStrategy = resp.Err("ERR syntax error, XTRIM must be called with a trimming strategy")
+
+func parseTrim(argv [][]byte) (t trimArgs, refusal *resp.Value) {
+	for i := 2; i < len(argv); i++ {
+		last, refusal := t.option(argv, i)
+		if refusal != nil {
+			return t, refusal
+		}
+		if last < i {
+			return t, &errSyntax
+		}
+		i = last
+	}
+	switch {
+	case t.limit > 0 && t.by == trimNone:
+		return t, &errLimitAlone
+	case t.by == trimNone:
+		return t, &errTrimStrategy
+	}
+	return t, t.check()
+}
+
+func runXTrim(tx *Tx, argv [][]byte) (resp.Value, error) {
+	t, refusal := parseTrim(argv)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	h, refusal, err := tx.stream(argv[1])
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case h == nil:
+		return resp.Int(0), nil
+	}
+	n, err := tx.trim(h, &t)
+	return resp.Int(int64(n)), err
+}
