@@ -1,0 +1,245 @@
+package router
+
+import (
+	"bytes"
+	"math"
+
+	"millrace/resp"
+	"millrace/shard/call"
+)
+
+// unblockMode is what CLIENT UNBLOCK chose.
+type unblockMode uint8
+
+const (
+	unblockTimeout unblockMode = iota + 1
+	unblockError
+)
+
+// runBlocked runs an XREAD or XREADGROUP with BLOCK, in the writer.
+//
+// On one shard the leader keeps the call. Over several shards, the call waits on all
+// of them, and when one has something it reads from all without blocking: so an
+// entry is never delivered to a call that has already returned.
+func (c *conn) runBlocked(q *request, x *xread) []byte {
+	if !c.r.enterBlocked() {
+		return errorReply(textOverloaded)
+	}
+	defer c.r.leaveBlocked()
+	unblock := make(chan unblockMode, 1)
+	c.unblock.Store(&unblock)
+	defer c.unblock.Store(nil)
+
+	end := int64(forever)
+	if x.blockMS > 0 && x.blockMS < maxBlockMS {
+		end = q.start + int64(x.blockMS)*1e6
+	}
+	if reply := c.pin(q, x); reply != nil {
+		return reply
+	}
+	if len(x.parts) == 1 {
+		return c.blockOne(q, x, end, unblock)
+	}
+	return c.blockMany(q, x, end, unblock)
+}
+
+// enterBlocked counts a blocked client, and reports whether there is room for it.
+func (r *Router) enterBlocked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.blocked >= r.lim.Blocked {
+		return false
+	}
+	r.blocked++
+	return true
+}
+
+func (r *Router) leaveBlocked() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blocked--
+}
+
+// maxBlockMS is a BLOCK time that is as good as for ever.
+const maxBlockMS = math.MaxInt64 / 2_000_000
+
+// nobody is the reply to a client that has left; it is not sent.
+var nobody = errorReply(textCanceled)
+
+// graced returns until plus the time that a leader may be late with its null.
+func graced(until int64) int64 {
+	if until > forever-int64(blockGrace) {
+		return forever
+	}
+	return until + int64(blockGrace)
+}
+
+// pin replaces the IDs "$" of an XREAD by the last IDs as they are now: whatever
+// happens while the call waits, it answers what came after this moment. It returns a
+// reply only when that is the end.
+func (c *conn) pin(q *request, x *xread) []byte {
+	var list []*errand
+	var at [][]int
+	for p := range x.parts {
+		argv := [][]byte{[]byte("_XLASTID")}
+		var which []int
+		for _, i := range x.parts[p].at {
+			if bytes.Equal(x.ids[i], dollar) {
+				argv = append(argv, x.keys[i])
+				which = append(which, i)
+			}
+		}
+		if len(which) > 0 {
+			at = append(at, which)
+			list = append(list, c.errand(x.parts[p].shard, call.Read, argv))
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	if reply := c.gather(q, list); reply != nil {
+		return reply
+	}
+	ids := append([][]byte(nil), x.ids...)
+	for n, e := range list {
+		v, _, err := resp.ParseValue(e.res.Reply)
+		if err != nil || len(v.Elems) != len(at[n]) {
+			return errorReply(textInternal)
+		}
+		for k, i := range at[n] {
+			ids[i] = v.Elems[k].Str
+		}
+	}
+	x.ids = ids
+	return nil
+}
+
+var dollar = []byte("$")
+
+// errand returns an errand with the usual patience.
+func (c *conn) errand(shard uint32, kind call.Kind, argv [][]byte) *errand {
+	return &errand{shard: shard, kind: kind, cmds: [][][]byte{argv}, deadline: c.r.now() + int64(c.r.lim.Patience)}
+}
+
+// gather runs errands that do not block, all at once, and returns the first failure
+// in their order, as a reply; nil when each has a proper answer.
+func (c *conn) gather(q *request, list []*errand) []byte {
+	es := newErrands(c, q.proto, list...)
+	end, _ := es.run(false, c.r.now()+int64(c.r.lim.Patience+c.r.lim.Answer), nil)
+	switch end {
+	case endGone:
+		return nobody
+	case endTime:
+		for _, e := range list {
+			if !e.done {
+				c.r.stats.abandoned.Add(1)
+				err := error(call.ErrTimeout)
+				if e.kind == call.Write {
+					err = call.ErrInDoubt
+				}
+				es.finish(e, call.Result{Err: err})
+			}
+		}
+	}
+	for _, e := range list {
+		if reply := failure(e.kind, part{e.res.Reply, e.res.Err}); reply != nil {
+			return reply
+		}
+	}
+	return nil
+}
+
+// blockOne leaves the call to one shard, wherever its leader goes.
+func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockMode) []byte {
+	e := c.errand(x.parts[0].shard, call.Block, x.sub(0, true))
+	e.deadline = end
+	es := newErrands(c, q.proto, e)
+	why, mode := es.run(false, graced(end), unblock)
+	if why == endGone {
+		return nobody
+	}
+	if !e.done {
+		es.settle(e)
+	}
+	switch {
+	case e.done && e.res.Err == nil:
+		return e.res.Reply
+	case e.done && end != forever && c.r.now() >= end: // no leader until the end
+		return encode(resp.NullArray(), q.proto)
+	case e.done:
+		return errorReply(errorText(e.kind, e.res.Err))
+	case why == endUnblocked && mode == unblockError:
+		return errorReply(textUnblocked)
+	}
+	return encode(resp.NullArray(), q.proto)
+}
+
+// blockMany waits on all shards and reads when one has something.
+func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblockMode) []byte {
+	for {
+		reply := c.readGroups(q, x)
+		if !isNull(reply) {
+			return reply
+		}
+		if c.r.now() >= end {
+			return reply
+		}
+		list := make([]*errand, len(x.parts))
+		for p := range x.parts {
+			list[p] = c.errand(x.parts[p].shard, call.Wait, x.sub(p, true))
+			list[p].deadline = end
+		}
+		es := newErrands(c, q.proto, list...)
+		why, mode := es.run(true, end, unblock)
+		switch {
+		case why == endGone:
+			return nobody
+		case why == endUnblocked && mode == unblockError:
+			return errorReply(textUnblocked)
+		case why == endUnblocked, why == endTime:
+			return encode(resp.NullArray(), q.proto)
+		}
+		for _, e := range list {
+			if e.done && e.res.Err != nil && c.r.now() < end {
+				return errorReply(errorText(e.kind, e.res.Err))
+			}
+		}
+	}
+}
+
+// readGroups reads once from all shards of x without blocking, in the writer. For
+// XREADGROUP all shards are first asked whether key and group are there: Redis too
+// checks every key before it delivers from any.
+func (c *conn) readGroups(q *request, x *xread) []byte {
+	kind := kindOf(x.cmd)
+	if kind == call.Write {
+		checks := make([]*errand, len(x.parts))
+		for p := range x.parts {
+			argv := [][]byte{[]byte("_XGROUPCHECK"), x.group}
+			for _, i := range x.parts[p].at {
+				argv = append(argv, x.keys[i])
+			}
+			checks[p] = c.errand(x.parts[p].shard, call.Read, argv)
+		}
+		if reply := c.gather(q, checks); reply != nil {
+			return reply
+		}
+	}
+	list := make([]*errand, len(x.parts))
+	for p := range x.parts {
+		list[p] = c.errand(x.parts[p].shard, kind, x.sub(p, false))
+	}
+	if reply := c.gather(q, list); reply != nil {
+		return reply
+	}
+	parts := make([]part, len(list))
+	for p, e := range list {
+		parts[p] = part{reply: e.res.Reply}
+	}
+	return x.merge(q.proto, parts)
+}
+
+// isNull reports whether an encoded reply is one of the nulls.
+func isNull(b []byte) bool {
+	return bytes.Equal(b, []byte("*-1\r\n")) || bytes.Equal(b, []byte("_\r\n")) || bytes.Equal(b, []byte("$-1\r\n"))
+}

@@ -1,0 +1,428 @@
+package router
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"millrace/resp"
+	"millrace/stream"
+)
+
+// clientLines are CLIENT and its subcommands.
+func clientLines() []line {
+	sub := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
+		return line{cmd: stream.Command{
+			Name: name, Arity: arity, Flags: flags | stream.NoScript | stream.Loading | stream.Stale,
+			Categories: categories(flags, "connection"), Since: since, Summary: summary, Complexity: "O(1)",
+		}, run: run}
+	}
+	return []line{{
+		cmd: stream.Command{Name: "client", Arity: -2, Categories: []string{"slow"}, Since: "2.4.0",
+			Summary: "A container for client connection commands.", Complexity: "Depends on subcommand.", Group: "connection"},
+		subs: []line{
+			sub("id", 2, 0, "5.0.0", "Returns the unique client ID of the connection.", runClientID),
+			sub("getname", 2, 0, "2.6.9", "Returns the name of the connection.", runClientGetName),
+			sub("setname", 3, 0, "2.6.9", "Sets the connection name.", runClientSetName),
+			sub("setinfo", 4, 0, "7.2.0", "Sets information specific to the client or connection.", runClientSetInfo),
+			sub("list", -2, stream.Admin, "2.4.0", "Lists open connections.", runClientList),
+			sub("info", 2, 0, "6.2.0", "Returns information about the connection.", runClientInfo),
+			sub("kill", -3, stream.Admin, "2.4.0", "Terminates open connections.", runClientKill),
+			sub("unblock", -3, stream.Admin, "5.0.0", "Unblocks a client blocked by a blocking command from a different connection.", runClientUnblock),
+			sub("no-evict", 3, stream.Admin, "7.0.0", "Accepted; Millrace evicts no clients.", runOnOff),
+			sub("no-touch", 3, 0, "7.2.0", "Accepted; Millrace keeps no access times.", runOnOff),
+			sub("reply", 3, 0, "3.2.0", "Instructs the server whether to reply to commands.", runClientReply),
+			sub("tracking", -3, 0, "6.0.0", "Accepted; Millrace sends no invalidations.", runClientTracking),
+			sub("caching", 3, 0, "6.0.0", "Refused; Millrace sends no invalidations.", runClientCaching),
+			sub("getredir", 2, 0, "6.0.0", "Returns -1: invalidations are not redirected.", runClientGetRedir),
+			sub("help", 2, 0, "5.0.0", "Returns helpful text about the different subcommands.", help(clientHelp)),
+		},
+	}}
+}
+
+// clientHelp is what CLIENT HELP answers.
+var clientHelp = []string{
+	"CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+	"CACHING (YES|NO)",
+	"    Refused: no invalidations are sent, so nothing may be cached.",
+	"GETREDIR",
+	"    Return -1.",
+	"GETNAME",
+	"    Return the name of the current connection.",
+	"ID",
+	"    Return the ID of the current connection.",
+	"INFO",
+	"    Return information about the current client connection.",
+	"KILL <ip:port>",
+	"    Kill connection made from <ip:port>.",
+	"KILL <option> <value> [<option> <value> [...]]",
+	"    Kill connections. Options are:",
+	"    * ADDR <ip:port>, LADDR <ip:port>, ID <id>, TYPE <type>, USER <name>, SKIPME (YES|NO)",
+	"LIST [TYPE <type>] [ID <id> ...]",
+	"    Return information about client connections of this node.",
+	"NO-EVICT (ON|OFF)",
+	"    Accepted without effect.",
+	"NO-TOUCH (ON|OFF)",
+	"    Accepted without effect.",
+	"REPLY (ON|OFF|SKIP)",
+	"    Control the replies sent to the current connection.",
+	"SETINFO <option> <value>",
+	"    Set client meta attr. Options are:",
+	"    * LIB-NAME: the client lib name.",
+	"    * LIB-VER: the client lib version.",
+	"SETNAME <name>",
+	"    Assign the name <name> to the current connection.",
+	"TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+	"         [OPTIN] [OPTOUT] [NOLOOP]",
+	"    Accepted without effect: no invalidations are sent.",
+	"UNBLOCK <clientid> [TIMEOUT|ERROR]",
+	"    Unblock the specified blocked client.",
+	"HELP",
+	"    Print this help.",
+}
+
+// help returns a handler that answers lines.
+func help(lines []string) handler {
+	out := make([]resp.Value, len(lines))
+	for i, l := range lines {
+		out[i] = resp.Simple(l)
+	}
+	return func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array(out...)) }
+}
+
+const textBadName = "ERR Client names cannot contain spaces, newlines or special characters."
+
+// CLIENT ID
+func runClientID(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Int(int64(c.id))) }
+
+// CLIENT GETNAME
+func runClientGetName(c *conn, q *request, _ [][]byte) {
+	c.mu.Lock()
+	name := c.name
+	c.mu.Unlock()
+	if name == "" {
+		c.answer(q, resp.Null())
+		return
+	}
+	c.answer(q, resp.BulkString(name))
+}
+
+// CLIENT SETNAME connection-name
+func runClientSetName(c *conn, q *request, argv [][]byte) {
+	if !plainWord(argv[2]) {
+		c.refuse(q, textBadName)
+		return
+	}
+	c.mu.Lock()
+	c.name = string(argv[2])
+	c.mu.Unlock()
+	c.answer(q, resp.OK)
+}
+
+// CLIENT SETINFO LIB-NAME|LIB-VER value
+func runClientSetInfo(c *conn, q *request, argv [][]byte) {
+	attr := strings.ToUpper(string(cut(argv[2], maxEcho)))
+	if attr != "LIB-NAME" && attr != "LIB-VER" {
+		c.refuse(q, "ERR Unrecognized option '"+string(cut(argv[2], maxEcho))+"'")
+		return
+	}
+	if !plainWord(argv[3]) {
+		c.refuse(q, "ERR "+attr+" cannot contain spaces, newlines or special characters.")
+		return
+	}
+	c.mu.Lock()
+	if attr == "LIB-NAME" {
+		c.libName = string(argv[3])
+	} else {
+		c.libVer = string(argv[3])
+	}
+	c.mu.Unlock()
+	c.answer(q, resp.OK)
+}
+
+// CLIENT INFO
+func runClientInfo(c *conn, q *request, _ [][]byte) {
+	c.answer(q, resp.Verbatim(c.describe()))
+}
+
+// CLIENT LIST [TYPE type] [ID id …]: the clients of this node.
+func runClientList(c *conn, q *request, argv [][]byte) {
+	pick := func(*conn) bool { return true }
+	switch {
+	case len(argv) == 2:
+	case len(argv) == 4 && is(argv[2], "type"):
+		normal, ok := isNormalType(argv[3])
+		if !ok {
+			c.refuse(q, "ERR Unknown client type '"+string(cut(argv[3], maxEcho))+"'")
+			return
+		}
+		pick = func(*conn) bool { return normal }
+	case len(argv) > 3 && is(argv[2], "id"):
+		ids := make(map[uint64]bool, len(argv)-3)
+		for _, w := range argv[3:] {
+			id, err := strconv.ParseUint(string(w), 10, 64)
+			if err != nil {
+				c.refuse(q, "ERR Invalid client ID")
+				return
+			}
+			ids[id] = true
+		}
+		pick = func(o *conn) bool { return ids[o.id] }
+	default:
+		c.refuse(q, "ERR syntax error")
+		return
+	}
+	all := c.r.clients()
+	slices.SortFunc(all, func(a, b *conn) int { return int(int64(a.id) - int64(b.id)) })
+	var b strings.Builder
+	for _, o := range all {
+		if pick(o) {
+			b.WriteString(o.describe())
+		}
+	}
+	c.answer(q, resp.Verbatim(b.String()))
+}
+
+// isNormalType reports whether a client type is that of all clients here, and
+// whether it is one that Redis knows.
+func isNormalType(word []byte) (normal, ok bool) {
+	for _, t := range []string{"normal", "master", "replica", "slave", "pubsub"} {
+		if is(word, t) {
+			return t == "normal", true
+		}
+	}
+	return false, false
+}
+
+// describe returns the connection's line of CLIENT LIST.
+func (c *conn) describe() string {
+	now := c.r.now()
+	last := "NULL"
+	if cmd := c.lastCmd.Load(); cmd != nil {
+		last = cmd.Name
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	flags := ""
+	if c.unblock.Load() != nil {
+		flags += "b"
+	}
+	if c.inTx >= 0 {
+		flags += "x"
+	}
+	if c.tracking {
+		flags += "t"
+	}
+	if flags == "" {
+		flags = "N"
+	}
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d watch=0 "+
+		"qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=%d omem=%d tot-mem=%d events=r cmd=%s user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s\n",
+		c.id, c.addr, c.laddr, c.fd, c.name, (now-c.created)/1e9, (now-c.lastSeen.Load())/1e9, flags, c.inTx,
+		c.inBytes, c.inFlight, c.outBytes, c.inBytes+c.outBytes, last, "default", c.proto, c.libName, c.libVer)
+}
+
+// CLIENT KILL addr, or CLIENT KILL option value …
+func runClientKill(c *conn, q *request, argv [][]byte) {
+	if len(argv) == 3 {
+		n := c.killMatching(q, func(o *conn) bool { return o.addr == string(argv[2]) }, false)
+		if n == 0 {
+			c.refuse(q, "ERR No such client")
+			return
+		}
+		c.answer(q, resp.OK)
+		return
+	}
+	if len(argv)%2 != 0 {
+		c.refuse(q, "ERR syntax error")
+		return
+	}
+	skipMe := true
+	var tests []func(*conn) bool
+	for i := 2; i < len(argv); i += 2 {
+		opt, val := argv[i], argv[i+1]
+		switch {
+		case is(opt, "id"):
+			id, err := strconv.ParseUint(string(val), 10, 63)
+			if err != nil || id == 0 {
+				c.refuse(q, "ERR client-id should be greater than 0")
+				return
+			}
+			tests = append(tests, func(o *conn) bool { return o.id == id })
+		case is(opt, "addr"):
+			tests = append(tests, func(o *conn) bool { return o.addr == string(val) })
+		case is(opt, "laddr"):
+			tests = append(tests, func(o *conn) bool { return o.laddr == string(val) })
+		case is(opt, "type"):
+			normal, ok := isNormalType(val)
+			if !ok {
+				c.refuse(q, "ERR Unknown client type '"+string(cut(val, maxEcho))+"'")
+				return
+			}
+			tests = append(tests, func(*conn) bool { return normal })
+		case is(opt, "user"):
+			if string(val) != "default" {
+				c.refuse(q, "ERR No such user '"+string(cut(val, maxEcho))+"'")
+				return
+			}
+		case is(opt, "skipme") && is(val, "yes"):
+			skipMe = true
+		case is(opt, "skipme") && is(val, "no"):
+			skipMe = false
+		default:
+			c.refuse(q, "ERR syntax error")
+			return
+		}
+	}
+	n := c.killMatching(q, func(o *conn) bool {
+		for _, t := range tests {
+			if !t(o) {
+				return false
+			}
+		}
+		return true
+	}, skipMe)
+	c.answer(q, resp.Int(int64(n)))
+}
+
+// killMatching ends the matching connections; this one after its reply.
+func (c *conn) killMatching(q *request, match func(*conn) bool, skipMe bool) (n int) {
+	for _, o := range c.r.clients() {
+		switch {
+		case !match(o) || o == c && skipMe:
+			continue
+		case o == c:
+			q.last = true
+		default:
+			o.kill()
+		}
+		n++
+	}
+	return n
+}
+
+// CLIENT UNBLOCK client-id [TIMEOUT|ERROR]
+func runClientUnblock(c *conn, q *request, argv [][]byte) {
+	mode := unblockTimeout
+	switch {
+	case len(argv) > 4:
+		c.refuse(q, "ERR wrong number of arguments for 'client|unblock' command")
+		return
+	case len(argv) == 4 && is(argv[3], "error"):
+		mode = unblockError
+	case len(argv) == 4 && !is(argv[3], "timeout"):
+		c.refuse(q, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+		return
+	}
+	id, err := strconv.ParseInt(string(argv[2]), 10, 64)
+	if err != nil {
+		c.refuse(q, "ERR value is not an integer or out of range")
+		return
+	}
+	c.r.mu.Lock()
+	o := c.r.conns[uint64(id)]
+	c.r.mu.Unlock()
+	if o != nil {
+		if ch := o.unblock.Load(); ch != nil {
+			select {
+			case *ch <- mode:
+				c.answer(q, resp.Int(1))
+				return
+			default: // somebody else has unblocked it just now
+			}
+		}
+	}
+	c.answer(q, resp.Int(0))
+}
+
+// CLIENT NO-EVICT and NO-TOUCH: ON|OFF
+func runOnOff(c *conn, q *request, argv [][]byte) {
+	if !is(argv[2], "on") && !is(argv[2], "off") {
+		c.refuse(q, "ERR syntax error")
+		return
+	}
+	c.answer(q, resp.OK)
+}
+
+// CLIENT REPLY ON|OFF|SKIP
+func runClientReply(c *conn, q *request, argv [][]byte) {
+	switch {
+	case is(argv[2], "on"):
+		c.mute, q.mute = muteNone, false
+	case is(argv[2], "off"):
+		c.mute, q.mute = muteAll, true
+	case is(argv[2], "skip"):
+		if c.mute != muteAll {
+			c.mute = muteSkipNext
+		}
+		q.mute = true
+	default:
+		c.refuse(q, "ERR syntax error")
+		return
+	}
+	c.answer(q, resp.OK)
+}
+
+// CLIENT TRACKING ON|OFF [REDIRECT id] [PREFIX prefix …] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]
+//
+// Libraries that can cache send this on every connection, mostly without caching
+// anything, so it is accepted. No invalidations are sent: streams are not cached by
+// clients, and CLIENT CACHING YES, which would start it, is refused.
+func runClientTracking(c *conn, q *request, argv [][]byte) {
+	on := is(argv[2], "on")
+	if !on && !is(argv[2], "off") {
+		c.refuse(q, "ERR syntax error")
+		return
+	}
+	optin, optout := false, false
+	for i := 3; i < len(argv); i++ {
+		w := argv[i]
+		switch {
+		case is(w, "bcast"), is(w, "noloop"):
+		case is(w, "optin"):
+			optin = true
+		case is(w, "optout"):
+			optout = true
+		case is(w, "prefix") && i+1 < len(argv):
+			i++
+		case is(w, "redirect") && i+1 < len(argv):
+			c.refuse(q, "ERR The client ID you want redirect to does not exist")
+			return
+		default:
+			c.refuse(q, "ERR syntax error")
+			return
+		}
+	}
+	if optin && optout {
+		c.refuse(q, "ERR You can't specify both OPTIN mode and OPTOUT mode")
+		return
+	}
+	c.mu.Lock()
+	c.tracking = on
+	c.mu.Unlock()
+	c.answer(q, resp.OK)
+}
+
+// CLIENT CACHING YES|NO
+func runClientCaching(c *conn, q *request, argv [][]byte) {
+	switch {
+	case !c.tracking:
+		c.refuse(q, "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
+	case is(argv[2], "no"):
+		c.answer(q, resp.OK)
+	case is(argv[2], "yes"):
+		c.refuse(q, "ERR CLIENT CACHING YES is not supported: no invalidations are sent, so nothing may be cached")
+	default:
+		c.refuse(q, "ERR syntax error")
+	}
+}
+
+// CLIENT GETREDIR
+func runClientGetRedir(c *conn, q *request, _ [][]byte) {
+	if c.tracking {
+		c.answer(q, resp.Int(0))
+		return
+	}
+	c.answer(q, resp.Int(-1))
+}

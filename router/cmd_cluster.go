@@ -1,0 +1,248 @@
+package router
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"millrace/resp"
+	"millrace/stream"
+)
+
+// clusterLines are CLUSTER and its subcommands: the cluster map as clients of Redis
+// Cluster read it. All answers come from one map and one look at the leaders.
+func clusterLines() []line {
+	sub := func(name string, arity int, since, summary string, run handler) line {
+		return line{cmd: stream.Command{
+			Name: name, Arity: arity, Flags: stream.Loading | stream.Stale, Categories: []string{"slow"},
+			Since: since, Summary: summary, Complexity: "O(N) where N is the number of nodes.",
+		}, run: run}
+	}
+	subs := []line{
+		sub("info", 2, "3.0.0", "Returns information about the state of the cluster.", runClusterInfo),
+		sub("myid", 2, "3.0.0", "Returns the ID of this node.", runClusterMyID),
+		sub("myshardid", 2, "7.2.0", "Returns the ID of this node: a node has replicas of many shards.", runClusterMyID),
+		sub("slots", 2, "3.0.0", "Returns the mapping of slots to nodes.", runClusterSlots),
+		sub("shards", 2, "7.0.0", "Returns the mapping of slots to shards.", runClusterShards),
+		sub("nodes", 2, "3.0.0", "Returns the nodes of the cluster.", runClusterNodes),
+		sub("keyslot", 3, "3.0.0", "Returns the hash slot for a key.", runClusterKeySlot),
+		sub("links", 2, "7.0.0", "Returns an empty array: Millrace has no cluster bus.", runClusterLinks),
+		sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)),
+	}
+	for _, name := range []string{
+		"addslots", "addslotsrange", "bumpepoch", "delslots", "delslotsrange", "failover", "flushslots", "forget",
+		"meet", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot",
+	} {
+		subs = append(subs, sub(name, -2, "3.0.0", "Refused: Millrace places shards by itself.", runClusterRefused))
+	}
+	return []line{{
+		cmd: stream.Command{Name: "cluster", Arity: -2, Categories: []string{"slow"}, Since: "3.0.0",
+			Summary: "A container for cluster commands.", Complexity: "Depends on subcommand.", Group: "cluster"},
+		subs: subs,
+	}}
+}
+
+var clusterHelp = []string{
+	"CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+	"INFO",
+	"    Return information about the cluster.",
+	"KEYSLOT <key>",
+	"    Return the hash slot for <key>.",
+	"LINKS",
+	"    Return an empty array.",
+	"MYID",
+	"    Return the node id.",
+	"MYSHARDID",
+	"    Return the node id.",
+	"NODES",
+	"    Return cluster configuration seen by node. Output format:",
+	"    <id> <ip:port@peer-port> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
+	"SHARDS",
+	"    Return information about slot range mappings and the nodes associated with them.",
+	"SLOTS",
+	"    Return information about slots range mappings. Each range is made of:",
+	"    start, end, leader and replicas IP addresses, ports and ids",
+	"HELP",
+	"    Print this help.",
+}
+
+// clusterView is the map with the leaders, as one CLUSTER command sees it.
+type clusterView struct {
+	nodes  []NodeInfo
+	byID   map[string]NodeInfo
+	shards []ShardInfo
+	leader []string // of each shard; empty when unknown
+}
+
+func (r *Router) clusterView() clusterView {
+	t := r.topology()
+	v := clusterView{nodes: t.Nodes(), shards: t.Shards(), byID: make(map[string]NodeInfo)}
+	for _, n := range v.nodes {
+		v.byID[n.ID] = n
+	}
+	for _, s := range v.shards {
+		node, term := r.leader(s.ID)
+		if _, known := v.byID[node]; term == 0 || !known {
+			node = ""
+		}
+		v.leader = append(v.leader, node)
+	}
+	return v
+}
+
+// members returns the nodes of shard i that the map knows, its leader first. Without
+// a known leader the first is as good as any: it forwards.
+func (v clusterView) members(i int) []NodeInfo {
+	var out []NodeInfo
+	if n, ok := v.byID[v.leader[i]]; ok {
+		out = append(out, n)
+	}
+	for _, id := range v.shards[i].Replicas {
+		if n, ok := v.byID[id]; ok && id != v.leader[i] {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// CLUSTER MYID
+func runClusterMyID(c *conn, q *request, _ [][]byte) { c.answer(q, resp.BulkString(c.r.self)) }
+
+// CLUSTER KEYSLOT key
+func runClusterKeySlot(c *conn, q *request, argv [][]byte) {
+	c.answer(q, resp.Int(int64(stream.Slot(argv[2]))))
+}
+
+// CLUSTER LINKS
+func runClusterLinks(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array()) }
+
+// What Redis Cluster lets operators do by hand.
+func runClusterRefused(c *conn, q *request, argv [][]byte) {
+	c.refuse(q, "ERR CLUSTER "+strings.ToUpper(string(cut(argv[1], maxEcho)))+
+		" is not supported: Millrace places shards by itself. See: millrace status")
+}
+
+// CLUSTER SLOTS
+func runClusterSlots(c *conn, q *request, _ [][]byte) {
+	v := c.r.clusterView()
+	var out []resp.Value
+	for i, s := range v.shards {
+		for _, run := range s.Slots {
+			row := []resp.Value{resp.Int(int64(run.First)), resp.Int(int64(run.Last))}
+			for _, n := range v.members(i) {
+				row = append(row, resp.Array(resp.BulkString(n.Host), resp.Int(int64(n.Port)), resp.BulkString(n.ID), resp.Array()))
+			}
+			out = append(out, resp.Array(row...))
+		}
+	}
+	c.answer(q, resp.Array(out...))
+}
+
+// CLUSTER SHARDS
+func runClusterShards(c *conn, q *request, _ [][]byte) {
+	text := resp.BulkString
+	v := c.r.clusterView()
+	var out []resp.Value
+	for i, s := range v.shards {
+		var slots, nodes []resp.Value
+		for _, run := range s.Slots {
+			slots = append(slots, resp.Int(int64(run.First)), resp.Int(int64(run.Last)))
+		}
+		for _, n := range v.members(i) {
+			role, health := "replica", "online"
+			if n.ID == v.leader[i] {
+				role = "master"
+			}
+			if !n.Alive {
+				health = "fail"
+			}
+			nodes = append(nodes, resp.Map(
+				text("id"), text(n.ID), text("port"), resp.Int(int64(n.Port)), text("ip"), text(n.Host), text("endpoint"), text(n.Host),
+				text("role"), text(role), text("replication-offset"), resp.Int(0), text("health"), text(health)))
+		}
+		out = append(out, resp.Map(text("slots"), resp.Array(slots...), text("nodes"), resp.Array(nodes...)))
+	}
+	c.answer(q, resp.Array(out...))
+}
+
+// CLUSTER NODES: a node that leads shards is a master of their slots. One that leads
+// none is shown as a replica of the leader of the first shard it has a replica of.
+func runClusterNodes(c *conn, q *request, _ [][]byte) {
+	v := c.r.clusterView()
+	version := c.r.topology().Version()
+	var b strings.Builder
+	for _, n := range v.nodes {
+		var slots []string
+		master := "-"
+		for i, s := range v.shards {
+			if v.leader[i] == n.ID {
+				for _, run := range s.Slots {
+					slots = append(slots, slotRange(run))
+				}
+			} else if master == "-" && v.leader[i] != "" && slices.Contains(s.Replicas, n.ID) {
+				master = v.leader[i]
+			}
+		}
+		flags, link := "master", "connected"
+		if len(slots) > 0 || master == "-" {
+			master = "-"
+		} else {
+			flags = "slave"
+		}
+		if n.ID == c.r.self {
+			flags = "myself," + flags
+		} else if !n.Alive {
+			flags += ",fail"
+			link = "disconnected"
+		}
+		fmt.Fprintf(&b, "%s %s:%d@%d %s %s 0 0 %d %s", n.ID, n.Host, n.Port, n.PeerPort, flags, master, version, link)
+		if len(slots) > 0 {
+			b.WriteString(" " + strings.Join(slots, " "))
+		}
+		b.WriteString("\n")
+	}
+	c.answer(q, resp.Verbatim(b.String()))
+}
+
+func slotRange(run SlotRange) string {
+	if run.First == run.Last {
+		return strconv.Itoa(int(run.First))
+	}
+	return fmt.Sprintf("%d-%d", run.First, run.Last)
+}
+
+// CLUSTER INFO
+func runClusterInfo(c *conn, q *request, _ [][]byte) {
+	v := c.r.clusterView()
+	assigned, served, size := 0, 0, map[string]bool{}
+	for i, s := range v.shards {
+		for _, run := range s.Slots {
+			n := int(run.Last) - int(run.First) + 1
+			assigned += n
+			if v.leader[i] != "" {
+				served += n
+				size[v.leader[i]] = true
+			}
+		}
+	}
+	state := "ok"
+	if served < stream.Slots {
+		state = "fail"
+	}
+	epoch := c.r.topology().Version()
+	var b strings.Builder
+	for _, f := range []struct {
+		name  string
+		value any
+	}{
+		{"cluster_state", state}, {"cluster_slots_assigned", assigned}, {"cluster_slots_ok", served},
+		{"cluster_slots_pfail", 0}, {"cluster_slots_fail", assigned - served}, {"cluster_known_nodes", len(v.nodes)},
+		{"cluster_size", len(size)}, {"cluster_current_epoch", epoch}, {"cluster_my_epoch", epoch},
+		{"cluster_stats_messages_sent", 0}, {"cluster_stats_messages_received", 0},
+		{"total_cluster_links_buffer_limit_exceeded", 0},
+	} {
+		fmt.Fprintf(&b, "%s:%v\r\n", f.name, f.value)
+	}
+	c.answer(q, resp.Verbatim(b.String()))
+}

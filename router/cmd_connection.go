@@ -1,0 +1,262 @@
+package router
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"strconv"
+	"time"
+
+	"millrace/resp"
+	"millrace/stream"
+)
+
+// categories are the ACL categories of a command of the router, in Redis's order.
+func categories(flags stream.Flags, group string) []string {
+	var out []string
+	if flags&stream.Admin != 0 {
+		out = append(out, "admin")
+	}
+	if flags&stream.Fast != 0 {
+		out = append(out, "fast")
+	} else {
+		out = append(out, "slow")
+	}
+	if flags&stream.Admin != 0 {
+		out = append(out, "dangerous")
+	}
+	if group != "" {
+		out = append(out, group)
+	}
+	return out
+}
+
+// anyTime are the flags of most commands about the connection.
+const anyTime = stream.NoScript | stream.Loading | stream.Stale | stream.Fast
+
+// connectionLines are the commands about the connection itself.
+func connectionLines() []line {
+	cmd := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
+		return line{cmd: stream.Command{
+			Name: name, Arity: arity, Flags: flags, Categories: categories(flags, "connection"),
+			Since: since, Summary: summary, Complexity: "O(1)", Group: "connection",
+		}, run: run}
+	}
+	return []line{
+		cmd("ping", -1, stream.Fast, "1.0.0", "Returns the server's liveliness response.", runPing),
+		cmd("echo", 2, stream.Loading|stream.Stale|stream.Fast, "1.0.0", "Returns the given string.", runEcho),
+		cmd("hello", -1, anyTime|stream.NoAuth, "6.0.0", "Handshakes with the server.", runHello),
+		cmd("auth", -2, anyTime|stream.NoAuth, "1.0.0", "Authenticates the connection.", runAuth),
+		cmd("select", 2, stream.Loading|stream.Stale|stream.Fast, "1.0.0", "Changes the selected database.", runSelect),
+		cmd("quit", -1, anyTime|stream.NoAuth, "1.0.0", "Closes the connection.", runQuit),
+		cmd("reset", 1, anyTime|stream.NoAuth, "6.2.0", "Resets the connection.", runReset),
+		cmd("readonly", 1, stream.Loading|stream.Stale|stream.Fast, "3.0.0",
+			"Allows this connection's reads to be answered by a replica of this node, which may be behind.", runReadOnly),
+		cmd("readwrite", 1, stream.Loading|stream.Stale|stream.Fast, "3.0.0",
+			"Has this connection's reads answered by the leader again.", runReadWrite),
+		cmd("asking", 1, stream.Fast, "3.0.0", "Accepted; Millrace never redirects.", runAsking),
+	}
+}
+
+// PING [message]
+func runPing(c *conn, q *request, argv [][]byte) {
+	switch len(argv) {
+	case 1:
+		c.answer(q, resp.Simple("PONG"))
+	case 2:
+		c.answer(q, resp.Bulk(argv[1]))
+	default:
+		c.refuse(q, "ERR wrong number of arguments for 'ping' command")
+	}
+}
+
+// ECHO message
+func runEcho(c *conn, q *request, argv [][]byte) { c.answer(q, resp.Bulk(argv[1])) }
+
+// SELECT 0: a cluster has one database.
+func runSelect(c *conn, q *request, argv [][]byte) {
+	switch n, err := strconv.Atoi(string(argv[1])); {
+	case err != nil:
+		c.refuse(q, "ERR value is not an integer or out of range")
+	case n != 0:
+		c.refuse(q, "ERR SELECT is not allowed in cluster mode")
+	default:
+		c.answer(q, resp.OK)
+	}
+}
+
+// QUIT
+func runQuit(c *conn, q *request, _ [][]byte) {
+	q.last = true
+	c.answer(q, resp.OK)
+}
+
+// RESET makes the connection as new: what MULTI queued is dropped, too.
+func runReset(c *conn, q *request, _ [][]byte) {
+	c.endTx()
+	c.readOnly = false
+	c.mute = muteNone
+	q.mute = false
+	q.proto = 2
+	c.mu.Lock()
+	c.proto, c.name, c.tracking = 2, "", false
+	c.mu.Unlock()
+	c.setAuthed(c.r.password == nil)
+	c.answer(q, resp.Simple("RESET"))
+}
+
+// READONLY: reads may be stale from now on, if this node has a replica.
+func runReadOnly(c *conn, q *request, _ [][]byte) {
+	c.readOnly = true
+	c.answer(q, resp.OK)
+}
+
+// READWRITE ends READONLY.
+func runReadWrite(c *conn, q *request, _ [][]byte) {
+	c.readOnly = false
+	c.answer(q, resp.OK)
+}
+
+// ASKING is for redirections, of which there are none.
+func runAsking(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }
+
+const (
+	textWrongPass = "WRONGPASS invalid username-password pair or user is disabled."
+	textNoPass    = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+	textHelloAuth = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+)
+
+// maxAuthFailures is how many wrong passwords a connection may try before it is
+// closed: guessing then costs a connection for every ten.
+const maxAuthFailures = 10
+
+// AUTH [username] password
+func runAuth(c *conn, q *request, argv [][]byte) {
+	switch {
+	case len(argv) > 3:
+		c.refuse(q, "ERR syntax error")
+	case len(argv) == 2 && c.r.password == nil:
+		c.refuse(q, textNoPass)
+	case len(argv) == 2 && c.login(q, []byte("default"), argv[1]), len(argv) == 3 && c.login(q, argv[1], argv[2]):
+		c.answer(q, resp.OK)
+	default:
+		c.refuse(q, textWrongPass)
+	}
+}
+
+// login authenticates the connection if user and password are right. How long it
+// takes says nothing about how they differ from the right ones.
+func (c *conn) login(q *request, user, pass []byte) bool {
+	right := subtle.ConstantTimeCompare(user, []byte("default"))
+	if c.r.password != nil {
+		sum := sha256.Sum256(pass)
+		right &= subtle.ConstantTimeCompare(sum[:], c.r.password[:])
+	}
+	if right == 0 {
+		c.r.stats.authFailures.Add(1)
+		c.failures++
+		q.last = c.failures >= maxAuthFailures
+		return false
+	}
+	c.setAuthed(true)
+	return true
+}
+
+// setAuthed notes whether the client has authenticated, and the limits that follow.
+func (c *conn) setAuthed(authed bool) {
+	r := c.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.authed == authed {
+		return
+	}
+	c.authed = authed
+	if authed {
+		r.unauthed--
+		c.rd.SetLimits(r.lim.Input)
+		return
+	}
+	r.unauthed++
+	c.unauthedSince = r.now()
+	c.rd.SetLimits(r.lim.PreAuth)
+}
+
+// HELLO [protover [AUTH username password] [SETNAME clientname]]
+func runHello(c *conn, q *request, argv [][]byte) {
+	proto := c.proto
+	if len(argv) > 1 {
+		n, err := strconv.ParseInt(string(argv[1]), 10, 64)
+		switch {
+		case err != nil:
+			c.refuse(q, "ERR Protocol version is not an integer or out of range")
+			return
+		case n != 2 && n != 3:
+			c.refuse(q, "NOPROTO unsupported protocol version")
+			return
+		}
+		proto = uint8(n)
+	}
+	var user, pass []byte
+	name, named := "", false
+	for i := 2; i < len(argv); i++ {
+		switch left := len(argv) - 1 - i; {
+		case is(argv[i], "auth") && left >= 2:
+			user, pass = argv[i+1], argv[i+2]
+			i += 2
+		case is(argv[i], "setname") && left >= 1:
+			if !plainWord(argv[i+1]) {
+				c.refuse(q, textBadName)
+				return
+			}
+			name, named = string(argv[i+1]), true
+			i++
+		default:
+			c.refuse(q, "ERR Syntax error in HELLO option '"+string(cut(argv[i], maxEcho))+"'")
+			return
+		}
+	}
+	if user != nil && !c.login(q, user, pass) {
+		c.refuse(q, textWrongPass)
+		return
+	}
+	if !c.authed {
+		c.refuse(q, textHelloAuth)
+		return
+	}
+	c.mu.Lock()
+	c.proto = proto
+	if named {
+		c.name = name
+	}
+	c.mu.Unlock()
+	q.proto = proto
+	c.answer(q, resp.Map(
+		resp.BulkString("server"), resp.BulkString("redis"),
+		resp.BulkString("version"), resp.BulkString(RedisVersion),
+		resp.BulkString("proto"), resp.Int(int64(proto)),
+		resp.BulkString("id"), resp.Int(int64(c.id)),
+		resp.BulkString("mode"), resp.BulkString("cluster"),
+		resp.BulkString("role"), resp.BulkString("master"),
+		resp.BulkString("modules"), resp.Array(),
+	))
+}
+
+// plainWord reports whether w has only printable ASCII without blanks: what CLIENT
+// LIST can show.
+func plainWord(w []byte) bool {
+	for _, b := range w {
+		if b < '!' || b > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// timeNow is TIME's reply: seconds, and microseconds of the second.
+func timeNow() resp.Value {
+	now := time.Now()
+	return resp.Array(resp.BulkString(strconv.FormatInt(now.Unix(), 10)),
+		resp.BulkString(fmt.Sprint(now.Nanosecond()/1000)))
+}

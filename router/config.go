@@ -1,0 +1,145 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"millrace/resp"
+)
+
+// Config is what a Router needs. All fields without a default must be set.
+type Config struct {
+	// NodeID is this node's: 40 lower-case hexadecimal digits.
+	NodeID string
+	// Listener takes client connections; the Router closes it. TLS is the caller's.
+	Listener net.Listener
+	// Backend takes calls to nodes.
+	Backend Backend
+	// Topology returns the cluster map as it is now.
+	Topology func() Topology
+	// Leaders knows who leads the shards.
+	Leaders Leaders
+	// RequirePass is the password of the default user. Empty: none, and then only
+	// clients on the loopback interface are served.
+	RequirePass string
+	// Version is Millrace's own, shown in INFO; default "dev".
+	Version string
+	// Info returns what the node adds to a section of INFO ("memory", "keyspace" …), or
+	// nil. A field that the router also has replaces it. Default: adds nothing.
+	Info func(section string) []InfoField
+	// Limits bound what clients can take; zero fields have the defaults.
+	Limits Limits
+	// Logger takes what operators should see; never payloads or passwords. Default:
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// Limits are the bounds of the router. Each field says what happens at it.
+type Limits struct {
+	// Connections is how many clients may be connected; more are answered "ERR max
+	// number of clients reached" and closed. Default 10,000.
+	Connections int
+	// Unauthenticated is how many of them may not have authenticated yet, where a
+	// password is set; more are refused likewise. Default 1,000.
+	Unauthenticated int
+	// AuthTimeout is how long a client may stay unauthenticated; then it is closed.
+	// Default 5 s.
+	AuthTimeout time.Duration
+	// IdleTimeout closes clients that sent nothing for so long and wait for nothing.
+	// Zero, as in Redis: never.
+	IdleTimeout time.Duration
+	// Patience is how long a command that was not done is tried again before the
+	// client is told. Default 5 s.
+	Patience time.Duration
+	// Answer is how long a command that was sent may stay without an answer beyond
+	// Patience; then its outcome is unknown. Default 10 s.
+	Answer time.Duration
+	// InFlight is how many commands of one connection may be unanswered; then nothing
+	// more is read from it. Default 1,024.
+	InFlight int
+	// InFlightBytes is how many bytes of commands of one connection may be unanswered;
+	// then nothing more is read from it. Default 16 MiB.
+	InFlightBytes int
+	// OutputSoftBytes is how many bytes of replies may wait for a client to read them;
+	// then nothing more is read from it. Default 1 MiB.
+	OutputSoftBytes int
+	// OutputHardBytes is how many bytes of replies a client may make the router hold;
+	// beyond, it is closed. Default 64 MiB.
+	OutputHardBytes int
+	// WriteStall is how long a client may take no byte of a reply; then it is closed.
+	// Default 60 s.
+	WriteStall time.Duration
+	// Blocked is how many clients may be in a blocking call at once; more are answered
+	// OVERLOADED. Default 10,000.
+	Blocked int
+	// MultiCommands is how many commands a MULTI may queue, and MultiBytes how many
+	// bytes; more are refused, and EXEC with them. Defaults 10,000 and 1 MiB.
+	MultiCommands int
+	MultiBytes    int
+	// ReadAhead is how many reads of one connection may be sent to a shard at once.
+	// Default 16.
+	ReadAhead int
+	// FanOut is how many keys a command that spans shards may name; more are refused.
+	// Default 10,000.
+	FanOut int
+	// Input bounds what an authenticated client may send; PreAuth what others may.
+	// Defaults resp.DefaultLimits and resp.PreAuthLimits.
+	Input, PreAuth resp.Limits
+}
+
+// withDefaults fills in the fields that are zero.
+func (l Limits) withDefaults() Limits {
+	n := func(v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	d := func(v *time.Duration, def time.Duration) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	n(&l.Connections, 10_000)
+	n(&l.Unauthenticated, 1_000)
+	d(&l.AuthTimeout, 5*time.Second)
+	d(&l.Patience, 5*time.Second)
+	d(&l.Answer, 10*time.Second)
+	n(&l.InFlight, 1_024)
+	n(&l.InFlightBytes, 16<<20)
+	n(&l.OutputSoftBytes, 1<<20)
+	n(&l.OutputHardBytes, 64<<20)
+	d(&l.WriteStall, 60*time.Second)
+	n(&l.Blocked, 10_000)
+	n(&l.MultiCommands, 10_000)
+	n(&l.MultiBytes, 1<<20)
+	n(&l.ReadAhead, 16)
+	n(&l.FanOut, 10_000)
+	if l.Input == (resp.Limits{}) {
+		l.Input = resp.DefaultLimits
+	}
+	if l.PreAuth == (resp.Limits{}) {
+		l.PreAuth = resp.PreAuthLimits
+	}
+	return l
+}
+
+// ErrConfig is wrapped by the errors that New returns.
+var ErrConfig = errors.New("router: bad configuration")
+
+func (c Config) check() error {
+	switch {
+	case len(c.NodeID) != 40:
+		return fmt.Errorf("%w: node ID %q is not 40 hexadecimal digits", ErrConfig, c.NodeID)
+	case c.Listener == nil:
+		return fmt.Errorf("%w: no listener", ErrConfig)
+	case c.Backend == nil || c.Topology == nil || c.Leaders == nil:
+		return fmt.Errorf("%w: no backend, map or leaders", ErrConfig)
+	case c.Limits.OutputSoftBytes > c.Limits.OutputHardBytes:
+		return fmt.Errorf("%w: the soft output limit %d is above the hard one %d", ErrConfig,
+			c.Limits.OutputSoftBytes, c.Limits.OutputHardBytes)
+	}
+	return nil
+}

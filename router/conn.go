@@ -1,0 +1,370 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace/resp"
+	"millrace/shard/call"
+	"millrace/stream"
+)
+
+// A conn is one client. Its reader goroutine owns it: it takes commands, starts the
+// writer and ends after it.
+type conn struct {
+	r           *Router
+	nc          net.Conn
+	id          uint64
+	addr, laddr string
+	fd          int
+	created     int64 // r.now()
+	rd          *resp.Reader
+
+	// Owned by the reader.
+	readOnly bool // READONLY: reads may be stale
+	tx       *transaction
+	mute     muteMode
+	failures int // of AUTH
+
+	lastSeen atomic.Int64 // r.now() of the last command
+	lastCmd  atomic.Pointer[stream.Command]
+	unblock  atomic.Pointer[chan unblockMode] // of the blocking call that runs
+	gone     chan struct{}                    // closed when the client is known to have left
+
+	mu   sync.Mutex
+	work sync.Cond // what the writer waits for
+	room sync.Cond // what the reader waits for
+
+	// Guarded by mu.
+	proto  uint8
+	authed bool
+	// unauthedSince is when AuthTimeout began.
+	unauthedSince int64
+	name          string
+	libName       string
+	libVer        string
+	inTx          int // commands queued by MULTI; -1 outside
+	tracking      bool
+	head, tail    *request
+	inFlight      int // requests in the list
+	inBytes       int // of their words
+	outBytes      int // of replies not yet taken by the client
+	lanes         map[uint32]*lane
+	pumps         []*lane // lanes that the writer has to pump
+	guarding      bool    // the reader watches the client while a serial request runs
+	draining      bool    // no more commands are read
+	readerDone    bool    // no more requests come
+	leftClosed    bool    // gone is closed
+	dead          bool    // nothing is sent any more
+}
+
+// muteMode is what CLIENT REPLY chose.
+type muteMode uint8
+
+const (
+	muteNone     muteMode = iota
+	muteAll               // CLIENT REPLY OFF
+	muteSkipNext          // CLIENT REPLY SKIP, before the command it is for
+	muteSkipping          // during that command
+)
+
+func newConn(r *Router, nc net.Conn, id uint64) *conn {
+	c := &conn{
+		r: r, nc: nc, id: id, addr: nc.RemoteAddr().String(), laddr: nc.LocalAddr().String(), fd: fdOf(nc),
+		created: r.now(), unauthedSince: r.now(), proto: 2, authed: r.password == nil, inTx: -1, gone: make(chan struct{}),
+		lanes: make(map[uint32]*lane, 2),
+	}
+	c.work.L, c.room.L = &c.mu, &c.mu
+	c.lastSeen.Store(c.created)
+	lim := r.lim.Input
+	if !c.authed {
+		lim = r.lim.PreAuth
+	}
+	c.rd = resp.NewReader(countingReader{nc, &r.stats.bytesIn}, lim)
+	return c
+}
+
+// serve runs the connection to its end.
+func (c *conn) serve() {
+	written := make(chan struct{})
+	go func() { // the writer; serve waits for it below
+		defer close(written)
+		c.write()
+	}()
+	c.read()
+	c.mu.Lock()
+	c.readerDone = true
+	c.work.Signal()
+	c.mu.Unlock()
+	<-written
+	c.kill()
+}
+
+// read takes commands off the socket and dispatches them, until the client ends, or
+// breaks the protocol, or the connection is told to end.
+func (c *conn) read() {
+	defer c.leave()
+	for c.waitRoom() {
+		argv, err := c.rd.ReadCommand()
+		var broken *resp.ProtocolError
+		switch {
+		case err == nil:
+			q := c.dispatch(argv)
+			if q.last || q.serial != nil && !c.guard(q) {
+				return
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded): // a kick: waitRoom knows why
+		case errors.As(err, &broken):
+			c.r.stats.protocolErrors.Add(1)
+			q := c.begin(nil, nil)
+			q.last = true
+			c.answer(q, broken.Reply())
+			return
+		default: // io.EOF, or a broken connection
+			return
+		}
+	}
+}
+
+// leave notes that the client has gone, or will not be listened to any more: what
+// blocks for it ends.
+func (c *conn) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaveLocked()
+}
+
+func (c *conn) leaveLocked() {
+	if !c.leftClosed {
+		c.leftClosed = true
+		close(c.gone)
+	}
+}
+
+// waitRoom waits until another command may be read, and reports whether one should be.
+func (c *conn) waitRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lim := &c.r.lim
+	for c.inFlight >= lim.InFlight || c.inBytes >= lim.InFlightBytes || c.outBytes >= lim.OutputSoftBytes {
+		if c.dead || c.draining {
+			return false
+		}
+		c.room.Wait()
+	}
+	return !c.dead && !c.draining
+}
+
+// guard watches the client while the serial request q runs in the writer, so that a
+// client that vanishes is noticed. It collects at most resp.FillLimit bytes of what
+// the client pipelines behind q; a client that sent more is not listened to before q
+// ends. It reports whether to go on reading.
+func (c *conn) guard(q *request) bool {
+	c.mu.Lock()
+	c.guarding = true
+	for !q.done && !c.dead && !c.draining {
+		c.mu.Unlock()
+		_, err := c.rd.Fill()
+		c.mu.Lock()
+		switch {
+		case err == nil, errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, resp.ErrBufferFull):
+			for !q.done && !c.dead && !c.draining {
+				c.room.Wait()
+			}
+		default:
+			c.guarding = false
+			c.mu.Unlock()
+			return false
+		}
+	}
+	c.guarding = false
+	ok := !c.dead && !c.draining
+	if ok {
+		c.nc.SetReadDeadline(time.Time{}) // undo the kick; fails only on a closed connection
+	}
+	c.mu.Unlock()
+	return ok
+}
+
+// kick interrupts a read of the reader. c.mu is held.
+func (c *conn) kick() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
+
+// drain ends the connection once what runs has been answered. A blocked call is
+// given up: the client finds its connection closed, as with a server that stops.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.draining {
+		c.draining = true
+		c.kick()
+		c.room.Broadcast()
+	}
+}
+
+// kill ends the connection now.
+func (c *conn) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.killLocked()
+}
+
+func (c *conn) killLocked() {
+	if c.dead {
+		return
+	}
+	c.dead = true
+	c.leaveLocked()
+	c.nc.Close() // nobody is left to tell that it failed
+	c.work.Broadcast()
+	c.room.Broadcast()
+}
+
+// begin makes a request of the command just read. It is not in the list yet.
+func (c *conn) begin(cmd *stream.Command, argv [][]byte) *request {
+	q := &request{c: c, cmd: cmd, proto: c.proto, start: c.r.now(), bytes: words(argv)}
+	switch c.mute {
+	case muteAll, muteSkipping:
+		q.mute = true
+	}
+	return q
+}
+
+// link puts q at the end of the list. c.mu is held.
+func (c *conn) link(q *request) {
+	if c.tail == nil {
+		c.head = q
+	} else {
+		c.tail.next = q
+	}
+	c.tail = q
+	c.inFlight++
+	c.inBytes += q.bytes
+}
+
+// answer replies to q, which is not in the list yet, with v.
+func (c *conn) answer(q *request, v resp.Value) {
+	q.failed = v.IsErr()
+	c.answerBytes(q, encode(v, q.proto))
+}
+
+func (c *conn) answerBytes(q *request, reply []byte) {
+	if q.inExec {
+		q.reply = reply
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link(q)
+	c.finish(q, reply)
+}
+
+// refuse replies to q with an error.
+func (c *conn) refuse(q *request, text string) { c.answer(q, resp.Err(text)) }
+
+// single sends argv to one shard; its answer is the reply.
+func (c *conn) single(q *request, shard uint32, kind call.Kind, argv [][]byte) {
+	q.job.one[0] = argv
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link(q)
+	c.send(q, &q.job, -1, shard, kind, q.job.one[:], false, q.proto)
+}
+
+// send queues a job of q for a shard and sends what may be sent. c.mu is held, and
+// released in between.
+func (c *conn) send(q *request, j *job, part int, shard uint32, kind call.Kind, cmds [][][]byte, multi bool, proto uint8) {
+	j.req, j.part, j.kind, j.cmds, j.multi, j.proto = q, part, kind, cmds, multi, proto
+	j.deadline = q.start + int64(c.r.lim.Patience)
+	j.local = c.readOnly && kind == call.Read && c.r.hosts(shard)
+	l := c.lanes[shard]
+	if l == nil {
+		l = &lane{c: c, shard: shard}
+		c.lanes[shard] = l
+	}
+	l.push(j)
+	l.pump()
+}
+
+// serially has the writer run fn when everything before q has been answered. The
+// reader dispatches nothing meanwhile.
+func (c *conn) serially(q *request, fn func() []byte) {
+	q.serial = fn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link(q)
+	c.work.Signal()
+}
+
+// finishJob takes the answer of a job. c.mu is held.
+func (c *conn) finishJob(j *job, res call.Result) {
+	q := j.req
+	if res.Err != nil {
+		c.r.stats.callFailed(j.kind, res.Err)
+	}
+	if j.part >= 0 {
+		q.parts[j.part] = part{res.Reply, res.Err}
+		c.outBytes += len(res.Reply)
+		q.waiting--
+		if q.waiting == 0 {
+			c.finish(q, nil)
+		}
+		return
+	}
+	reply := res.Reply
+	if res.Err != nil {
+		reply = appendError(nil, errorText(j.kind, res.Err))
+	}
+	c.finish(q, reply)
+}
+
+// finish ends q, which is in the list, with a reply, or with nil where build makes
+// it. c.mu is held.
+func (c *conn) finish(q *request, reply []byte) {
+	if len(reply) > c.r.lim.OutputHardBytes {
+		reply = appendError(nil, textOutput)
+	}
+	q.reply = reply
+	q.done = true
+	c.outBytes += len(reply)
+	if c.outBytes > c.r.lim.OutputHardBytes && !c.dead {
+		c.r.log.Warn("client closed: it does not read its replies", "client", c.addr, "bytes", c.outBytes)
+		c.r.stats.outputLimit.Add(1)
+		c.killLocked()
+	}
+	if c.head == q {
+		c.work.Signal()
+	}
+	if c.guarding && q.serial != nil {
+		c.kick()
+		c.room.Signal()
+	}
+}
+
+// countingReader counts what is read.
+type countingReader struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+func (r countingReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	r.n.Add(int64(n))
+	return n, err
+}
+
+// fdOf returns the descriptor of a connection as CLIENT LIST shows it, or -1.
+func fdOf(nc net.Conn) int {
+	fd := -1
+	if t, ok := nc.(*net.TCPConn); ok {
+		if raw, err := t.SyscallConn(); err == nil {
+			raw.Control(func(f uintptr) { fd = int(f) })
+		}
+	}
+	return fd
+}

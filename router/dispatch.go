@@ -1,0 +1,199 @@
+package router
+
+import (
+	"strings"
+
+	"millrace/resp"
+	"millrace/shard/call"
+	"millrace/stream"
+)
+
+// dispatch starts the command argv and returns its request, which is in the list.
+// The order of the checks is Redis's: known, number of words, password, MULTI.
+func (c *conn) dispatch(argv [][]byte) *request {
+	cmd, refusal := stream.LookupIn(c.r.table, argv)
+	if refusal != nil && len(argv) == 1 && cmd.Arity == -1 {
+		refusal = nil // COMMAND is a container that also runs by itself
+	}
+	if c.mute == muteSkipNext {
+		c.mute = muteSkipping
+	} else if c.mute == muteSkipping {
+		c.mute = muteNone
+	}
+	q := c.begin(cmd, argv)
+	c.lastSeen.Store(q.start)
+	switch {
+	case refusal != nil:
+		c.reject(q, refusal.Str)
+	case cmd == nil:
+		c.reject(q, []byte(unknownCommand(argv)))
+	case !c.authed && !cmd.Is(stream.NoAuth):
+		c.reject(q, []byte(textNoAuth))
+	case c.tx != nil && !runsInMulti[cmd.Name]:
+		c.lastCmd.Store(cmd)
+		c.enqueue(q, argv)
+	default:
+		c.lastCmd.Store(cmd)
+		if run := c.r.handlers[cmd]; run != nil {
+			run(c, q, argv)
+		} else {
+			c.runKeyed(q, argv)
+		}
+	}
+	return q
+}
+
+// reject answers a command that was not even started. A MULTI that it is part of will
+// not be executed.
+func (c *conn) reject(q *request, text []byte) {
+	if q.cmd != nil {
+		c.r.stats.rejectedCall(q.cmd)
+	}
+	q.cmd = nil // the reply is counted as an error, but not as a call
+	if c.tx != nil {
+		c.tx.broken = true
+	}
+	c.refuse(q, string(text))
+}
+
+// runKeyed sends a command of the state machine to the shard of its keys.
+func (c *conn) runKeyed(q *request, argv [][]byte) {
+	cmd := q.cmd
+	if cmd.Check != nil {
+		if e := cmd.Check(argv); e != nil && e.IsErr() {
+			c.answer(q, *e)
+			return
+		}
+	}
+	key, many := onlyKey(cmd, argv)
+	if many {
+		c.runManyKeys(q, argv)
+		return
+	}
+	if key == 0 {
+		c.runKeyless(q, argv)
+		return
+	}
+	shard, refusal := c.r.locate(argv[key])
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
+	}
+	c.single(q, shard, kindOf(cmd), argv)
+}
+
+// runManyKeys sends a command whose keys must be in one slot.
+func (c *conn) runManyKeys(q *request, argv [][]byte) {
+	keys := q.cmd.KeyIndexes(argv)
+	if len(keys) == 0 {
+		c.runKeyless(q, argv)
+		return
+	}
+	for _, k := range keys[1:] {
+		if stream.Slot(argv[k]) != stream.Slot(argv[keys[0]]) {
+			c.refuse(q, textCrossSlot)
+			return
+		}
+	}
+	for _, k := range keys {
+		if _, refusal := c.r.locate(argv[k]); refusal != "" {
+			c.refuse(q, refusal)
+			return
+		}
+	}
+	shard, _ := c.r.locate(argv[keys[0]])
+	c.single(q, shard, kindOf(q.cmd), argv)
+}
+
+// runKeyless runs a command of the state machine that names no key, such as XINFO
+// HELP, here: it looks at no state.
+func (c *conn) runKeyless(q *request, argv [][]byte) {
+	if q.cmd.Run == nil {
+		c.refuse(q, textInternal)
+		return
+	}
+	v, err := q.cmd.Run(&stream.Tx{}, argv)
+	if err != nil {
+		v = resp.Err(textInternal)
+	}
+	c.answer(q, v)
+}
+
+// onlyKey returns the index of the one key of argv, zero where there is none, or
+// many where the positions do not tell or tell of several. It allocates nothing.
+func onlyKey(cmd *stream.Command, argv [][]byte) (key int, many bool) {
+	k := &cmd.Keys
+	if k.Find != nil {
+		return 0, true
+	}
+	if k.First == 0 || k.First >= len(argv) {
+		return 0, false
+	}
+	last := k.Last
+	if last < 0 {
+		last += len(argv)
+	}
+	return k.First, last >= k.First+max(k.Step, 1)
+}
+
+// kindOf returns how a shard handles a command.
+func kindOf(cmd *stream.Command) call.Kind {
+	if cmd.Is(stream.Write) {
+		return call.Write
+	}
+	return call.Read
+}
+
+// locate returns the shard of a key, or why it has none.
+func (r *Router) locate(key []byte) (shard uint32, refusal string) {
+	if len(key) > stream.MaxKeyLen {
+		return 0, textTooLong
+	}
+	shard, ok := r.topology().ShardOf(stream.Slot(key))
+	if !ok {
+		return 0, textNoSlot
+	}
+	return shard, ""
+}
+
+// maxEcho bounds what error texts repeat of a client's words; Redis's bound.
+const maxEcho = 128
+
+// unknownCommand is Redis's answer to a command it does not know.
+func unknownCommand(argv [][]byte) string {
+	var b strings.Builder
+	b.WriteString("ERR unknown command '")
+	b.Write(cut(argv[0], maxEcho))
+	b.WriteString("'")
+	if len(argv) == 1 {
+		return b.String()
+	}
+	b.WriteString(", with args beginning with: ")
+	for n, i := 0, 1; i < len(argv) && n < maxEcho; i++ {
+		w := cut(argv[i], maxEcho-n)
+		b.WriteString("'")
+		b.Write(w)
+		b.WriteString("' ")
+		n += len(w) + 3
+	}
+	return b.String()
+}
+
+// cut returns at most n bytes of b.
+func cut(b []byte, n int) []byte { return b[:min(len(b), n)] }
+
+// is reports whether word is name, which is in lower case.
+func is(word []byte, name string) bool {
+	if len(word) != len(name) {
+		return false
+	}
+	for i, b := range word {
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		if b != name[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,289 @@
+package router
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"millrace/shard/call"
+)
+
+// An errand is one call that a serial request waits for: sent to the leader, again to
+// the next one when it is refused, until it is answered or its deadline passes. Its
+// fields belong to the goroutine that runs the errands.
+type errand struct {
+	shard    uint32
+	kind     call.Kind
+	cmds     [][][]byte
+	deadline int64 // when patience, or the wait of Block and Wait, ends
+
+	node   string
+	term   uint64
+	cur    *call.Call // on its way
+	waits  *waiter    // for a leader
+	pauses int
+	since  int64 // when it was first refused for overload in a row; zero: was not
+
+	done bool
+	res  call.Result
+}
+
+// errands runs the errands of one serial request at once.
+type errands struct {
+	c     *conn
+	proto uint8
+	list  []*errand
+
+	notify chan struct{} // of one
+	mu     sync.Mutex
+	mail   []letter // guarded by mu
+}
+
+// letter is what became of a call, or of a wait for a leader.
+type letter struct {
+	e    *errand
+	call *call.Call
+	res  call.Result
+	wait *waiter
+	node string
+	term uint64
+}
+
+func newErrands(c *conn, proto uint8, list ...*errand) *errands {
+	return &errands{c: c, proto: proto, list: list, notify: make(chan struct{}, 1)}
+}
+
+func (es *errands) post(l letter) {
+	es.mu.Lock()
+	es.mail = append(es.mail, l)
+	es.mu.Unlock()
+	select {
+	case es.notify <- struct{}{}:
+	default:
+	}
+}
+
+// ending says why run returned.
+type ending uint8
+
+const (
+	endDone      ending = iota // enough errands are done
+	endGone                    // the client has left, or the router closes
+	endTime                    // until passed
+	endUnblocked               // CLIENT UNBLOCK
+)
+
+// run runs the errands until all are done, or one of them if any is set; until the
+// client leaves, or the time is until, or something arrives on unblock. Whatever is
+// still on its way then is cancelled; run waits for its answer only as settle says.
+func (es *errands) run(anyOne bool, until int64, unblock <-chan unblockMode) (ending, unblockMode) {
+	for _, e := range es.list {
+		es.start(e)
+	}
+	r := es.c.r
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		es.open()
+		if es.enough(anyOne) {
+			es.cancel()
+			return endDone, 0
+		}
+		wait := time.Duration(math.MaxInt64)
+		if until != forever {
+			wait = time.Duration(until - r.now())
+			if wait <= 0 {
+				es.cancel()
+				return endTime, 0
+			}
+		}
+		timer.Reset(wait)
+		select {
+		case <-es.notify:
+		case <-timer.C:
+		case <-es.c.gone:
+			es.cancel()
+			return endGone, 0
+		case mode := <-unblock:
+			es.cancel()
+			return endUnblocked, mode
+		}
+	}
+}
+
+// forever is a deadline that never comes.
+const forever = math.MaxInt64
+
+// enough reports whether run may end.
+func (es *errands) enough(anyOne bool) bool {
+	left := 0
+	for _, e := range es.list {
+		if !e.done {
+			left++
+		}
+	}
+	return left == 0 || anyOne && left < len(es.list)
+}
+
+// start sends e to the leader, or waits for one.
+func (es *errands) start(e *errand) {
+	r := es.c.r
+	if node, term := r.leader(e.shard); term != 0 {
+		es.submit(e, node, term)
+		return
+	}
+	es.await(e, false)
+}
+
+func (es *errands) submit(e *errand, node string, term uint64) {
+	r := es.c.r
+	now := r.now()
+	e.node, e.term = node, term
+	c := &call.Call{
+		Shard: e.shard, Term: term, Kind: e.kind, Cmds: e.cmds, Proto: es.proto,
+		TimeoutMS: millis(min(e.deadline-now, int64(r.lim.Patience))),
+	}
+	if (e.kind == call.Block || e.kind == call.Wait) && e.deadline != forever {
+		c.BlockMS = uint64(max(e.deadline-now, 0)+1e6-1) / 1e6 // up: never answered early
+		c.BlockMS = max(c.BlockMS, 1)
+	}
+	c.Done = func(res call.Result) {
+		r.learn(e.shard, res.Err)
+		es.post(letter{e: e, call: c, res: res})
+	}
+	e.cur = c
+	r.backend.Submit(node, c)
+}
+
+// await has the seeker tell when the leader changes, or may be tried again.
+func (es *errands) await(e *errand, overload bool) {
+	e.pauses++
+	w := &waiter{node: e.node, term: e.term, pauses: e.pauses, overload: overload, deadline: e.deadline}
+	w.fire = func(node string, term uint64) { es.post(letter{e: e, wait: w, node: node, term: term}) }
+	e.waits = w
+	es.c.r.seeker(e.shard).add(w)
+}
+
+// open reads the mail.
+func (es *errands) open() {
+	es.mu.Lock()
+	mail := es.mail
+	es.mail = nil
+	es.mu.Unlock()
+	for _, l := range mail {
+		e := l.e
+		switch {
+		case e.done:
+		case l.call != nil && l.call == e.cur:
+			e.cur = nil
+			es.answered(e, l.res)
+		case l.wait != nil && l.wait == e.waits:
+			e.waits = nil
+			if l.term == 0 {
+				es.finish(e, call.Result{Err: orNoLeader(e.res.Err)})
+				continue
+			}
+			es.submit(e, l.node, l.term)
+		}
+	}
+}
+
+func orNoLeader(err error) error {
+	if err == nil {
+		return errNoLeader
+	}
+	return err
+}
+
+// answered takes the answer of e's call. A Block or Wait whose connection broke is
+// registered again: should an XREADGROUP have been served just then, its entries are
+// in the pending list of this same consumer, which is what at-least-once means.
+func (es *errands) answered(e *errand, res call.Result) {
+	out := judge(e.kind, res.Err)
+	if out != outcomeRefused {
+		es.finish(e, res)
+		return
+	}
+	e.res.Err = res.Err
+	r := es.c.r
+	overload := errors.Is(res.Err, call.ErrOverloaded)
+	if !overload {
+		e.since = 0
+	} else if e.since == 0 {
+		e.since = r.now()
+	} else if r.now()-e.since > int64(r.lim.Patience) {
+		es.finish(e, res)
+		return
+	}
+	var moved *call.NotLeader
+	if errors.As(res.Err, &moved) && e.pauses < maxHops {
+		if node, term := r.leader(e.shard); term > e.term {
+			e.pauses++
+			es.submit(e, node, term)
+			return
+		}
+	}
+	es.await(e, overload)
+}
+
+func (es *errands) finish(e *errand, res call.Result) {
+	e.done = true
+	e.res = res
+	if res.Err != nil {
+		es.c.r.stats.callFailed(e.kind, res.Err)
+	}
+}
+
+// cancel withdraws what is not done.
+func (es *errands) cancel() {
+	r := es.c.r
+	for _, e := range es.list {
+		if e.done {
+			continue
+		}
+		if e.waits != nil {
+			r.seeker(e.shard).remove(e.waits)
+			e.waits = nil
+		}
+		if e.cur != nil && (e.kind == call.Block || e.kind == call.Wait) {
+			r.backend.Cancel(e.node, e.cur)
+		}
+	}
+}
+
+// settle waits, at most for settleTime, for the answer of a Block that was cancelled:
+// what it delivered before it was cancelled must not be thrown away.
+func (es *errands) settle(e *errand) {
+	timer := time.NewTimer(settleTime)
+	defer timer.Stop()
+	for {
+		es.mu.Lock()
+		mail := es.mail
+		es.mail = nil
+		es.mu.Unlock()
+		for _, l := range mail {
+			if l.call != nil && l.call == e.cur {
+				e.cur = nil
+				if l.res.Err == nil {
+					es.finish(e, l.res)
+				}
+			}
+		}
+		if e.cur == nil {
+			return
+		}
+		select {
+		case <-es.notify:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// settleTime bounds settle. With blockGrace it keeps a blocked call within its BLOCK
+// time plus two seconds.
+const (
+	settleTime = 500 * time.Millisecond
+	blockGrace = time.Second
+)

@@ -1,0 +1,99 @@
+package router
+
+import (
+	"errors"
+
+	"millrace/resp"
+	"millrace/shard/call"
+)
+
+// What a client is told when a command got no answer from its shard. The first word
+// is what programs go by:
+//
+//	CLUSTERDOWN  not done: no leader of the shard was found, or none with a majority
+//	TRYAGAIN     not done: the leader did not take the command in time, or a later
+//	             command of the connection came before it
+//	OVERLOADED   not done: a limit of the shard or of this node was reached
+//	INDOUBT      unknown: the command may have been done, or may be done yet
+//	ERR          not done, and never will be
+//
+// Cluster clients repeat CLUSTERDOWN and TRYAGAIN on their own, which is safe. No
+// client repeats INDOUBT on its own.
+const (
+	textNoSlot     = "CLUSTERDOWN Hash slot not served"
+	textNoLeader   = "CLUSTERDOWN The shard has no leader that answers. The command was not done."
+	textTimeout    = "TRYAGAIN The shard did not take the command in time. The command was not done."
+	textOvertaken  = "TRYAGAIN The shard refused the command and took a later one of this connection. The command was not done."
+	textOverloaded = "OVERLOADED Too much is waiting. The command was not done."
+	textInDoubt    = "INDOUBT The shard did not answer. The command may have been done, or may be done yet."
+	textTooLarge   = "ERR The command is larger than a shard takes"
+	textTooLong    = "ERR The key is longer than a key may be"
+	textWide       = "ERR The command names too many keys on several shards"
+	textOutput     = "ERR The reply is larger than the output limit of a client"
+	textCrossSlot  = "CROSSSLOT Keys in request don't hash to the same slot"
+	textNoAuth     = "NOAUTH Authentication required."
+	textMaxClients = "ERR max number of clients reached"
+	textUnblocked  = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
+	textCanceled   = "ERR The call was canceled"
+	textInternal   = "ERR Internal error: a shard answered what cannot be understood"
+)
+
+// errOvertaken is the fate of a job that was refused while a later one of its lane
+// was accepted: sending it again would change the order.
+var errOvertaken = errors.New("router: overtaken by a later command")
+
+// outcome is what an answer means for a job.
+type outcome uint8
+
+const (
+	outcomeDone    outcome = iota // there is a reply
+	outcomeRefused                // not done; may be sent again
+	outcomeInDoubt                // may have been done; never sent again
+	outcomeFinal                  // not done, and not worth sending again
+)
+
+// judge returns what err means for a call of a kind. A read has no effect, so a read
+// in doubt is one that was not done.
+func judge(kind call.Kind, err error) outcome {
+	switch {
+	case err == nil:
+		return outcomeDone
+	case errors.Is(err, call.ErrInDoubt):
+		if kind == call.Write {
+			return outcomeInDoubt
+		}
+		return outcomeRefused
+	case errors.Is(err, call.ErrTooLarge), errors.Is(err, call.ErrCanceled), errors.Is(err, errOvertaken):
+		return outcomeFinal
+	}
+	return outcomeRefused
+}
+
+// errorText returns what the client is told of a call of a kind that ended in err.
+func errorText(kind call.Kind, err error) string {
+	switch {
+	case errors.Is(err, call.ErrInDoubt) && kind == call.Write:
+		return textInDoubt
+	case errors.Is(err, call.ErrOverloaded):
+		return textOverloaded
+	case errors.Is(err, call.ErrTimeout):
+		return textTimeout
+	case errors.Is(err, call.ErrTooLarge):
+		return textTooLarge
+	case errors.Is(err, call.ErrCanceled):
+		return textCanceled
+	case errors.Is(err, errOvertaken):
+		return textOvertaken
+	}
+	return textNoLeader
+}
+
+// appendError appends an error reply.
+func appendError(dst []byte, text string) []byte {
+	return resp.AppendValue(dst, resp.Err(text), 2)
+}
+
+// encode returns v as bytes.
+func encode(v resp.Value, proto uint8) []byte {
+	return resp.AppendValue(nil, v, int(proto))
+}

@@ -1,0 +1,299 @@
+package router
+
+import (
+	"errors"
+
+	"millrace/shard/call"
+)
+
+// A lane is one connection's line to one shard. It keeps the connection's commands
+// on that shard in order while many of them are on their way at once:
+//
+//   - Writes follow each other without waiting. A read waits for the writes ahead of
+//     it, and a write for the reads ahead of it.
+//   - All that is on its way was sent to one node under one term. A shard that
+//     refused one call under a term accepts no later one under that term, so what
+//     was refused can be sent again, in order, once everything sent has been
+//     answered.
+//   - Other refusals (overload, a connection that broke) do not promise that. So a
+//     job is sent again only while no later one of the lane was accepted; else its
+//     client is told that it was not done. That is why a lone command survives an
+//     overload, and of a pipeline only the tail that was refused whole.
+//   - A job whose outcome is unknown counts as accepted, and is never sent again.
+//
+// All fields are guarded by c.mu.
+type lane struct {
+	c     *conn
+	shard uint32
+
+	state laneState
+	node  string // where jobs go, while open
+	term  uint64
+
+	queue   []*job // not sent yet, in order
+	refused []*job // sent and refused, in order
+	writes  int    // on their way
+	reads   int    // on their way
+	seq     uint64 // of the last job that was queued
+	upTo    uint64 // greatest seq of a write that was accepted or is in doubt
+	pumping bool   // somebody is submitting
+	flagged bool   // in c.pumps
+	pauses  int    // how often it had to look for a leader since the last answer
+}
+
+// laneState says whether a lane may send.
+type laneState uint8
+
+const (
+	laneOpen     laneState = iota // jobs may be sent
+	laneDraining                  // something was refused; waits for what is on its way
+	laneSeeking                   // waits for a leader, or for an overload to pass
+)
+
+// push queues j at the end.
+func (l *lane) push(j *job) {
+	l.seq++
+	j.seq = l.seq
+	j.lane = l
+	l.queue = append(l.queue, j)
+}
+
+// ready reports whether the first queued job may be sent now.
+func (l *lane) ready() bool {
+	if l.state != laneOpen || len(l.queue) == 0 {
+		return false
+	}
+	if l.queue[0].kind == call.Write {
+		return l.reads == 0
+	}
+	return l.writes == 0 && l.reads < l.c.r.lim.ReadAhead
+}
+
+// pump sends what may be sent. One goroutine at a time does it: calls have to be
+// submitted in order and without c.mu held, since Submit may answer at once. c.mu
+// is held on entry and on return.
+func (l *lane) pump() {
+	if l.pumping {
+		return // whoever is at it will see what is new
+	}
+	l.pumping = true
+	for l.ready() && !l.c.dead {
+		if l.writes+l.reads == 0 {
+			if node, term := l.c.r.leader(l.shard); term > l.term {
+				l.node, l.term = node, term
+			}
+		}
+		j := l.queue[0]
+		if l.term == 0 && !j.local {
+			l.state = laneSeeking
+			l.seek(nil)
+			break
+		}
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+		node, a := l.prepare(j)
+		l.c.mu.Unlock()
+		l.c.r.backend.Submit(node, &a.call)
+		l.c.mu.Lock()
+	}
+	if len(l.queue) == 0 {
+		l.queue = nil
+	}
+	l.pumping = false
+}
+
+// prepare makes the next attempt of j.
+func (l *lane) prepare(j *job) (node string, a *attempt) {
+	r := l.c.r
+	a = &j.first
+	if j.tries > 0 {
+		a = new(attempt)
+	}
+	j.tries++
+	j.cur = a
+	a.job = j
+	now := r.now()
+	j.sentAt = now
+	node, kind := l.node, j.kind
+	if j.local {
+		node, kind = r.self, call.ReadStale
+	}
+	a.call = call.Call{
+		Shard: l.shard, Term: l.term, Kind: kind, Cmds: j.cmds, Multi: j.multi, Proto: j.proto,
+		TimeoutMS: millis(j.deadline - now), Done: a.done,
+	}
+	if j.kind == call.Write {
+		l.writes++
+	} else {
+		l.reads++
+	}
+	return node, a
+}
+
+// answered takes the answer of j's current attempt.
+func (l *lane) answered(j *job, res call.Result) {
+	if j.kind == call.Write {
+		l.writes--
+	} else {
+		l.reads--
+	}
+	switch out := judge(j.kind, res.Err); {
+	case out == outcomeDone:
+		if j.kind == call.Write && j.seq > l.upTo {
+			l.upTo = j.seq
+		}
+		l.pauses = 0
+		l.finish(j, res)
+	case out == outcomeInDoubt:
+		if j.seq > l.upTo {
+			l.upTo = j.seq
+		}
+		l.finish(j, res)
+	case out == outcomeFinal || l.c.dead:
+		l.finish(j, res)
+	case j.local: // no replica here after all: ask the leader
+		j.local = false
+		l.refuse(j, nil)
+	default:
+		l.refuse(j, res.Err)
+	}
+	if l.state == laneDraining && l.writes == 0 && l.reads == 0 {
+		l.drained()
+	}
+	l.flag()
+}
+
+// refuse keeps j to be sent again.
+func (l *lane) refuse(j *job, err error) {
+	j.err = err
+	l.state = laneDraining
+	i := len(l.refused)
+	for i > 0 && l.refused[i-1].seq > j.seq {
+		i--
+	}
+	l.refused = append(l.refused, nil)
+	copy(l.refused[i+1:], l.refused[i:])
+	l.refused[i] = j
+}
+
+// drained runs when nothing is on its way any more: what was refused goes back to
+// the head of the queue, and the lane opens again as soon as somebody may take it.
+func (l *lane) drained() {
+	var why error
+	again := l.refused[:0:0]
+	for _, j := range l.refused {
+		if j.kind == call.Write && j.seq < l.upTo {
+			if !errors.Is(j.err, call.ErrOverloaded) {
+				j.err = errOvertaken
+			}
+			l.finish(j, call.Result{Err: j.err})
+			continue
+		}
+		if why == nil {
+			why = j.err
+		}
+		again = append(again, j)
+	}
+	l.refused = nil
+	l.queue = append(again, l.queue...)
+	l.expire()
+	if len(l.queue) == 0 || why == nil {
+		l.state = laneOpen
+		return
+	}
+	node, term := l.c.r.leader(l.shard)
+	var moved *call.NotLeader
+	if errors.As(why, &moved) && term > l.term && l.pauses < maxHops {
+		l.pauses++
+		l.node, l.term, l.state = node, term, laneOpen
+		return
+	}
+	l.state = laneSeeking
+	l.seek(why)
+}
+
+// maxHops is how often in a row a lane follows a newer leader at once; after that it
+// pauses, so that shards that name each other cannot spin it.
+const maxHops = 4
+
+// seek waits for another leader than the one that refused, or for the time to try it
+// again. The seeker calls resume.
+func (l *lane) seek(why error) {
+	l.pauses++
+	w := &waiter{
+		node: l.node, term: l.term, pauses: l.pauses, overload: errors.Is(why, call.ErrOverloaded),
+		deadline: l.queue[0].deadline, fire: l.resume,
+	}
+	l.c.r.seeker(l.shard).add(w)
+}
+
+// resume opens the lane to a leader, or to nobody when patience has ended for the
+// first job. The seeker calls it without locks held.
+func (l *lane) resume(node string, term uint64) {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	if l.c.dead || l.state != laneSeeking {
+		return
+	}
+	l.expire()
+	l.node, l.term = node, term
+	if len(l.queue) > 0 && term == 0 {
+		l.seek(nil)
+		return
+	}
+	l.state = laneOpen
+	l.flag()
+}
+
+// expire answers the queued jobs whose patience has ended. Deadlines rise along the
+// queue.
+func (l *lane) expire() {
+	now := l.c.r.now()
+	for len(l.queue) > 0 && l.queue[0].deadline <= now {
+		j := l.queue[0]
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+		if j.err == nil {
+			j.err = errNoLeader
+		}
+		l.finish(j, call.Result{Err: j.err})
+	}
+}
+
+// errNoLeader is the fate of a job that was never sent anywhere.
+var errNoLeader = errors.New("router: no leader is known")
+
+// abandon gives up on the answer of j, which has been on its way for too long.
+func (l *lane) abandon(j *job) {
+	j.cur = nil
+	err := error(call.ErrTimeout)
+	if j.kind == call.Write {
+		err = call.ErrInDoubt
+	}
+	j.deadline = 0
+	l.answered(j, call.Result{Err: err})
+}
+
+// finish ends j with an answer.
+func (l *lane) finish(j *job, res call.Result) {
+	j.settled = true
+	j.cmds, j.one = nil, [1][][]byte{}
+	l.c.finishJob(j, res)
+}
+
+// flag has the writer pump the lane, if there is anything to send: an answer comes on
+// a goroutine of a shard, which must not be kept.
+func (l *lane) flag() {
+	if l.flagged || l.pumping || !l.ready() {
+		return
+	}
+	l.flagged = true
+	l.c.pumps = append(l.c.pumps, l)
+	l.c.work.Signal()
+}
+
+// millis returns ns in milliseconds, at least 1 and at most what a call can say.
+func millis(ns int64) uint32 {
+	ms := ns / 1e6
+	return uint32(max(1, min(ms, 1<<31)))
+}

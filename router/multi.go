@@ -1,0 +1,240 @@
+package router
+
+import (
+	"millrace/resp"
+	"millrace/shard/call"
+	"millrace/stream"
+)
+
+// transaction is what a connection has queued since MULTI. It belongs to the reader.
+type transaction struct {
+	queue  []queued
+	bytes  int
+	broken bool // a command was refused when it was queued: EXEC will refuse
+}
+
+type queued struct {
+	cmd  *stream.Command
+	argv [][]byte
+}
+
+// runsInMulti are the commands that MULTI does not queue.
+var runsInMulti = map[string]bool{
+	"multi": true, "exec": true, "discard": true, "watch": true, "quit": true, "reset": true,
+}
+
+// notInMulti are the commands that cannot be part of an EXEC, with the reason in place
+// of their reply.
+var notInMulti = map[string]string{
+	"hello":        "ERR HELLO is not allowed in a transaction",
+	"dbsize":       "ERR DBSIZE asks all shards and is not allowed in a transaction",
+	"client|reply": "ERR CLIENT REPLY is not allowed in a transaction",
+}
+
+// transactionLines are MULTI and what belongs to it.
+func transactionLines() []line {
+	tx := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
+		return line{cmd: stream.Command{
+			Name: name, Arity: arity, Flags: flags | stream.NoScript | stream.Loading | stream.Stale,
+			Categories: categories(flags, "transaction"), Since: since, Summary: summary, Complexity: "O(1)", Group: "transactions",
+		}, run: run}
+	}
+	return []line{
+		tx("multi", 1, stream.Fast, "1.2.0", "Starts a transaction.", runMulti),
+		tx("exec", 1, 0, "1.2.0", "Executes all commands in a transaction.", runExec),
+		tx("discard", 1, stream.Fast, "2.0.0", "Discards a transaction.", runDiscard),
+		tx("watch", -2, stream.Fast, "2.2.0", "Monitors changes to keys to determine the execution of a transaction.", runWatch),
+		tx("unwatch", 1, stream.Fast, "2.2.0", "Forgets about watched keys of a transaction.",
+			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }), // nothing is ever watched
+	}
+}
+
+// MULTI starts queueing.
+func runMulti(c *conn, q *request, _ [][]byte) {
+	if c.tx != nil {
+		c.refuse(q, "ERR MULTI calls can not be nested")
+		return
+	}
+	c.tx = &transaction{}
+	c.noteTx(0)
+	c.answer(q, resp.OK)
+}
+
+// DISCARD forgets what was queued.
+func runDiscard(c *conn, q *request, _ [][]byte) {
+	if c.tx == nil {
+		c.refuse(q, "ERR DISCARD without MULTI")
+		return
+	}
+	c.endTx()
+	c.answer(q, resp.OK)
+}
+
+// WATCH is refused: a transaction that pretended to watch would run when it must not.
+func runWatch(c *conn, q *request, _ [][]byte) {
+	if c.tx != nil {
+		c.refuse(q, "ERR WATCH inside MULTI is not allowed")
+		return
+	}
+	c.refuse(q, "ERR WATCH is not supported by this version of Millrace")
+}
+
+// noteTx shows the number of queued commands, or -1, to CLIENT LIST.
+func (c *conn) noteTx(n int) {
+	c.mu.Lock()
+	c.inTx = n
+	c.mu.Unlock()
+}
+
+func (c *conn) endTx() {
+	c.tx = nil
+	c.noteTx(-1)
+}
+
+// enqueue queues a command of a transaction. As in Redis only its name and the number
+// of its words have been looked at.
+func (c *conn) enqueue(q *request, argv [][]byte) {
+	lim := &c.r.lim
+	if len(c.tx.queue) >= lim.MultiCommands || c.tx.bytes+q.bytes > lim.MultiBytes {
+		c.tx.broken = true
+		c.tx.queue = nil
+		c.refuse(q, "ERR The transaction is larger than allowed")
+		return
+	}
+	c.tx.queue = append(c.tx.queue, queued{q.cmd, argv})
+	c.tx.bytes += q.bytes
+	c.noteTx(len(c.tx.queue))
+	q.cmd = nil // counted when it is executed
+	c.answer(q, resp.Simple("QUEUED"))
+}
+
+// EXEC runs what was queued: the commands on streams as one record of one slot, all
+// or nothing; those of the connection here, in their places.
+func runExec(c *conn, q *request, _ [][]byte) {
+	tx := c.tx
+	if tx == nil {
+		c.refuse(q, "ERR EXEC without MULTI")
+		return
+	}
+	c.endTx()
+	if tx.broken {
+		c.refuse(q, "EXECABORT Transaction discarded because of previous errors.")
+		return
+	}
+	shard, refusal := c.r.slotOf(tx.queue)
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
+	}
+	// local holds the replies made here, nil where the shard makes them.
+	local := make([][]byte, len(tx.queue))
+	var cmds [][][]byte
+	kind := call.Read
+	for i, it := range tx.queue {
+		c.r.stats.executed(it.cmd)
+		if local[i] = c.runLocally(q, it); local[i] == nil {
+			cmds = append(cmds, it.argv)
+			if kindOf(it.cmd) == call.Write {
+				kind = call.Write
+			}
+		}
+	}
+	switch {
+	case len(cmds) == 0:
+		c.answerBytes(q, splice(local, nil))
+	case len(cmds) == len(local) && (len(cmds) > 1 || kind == call.Write):
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.link(q)
+		c.send(q, &q.job, -1, shard, call.Write, cmds, true, q.proto)
+	default:
+		c.execMixed(q, shard, kind, cmds, local)
+	}
+}
+
+// execMixed runs an EXEC some of whose replies are made here, or whose only command is
+// a read, which needs no record.
+func (c *conn) execMixed(q *request, shard uint32, kind call.Kind, cmds [][][]byte, local [][]byte) {
+	multi := len(cmds) > 1 || kind == call.Write
+	if multi {
+		kind = call.Write
+	}
+	q.parts = make([]part, 1)
+	q.build = func(q *request) []byte {
+		p := q.parts[0]
+		if p.err != nil {
+			return errorReply(errorText(kind, p.err))
+		}
+		if !multi {
+			return splice(local, [][]byte{p.reply})
+		}
+		if reply := failure(kind, p); reply != nil {
+			return reply
+		}
+		raw, _, err := elements(p.reply)
+		if err != nil || len(raw) != len(cmds) {
+			return errorReply(textInternal)
+		}
+		return splice(local, raw)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q.waiting = 1
+	c.link(q)
+	c.send(q, &q.job, 0, shard, kind, cmds, multi, q.proto)
+}
+
+// splice makes an EXEC's reply of the local replies, with the others in the gaps.
+func splice(local, others [][]byte) []byte {
+	out := resp.AppendArrayLen(nil, len(local))
+	for _, reply := range local {
+		if reply == nil {
+			reply, others = others[0], others[1:]
+		}
+		out = append(out, reply...)
+	}
+	return out
+}
+
+// runLocally returns the reply of a queued command that needs no shard, or whose
+// words are refused before it gets there; nil for one that is the shard's.
+func (c *conn) runLocally(q *request, it queued) []byte {
+	if text, ok := notInMulti[it.cmd.Name]; ok {
+		return errorReply(text)
+	}
+	if it.cmd.Check != nil {
+		if e := it.cmd.Check(it.argv); e != nil && e.IsErr() {
+			return encode(*e, q.proto)
+		}
+	}
+	if it.cmd.Run != nil && len(it.cmd.KeyIndexes(it.argv)) > 0 {
+		return nil
+	}
+	sub := &request{c: c, cmd: it.cmd, proto: q.proto, start: q.start, inExec: true}
+	if run := c.r.handlers[it.cmd]; run != nil {
+		run(c, sub, it.argv)
+	} else {
+		c.runKeyless(sub, it.argv)
+	}
+	return sub.reply
+}
+
+// slotOf returns the shard of the one slot that all keys of a transaction are in, or
+// why there is none. Without keys the shard is zero.
+func (r *Router) slotOf(queue []queued) (shard uint32, refusal string) {
+	slot, found := uint16(0), false
+	for _, it := range queue {
+		for _, i := range it.cmd.KeyIndexes(it.argv) {
+			key := it.argv[i]
+			s := stream.Slot(key)
+			if found && s != slot {
+				return 0, textCrossSlot
+			}
+			slot, found = s, true
+			if shard, refusal = r.locate(key); refusal != "" {
+				return 0, refusal
+			}
+		}
+	}
+	return shard, ""
+}

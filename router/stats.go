@@ -1,0 +1,168 @@
+package router
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"millrace/shard/call"
+	"millrace/stream"
+)
+
+// stats counts what the router did since it was made, or since CONFIG RESETSTAT.
+type stats struct {
+	connections    atomic.Int64 // accepted
+	rejected       atomic.Int64 // refused for protected mode or a limit
+	authFailures   atomic.Int64
+	authTimeouts   atomic.Int64
+	protocolErrors atomic.Int64
+	outputLimit    atomic.Int64 // clients closed for not reading
+	abandoned      atomic.Int64 // calls that got no answer
+	commands       atomic.Int64
+	errorReplies   atomic.Int64
+	bytesIn        atomic.Int64
+	bytesOut       atomic.Int64
+
+	// Calls that ended without a reply, by class.
+	noLeader, timedOut, overloaded, inDoubt, otherFailed atomic.Int64
+
+	byCommand map[*stream.Command]*commandStats // of the table; never changes
+
+	mu     sync.Mutex
+	errors map[string]int64 // error replies by first word; guarded by mu
+}
+
+// commandStats counts one command.
+type commandStats struct {
+	calls, nanos, rejected, failed atomic.Int64
+}
+
+// maxErrorKinds bounds the kinds of errors that are counted apart, as in Redis.
+const maxErrorKinds = 128
+
+func newStats(table map[string]*stream.Command) *stats {
+	s := &stats{byCommand: make(map[*stream.Command]*commandStats), errors: make(map[string]int64)}
+	for _, cmd := range table {
+		s.byCommand[cmd] = new(commandStats)
+		for _, sub := range cmd.Subcommands {
+			s.byCommand[sub] = new(commandStats)
+		}
+	}
+	return s
+}
+
+// answered counts a request whose reply goes out at now.
+func (s *stats) answered(q *request, reply []byte, now int64) {
+	s.commands.Add(1)
+	if q.failed {
+		s.errorReply(reply)
+	}
+	if q.cmd == nil {
+		return
+	}
+	c := s.byCommand[q.cmd]
+	c.calls.Add(1)
+	c.nanos.Add(now - q.start)
+	if q.failed {
+		c.failed.Add(1)
+	}
+}
+
+// executed counts a command of an EXEC.
+func (s *stats) executed(cmd *stream.Command) { s.byCommand[cmd].calls.Add(1) }
+
+// rejectedCall counts a command that was refused before it ran.
+func (s *stats) rejectedCall(cmd *stream.Command) { s.byCommand[cmd].rejected.Add(1) }
+
+// errorReply counts an encoded error by its first word.
+func (s *stats) errorReply(reply []byte) {
+	s.errorReplies.Add(1)
+	text := string(reply[min(1, len(reply)):min(len(reply), 64)])
+	word, _, _ := strings.Cut(strings.TrimRight(text, "\r\n"), " ")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.errors[word]; !ok && len(s.errors) >= maxErrorKinds {
+		return
+	}
+	s.errors[word]++
+}
+
+// callFailed counts a call that ended without a reply.
+func (s *stats) callFailed(kind call.Kind, err error) {
+	switch {
+	case errors.Is(err, call.ErrInDoubt) && kind == call.Write:
+		s.inDoubt.Add(1)
+	case errors.Is(err, call.ErrOverloaded):
+		s.overloaded.Add(1)
+	case errors.Is(err, call.ErrTimeout):
+		s.timedOut.Add(1)
+	case errors.Is(err, call.ErrTooLarge), errors.Is(err, call.ErrCanceled), errors.Is(err, errOvertaken):
+		s.otherFailed.Add(1)
+	default:
+		s.noLeader.Add(1)
+	}
+}
+
+// reset forgets what was counted of commands and errors.
+func (s *stats) reset() {
+	for _, n := range []*atomic.Int64{
+		&s.connections, &s.rejected, &s.commands, &s.errorReplies, &s.bytesIn, &s.bytesOut,
+	} {
+		n.Store(0)
+	}
+	for _, c := range s.byCommand {
+		c.calls.Store(0)
+		c.nanos.Store(0)
+		c.rejected.Store(0)
+		c.failed.Store(0)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.errors)
+}
+
+// Counter is one counter or gauge of the router, for metrics.
+type Counter struct {
+	Name  string // as in a metric's name: "connections_accepted"
+	Label string // of those that come in kinds: the class of an error, a command; may be empty
+	Value float64
+	Gauge bool
+}
+
+// Counters returns all counters as they are now. Names and labels keep their order.
+func (r *Router) Counters() []Counter {
+	s := r.stats
+	r.mu.Lock()
+	connected, unauthed, blocked := len(r.conns), r.unauthed, r.blocked
+	r.mu.Unlock()
+	n := func(name, label string, v int64) Counter { return Counter{Name: name, Label: label, Value: float64(v)} }
+	out := []Counter{
+		{Name: "connections", Value: float64(connected), Gauge: true},
+		{Name: "connections_unauthenticated", Value: float64(unauthed), Gauge: true},
+		{Name: "clients_blocked", Value: float64(blocked), Gauge: true},
+		n("connections_accepted", "", s.connections.Load()),
+		n("connections_rejected", "", s.rejected.Load()),
+		n("auth_failures", "", s.authFailures.Load()),
+		n("auth_timeouts", "", s.authTimeouts.Load()),
+		n("protocol_errors", "", s.protocolErrors.Load()),
+		n("output_limit_closed", "", s.outputLimit.Load()),
+		n("calls_abandoned", "", s.abandoned.Load()),
+		n("error_replies", "", s.errorReplies.Load()),
+		n("bytes_read", "", s.bytesIn.Load()),
+		n("bytes_written", "", s.bytesOut.Load()),
+		n("calls_failed", "clusterdown", s.noLeader.Load()),
+		n("calls_failed", "tryagain", s.timedOut.Load()),
+		n("calls_failed", "overloaded", s.overloaded.Load()),
+		n("calls_failed", "indoubt", s.inDoubt.Load()),
+		n("calls_failed", "other", s.otherFailed.Load()),
+	}
+	for _, cmd := range r.sorted() {
+		for _, one := range append([]*stream.Command{cmd}, cmd.Subcommands...) {
+			if v := s.byCommand[one].calls.Load(); v > 0 {
+				out = append(out, n("commands", one.Name, v))
+			}
+		}
+	}
+	return out
+}
