@@ -62,6 +62,8 @@ type DB struct {
 	syncs  syncs
 	stats  stats
 
+	batchBytes int // see maxBatchBytes
+
 	// life is read-locked by every call that uses pebble; Close takes it for good.
 	life   sync.RWMutex
 	closed bool // guarded by life
@@ -104,6 +106,9 @@ func open(dir string, o Options, readOnly bool) (*DB, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = disk.DefaultMemTableBytes
+	}
 	if o.RenderCommand == nil {
 		o.RenderCommand = printBytes
 	}
@@ -128,7 +133,13 @@ func open(dir string, o Options, readOnly bool) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{pebble: p, opts: o, cache: newCache(o.CacheBytes), stores: make(map[uint32]*Store)}
+	db := &DB{
+		pebble:     p,
+		opts:       o,
+		cache:      newCache(o.CacheBytes),
+		batchBytes: int(min(maxBatchBytes, o.MemTableBytes/4)),
+		stores:     make(map[uint32]*Store),
+	}
 	if err := db.checkFormat(readOnly); err != nil {
 		return nil, errors.Join(fmt.Errorf("open raftlog database %s: %w", dir, err), p.Close())
 	}

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// maxBatchBytes closes a batch. Pebble turns a batch of half a memtable into a
-	// flush of its own, which stalls the log; Raft may hand us 64 large records.
+	// maxBatchBytes closes a batch, and so does a quarter of a memtable: Pebble turns
+	// a batch of half a memtable into a flush of its own, which stalls the log, and
+	// Raft may hand us 64 large records at once.
 	maxBatchBytes = 4 << 20
 	// pointDeletes is how many records are deleted one by one. A range delete costs
 	// every later iterator something, a few point deletes do not. Raft drops a few
@@ -233,7 +234,7 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 
 	floor := s.floor
 	for rest := logs; len(rest) > 0; {
-		n, size := fill(rest)
+		n, size := fill(rest, s.db.batchBytes)
 		b := s.db.pebble.NewBatchWithSize(size)
 		if rest[0].Index < s.floor {
 			floor = min(floor, rest[0].Index)
@@ -269,13 +270,13 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// fill returns how many of logs make up the next batch, and a little more than the
-// bytes it needs.
-func fill(logs []*raft.Log) (n, size int) {
+// fill returns how many of logs make up the next batch, at least one, and a little
+// more than the bytes it needs.
+func fill(logs []*raft.Log, most int) (n, size int) {
 	size = 64
 	for n < len(logs) {
 		need := recordSize(logs[n]) + recordKeyLen + 16
-		if n > 0 && size+need > maxBatchBytes {
+		if n > 0 && size+need > most {
 			break
 		}
 		size += need

@@ -28,6 +28,7 @@ type DB struct {
 	*pebble.DB
 	name  string
 	fatal func(Class, error)
+	armed atomic.Bool // a failing WAL is fatal: between Open and Close
 	dying atomic.Bool // Fatal has been called
 	lock  *pebble.Lock
 	fs    io.Closer // of the slowness checks; nil without them
@@ -95,6 +96,9 @@ func open(dir string, o Options) (_ *DB, err error) {
 		return nil, ErrMissing
 	}
 
+	if !o.ReadOnly {
+		o.FS = &walFS{FS: o.FS, armed: &db.armed, fail: db.Fail}
+	}
 	if slow := o.Events.Slow; slow != nil && !o.ReadOnly {
 		o.FS, db.fs = vfs.WithDiskHealthChecks(o.FS, o.SlowAfter, nil, func(i vfs.DiskSlowInfo) {
 			slow(fmt.Sprintf("%s %s", i.OpType, o.FS.PathBase(i.Path)), i.Duration)
@@ -106,6 +110,18 @@ func open(dir string, o Options) (_ *DB, err error) {
 	if err != nil {
 		return nil, formatError(err)
 	}
+	if desc.FormatMajorVersion < Format && !o.ReadOnly {
+		// Pebble makes a new database in its oldest format and raises it afterwards.
+		// The WAL it has open keeps the old format, without the sync chunks that tell
+		// damage from the end. So let it begin another.
+		if err := db.DB.Close(); err != nil {
+			return nil, err
+		}
+		if db.DB, err = pebble.Open(dir, opts); err != nil {
+			return nil, formatError(err)
+		}
+	}
+	db.armed.Store(true)
 	return db, nil
 }
 
@@ -119,7 +135,7 @@ func (db *DB) Fail(err error) {
 }
 
 // Commit commits b, synced or not; it returns once that is done. Its only other
-// end is Fail: Pebble panics when the WAL cannot be written.
+// end is Fail.
 func (db *DB) Commit(b *pebble.Batch, o *pebble.WriteOptions) {
 	defer func() {
 		// A panic out of Fatal itself passes through.
@@ -141,6 +157,7 @@ func (db *DB) Commit(b *pebble.Batch, o *pebble.WriteOptions) {
 // Close closes the database and gives the directory free. Iterators and snapshots
 // must have been closed.
 func (db *DB) Close() error {
+	db.armed.Store(false)
 	err := db.DB.Close()
 	return errors.Join(err, db.release())
 }

@@ -41,10 +41,12 @@ type Options struct {
 	// Logger gets Pebble's errors, and at debug level what it does; nil is none.
 	Logger *slog.Logger
 	// Fatal ends the process with class.ExitCode(). It is called from any
-	// goroutine, with locks of Pebble held: it must not touch the database. It
-	// must not return; when it does, the caller panics. In a test it may panic or
-	// call runtime.Goexit; the database is then good for nothing but to be dropped.
-	// Nil panics with the error.
+	// goroutine, Pebble's own included, with its locks held: it must not touch the
+	// database. It must not return; when it does, the caller panics. A test may
+	// record the failure and block (select {}), which is what a process that is
+	// about to end looks like; the database, and whoever waits for it, is then to
+	// be dropped. To panic or Goexit out of it unwinds through Pebble, which may
+	// crash on that. Nil panics with the error.
 	Fatal func(class Class, err error)
 	// Cache holds uncompressed blocks and may be shared by databases; nil gives
 	// the database DefaultCacheBytes of its own.

@@ -1,0 +1,278 @@
+package disk
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"go.uber.org/goleak"
+)
+
+func TestClassify(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Class
+	}{
+		{syscall.ENOSPC, Full},
+		{&os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, Full},
+		{fmt.Errorf("a: %w", fmt.Errorf("b: %w", syscall.EDQUOT)), Full},
+		{&fatalError{"pebble: fatal commit error", syscall.ENOSPC}, Full},
+		{syscall.EIO, Failing},
+		{syscall.EROFS, Failing},
+		{errors.New("anything"), Failing},
+		{ErrCorrupt, Corrupt},
+		{fmt.Errorf("%w: record", ErrCorrupt), Corrupt},
+		{fmt.Errorf("open: %w", pebble.ErrCorruption), Corrupt},
+		// Damage found while the disk is full is still damage.
+		{fmt.Errorf("%w and %w", syscall.ENOSPC, ErrCorrupt), Corrupt},
+	} {
+		if got := Classify(c.err); got != c.want {
+			t.Errorf("%v is %v, want %v", c.err, got, c.want)
+		}
+	}
+	for class, code := range map[Class]int{Full: 10, Failing: 11, Corrupt: 12} {
+		if class.ExitCode() != code || strings.Contains(class.String(), "Class") {
+			t.Errorf("%v ends the process with %d, want %d", class, class.ExitCode(), code)
+		}
+	}
+}
+
+func open1(t *testing.T, o Options) *DB {
+	t.Helper()
+	db, err := Open("db", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// A database is in the named format from its first WAL on, and nothing is left
+// running after Close.
+func TestOpenClose(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	mem := vfs.NewMem()
+	var slow Events
+	slow.Slow = func(string, time.Duration) {}
+	for range 3 {
+		db := open1(t, Options{FS: mem, Events: slow})
+		if got := db.FormatMajorVersion(); got != Format {
+			t.Fatalf("format %v, want %v", got, Format)
+		}
+		if got := db.TableFormat(); got != Format.MaxTableFormat() {
+			t.Fatalf("table format %v, want %v", got, Format.MaxTableFormat())
+		}
+		if err := db.Set([]byte("k"), []byte("v"), pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A power cut right after the first open leaves the directory itself there.
+func TestDirectoryIsDurable(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	db, err := Open("a/b/c", Options{FS: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Set([]byte("k"), []byte("v"), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	clone, err := Open("a/b/c", Options{FS: mem.CrashClone(vfs.CrashCloneCfg{}), ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clone.Close()
+	v, closer, err := clone.Get([]byte("k"))
+	if err != nil || string(v) != "v" {
+		t.Fatalf("%q, %v", v, err)
+	}
+	_ = closer.Close()
+}
+
+// What is not a held lock is not called one.
+func TestOpenErrors(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(filepath.Join(file, "db"), Options{Name: "x"}); err == nil || errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "open x database") {
+		t.Errorf("below a file: %v", err)
+	}
+	denied := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpLock {
+			return &os.PathError{Op: "open", Path: op.Path, Err: syscall.EACCES}
+		}
+		return nil
+	}))
+	if _, err := Open("db", Options{FS: denied}); !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrLocked) {
+		t.Errorf("lock file may not be made: %v", err)
+	}
+}
+
+// Pebble's fatal errors, its panics, its events and a Fatal that returns: all end
+// the caller.
+func TestFail(t *testing.T) {
+	type fatal struct {
+		class Class
+		err   error
+	}
+	var got []fatal
+	record := func(c Class, err error) { got = append(got, fatal{c, err}) }
+	db := open1(t, Options{FS: vfs.NewMem(), Name: "x", Fatal: record})
+	defer db.Close()
+	logger := pebbleLogger{log: slog.New(slog.DiscardHandler), fail: db.Fail}
+	o := Options{Logger: logger.log}
+	events := o.eventListener(db.Fail)
+	for _, c := range []struct {
+		name string
+		do   func()
+		want Class
+		text string
+	}{
+		{"Fail", func() { db.Fail(syscall.EIO) }, Failing, "x database"},
+		{"Fatalf with an error", func() { logger.Fatalf("commit: %v", error(syscall.ENOSPC)) }, Full, "commit: no space"},
+		{"Fatalf without", func() { logger.Fatalf("odd: %d", 1) }, Failing, "odd: 1"},
+		{"corruption event", func() {
+			events.DataCorruption(pebble.DataCorruptionInfo{Path: "p.sst", Details: errors.New("checksum")})
+		}, Corrupt, "p.sst: checksum"},
+		{"background error", func() { events.BackgroundError(syscall.EIO) }, Failing, "in the background"},
+		{"corruption in the background", func() { events.BackgroundError(pebble.ErrCorruption) }, Corrupt, ""},
+	} {
+		got = nil
+		panicked := func() (p any) {
+			defer func() { p = recover() }()
+			c.do()
+			return nil
+		}()
+		if panicked == nil {
+			t.Errorf("%s came back", c.name)
+		}
+		if len(got) != 1 || got[0].class != c.want || !strings.Contains(got[0].err.Error(), c.text) {
+			t.Errorf("%s: %v, want %v with %q", c.name, got, c.want, c.text)
+		}
+	}
+	got = nil
+	events.BackgroundError(pebble.ErrCancelledCompaction)
+	events.BackgroundError(syscall.ENOSPC)
+	if len(got) != 0 {
+		t.Errorf("an error that will be tried again was fatal: %v", got)
+	}
+}
+
+// Any failure of the WAL has a class and ends the process, also under commits that
+// wait for no sync, as those of the state are, and also when the WAL is rotated.
+func TestWALFailureIsFatal(t *testing.T) {
+	for kind, name := range map[errorfs.OpKind]string{
+		errorfs.OpCreate: "create", errorfs.OpFileWrite: "write",
+		errorfs.OpFileSyncData: "sync",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var on atomic.Bool
+			fsys := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if on.Load() && op.Kind == kind && isWAL(op.Path) {
+					return syscall.ENOSPC
+				}
+				return nil
+			}))
+			type fatal struct {
+				class Class
+				err   error
+			}
+			got := make(chan fatal, 1)
+			db := open1(t, Options{FS: fsys, MemTableBytes: 256 << 10, Fatal: func(c Class, err error) {
+				select {
+				case got <- fatal{c, err}:
+				default:
+				}
+				select {} // as if the process had ended
+			}})
+			on.Store(true)
+			go func() {
+				for range 200 {
+					b := db.NewBatch()
+					_ = b.Set([]byte("k"), make([]byte, 16<<10), nil)
+					db.Commit(b, pebble.NoSync)
+				}
+				_ = db.LogData(nil, pebble.Sync)
+			}()
+			select {
+			case f := <-got:
+				if f.class != Full || !strings.Contains(f.err.Error(), name) {
+					t.Errorf("%v: %v", f.class, f.err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("not fatal")
+			}
+		})
+	}
+}
+
+// A sync that hangs is heard of while it hangs.
+func TestSlow(t *testing.T) {
+	release := make(chan struct{})
+	var hang atomic.Bool
+	fsys := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if hang.Load() && op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") {
+			<-release
+		}
+		return nil
+	}))
+	heard := make(chan string, 1)
+	db := open1(t, Options{FS: fsys, SlowAfter: 10 * time.Millisecond, Events: Events{Slow: func(op string, d time.Duration) {
+		select {
+		case heard <- op:
+		default:
+		}
+	}}})
+	defer db.Close()
+	hang.Store(true)
+	done := make(chan error, 1)
+	go func() { done <- db.Set([]byte("k"), nil, pebble.Sync) }()
+	select {
+	case op := <-heard:
+		if !strings.Contains(op, ".log") {
+			t.Errorf("heard of %q", op)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("not heard of")
+	}
+	hang.Store(false)
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// Pebble's chatter is for debugging only.
+func TestLogIsQuiet(t *testing.T) {
+	var out bytes.Buffer
+	db := open1(t, Options{FS: vfs.NewMem(), Name: "x", Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	for i := range 100 {
+		if err := db.Set(fmt.Append(nil, i), make([]byte, 1000), pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(db.Flush(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if out.Len() > 0 {
+		t.Errorf("said %s", &out)
+	}
+}

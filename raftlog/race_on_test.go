@@ -1,0 +1,6 @@
+//go:build race
+
+package raftlog
+
+// raceEnabled: the race detector is on, and everything takes ten times as long.
+const raceEnabled = true
