@@ -66,7 +66,7 @@ func TestGolden(t *testing.T) {
 		{"probe", appendProbe(nil, []uint32{1, 2}), "0002 00000001 00000002"},
 		{"probes", appendProbes(nil, []call.Probe{{Hosted: true, Term: 1, LastIndex: 2, Applied: 3, Leader: "l"}, {}}),
 			"0002 01 0000000000000001 0000000000000002 0000000000000003 01 6c 00 0000000000000000 0000000000000000 0000000000000000 00"},
-		{"hello info", appendHello(nil, &HelloInfo{NodeID: "n", ClusterID: "", Version: "v"}), "01 6e 00 01 76"},
+		{"hello info", appendHello(nil, &HelloInfo{NodeID: "n", ClusterID: "", Version: "v", Expect: 3, Lowest: "m"}), "01 6e 00 01 76 00 00 00 03 01 6d"},
 		{"chunk", appendChunk(nil, 2, []byte("123456789")), "0000001a 09 00000002 0000000000000000 e3069283 313233343536373839"},
 		{"greeting", appendGreeting(nil, &greeting{version: 1, code: 2, nonce: bytes.Repeat([]byte{7}, 32), target: "t", identity: identity{node: "n", cluster: "c", address: "a:1", run: 3}}, true),
 			"6d696c6c72616365 0001 02 0000000000000003" + strings.Repeat("07", 32) + "01 6e 01 63 01 74 03 613a31"},

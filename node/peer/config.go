@@ -27,6 +27,10 @@ type HelloInfo struct {
 	NodeID    string
 	ClusterID string // empty while the node belongs to no cluster
 	Version   string // of the program, for people
+	// Expect and Lowest are what a node in no cluster says to others like it: how many
+	// it wants to start one with, and whom of those it sees it would name founder.
+	Expect uint32
+	Lowest string
 }
 
 // Config is what Listen needs to know. It is not changed afterwards.

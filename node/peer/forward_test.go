@@ -66,12 +66,12 @@ func TestForwardedWordsAreKept(t *testing.T) {
 	a, b := n.nodes[0], n.nodes[1]
 	var mu sync.Mutex
 	var kept []*call.Call
-	b.handler.submit = func(c *call.Call) {
+	b.handler.onSubmit(func(c *call.Call) {
 		mu.Lock()
 		kept = append(kept, c)
 		mu.Unlock()
 		c.Done(call.Result{Reply: []byte("+OK\r\n")})
-	}
+	})
 	connect(t, a, b)
 	kinds := []call.Kind{call.Write, call.Block}
 	for i := range 2000 {
@@ -97,7 +97,7 @@ func TestForwardErrors(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
 	var answer atomic.Value
-	b.handler.submit = func(c *call.Call) { c.Done(call.Result{Err: answer.Load().(error)}) }
+	b.handler.onSubmit(func(c *call.Call) { c.Done(call.Result{Err: answer.Load().(error)}) })
 	connect(t, a, b)
 	for _, want := range []error{call.ErrOverloaded, call.ErrTimeout, call.ErrStopping, call.ErrNoShard, call.ErrTooLarge, call.ErrInDoubt, call.ErrCanceled} {
 		answer.Store(fmt.Errorf("there: %w", want))
@@ -133,8 +133,8 @@ func TestBreak(t *testing.T) {
 	n.setAddr(b.id, p.addr())
 	submitted := make(chan *call.Call, 10)
 	canceled := make(chan *call.Call, 10)
-	b.handler.submit = func(c *call.Call) { submitted <- c }
-	b.handler.cancel = func(c *call.Call) { canceled <- c }
+	b.handler.onSubmit(func(c *call.Call) { submitted <- c })
+	b.handler.onCancel(func(c *call.Call) { canceled <- c })
 	connect(t, a, b)
 	want := map[call.Kind]error{call.Read: call.ErrNotSent, call.ReadStale: call.ErrNotSent, call.Wait: call.ErrNotSent,
 		call.Write: call.ErrInDoubt, call.Block: call.ErrInDoubt, call.Admin: call.ErrInDoubt}
@@ -160,7 +160,6 @@ func TestBreak(t *testing.T) {
 		c.Done(call.Result{Reply: []byte("late")}) // harmless
 	}
 	// The link mends itself.
-	b.handler.submit = nil
 	eventually(t, "connected again", func() bool { return a.Connected(b.id) && b.Connected(a.id) })
 }
 
@@ -202,11 +201,11 @@ func TestCancel(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
 	var cancels atomic.Int32
-	b.handler.submit = func(*call.Call) {}
-	b.handler.cancel = func(c *call.Call) {
+	b.handler.onSubmit(func(*call.Call) {})
+	b.handler.onCancel(func(c *call.Call) {
 		cancels.Add(1)
 		c.Done(call.Result{Err: call.ErrCanceled})
-	}
+	})
 	connect(t, a, b)
 	c := writeCall(1, "XREAD")
 	c.Kind = call.Block
@@ -219,7 +218,7 @@ func TestCancel(t *testing.T) {
 	a.Cancel(b.id, c) // nor this
 	a.Cancel(nodeID(9), c)
 	// A call behind it shows that no second cancellation is on its way.
-	b.handler.submit = func(c *call.Call) { c.Done(call.Result{}) }
+	b.handler.onSubmit(func(c *call.Call) { c.Done(call.Result{}) })
 	wait(t, "reply", send(a.Peers, b.id, writeCall(1, "PING")))
 	if n := cancels.Load(); n != 1 {
 		t.Errorf("%d cancellations arrived", n)
@@ -237,11 +236,11 @@ func TestOverload(t *testing.T) {
 	a, b := n.nodes[0], n.nodes[1]
 	var mu sync.Mutex
 	var held []*call.Call
-	b.handler.submit = func(c *call.Call) {
+	b.handler.onSubmit(func(c *call.Call) {
 		mu.Lock()
 		defer mu.Unlock()
 		held = append(held, c)
-	}
+	})
 	connect(t, a, b)
 	for _, tc := range []struct {
 		kind         call.Kind
@@ -285,11 +284,11 @@ func TestQueueBound(t *testing.T) {
 	reply := bytes.Repeat([]byte("r"), 1<<20)
 	var mu sync.Mutex
 	var held []*call.Call
-	b.handler.submit = func(c *call.Call) {
+	b.handler.onSubmit(func(c *call.Call) {
 		mu.Lock()
 		defer mu.Unlock()
 		held = append(held, c)
-	}
+	})
 	connect(t, a, b)
 	var got []<-chan call.Result
 	for i := range 64 {
@@ -344,7 +343,7 @@ func TestRaftFirst(t *testing.T) {
 	a, b := n.nodes[0], n.nodes[1]
 	connect(t, a, b)
 	reply := bytes.Repeat([]byte("r"), 1<<20)
-	b.handler.submit = func(c *call.Call) { c.Done(call.Result{Reply: reply}) }
+	b.handler.onSubmit(func(c *call.Call) { c.Done(call.Result{Reply: reply}) })
 	var bytesBefore atomic.Int64
 	var wg sync.WaitGroup
 	for range 24 {
@@ -382,10 +381,10 @@ func TestProbe(t *testing.T) {
 	gate := make(chan struct{})
 	var once sync.Once
 	entered := make(chan struct{})
-	b.handler.probe = func(s uint32) call.Probe {
+	b.handler.onProbe(func(s uint32) call.Probe {
 		once.Do(func() { close(entered); <-gate })
 		return call.Probe{Hosted: true, Term: uint64(s)}
-	}
+	})
 	var wg sync.WaitGroup
 	ask := func(shard uint32) {
 		wg.Go(func() {
@@ -423,7 +422,7 @@ func TestProbeIsFresh(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
 	var now atomic.Uint64
-	b.handler.probe = func(uint32) call.Probe { return call.Probe{Term: now.Load()} }
+	b.handler.onProbe(func(uint32) call.Probe { return call.Probe{Term: now.Load()} })
 	connect(t, a, b)
 	var wg sync.WaitGroup
 	for range 8 {
@@ -472,7 +471,7 @@ func BenchmarkForward(b *testing.B) {
 			n := newNet(b, 2, nil)
 			from, to := n.nodes[0], n.nodes[1]
 			ok := []byte("$15\r\n1700000000000-0\r\n")
-			to.handler.submit = func(c *call.Call) { c.Done(call.Result{Reply: ok}) }
+			to.handler.onSubmit(func(c *call.Call) { c.Done(call.Result{Reply: ok}) })
 			connect(b, from, to)
 			cmd := writeCall(1, "XADD", "stream:17", "*", "field", strings.Repeat("v", 100)).Cmds
 			free := make(chan struct{}, depth)

@@ -2,22 +2,25 @@ package peer
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"time"
 )
 
-// A hello's payload: | NodeID b8 | ClusterID b8 | Version b8 |.
+// A hello's payload: | NodeID b8 | ClusterID b8 | Version b8 | Expect u32 | Lowest b8 |.
 
 func appendHello(b []byte, h *HelloInfo) []byte {
 	b = appendBytes8(b, h.NodeID)
 	b = appendBytes8(b, h.ClusterID)
-	return appendBytes8(b, h.Version)
+	b = appendBytes8(b, h.Version)
+	b = binary.BigEndian.AppendUint32(b, h.Expect)
+	return appendBytes8(b, h.Lowest)
 }
 
 func decodeHello(payload []byte) (HelloInfo, error) {
 	r := &reader{b: payload}
-	h := HelloInfo{NodeID: r.str8(), ClusterID: r.str8(), Version: r.str8()}
+	h := HelloInfo{NodeID: r.str8(), ClusterID: r.str8(), Version: r.str8(), Expect: r.u32(), Lowest: r.str8()}
 	return h, r.done("a hello")
 }
 

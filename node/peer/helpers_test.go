@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,30 +19,33 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testHandler answers with the functions it is given.
+// testHandler answers with the functions it was last given.
 type testHandler struct {
-	submit func(*call.Call)
-	cancel func(*call.Call)
-	probe  func(uint32) call.Probe
+	submit, cancel atomic.Pointer[func(*call.Call)]
+	probe          atomic.Pointer[func(uint32) call.Probe]
 }
 
+func (h *testHandler) onSubmit(f func(*call.Call))       { h.submit.Store(&f) }
+func (h *testHandler) onCancel(f func(*call.Call))       { h.cancel.Store(&f) }
+func (h *testHandler) onProbe(f func(uint32) call.Probe) { h.probe.Store(&f) }
+
 func (h *testHandler) Submit(c *call.Call) {
-	if h.submit != nil {
-		h.submit(c)
+	if f := h.submit.Load(); f != nil {
+		(*f)(c)
 		return
 	}
 	c.Done(call.Result{Reply: echo(c)})
 }
 
 func (h *testHandler) Cancel(c *call.Call) {
-	if h.cancel != nil {
-		h.cancel(c)
+	if f := h.cancel.Load(); f != nil {
+		(*f)(c)
 	}
 }
 
 func (h *testHandler) Probe(shard uint32) call.Probe {
-	if h.probe != nil {
-		return h.probe(shard)
+	if f := h.probe.Load(); f != nil {
+		return (*f)(shard)
 	}
 	return call.Probe{Hosted: true, Term: uint64(shard) + 1, LastIndex: 2, Applied: 3, Leader: nodeID(0)}
 }
