@@ -1,0 +1,240 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// load is what the workers of a run share.
+type load struct {
+	cfg *Config
+	// addrs are tried in turn by a worker that lost its connection.
+	addrs []string
+
+	deadline time.Time    // zero: none
+	budget   atomic.Int64 // commands not yet taken, where cfg.Count bounds them
+
+	done     atomic.Int64 // good replies to the measured commands
+	failures failures
+
+	// Mode group.
+	produced  atomic.Bool  // the producers have ended
+	delivered atomic.Int64 // entries that consumers were given
+	acked     atomic.Int64
+}
+
+// take returns how many of n commands may still be sent.
+func (l *load) take(n int) int {
+	if l.cfg.Count == 0 {
+		return n
+	}
+	left := l.budget.Add(-int64(n)) + int64(n)
+	return int(max(0, min(left, int64(n))))
+}
+
+// over reports whether the time for new commands has passed.
+func (l *load) over(now time.Time) bool { return !l.deadline.IsZero() && now.After(l.deadline) }
+
+// How a worker whose connection broke goes on: it tries the servers in turn, with a
+// pause between, and gives up when that has brought nothing for so long.
+const (
+	reconnectPause    = 100 * time.Millisecond
+	reconnectPatience = 15 * time.Second
+)
+
+// worker is one connection and the goroutine that uses it.
+type worker struct {
+	*load
+	conn    *conn // nil while it is lost
+	addr    string
+	ring    *ring
+	at      int // where in the ring's cycle the next batch starts
+	latency *histogram
+	stamped []byte // mode group: the batch with the time in it; kept for its memory
+}
+
+// run repeats session until it ends without an error, on new connections.
+func (w *worker) run(ctx context.Context, session func() error) error {
+	defer func() {
+		if w.conn != nil {
+			w.conn.close()
+		}
+	}()
+	for {
+		err := session()
+		if err == nil || ctx.Err() != nil {
+			return nil // a canceled run reports what it has
+		}
+		w.failures.broken(err)
+		w.conn.close()
+		w.conn = nil
+		if err := w.reconnect(ctx); err != nil {
+			return err
+		}
+		if w.conn == nil {
+			return nil
+		}
+	}
+}
+
+// reconnect leaves w without a connection when the run ended meanwhile.
+func (w *worker) reconnect(ctx context.Context) error {
+	began := time.Now()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-pause.C:
+		}
+		addr := w.addr
+		if i > 0 {
+			addr = w.addrs[i%len(w.addrs)]
+		}
+		c, err := dial(ctx, w.cfg, addr)
+		if err == nil {
+			w.conn = c
+			return nil
+		}
+		now := time.Now()
+		if ctx.Err() != nil || w.over(now) {
+			return nil
+		}
+		if now.Sub(began) > reconnectPatience {
+			return fmt.Errorf("bench: no server took the connection for %v: %w", reconnectPatience, err)
+		}
+		pause.Reset(reconnectPause)
+	}
+}
+
+// batches sends batches of the ring until the run is over.
+func (w *worker) batches() error {
+	for {
+		now := time.Now()
+		if w.over(now) {
+			return nil
+		}
+		n := w.take(w.cfg.Depth)
+		if n == 0 {
+			return nil
+		}
+		requests, expect := w.ring.batch(w.at, n)
+		if w.cfg.Mode == ModeGroup {
+			requests = w.stamp(requests, n, now)
+		}
+		w.at = (w.at + n) % w.ring.cycle
+		if err := w.exchange(requests, expect, &w.done); err != nil {
+			return err
+		}
+		w.latency.record(time.Since(now))
+	}
+}
+
+// exchange sends requests and counts their good replies.
+func (w *worker) exchange(requests []byte, expect [][]byte, good *atomic.Int64) error {
+	if err := w.conn.send(requests); err != nil {
+		w.failures.unanswered(len(expect))
+		return err
+	}
+	ok := 0
+	for i, e := range expect {
+		if _, err := w.conn.reply(false); err != nil {
+			w.failures.unanswered(len(expect) - i)
+			good.Add(int64(ok))
+			return err
+		}
+		if bytes.HasPrefix(w.conn.head, e) {
+			ok++
+		} else {
+			w.failures.refused(w.conn.head)
+		}
+	}
+	good.Add(int64(ok))
+	return nil
+}
+
+// stampBytes is the length of the time at the start of a value: nanoseconds since
+// the Unix epoch, in decimal.
+const stampBytes = 19
+
+// stamp returns the batch with the time in each value, for the consumer.
+func (w *worker) stamp(requests []byte, n int, now time.Time) []byte {
+	w.stamped = append(w.stamped[:0], requests...)
+	var text [stampBytes]byte
+	strconv.AppendInt(text[:0], now.UnixNano(), 10)
+	end := 0
+	for k := range n {
+		i := w.at + k
+		if i == 0 {
+			end = w.ring.ends[0]
+		} else {
+			end += w.ring.ends[i] - w.ring.ends[i-1]
+		}
+		copy(w.stamped[end-2-w.cfg.Size:], text[:])
+	}
+	return w.stamped
+}
+
+// failures counts what went wrong.
+type failures struct {
+	mu     sync.Mutex
+	first  string
+	codes  map[string]int64 // error replies by their first word
+	errors int64            // error replies and unexpected ones
+	lost   int64            // commands whose connection broke before the reply
+	broke  int64            // connections
+}
+
+// maxCodes bounds how many kinds of error are told apart.
+const maxCodes = 32
+
+// refused counts a reply that is not the one expected, by its first line.
+func (f *failures) refused(head []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.errors++
+	text, code := "unexpected reply "+string(head), "unexpected"
+	if len(head) > 0 && head[0] == '-' {
+		text = string(head[1:])
+		word, _, _ := bytes.Cut(head[1:], []byte(" "))
+		code = string(word)
+	}
+	if f.first == "" {
+		f.first = text
+	}
+	if f.codes == nil {
+		f.codes = map[string]int64{}
+	}
+	if _, ok := f.codes[code]; !ok && len(f.codes) >= maxCodes {
+		code = "others"
+	}
+	f.codes[code]++
+}
+
+func (f *failures) broken(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broke++
+	if f.first == "" {
+		f.first = err.Error()
+	}
+}
+
+func (f *failures) unanswered(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost += int64(n)
+}
+
+// total is how many commands were not answered as they should have been.
+func (f *failures) total() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.errors + f.lost
+}
