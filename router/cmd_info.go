@@ -31,7 +31,11 @@ func infoLines() []line {
 		cmd("resetstat", 2, stream.Admin|stream.NoScript, "", "2.0.0", "Resets the server's statistics.", runConfigResetStat),
 		cmd("help", 2, 0, "", "5.0.0", "Returns helpful text about the different subcommands.", help(configHelp)),
 	}
+	dbsize := cmd("dbsize", 1, stream.ReadOnly|stream.Fast, "server", "1.0.0", "Returns the number of keys in the cluster.", runDBSize)
+	dbsize.cmd.Flags = stream.ReadOnly | stream.Fast
+	dbsize.cmd.Categories = []string{"keyspace", "read", "fast"}
 	return []line{
+		dbsize,
 		cmd("info", -1, 0, "server", "1.0.0", "Returns information and statistics about the server.", runInfo),
 		cmd("time", 1, stream.Fast, "server", "2.6.0", "Returns the server time.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, timeNow()) }),

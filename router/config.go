@@ -79,8 +79,9 @@ type Limits struct {
 	// bytes; more are refused, and EXEC with them. Defaults 10,000 and 1 MiB.
 	MultiCommands int
 	MultiBytes    int
-	// ReadAhead is how many reads of one connection may be sent to a shard at once.
-	// Default 16.
+	// ReadAhead is how many reads of one connection may be at one shard at once. Each is
+	// linearizable by itself, but of two that overlap the later may see less than the
+	// earlier. Default 1: none overlap.
 	ReadAhead int
 	// FanOut is how many keys a command that spans shards may name; more are refused.
 	// Default 10,000.
@@ -115,7 +116,7 @@ func (l Limits) withDefaults() Limits {
 	n(&l.Blocked, 10_000)
 	n(&l.MultiCommands, 10_000)
 	n(&l.MultiBytes, 1<<20)
-	n(&l.ReadAhead, 16)
+	n(&l.ReadAhead, 1)
 	n(&l.FanOut, 10_000)
 	if l.Input == (resp.Limits{}) {
 		l.Input = resp.DefaultLimits

@@ -52,8 +52,8 @@ func (r *Router) split(argv [][]byte, first int) (calls []subcall, refusal strin
 	return calls, ""
 }
 
-// runDBSize sums what all shards hold.
-func runDBSize(c *conn, q *request, argv [][]byte) {
+// DBSIZE is the sum of what all shards hold.
+func runDBSize(c *conn, q *request, _ [][]byte) {
 	shards := c.r.topology().Shards()
 	if len(shards) == 0 {
 		c.refuse(q, textNoSlot)
@@ -61,7 +61,7 @@ func runDBSize(c *conn, q *request, argv [][]byte) {
 	}
 	calls := make([]subcall, len(shards))
 	for i, s := range shards {
-		calls[i] = subcall{s.ID, argv}
+		calls[i] = subcall{s.ID, [][]byte{[]byte("_DBSIZE")}}
 	}
 	c.spread(q, call.Read, calls, buildSum)
 }
