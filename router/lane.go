@@ -277,7 +277,6 @@ func (l *lane) abandon(j *job) {
 // finish ends j with an answer.
 func (l *lane) finish(j *job, res call.Result) {
 	j.settled = true
-	j.cmds, j.one = nil, [1][][]byte{}
 	l.c.finishJob(j, res)
 }
 
