@@ -128,6 +128,7 @@ func (n *testNet) add(t testing.TB, i int, edit func(i int, c *Config)) *testNod
 	}
 	if edit != nil {
 		edit(i, &cfg)
+		tn.id = cfg.NodeID
 	}
 	p, err := Listen(cfg)
 	if err != nil {

@@ -140,13 +140,13 @@ func (l *link) seek() {
 	for attempt := 0; ; attempt++ {
 		err := l.try(attempt)
 		l.mu.Lock()
+		if err != nil {
+			l.stats.LastError = err.Error()
+		}
 		if l.p.ctx.Err() != nil || l.conn.Load() != nil || time.Since(l.wanted) > wantFor {
 			l.seeking = false
 			l.mu.Unlock()
 			return
-		}
-		if err != nil {
-			l.stats.LastError = err.Error()
 		}
 		l.mu.Unlock()
 		if err != nil && err.Error() != lastErr {

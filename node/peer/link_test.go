@@ -1,0 +1,196 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/shard/call"
+)
+
+func fastPings(_ int, c *Config) {
+	c.Limits.PingEvery = 20 * time.Millisecond
+	c.Limits.HandshakeTimeout = 500 * time.Millisecond
+}
+
+// A connection through which nothing comes any more is given up, though TCP has not
+// noticed.
+func TestHalfOpen(t *testing.T) {
+	n := newNet(t, 2, fastPings)
+	a, b := n.nodes[0], n.nodes[1]
+	p := newProxy(t, b.Addr().String())
+	n.setAddr(b.id, p.addr())
+	connect(t, a, b)
+	b.handler.onSubmit(func(*call.Call) {})
+	got := send(a.Peers, b.id, writeCall(1, "X"))
+	p.freeze(true)
+	if r := wait(t, "answer", got); r.Err != call.ErrInDoubt {
+		t.Errorf("got %v", r.Err)
+	}
+	eventually(t, "parted", func() bool { return !b.Connected(a.id) })
+	if !strings.Contains(a.logs.String(), ErrSilent.Error()) {
+		t.Errorf("the reason is not logged: %s", a.logs)
+	}
+	n.setAddr(b.id, b.Addr().String())
+	connect(t, a, b)
+	p.freeze(false)
+}
+
+// An idle connection stays, and measures its round trip.
+func TestIdle(t *testing.T) {
+	n := newNet(t, 2, fastPings)
+	a, b := n.nodes[0], n.nodes[1]
+	connect(t, a, b)
+	eventually(t, "a round trip measured", func() bool { s := a.Stats()[0]; return s.RTT > 0 && s.BytesIn > 10*frameSize })
+	if s := a.Stats()[0]; s.Connects != 1 || time.Since(s.LastContact) > time.Second || s.Node != b.id {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// The higher node cannot dial, but asks to be dialled; the lower one need not know
+// where it is.
+func TestDialMe(t *testing.T) {
+	n := newNet(t, 2, nil)
+	a, b := n.nodes[0], n.nodes[1]
+	n.setAddr(b.id, "")
+	connect(t, b, a)
+	if r := wait(t, "reply", send(b.Peers, a.id, writeCall(1, "X"))); r.Err != nil {
+		t.Error(r.Err)
+	}
+}
+
+// A node that comes back under another address is found again, also when the end of
+// its old connection was not seen.
+func TestReturn(t *testing.T) {
+	for _, unseen := range []bool{false, true} {
+		t.Run(fmt.Sprintf("unseen=%v", unseen), func(t *testing.T) {
+			n := newNet(t, 2, nil)
+			a, b := n.nodes[0], n.nodes[1]
+			p := newProxy(t, b.Addr().String())
+			n.setAddr(b.id, p.addr())
+			connect(t, a, b)
+			if unseen {
+				p.freeze(true)
+			}
+			b.Close()
+			if !unseen {
+				eventually(t, "parted", func() bool { return !a.Connected(b.id) })
+			}
+			b2 := n.add(t, 1, nil)
+			connect(t, b2, a)
+			if r := wait(t, "reply", send(a.Peers, b2.id, writeCall(1, "X"))); r.Err != nil {
+				t.Error(r.Err)
+			}
+			p.freeze(false)
+		})
+	}
+}
+
+// Between nodes that nobody wants to connect any more nothing is tried.
+func TestSeekEnds(t *testing.T) {
+	n := newNet(t, 1, nil)
+	a := n.nodes[0]
+	a.Connect(nodeID(3))
+	l := a.link(nodeID(3))
+	l.mu.Lock()
+	l.wanted = time.Now().Add(-wantFor - time.Second)
+	l.mu.Unlock()
+	eventually(t, "seeking ended", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return !l.seeking })
+	if s := a.Stats()[0]; !strings.Contains(s.LastError, ErrNoAddress.Error()) {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// Many connections made and broken at once end in one, with every call answered.
+func TestStorm(t *testing.T) {
+	n := newNet(t, 2, fastPings)
+	a, b := n.nodes[0], n.nodes[1]
+	p := newProxy(t, b.Addr().String())
+	n.setAddr(b.id, p.addr())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			time.Sleep(3 * time.Millisecond)
+			p.cut()
+		}
+	}()
+	answered := map[string]int{}
+	for i := range 3000 {
+		from, to := a, b
+		if i%2 == 1 {
+			from, to = b, a
+		}
+		r := wait(t, "answer", send(from.Peers, to.id, writeCall(1, "X")))
+		answered[fmt.Sprint(r.Err)]++
+	}
+	cancel()
+	<-done
+	connect(t, a, b)
+	t.Log(answered)
+	for err := range answered {
+		if err != "<nil>" && err != call.ErrInDoubt.Error() && err != call.ErrNotSent.Error() {
+			t.Errorf("a call ended with %s", err)
+		}
+	}
+	if answered["<nil>"] == 0 {
+		t.Error("nothing came through")
+	}
+}
+
+func TestCloseAnswersAll(t *testing.T) {
+	n := newNet(t, 2, nil)
+	a, b := n.nodes[0], n.nodes[1]
+	b.handler.onSubmit(func(*call.Call) {})
+	connect(t, a, b)
+	got := send(a.Peers, b.id, writeCall(1, "X"))
+	a.Close()
+	if r := wait(t, "answer", got); call.NotDone(r.Err) && r.Err != call.ErrNotSent {
+		t.Errorf("got %v", r.Err)
+	}
+	if _, err := a.Hello(context.Background(), b.Addr().String()); err == nil {
+		t.Error("a closed node says hello")
+	}
+	a.Close() // again
+}
+
+func TestRateLimit(t *testing.T) {
+	r := rateLimit{perSecond: 1000}
+	now := time.Unix(100, 0)
+	if d := r.take(now, 500); d > 0 {
+		t.Errorf("the first bytes wait %v", d)
+	}
+	// 500 bytes are half a second, of which a tenth is free.
+	if d := r.take(now, 1); d != 400*time.Millisecond {
+		t.Errorf("the next wait %v", d)
+	}
+	if d := r.take(now.Add(time.Hour), 100); d > 0 {
+		t.Errorf("an hour later: %v", d)
+	}
+	if d := r.take(now.Add(time.Hour), 1000); d != 0 {
+		t.Errorf("an hour saved up: %v", d)
+	}
+	if d := r.take(now.Add(time.Hour), 1); d != time.Second {
+		t.Errorf("behind it: %v", d)
+	}
+}
+
+func TestNoiseLimit(t *testing.T) {
+	var n noiseLimit
+	now := time.Unix(100, 0)
+	logged := 0
+	for range 1000 {
+		if _, ok := n.allow(now); ok {
+			logged++
+		}
+	}
+	if skipped, ok := n.allow(now.Add(time.Second)); logged != 10 || !ok || skipped != 990 {
+		t.Errorf("%d logged, then %v with %d skipped", logged, ok, skipped)
+	}
+	if _, ok := n.allow(now.Add(time.Second)); ok {
+		t.Error("two a second")
+	}
+}
