@@ -25,8 +25,7 @@ const pointDeleteMax = 512
 //	| u8   | u8 = 1   | last 16 | maxDeleted 16 | first 16 | lastEntry 16         |
 //	|      |          | groups uvarint | nextGID uvarint | pending uvarint        |
 //	|      |          | nodes uvarint | tail: first 16, a node record (node.go)    |
-//	|      |          | idmp: seconds, maxSize, pids, iids, added, duplicates,     |
-//	|      |          | nextSeq: uvarint each (idmp.go)                            |
+//	|      |          | idmp: 8 uvarints (idmp.go)                                 |
 //	+------+----------+----------------------------------------------------------+
 type Head struct {
 	Name []byte
@@ -72,7 +71,7 @@ const headVersion = 1
 func newStreamHead(name []byte, set *settings) *Head {
 	return &Head{
 		Name: name, Type: TypeStream, NextGID: 1, prefix: appendName(nil, name),
-		IDMP: idmpHead{Seconds: set.idmpSeconds, MaxSize: set.idmpMaxSize, NextSeq: 1},
+		IDMP: idmpHead{Seconds: set.idmpSeconds, MaxSize: set.idmpMaxSize, NextSeq: 1, OldestSeq: 1},
 	}
 }
 
@@ -104,7 +103,7 @@ func (h *Head) encode() []byte {
 func decodeHead(name, b []byte) (*Head, error) {
 	r := recordReader{b: b}
 	h := &Head{Name: append([]byte(nil), name...), Type: Type(r.u8()), prefix: appendName(nil, name)}
-	if v := r.u8(); v != headVersion || h.Type != TypeStream {
+	if v := r.u8(); v != headVersion || h.Type != TypeStream && h.Type != TypeString {
 		return nil, fmt.Errorf("stream: head of %q has type %d, version %d: not known here", name, h.Type, v)
 	}
 	h.ExpireAtMS = r.varint()

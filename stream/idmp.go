@@ -1,6 +1,33 @@
 package stream
 
-import "encoding/binary"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+)
+
+// A producer that repeats an XADD because it saw no answer names it with its producer
+// ID and an idempotent ID; the stream remembers which entry that became, and adds no
+// second one. Each remembered ID is three records and a share in a fourth:
+//
+//	kind 'd'  n u16, producer, idempotent ID → entry 16, number uvarint, recordedMS varint
+//	kind 'f'  n u16, producer, number u64    → idempotent ID
+//	kind 'w'  number u64                     → recordedMS varint, length-prefixed producer, idempotent ID
+//	kind 'u'  producer                       → count uvarint, oldest number uvarint
+//
+// 'd' finds it, 'f' orders those of one producer, of which MaxSize are kept, and 'w'
+// orders all, of which those older than Seconds go. Numbers rise with each ID.
+
+// The bounds of what is remembered of idempotent producers.
+const (
+	minIDMPSeconds, maxIDMPSeconds = 1, 86400
+	minIDMPSize, maxIDMPSize       = 1, 10000
+)
+
+// sweepMax is how many idempotent IDs that are past their time one command forgets.
+// It is more than one adds, so that they do not pile up.
+const sweepMax = 16
 
 // idmpHead is what a head holds of a stream's idempotent producers.
 type idmpHead struct {
@@ -10,19 +37,262 @@ type idmpHead struct {
 	IIDs       uint64 // idempotent IDs remembered
 	Added      uint64 // ever
 	Duplicates uint64 // entries that were not added because their ID was known
-	NextSeq    uint64 // the number of the next idempotent ID: they are forgotten in order
+	NextSeq    uint64 // the number of the next idempotent ID
+	OldestSeq  uint64 // none remembered has a lower number
+}
+
+func (m *idmpHead) fields() [8]*uint64 {
+	return [...]*uint64{&m.Seconds, &m.MaxSize, &m.PIDs, &m.IIDs, &m.Added, &m.Duplicates, &m.NextSeq, &m.OldestSeq}
 }
 
 func (m *idmpHead) append(dst []byte) []byte {
-	for _, v := range [...]uint64{m.Seconds, m.MaxSize, m.PIDs, m.IIDs, m.Added, m.Duplicates, m.NextSeq} {
-		dst = binary.AppendUvarint(dst, v)
+	for _, v := range m.fields() {
+		dst = binary.AppendUvarint(dst, *v)
 	}
 	return dst
 }
 
 func readIDMP(r *recordReader) (m idmpHead) {
-	for _, v := range [...]*uint64{&m.Seconds, &m.MaxSize, &m.PIDs, &m.IIDs, &m.Added, &m.Duplicates, &m.NextSeq} {
+	for _, v := range m.fields() {
 		*v = r.uvarint()
 	}
 	return m
+}
+
+// producer is what is kept of one producer.
+type producer struct {
+	count  uint64 // idempotent IDs remembered
+	oldest uint64 // none of them has a lower number
+}
+
+// iidRecord is what an idempotent ID became.
+type iidRecord struct {
+	id         ID
+	seq        uint64
+	recordedMS int64
+}
+
+func decodeIID(h *Head, b []byte) (iidRecord, error) {
+	r := recordReader{b: b}
+	rec := iidRecord{id: r.id(), seq: r.uvarint(), recordedMS: r.varint()}
+	return rec, r.err("idempotent ID", h.Name)
+}
+
+func decodeProducer(h *Head, b []byte) (producer, error) {
+	r := recordReader{b: b}
+	p := producer{count: r.uvarint(), oldest: r.uvarint()}
+	return p, r.err("producer", h.Name)
+}
+
+func (h *Head) iidKey(pid, iid []byte) []byte {
+	k := append(append(make([]byte, 0, len(h.prefix)+3+len(pid)+len(iid)), h.prefix...), kindIID)
+	k = append(binary.BigEndian.AppendUint16(k, uint16(len(pid))), pid...)
+	return append(k, iid...)
+}
+
+func (h *Head) iidOrderKey(pid []byte, seq uint64) []byte {
+	k := append(append(make([]byte, 0, len(h.prefix)+11+len(pid)), h.prefix...), kindIIDOrder)
+	k = append(binary.BigEndian.AppendUint16(k, uint16(len(pid))), pid...)
+	return binary.BigEndian.AppendUint64(k, seq)
+}
+
+func (h *Head) iidAgeKey(seq uint64) []byte {
+	k := append(append(make([]byte, 0, len(h.prefix)+9), h.prefix...), kindIIDAge)
+	return binary.BigEndian.AppendUint64(k, seq)
+}
+
+func (h *Head) producerKey(pid []byte) []byte {
+	k := append(append(make([]byte, 0, len(h.prefix)+1+len(pid)), h.prefix...), kindProducer)
+	return append(k, pid...)
+}
+
+// expired reports whether what was recorded then is past its time.
+func (m *idmpHead) expired(recordedMS, nowMS int64) bool {
+	return recordedMS <= nowMS-int64(m.Seconds)*1000
+}
+
+// findIID returns what an idempotent ID became, and whether it is known and not past
+// its time.
+func (tx *Tx) findIID(h *Head, pid, iid []byte) (rec iidRecord, ok bool, err error) {
+	if h.IDMP.IIDs == 0 {
+		return rec, false, nil
+	}
+	v, found, err := tx.kv.Get(h.iidKey(pid, iid))
+	if err != nil || !found {
+		return rec, false, err
+	}
+	rec, err = decodeIID(h, v)
+	if err != nil {
+		return rec, false, err
+	}
+	if h.IDMP.expired(rec.recordedMS, tx.NowMS) {
+		return rec, false, tx.forgetIID(h, pid, iid, rec.seq)
+	}
+	return rec, true, nil
+}
+
+// producer returns what is kept of pid; its count is zero where nothing is.
+func (tx *Tx) producer(h *Head, pid []byte) (producer, error) {
+	v, ok, err := tx.kv.Get(h.producerKey(pid))
+	if err != nil || !ok {
+		return producer{}, err
+	}
+	return decodeProducer(h, v)
+}
+
+func (tx *Tx) putProducer(h *Head, pid []byte, p producer) error {
+	if p.count == 0 {
+		h.IDMP.PIDs--
+		return tx.batch.Delete(h.producerKey(pid))
+	}
+	return tx.batch.Set(h.producerKey(pid), binary.AppendUvarint(binary.AppendUvarint(nil, p.count), p.oldest))
+}
+
+// rememberIID notes that an idempotent ID, which is not known, became the entry id. It
+// forgets some that are past their time.
+func (tx *Tx) rememberIID(h *Head, pid, iid []byte, id ID) error {
+	m := &h.IDMP
+	tx.dirty(h)
+	if err := tx.sweepIIDs(h); err != nil {
+		return err
+	}
+	p, err := tx.producer(h, pid)
+	if err != nil {
+		return err
+	}
+	seq := m.NextSeq
+	m.NextSeq++
+	m.Added++
+	m.IIDs++
+	if p.count == 0 {
+		m.PIDs++
+		p.oldest = seq
+	}
+	p.count++
+	age := appendBytes(appendBytes(binary.AppendVarint(nil, tx.NowMS), pid), iid)
+	rec := binary.AppendVarint(binary.AppendUvarint(id.appendBytes(nil), seq), tx.NowMS)
+	err = firstError(
+		tx.batch.Set(h.iidKey(pid, iid), rec),
+		tx.batch.Set(h.iidOrderKey(pid, seq), iid),
+		tx.batch.Set(h.iidAgeKey(seq), age),
+		tx.putProducer(h, pid, p))
+	if err != nil || p.count <= m.MaxSize {
+		return err
+	}
+	return tx.evictIIDs(h, pid, p.count-m.MaxSize)
+}
+
+// evictIIDs forgets the n oldest idempotent IDs of a producer.
+func (tx *Tx) evictIIDs(h *Head, pid []byte, n uint64) error {
+	p, err := tx.producer(h, pid)
+	if err != nil {
+		return err
+	}
+	type old struct {
+		seq uint64
+		iid []byte
+	}
+	var gone []old
+	lo, hi := h.iidOrderKey(pid, p.oldest), after(h.iidOrderKey(pid, 0)[:len(h.prefix)+3+len(pid)])
+	err = tx.scan(lo, hi, func(key, iid []byte) (bool, error) {
+		gone = append(gone, old{binary.BigEndian.Uint64(key[len(key)-8:]), append([]byte(nil), iid...)})
+		return uint64(len(gone)) < n, nil
+	})
+	for _, o := range gone {
+		err = firstError(err, tx.forgetIID(h, pid, o.iid, o.seq))
+	}
+	return err
+}
+
+// forgetIID forgets one idempotent ID.
+func (tx *Tx) forgetIID(h *Head, pid, iid []byte, seq uint64) error {
+	p, err := tx.producer(h, pid)
+	if err != nil {
+		return err
+	}
+	tx.dirty(h)
+	h.IDMP.IIDs--
+	p.count--
+	if p.oldest == seq {
+		p.oldest++
+	}
+	return firstError(
+		tx.batch.Delete(h.iidKey(pid, iid)),
+		tx.batch.Delete(h.iidOrderKey(pid, seq)),
+		tx.batch.Delete(h.iidAgeKey(seq)),
+		tx.putProducer(h, pid, p))
+}
+
+// sweepIIDs forgets idempotent IDs that are past their time, up to sweepMax.
+func (tx *Tx) sweepIIDs(h *Head) error {
+	m := &h.IDMP
+	if m.IIDs == 0 {
+		return nil
+	}
+	type old struct {
+		seq      uint64
+		pid, iid []byte
+	}
+	var gone []old
+	oldest := m.NextSeq
+	err := tx.scan(h.iidAgeKey(m.OldestSeq), h.iidAgeKey(m.NextSeq), func(key, value []byte) (bool, error) {
+		seq := binary.BigEndian.Uint64(key[len(key)-8:])
+		r := recordReader{b: value}
+		recordedMS, pid, iid := r.varint(), r.bytes(), r.bytes()
+		if err := r.err("age of an idempotent ID", h.Name); err != nil {
+			return false, err
+		}
+		if !m.expired(recordedMS, tx.NowMS) || len(gone) == sweepMax {
+			oldest = seq
+			return false, nil
+		}
+		gone = append(gone, old{seq, append([]byte(nil), pid...), append([]byte(nil), iid...)})
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	if m.OldestSeq != oldest {
+		m.OldestSeq = oldest
+		tx.dirty(h)
+	}
+	for _, o := range gone {
+		if err := tx.forgetIID(h, o.pid, o.iid, o.seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetAllIIDs forgets every idempotent ID of h.
+func (tx *Tx) forgetAllIIDs(h *Head) error {
+	m := &h.IDMP
+	clearKind := tx.batch.DeleteRange
+	if m.IIDs <= pointDeleteMax {
+		clearKind = tx.deleteEach
+	}
+	for _, kind := range [...]byte{kindIID, kindIIDOrder, kindIIDAge, kindProducer} {
+		lo := append(append([]byte(nil), h.prefix...), kind)
+		if err := clearKind(lo, after(lo)); err != nil {
+			return fmt.Errorf("clear idempotent IDs of %q: %w", h.Name, err)
+		}
+	}
+	m.PIDs, m.IIDs, m.OldestSeq = 0, 0, m.NextSeq
+	tx.dirty(h)
+	return nil
+}
+
+// autoIID returns the idempotent ID that IDMPAUTO gives an entry: a hash of its fields
+// and values in which their order does not matter.
+func autoIID(words [][]byte) []byte {
+	var hi, lo uint64 // the sum of the pairs' hashes modulo 2^128
+	var buf []byte
+	for i := 0; i+1 < len(words); i += 2 {
+		buf = append(appendBytes(buf[:0], words[i]), words[i+1]...)
+		sum := sha256.Sum256(buf)
+		var carry uint64
+		lo, carry = bits.Add64(lo, binary.BigEndian.Uint64(sum[8:]), 0)
+		hi, _ = bits.Add64(hi, binary.BigEndian.Uint64(sum[:]), carry)
+	}
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, hi), lo)
 }

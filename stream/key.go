@@ -41,6 +41,10 @@ const (
 	kindPending  = 'p'
 	kindOwned    = 'q'
 	kindDue      = 't'
+	kindIID      = 'd'
+	kindIIDOrder = 'f'
+	kindIIDAge   = 'w'
+	kindProducer = 'u'
 
 	// MaxKeyLen bounds the name of a key, in bytes.
 	MaxKeyLen = 0xFFFF - 1

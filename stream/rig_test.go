@@ -14,24 +14,41 @@ import (
 
 // rig is one shard's state on a Pebble in memory. Every command is a batch of its own.
 type rig struct {
-	t     testing.TB
+	t     failer
 	db    *pebble.DB
 	state *stream.State
 	nowMS int64
 }
 
+// failer is what a rig needs of *testing.T, *testing.B, *testing.F and *rapid.T.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// newRig returns a rig that is closed when the test ends.
 func newRig(t testing.TB) *rig {
+	t.Helper()
+	r := openRig(t)
+	t.Cleanup(r.close)
+	return r
+}
+
+// openRig returns a rig that the caller closes.
+func openRig(t failer) *rig {
 	t.Helper()
 	db, err := pebble.Open("", &pebble.Options{FS: vfs.NewMem(), Logger: quiet{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return &rig{t: t, db: db, state: stream.NewState(0), nowMS: 1_000_000}
+}
+
+func (r *rig) close() {
+	if err := r.db.Close(); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // quiet is a pebble.Logger that says nothing but what is fatal.
@@ -97,6 +114,19 @@ func (r *rig) apply(cmds ...[][]byte) []resp.Value {
 	}
 	r.state.Committed()
 	return replies
+}
+
+// putString makes name hold another type than a stream.
+func (r *rig) putString(name string) {
+	r.t.Helper()
+	b := r.db.NewIndexedBatch()
+	defer b.Close()
+	if err := stream.PutString(r.state, pebblekv.NewBatch(b), []byte(name)); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func argvOf(words ...string) [][]byte {

@@ -6,9 +6,11 @@ import (
 	"millrace/resp"
 )
 
-// XADD key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [MAXLEN | MINID [= | ~] threshold
-// [LIMIT count]] * | id field value [field value …]: adds an entry, then trims. It
-// answers the entry's ID, or null where NOMKSTREAM keeps it from making a stream.
+// XADD key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [IDMPAUTO pid | IDMP pid iid]
+// [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value …]:
+// adds an entry, then trims. It answers the entry's ID, or null where NOMKSTREAM keeps
+// it from making a stream. With an idempotent ID that is known it does nothing, and
+// answers the ID of the entry that was added then.
 var xadd = Command{
 	Name: "xadd", Arity: -5, Flags: Write | DenyOOM | Fast,
 	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
@@ -28,6 +30,19 @@ var (
 	errAddTooLarge  = resp.Err("ERR Elements are too large to be stored")
 )
 
+// Refusals of idempotent IDs.
+var (
+	errIDMPTwice   = resp.Err("ERR syntax error, IDMP/IDMPAUTO specified multiple times")
+	errIDMPNoPID   = resp.Err("ERR syntax error, IDMP requires a non-empty producer ID")
+	errIDMPNoIID   = resp.Err("ERR syntax error, IDMP requires a non-empty idempotent ID")
+	errIDMPAutoPID = resp.Err("ERR syntax error, IDMPAUTO requires a non-empty producer ID")
+	errIDMPOnlyNew = resp.Err("ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs")
+	errIDMPTooLong = resp.Err("ERR producer ID and idempotent ID must not be longer than 1024 bytes")
+)
+
+// maxIDMPText bounds a producer ID and an idempotent ID: they are parts of keys.
+const maxIDMPText = 1024
+
 // addArgs is what XADD's words say.
 type addArgs struct {
 	trim       trimArgs
@@ -35,7 +50,37 @@ type addArgs struct {
 	auto       bool // "*"
 	autoSeq    bool // "ms-*"
 	id         ID
+	pid, iid   []byte   // idempotent IDs; pid is nil where none is given
+	autoIID    bool     // iid is made from words
 	words      [][]byte // fields and values in turn
+}
+
+// idempotency reads IDMP or IDMPAUTO at argv[i] and returns the index of its last
+// word; i-1 where there is neither.
+func (a *addArgs) idempotency(argv [][]byte, i int) (int, *resp.Value) {
+	more := len(argv) - 1 - i
+	a.autoIID = isWord(argv[i], "IDMPAUTO")
+	switch {
+	case a.autoIID && more >= 1:
+		a.pid, i = argv[i+1], i+1
+		if len(a.pid) == 0 {
+			return i, &errIDMPAutoPID
+		}
+	case isWord(argv[i], "IDMP") && more >= 2:
+		a.pid, a.iid, i = argv[i+1], argv[i+2], i+2
+		if len(a.pid) == 0 {
+			return i, &errIDMPNoPID
+		}
+		if len(a.iid) == 0 {
+			return i, &errIDMPNoIID
+		}
+	default:
+		return i - 1, nil
+	}
+	if len(a.pid) > maxIDMPText || len(a.iid) > maxIDMPText {
+		return i, &errIDMPTooLong
+	}
+	return i, nil
 }
 
 // parseAdd reads the words of XADD: options in any order, then the ID, which is the
@@ -53,6 +98,15 @@ func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
 			continue
 		}
 		last, refusal := a.trim.option(argv, i)
+		if refusal == nil && last < i && len(w) >= len("IDMP") && (w[0] == 'I' || w[0] == 'i') {
+			before := a
+			if last, refusal = a.idempotency(argv, i); refusal == nil && last >= i && before.pid != nil {
+				refusal = &errIDMPTwice
+			}
+			if last < i {
+				a = before
+			}
+		}
 		if refusal != nil {
 			return a, refusal
 		}
@@ -73,6 +127,9 @@ func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
 		return a, wrongArity("xadd")
 	}
 	a.words = argv[i+1:]
+	if a.pid != nil && !a.auto {
+		return a, &errIDMPOnlyNew
+	}
 	if !a.auto && !a.autoSeq && a.id.IsZero() {
 		return a, &errAddZero
 	}
@@ -121,6 +178,11 @@ func runXAdd(tx *Tx, argv [][]byte) (resp.Value, error) {
 	var last ID
 	if h != nil {
 		last = h.Last
+		if a.pid != nil {
+			if id, ok, err := tx.knownIID(h, &a); err != nil || ok {
+				return tx.newID(id), err
+			}
+		}
 	}
 	id, refusal := a.nextID(last, tx.NowMS)
 	if refusal != nil {
@@ -139,11 +201,34 @@ func runXAdd(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if err := tx.putEntry(h, id, a.words, size); err != nil {
 		return resp.Value{}, err
 	}
+	if a.pid != nil {
+		if err := tx.rememberIID(h, a.pid, a.idempotentID(), id); err != nil {
+			return resp.Value{}, err
+		}
+	}
 	tx.touchHead(h)
 	if _, err := tx.trim(h, &a.trim); err != nil {
 		return resp.Value{}, err
 	}
 	return tx.newID(id), nil
+}
+
+// idempotentID returns the ID that the words give or make.
+func (a *addArgs) idempotentID() []byte {
+	if a.iid == nil && a.autoIID {
+		a.iid = autoIID(a.words)
+	}
+	return a.iid
+}
+
+// knownIID returns the entry that was added with the same idempotent ID before.
+func (tx *Tx) knownIID(h *Head, a *addArgs) (ID, bool, error) {
+	rec, ok, err := tx.findIID(h, a.pid, a.idempotentID())
+	if ok {
+		h.IDMP.Duplicates++
+		tx.dirty(h)
+	}
+	return rec.id, ok, err
 }
 
 // refused returns a refusal as a reply, or the failure err.

@@ -1,0 +1,18 @@
+package stream
+
+// PutString puts a name of another type into s, for tests of WRONGTYPE.
+func PutString(s *State, b Batch, name []byte) error {
+	if s.sys == nil {
+		s.sys = &system{settings: defaultSettings}
+	}
+	tx := Tx{kv: b, batch: b, state: s}
+	if h, err := tx.head(name); err != nil {
+		return err
+	} else if h != nil {
+		if err := tx.remove(h); err != nil {
+			return err
+		}
+	}
+	tx.createStream(name).Type = TypeString
+	return s.Flush(b)
+}

@@ -1,0 +1,79 @@
+package stream
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"millrace/resp"
+)
+
+// _SETTING name value: sets one of Redis's stream-* parameters for this shard. The
+// router sends it to every shard for CONFIG SET.
+var setting = Command{
+	Name: "_setting", Arity: 3, Flags: Write | Internal, Group: "server",
+	Summary: "Sets a stream-* parameter of one shard.",
+	Check: func(argv [][]byte) *resp.Value {
+		_, _, refusal := parseSetting(new(settings), argv)
+		return refusal
+	},
+	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
+		field, n, refusal := parseSetting(tx.settings(), argv)
+		if refusal != nil {
+			return *refusal, nil
+		}
+		*field = n
+		tx.state.sys.dirty = true
+		return resp.OK, nil
+	},
+}
+
+// _SETTINGS: the stream-* parameters of this shard, as a map.
+var settingsCmd = Command{
+	Name: "_settings", Arity: 1, Flags: ReadOnly | Internal, Group: "server",
+	Summary: "Returns the stream-* parameters of one shard.",
+	Run: func(tx *Tx, _ [][]byte) (resp.Value, error) {
+		sys, err := loadSystem(tx.kv, tx.firstSlot)
+		if err != nil {
+			return resp.Value{}, err
+		}
+		var out []resp.Value
+		for _, p := range settingTable {
+			n := strconv.FormatUint(*p.field(&sys.settings), 10)
+			out = append(out, resp.BulkString(p.name), resp.BulkString(n))
+		}
+		return resp.Map(out...), nil
+	},
+}
+
+// settingTable names the parameters and what they may be.
+var settingTable = []struct {
+	name     string
+	min, max int64
+	field    func(*settings) *uint64
+}{
+	{"stream-node-max-bytes", 0, math.MaxInt64, func(s *settings) *uint64 { return &s.nodeMaxBytes }},
+	{"stream-node-max-entries", 0, math.MaxInt64, func(s *settings) *uint64 { return &s.nodeMaxEntries }},
+	{"stream-idmp-duration", minIDMPSeconds, maxIDMPSeconds, func(s *settings) *uint64 { return &s.idmpSeconds }},
+	{"stream-idmp-maxsize", minIDMPSize, maxIDMPSize, func(s *settings) *uint64 { return &s.idmpMaxSize }},
+}
+
+func parseSetting(s *settings, argv [][]byte) (field *uint64, n uint64, refusal *resp.Value) {
+	for _, p := range settingTable {
+		if string(argv[1]) != p.name {
+			continue
+		}
+		n, ok := parseInt(argv[2])
+		fault := "argument couldn't be parsed into an integer"
+		if ok {
+			fault = fmt.Sprintf("argument must be between %d and %d inclusive", p.min, p.max)
+		}
+		if !ok || n < p.min || n > p.max {
+			e := resp.Err("ERR CONFIG SET failed (possibly related to argument '" + p.name + "') - " + fault)
+			return nil, 0, &e
+		}
+		return p.field(s), uint64(n), nil
+	}
+	e := resp.Err("ERR Unknown option or number of arguments for CONFIG SET - '" + printable(argv[1], 128) + "'")
+	return nil, 0, &e
+}
