@@ -232,6 +232,10 @@ func (tx *Tx) dropNodes(h *Head, front node, t *trimArgs, limit uint64) (cut nod
 // trimWithin deletes entries from the start of n, the first node of h, which does not
 // go as a whole.
 func (tx *Tx) trimWithin(h *Head, n node, t *trimArgs) (uint64, error) {
+	// When whole nodes went before it, First may be a deleted entry of n.
+	if err := tx.settle(h); err != nil {
+		return 0, err
+	}
 	count, upTo, err := tx.countWithin(h, t)
 	if err != nil || count == 0 {
 		return 0, err
