@@ -1,0 +1,347 @@
+package shard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"millrace/resp"
+	"millrace/shard/call"
+)
+
+// adminTick is how often a change under way looks whether it has happened.
+const adminTick = 5 * time.Millisecond
+
+// The refusals of membership changes and transfers. None has changed anything.
+var (
+	// ErrConfigChanged: the membership is not the one the caller knew.
+	ErrConfigChanged = errors.New("shard: the configuration has changed")
+	// ErrNotCaughtUp: the replica is too far behind to become a voter or to lead.
+	ErrNotCaughtUp = errors.New("shard: the replica is not caught up")
+	// ErrMember: the replica is, or is not, a member in the way the change needs.
+	ErrMember = errors.New("shard: no such change of membership")
+	// ErrTransfer: leadership was not taken over.
+	ErrTransfer = errors.New("shard: leadership was not transferred")
+)
+
+// admin changes the shard's membership and hands its leadership over, one thing at a
+// time. Like the proposer it asks none of Raft's futures, which may never answer: what
+// could be refused is checked before, and what happened is seen in what was applied.
+type admin struct {
+	cfg     *Config
+	lead    *leadership
+	writes  *proposer
+	sup     *supervisor
+	configs *configs
+	gate    *gate
+	status  func() Status
+
+	turn    chan struct{} // capacity 1: who holds it may change something
+	waiting atomic.Int64  // Admin calls that were accepted: AdminCalls bounds them
+	pool    *pool         // one goroutine, while there are any
+	ctx     context.Context
+	cancel  context.CancelFunc
+}
+
+func newAdmin(cfg *Config) *admin {
+	a := &admin{cfg: cfg, turn: make(chan struct{}, 1), pool: newPool(1)}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	return a
+}
+
+// submit takes an Admin call: STATUS, ADDNONVOTER id, ADDVOTER id configurationIndex,
+// REMOVE id, TRANSFER id.
+func (a *admin) submit(c *call.Call) {
+	term := a.lead.leads()
+	switch {
+	case a.ctx.Err() != nil:
+		c.Done(call.Result{Err: call.ErrStopping})
+		return
+	case c.Term == 0 || c.Term != term:
+		c.Done(call.Result{Err: a.lead.hint()})
+		return
+	case a.waiting.Add(1) > int64(a.cfg.Limits.AdminCalls):
+		a.waiting.Add(-1)
+		c.Done(call.Result{Err: call.ErrOverloaded})
+		return
+	}
+	a.pool.run(func() {
+		defer a.waiting.Add(-1)
+		ctx, cancel := context.WithTimeout(a.ctx, time.Duration(max(c.TimeoutMS, 1))*time.Millisecond)
+		defer cancel()
+		v, err := a.run(ctx, term, c)
+		res := call.Result{Err: err}
+		if err == nil {
+			res.Reply = resp.AppendValue(nil, v, int(c.Proto))
+		}
+		c.Done(res)
+	})
+}
+
+// end waits for the calls under way.
+func (a *admin) end() {
+	a.cancel()
+	a.pool.wait()
+}
+
+// run runs an Admin call. What the shard refuses is an error reply; errors are those of
+// package call.
+func (a *admin) run(ctx context.Context, term uint64, c *call.Call) (resp.Value, error) {
+	if len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
+		return resp.Value{}, errEmptyCall
+	}
+	argv := c.Cmds[0]
+	name := strings.ToUpper(string(argv[0]))
+	words := map[string]int{"STATUS": 1, "ADDNONVOTER": 2, "ADDVOTER": 3, "REMOVE": 2, "TRANSFER": 2}
+	switch n, ok := words[name]; {
+	case !ok:
+		return resp.Err("ERR unknown shard request"), nil
+	case n != len(argv):
+		return resp.Err("ERR wrong number of arguments for a shard request"), nil
+	}
+	var err error
+	switch name {
+	case "STATUS":
+		b, err := json.Marshal(a.status())
+		if err != nil {
+			return resp.Value{}, err
+		}
+		return resp.Bulk(b), nil
+	case "ADDNONVOTER":
+		err = a.addNonvoter(ctx, term, string(argv[1]))
+	case "ADDVOTER":
+		index, perr := strconv.ParseUint(string(argv[2]), 10, 64)
+		if perr != nil {
+			return resp.Err("ERR configuration index is not an integer"), nil
+		}
+		err = a.addVoter(ctx, term, string(argv[1]), index)
+	case "REMOVE":
+		err = a.remove(ctx, term, string(argv[1]))
+	case "TRANSFER":
+		err = a.transfer(ctx, term, string(argv[1]))
+	}
+	var moved *call.NotLeader
+	switch {
+	case err == nil:
+		return resp.OK, nil
+	case errors.As(err, &moved), errors.Is(err, call.ErrInDoubt), errors.Is(err, call.ErrStopping), errors.Is(err, call.ErrTimeout):
+		return resp.Value{}, err
+	}
+	return resp.Err("ERR " + err.Error()), nil
+}
+
+// begin waits for the turn, and for the leader to be ready: then every configuration
+// of earlier terms is applied here, and there is no change under way.
+func (a *admin) begin(ctx context.Context, term uint64) (*instance, error) {
+	select {
+	case a.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, a.late(ctx)
+	}
+	inst, err := a.wait(ctx, term, func() bool { return a.writes.isReady(term) })
+	if err != nil {
+		<-a.turn
+		return nil, err
+	}
+	return inst, nil
+}
+
+func (a *admin) finish() { <-a.turn }
+
+// wait waits until done, or refuses when the term ends, the shard stops or ctx ends.
+func (a *admin) wait(ctx context.Context, term uint64, done func() bool) (*instance, error) {
+	tick := time.NewTicker(adminTick)
+	defer tick.Stop()
+	for {
+		inst := a.sup.current.Load()
+		switch {
+		case inst == nil || a.lead.leads() != term:
+			return nil, a.lead.hint()
+		case done():
+			return inst, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, a.late(ctx)
+		}
+	}
+}
+
+// late says why ctx has ended.
+func (a *admin) late(ctx context.Context) error {
+	if a.ctx.Err() != nil {
+		return call.ErrStopping
+	}
+	return errors.Join(call.ErrTimeout, ctx.Err())
+}
+
+func (a *admin) member(id string) (s raft.Server, ok bool) {
+	for _, s := range a.configs.last().Servers {
+		if string(s.ID) == id {
+			return s, true
+		}
+	}
+	return raft.Server{}, false
+}
+
+// change hands a change to Raft and waits until its record is applied here.
+func (a *admin) change(ctx context.Context, term uint64, inst *instance, hand func(*raft.Raft, time.Duration) raft.IndexFuture, done func() bool) error {
+	patience := a.cfg.Timing.Transfer
+	if at, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(at))
+	}
+	if patience <= 0 {
+		return a.late(ctx)
+	}
+	hand(inst.raft, patience) // returns once the main loop has it, or did not take it
+	if _, err := a.wait(ctx, term, done); err != nil {
+		if a.lead.leads() == 0 && done() {
+			return nil // it was the removal of this replica
+		}
+		// It may have been appended.
+		return errors.Join(call.ErrInDoubt, err)
+	}
+	return nil
+}
+
+func (a *admin) addNonvoter(ctx context.Context, term uint64, id string) error {
+	inst, err := a.begin(ctx, term)
+	if err != nil {
+		return err
+	}
+	defer a.finish()
+	if s, ok := a.member(id); ok {
+		if s.Suffrage == raft.Nonvoter {
+			return nil
+		}
+		return fmt.Errorf("%w: %s is a voter", ErrMember, id)
+	}
+	return a.change(ctx, term, inst, func(r *raft.Raft, d time.Duration) raft.IndexFuture {
+		return r.AddNonvoter(raft.ServerID(id), raft.ServerAddress(id), 0, d)
+	}, func() bool { _, ok := a.member(id); return ok })
+}
+
+// addVoter gives a non-voter that is caught up a vote. Raft would make an empty replica
+// a voter at once, and stop when one more is lost.
+func (a *admin) addVoter(ctx context.Context, term uint64, id string, index uint64) error {
+	inst, err := a.begin(ctx, term)
+	if err != nil {
+		return err
+	}
+	defer a.finish()
+	if now := a.configs.last().index; index != 0 && index != now {
+		return fmt.Errorf("%w: it is of index %d, not %d", ErrConfigChanged, now, index)
+	}
+	s, ok := a.member(id)
+	if !ok {
+		return fmt.Errorf("%w: %s is not a member", ErrMember, id)
+	}
+	if s.Suffrage == raft.Voter {
+		return nil
+	}
+	if err := a.caughtUp(ctx, id, a.cfg.Limits.CatchUpRecords); err != nil {
+		return err
+	}
+	return a.change(ctx, term, inst, func(r *raft.Raft, d time.Duration) raft.IndexFuture {
+		return r.AddVoter(raft.ServerID(id), raft.ServerAddress(id), 0, d)
+	}, func() bool { s, ok := a.member(id); return ok && s.Suffrage == raft.Voter })
+}
+
+func (a *admin) remove(ctx context.Context, term uint64, id string) error {
+	inst, err := a.begin(ctx, term)
+	if err != nil {
+		return err
+	}
+	defer a.finish()
+	s, ok := a.member(id)
+	if !ok {
+		return nil
+	}
+	voters := 0
+	for _, o := range a.configs.last().Servers {
+		if o.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	if s.Suffrage == raft.Voter && voters == 1 {
+		return fmt.Errorf("%w: %s is the last voter", ErrMember, id)
+	}
+	return a.change(ctx, term, inst, func(r *raft.Raft, d time.Duration) raft.IndexFuture {
+		return r.RemoveServer(raft.ServerID(id), 0, d)
+	}, func() bool { _, ok := a.member(id); return !ok })
+}
+
+// caughtUp asks a replica how far it is.
+func (a *admin) caughtUp(ctx context.Context, id string, behind uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timing.Probe)
+	defer cancel()
+	last := uint64(0)
+	if inst := a.sup.current.Load(); inst != nil {
+		last = inst.raft.LastIndex()
+	}
+	p, err := a.cfg.Prober.Probe(ctx, id, a.cfg.ID)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrNotCaughtUp, id, err)
+	}
+	if !p.Hosted || p.LastIndex+behind < last || p.Applied+behind < a.gate.index.Load() {
+		return fmt.Errorf("%w: %s has %d and has applied %d of %d", ErrNotCaughtUp, id, p.LastIndex, p.Applied, last)
+	}
+	return nil
+}
+
+// transfer hands the leadership over. Raft's own way can leave a leader that refuses
+// every write, if the target is behind: so writes are held back and drained first, and
+// the target must have everything.
+func (a *admin) transfer(ctx context.Context, term uint64, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timing.Transfer)
+	defer cancel()
+	_, err := a.begin(ctx, term)
+	if err != nil {
+		return err
+	}
+	defer a.finish()
+	if s, ok := a.member(id); !ok || s.Suffrage != raft.Voter {
+		return fmt.Errorf("%w: %s is not a voter", ErrMember, id)
+	}
+	if id == a.cfg.NodeID {
+		return nil
+	}
+	a.writes.pause()
+	defer a.writes.resume(term)
+	inst, err := a.wait(ctx, term, func() bool { return a.writes.inflight.len() == 0 })
+	if err != nil {
+		return err
+	}
+	// The target's log is complete a moment after the last record was applied here.
+	for err = a.caughtUp(ctx, id, 0); err != nil; err = a.caughtUp(ctx, id, 0) {
+		if _, werr := a.wait(ctx, term, a.nextTick()); werr != nil {
+			return errors.Join(err, werr)
+		}
+	}
+	inst.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(id))
+	// Raft gives up after its election timeout, and takes writes again after that.
+	ctx, cancel = context.WithTimeout(ctx, 2*a.cfg.Timing.Heartbeat)
+	defer cancel()
+	if _, err := a.wait(ctx, term, func() bool { return false }); a.lead.leads() == term {
+		return fmt.Errorf("%w to %s: %w", ErrTransfer, id, err)
+	}
+	return nil
+}
+
+// nextTick is a condition for wait that holds the second time it is looked at.
+func (a *admin) nextTick() func() bool {
+	looked := false
+	return func() bool {
+		was := looked
+		looked = true
+		return was
+	}
+}

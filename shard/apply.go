@@ -1,0 +1,315 @@
+package shard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/hashicorp/raft"
+
+	"millrace/raftlog/disk"
+	"millrace/resp"
+	"millrace/shard/call"
+	"millrace/stream"
+	"millrace/stream/pebblekv"
+)
+
+// What a shard's state says of itself, under stream.SystemKey(first slot, 'a'): which
+// record of the log was applied last, and the shard's clock. It is written in the same
+// batch as the effects, and so is right after any crash.
+//
+//	 0         1       9      17
+//	+---------+-------+------+---------+
+//	| version | index | term | clockMS |
+//	| u8 = 1  | u64   | u64  | i64     |
+//	+---------+-------+------+---------+
+const (
+	appliedVersion = 1
+	appliedLen     = 25
+)
+
+type applied struct {
+	index, term uint64
+	clockMS     int64
+}
+
+func (a applied) encode() []byte {
+	b := append(make([]byte, 0, appliedLen), appliedVersion)
+	b = binary.BigEndian.AppendUint64(b, a.index)
+	b = binary.BigEndian.AppendUint64(b, a.term)
+	return binary.BigEndian.AppendUint64(b, uint64(a.clockMS))
+}
+
+func decodeApplied(b []byte) (applied, error) {
+	if len(b) != appliedLen || b[0] != appliedVersion {
+		return applied{}, fmt.Errorf("applied index: %d bytes %x: %w", len(b), b, disk.ErrCorrupt)
+	}
+	return applied{
+		index:   binary.BigEndian.Uint64(b[1:]),
+		term:    binary.BigEndian.Uint64(b[9:]),
+		clockMS: int64(binary.BigEndian.Uint64(b[17:])),
+	}, nil
+}
+
+// errHalted is why a shard that met a record it cannot apply does nothing any more.
+var errHalted = errors.New("shard: halted")
+
+// applier is Raft's state machine: it runs records on the state, in batches, and
+// answers the calls of those that were proposed here. Its methods are called by the
+// one goroutine Raft has for that, of one Raft instance after the other; the
+// supervisor calls load and restore between instances.
+type applier struct {
+	cfg      *Config
+	lo, hi   []byte // the shard's range of keys
+	key      []byte // of the applied index
+	watch    stopwatch
+	clock    *shardClock
+	inflight *inflight
+	gate     *gate
+	counters *counters
+	configs  *configs
+	hint     func() *call.NotLeader
+
+	// fence keeps reads out while the state is replaced: that takes data away from
+	// under open views.
+	fence *sync.RWMutex
+
+	// onApplied hears of keys to look at for blocked calls, and that records of ours
+	// may have left the flight.
+	onApplied func(touched [][]byte)
+	// onOpened hears that the first record of a term that we lead was applied.
+	onOpened func(term uint64)
+	// onHalt hears once that the shard cannot go on.
+	onHalt func(error)
+	// onRestore installs the snapshot staged under a name.
+	onRestore func(name string) error
+
+	now applied // owned by the goroutine that applies
+
+	halted atomic.Bool
+
+	answers []answer // reused
+}
+
+// answer is a reply that is ready, and is given once the batch is committed.
+type answer struct {
+	proposal *proposal
+	refusal  error // of the whole record; else one of the two slices is filled
+	replies  [][]byte
+	values   []resp.Value
+}
+
+func newApplier(cfg *Config) *applier {
+	lo, hi := stream.SlotBounds(cfg.FirstSlot, cfg.LastSlot)
+	return &applier{cfg: cfg, lo: lo, hi: hi, key: stream.SystemKey(cfg.FirstSlot, stream.SystemApplied)}
+}
+
+// load reads the applied index from the state.
+func (a *applier) load() error {
+	v, ok, err := pebblekv.Reader{R: a.cfg.State}.Get(a.key)
+	if err != nil {
+		return fmt.Errorf("shard %d: read the applied index: %w", a.cfg.ID, err)
+	}
+	var at applied
+	if ok {
+		if at, err = decodeApplied(v); err != nil {
+			return fmt.Errorf("shard %d: %w", a.cfg.ID, err)
+		}
+	}
+	a.now = at
+	a.clock.observe(at.clockMS)
+	a.cfg.Machine.Reset()
+	a.gate.advance(at.index)
+	return nil
+}
+
+// Apply implements raft.FSM. Raft uses ApplyBatch instead.
+func (a *applier) Apply(l *raft.Log) interface{} { return a.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM. Records at or below the applied index have
+// been applied before a restart, or came with a snapshot, and are skipped. The
+// responses are nil: calls are answered directly.
+func (a *applier) ApplyBatch(logs []*raft.Log) []interface{} {
+	out := make([]interface{}, len(logs))
+	for len(logs) > 0 && !a.halted.Load() {
+		n, err := a.applySome(logs)
+		if err != nil {
+			a.halt(err)
+			break
+		}
+		logs = logs[n:]
+	}
+	return out
+}
+
+// halt stops applying for good: what comes after a record that cannot be applied must
+// not be applied either. The process lives on, for its other shards.
+func (a *applier) halt(err error) {
+	a.halted.Store(true)
+	a.cfg.Machine.Reset()
+	a.gate.shut(errHalted)
+	a.onHalt(err)
+}
+
+// applySome applies records from the front of logs until the batch is full, commits
+// it, and answers. It returns how many of logs are done.
+func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
+	// A panic would come again at every start, on every replica: a halted shard leaves
+	// the node's other shards alone.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic: %v\n%s", errHalted, p, debug.Stack())
+		}
+	}()
+	start := a.watch.now()
+	at := a.now
+	for n < len(logs) && logs[n].Index <= at.index {
+		a.noteConfig(logs[n])
+		n++
+	}
+	if n == len(logs) {
+		return n, nil
+	}
+	b := a.cfg.State.NewIndexedBatch()
+	defer b.Close()
+	kv := pebblekv.NewBatch(b)
+	a.answers = a.answers[:0]
+	opened := uint64(0)
+	first := n
+	for n < len(logs) && (n == first || b.Len() < a.cfg.Limits.ApplyBytes) {
+		l := logs[n]
+		n++
+		at.index, at.term = l.Index, l.Term
+		switch l.Type {
+		case raft.LogCommand:
+			opens, err := a.applyRecord(kv, &at, l)
+			if err != nil {
+				return 0, fmt.Errorf("%w: record at index %d: %w", errHalted, l.Index, err)
+			}
+			if opens {
+				opened = l.Term
+			}
+		case raft.LogConfiguration:
+			a.noteConfig(l)
+		}
+	}
+	if err := a.cfg.Machine.Flush(kv); err != nil {
+		return 0, fmt.Errorf("%w: flush at index %d: %w", errHalted, at.index, err)
+	}
+	if err := b.Set(a.key, at.encode(), nil); err != nil {
+		return 0, fmt.Errorf("%w: %w", errHalted, err)
+	}
+	// Not synced: the log is, and is kept until the state is on disk too.
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return 0, fmt.Errorf("%w: commit at index %d: %w", errHalted, at.index, err)
+	}
+	a.cfg.Machine.Committed()
+	a.now = at
+	a.clock.observe(at.clockMS)
+	a.counters.applied.Add(uint64(n - first))
+	if m := a.cfg.Metrics; m != nil {
+		m.Applied(n-first, time.Duration(a.watch.now()-start))
+	}
+	// First the answers, then the look for blocked calls: a blocked call that was
+	// served in vain waits again before its key is looked at.
+	a.giveAnswers()
+	a.gate.advance(at.index)
+	if opened != 0 {
+		a.onOpened(opened)
+	}
+	a.onApplied(a.cfg.Machine.Touched())
+	return n, nil
+}
+
+// noteConfig notes a configuration, which is committed when it comes to be applied.
+func (a *applier) noteConfig(l *raft.Log) {
+	if l.Type == raft.LogConfiguration {
+		a.configs.add(l.Index, raft.DecodeConfiguration(l.Data))
+	}
+}
+
+// applyRecord runs the calls of one record. It reports whether the record is the first
+// of a term that we lead.
+func (a *applier) applyRecord(kv stream.Batch, at *applied, l *raft.Log) (opens bool, err error) {
+	r, err := decodeRecord(l.Data)
+	if err != nil {
+		return false, err
+	}
+	ours := a.inflight.get(r.origin, r.seq)
+	if r.term != l.Term {
+		// Its author had stopped leading in the term that its calls were sent for.
+		if ours != nil {
+			a.answers = append(a.answers, answer{proposal: ours, refusal: a.hint()})
+		}
+		return false, nil
+	}
+	at.clockMS = max(at.clockMS, r.nowMS)
+	if ours != nil && len(ours.calls) != len(r.list) {
+		return false, fmt.Errorf("%d calls in the record, %d wait", len(r.list), len(ours.calls))
+	}
+	var ans answer
+	var buf []byte
+	if ours != nil {
+		ans = answer{proposal: ours, replies: make([][]byte, len(r.list)), values: make([]resp.Value, len(r.list))}
+		buf = make([]byte, 0, 32*len(r.list))
+	}
+	for i, c := range r.list {
+		replies, err := a.cfg.Machine.Apply(kv, at.clockMS, c.cmds)
+		if err != nil {
+			return false, fmt.Errorf("call %d: %w", i, err)
+		}
+		if len(replies) != len(c.cmds) {
+			return false, fmt.Errorf("call %d: %d replies for %d commands", i, len(replies), len(c.cmds))
+		}
+		if ours == nil {
+			continue // bytes are built only where somebody waits for them
+		}
+		v := replies[0]
+		if c.multi {
+			v = resp.Array(replies...)
+		}
+		if q := &ours.calls[i]; q.serving != nil {
+			ans.values[i] = v
+		} else {
+			from := len(buf)
+			buf = resp.AppendValue(buf, v, int(q.call.Proto))
+			ans.replies[i] = buf[from:len(buf):len(buf)]
+		}
+	}
+	if ours != nil {
+		a.answers = append(a.answers, ans)
+	}
+	a.counters.calls.Add(uint64(len(r.list)))
+	return ours != nil && ours.opening, nil
+}
+
+// giveAnswers answers the calls of the committed batch that nobody else has answered.
+func (a *applier) giveAnswers() {
+	for i := range a.answers {
+		ans := &a.answers[i]
+		p := a.inflight.take(a.inflight.origin, ans.proposal.seq)
+		if p == nil {
+			continue // the term ended first: in doubt, and it was said so
+		}
+		if m := a.cfg.Metrics; m != nil && !p.opening {
+			m.Committed(len(p.calls), p.bytes, time.Duration(a.watch.now()-p.sentNS))
+		}
+		for j := range p.calls {
+			q := &p.calls[j]
+			switch {
+			case ans.refusal != nil:
+				q.refuse(ans.refusal)
+			case q.serving != nil:
+				q.serving.done(ans.values[j], nil)
+			default:
+				q.call.Done(call.Result{Reply: ans.replies[j]})
+			}
+		}
+	}
+	clear(a.answers)
+}

@@ -1,0 +1,70 @@
+package shard
+
+import (
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// configs remembers the committed configurations of the shard, so that a snapshot of
+// the state at an index can be sent with the configuration of that index.
+type configs struct {
+	mu   sync.Mutex
+	list []indexedConfig // guarded by mu; indexes rise, never empty once set
+}
+
+type indexedConfig struct {
+	index uint64
+	raft.Configuration
+}
+
+// set forgets all and begins with c.
+func (c *configs) set(index uint64, conf raft.Configuration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = []indexedConfig{{index, conf.Clone()}}
+}
+
+// add notes the configuration of the record at index, which was committed.
+func (c *configs) add(index uint64, conf raft.Configuration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.list); n > 0 && c.list[n-1].index >= index {
+		return // seen before a restart of Raft
+	}
+	c.list = append(c.list, indexedConfig{index, conf})
+}
+
+// at returns the configuration that held at index.
+func (c *configs) at(index uint64) (indexedConfig, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.list) - 1; i >= 0; i-- {
+		if c.list[i].index <= index {
+			return c.list[i], true
+		}
+	}
+	return indexedConfig{}, false
+}
+
+// forgetBefore drops what at is not asked for any more: no state older than index is
+// sent.
+func (c *configs) forgetBefore(index uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for n+1 < len(c.list) && c.list[n+1].index <= index {
+		n++
+	}
+	c.list = append([]indexedConfig(nil), c.list[n:]...)
+}
+
+// last returns the newest configuration.
+func (c *configs) last() indexedConfig {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.list) == 0 {
+		return indexedConfig{}
+	}
+	return c.list[len(c.list)-1]
+}

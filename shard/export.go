@@ -1,0 +1,183 @@
+package shard
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// errNothing: the shard's state is empty, not even an applied index is in it.
+var errNothing = errors.New("shard: no state to export")
+
+// export is the shard's state as files in a directory of their own, being read.
+type export struct {
+	io.Reader
+	header  snapHeader
+	fs      vfs.FS
+	dir     string
+	files   []vfs.File
+	release func()
+}
+
+// newExport writes the shard's range of keys, as it is at one moment, to tables in dir.
+// It stops early when stop is closed.
+func newExport(cfg *Config, lo, hi, appliedKey []byte, dir string, stop <-chan struct{}) (_ *export, err error) {
+	e := &export{fs: cfg.FS, dir: dir, release: func() {}}
+	if err := cfg.FS.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("export: %w", err), e.Close())
+		}
+	}()
+	e.header = snapHeader{shard: cfg.ID, firstSlot: cfg.FirstSlot, lastSlot: cfg.LastSlot}
+	if err := e.writeTables(cfg, lo, hi, appliedKey, stop); err != nil {
+		return nil, err
+	}
+	readers := []io.Reader{bytes.NewReader(e.header.encode())}
+	for i := range e.header.files {
+		f, err := cfg.FS.Open(cfg.FS.PathJoin(dir, tableName(i)))
+		if err != nil {
+			return nil, err
+		}
+		e.files = append(e.files, f)
+		readers = append(readers, f)
+	}
+	e.Reader = io.MultiReader(readers...)
+	return e, nil
+}
+
+func tableName(i int) string { return fmt.Sprintf("%06d.sst", i) }
+
+// size is how many bytes the export reads as.
+func (e *export) size() int64 { return int64(e.header.len()) + e.header.contentBytes() }
+
+// Close implements io.Closer: the files are removed.
+func (e *export) Close() error {
+	var err error
+	for _, f := range e.files {
+		err = errors.Join(err, f.Close())
+	}
+	e.files = nil
+	err = errors.Join(err, e.fs.RemoveAll(e.dir))
+	e.release()
+	e.release = func() {}
+	return err
+}
+
+// writeTables writes the keys of [lo, hi). One iterator sees them all at one moment,
+// the applied index among them; it keeps its view even when the range is replaced.
+func (e *export) writeTables(cfg *Config, lo, hi, appliedKey []byte, stop <-chan struct{}) (err error) {
+	it, err := cfg.State.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	found := false
+	var t *tableWriter
+	defer func() {
+		if t != nil {
+			_ = t.w.Close()
+		}
+	}()
+	n := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if n++; n%1024 == 0 {
+			select {
+			case <-stop:
+				return errors.New("the shard's Raft instance ends")
+			default:
+			}
+		}
+		if t == nil {
+			if t, err = newTableWriter(cfg, cfg.FS.PathJoin(e.dir, tableName(len(e.header.files)))); err != nil {
+				return err
+			}
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if !found && string(it.Key()) == string(appliedKey) {
+			if e.header.applied, err = decodeApplied(v); err != nil {
+				return err
+			}
+			found = true
+		}
+		if err := t.w.Set(it.Key(), v); err != nil {
+			return err
+		}
+		if t.w.Raw().EstimatedSize() >= cfg.Limits.TableBytes {
+			if err := e.finishTable(t); err != nil {
+				t = nil
+				return err
+			}
+			t = nil
+		}
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	if !found {
+		return errNothing
+	}
+	if t != nil {
+		last := t
+		t = nil
+		return e.finishTable(last)
+	}
+	return nil
+}
+
+func (e *export) finishTable(t *tableWriter) error {
+	if err := t.w.Close(); err != nil {
+		return err
+	}
+	if len(e.header.files) >= maxSnapFiles {
+		return fmt.Errorf("more than %d files", maxSnapFiles)
+	}
+	f := snapFile{size: t.out.size}
+	t.out.hash.Sum(f.sum[:0])
+	e.header.files = append(e.header.files, f)
+	return nil
+}
+
+type tableWriter struct {
+	w   *sstable.Writer
+	out *hashedFile
+}
+
+// newTableWriter writes tables that any node whose state has our format version or a
+// newer one can ingest.
+func newTableWriter(cfg *Config, path string) (*tableWriter, error) {
+	f, err := cfg.FS.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	out := &hashedFile{File: f, hash: sha256.New()}
+	w := sstable.NewWriter(objstorageprovider.NewFileWritable(out), sstable.WriterOptions{TableFormat: cfg.State.TableFormat()})
+	return &tableWriter{w: w, out: out}, nil
+}
+
+// hashedFile hashes what is written to it.
+type hashedFile struct {
+	vfs.File
+	hash hash.Hash
+	size uint64
+}
+
+func (h *hashedFile) Write(p []byte) (int, error) {
+	n, err := h.File.Write(p)
+	h.hash.Write(p[:n])
+	h.size += uint64(n)
+	return n, err
+}

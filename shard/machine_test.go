@@ -1,0 +1,226 @@
+package shard
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strconv"
+
+	"millrace/resp"
+	"millrace/stream"
+)
+
+// listMachine is a small state machine: lists of values, whose lengths it keeps in
+// memory until Flush, as package stream keeps heads.
+//
+//	APPEND key value   the new length          INCR key        a counter
+//	LEN key            the length              RANGE key       all values
+//	TAKE key           takes the first value, null without one; blocking, writes
+//	AFTER key n        values after the n-th, null without; blocking, reads
+//	NOW                the time it runs at     FAIL, PANIC     what they say
+type listMachine struct {
+	slot    uint16
+	heads   map[string]*listHead
+	dirty   map[string]bool
+	touched [][]byte
+}
+
+type listHead struct{ first, next uint64 } // values [first, next)
+
+func newListMachine(slot uint16) *listMachine {
+	return &listMachine{slot: slot, heads: map[string]*listHead{}, dirty: map[string]bool{}}
+}
+
+func (m *listMachine) prefix(key []byte, kind byte) []byte {
+	b := binary.BigEndian.AppendUint16(nil, m.slot)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(key)))
+	return append(append(b, key...), kind)
+}
+
+func (m *listMachine) valueKey(key []byte, i uint64) []byte {
+	return binary.BigEndian.AppendUint64(m.prefix(key, 'v'), i)
+}
+
+func (m *listMachine) readHead(v stream.Reader, key []byte) (*listHead, error) {
+	b, ok, err := v.Get(m.prefix(key, 'h'))
+	if err != nil {
+		return nil, err
+	}
+	h := new(listHead)
+	if ok {
+		if len(b) != 16 {
+			return nil, errors.New("bad head")
+		}
+		h.first, h.next = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
+	}
+	return h, nil
+}
+
+func (m *listMachine) head(v stream.Reader, key []byte) (*listHead, error) {
+	if h := m.heads[string(key)]; h != nil {
+		return h, nil
+	}
+	h, err := m.readHead(v, key)
+	if err == nil {
+		m.heads[string(key)] = h
+	}
+	return h, err
+}
+
+func (m *listMachine) Apply(b stream.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
+	out := make([]resp.Value, 0, len(cmds))
+	for _, argv := range cmds {
+		v, err := m.apply(b, nowMS, argv)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func (m *listMachine) apply(b stream.Batch, nowMS int64, argv [][]byte) (resp.Value, error) {
+	switch string(argv[0]) {
+	case "FAIL":
+		return resp.Value{}, errors.New("unknown command")
+	case "PANIC":
+		panic("poison")
+	case "NOW":
+		return resp.Int(nowMS), nil
+	case "GROW": // a large effect of a small command
+		n, _ := strconv.Atoi(string(argv[2]))
+		return m.append(b, argv[1], make([]byte, n))
+	}
+	h, err := m.head(b, argv[1])
+	if err != nil {
+		return resp.Value{}, err
+	}
+	switch string(argv[0]) {
+	case "APPEND":
+		return m.append(b, argv[1], argv[2])
+	case "INCR":
+		m.dirty[string(argv[1])] = true
+		h.next++
+		h.first++
+		return resp.Int(int64(h.next)), nil
+	case "TAKE":
+		if h.first == h.next {
+			return resp.NullArray(), nil
+		}
+		k := m.valueKey(argv[1], h.first)
+		v, ok, err := b.Get(k)
+		if err != nil || !ok {
+			return resp.Value{}, errors.Join(err, errors.New("a value is missing"))
+		}
+		m.dirty[string(argv[1])] = true
+		h.first++
+		return resp.Array(resp.Bulk(v)), b.Delete(k)
+	}
+	return m.query(b, h, argv)
+}
+
+func (m *listMachine) append(b stream.Batch, key, value []byte) (resp.Value, error) {
+	h, err := m.head(b, key)
+	if err != nil {
+		return resp.Value{}, err
+	}
+	if err := b.Set(m.valueKey(key, h.next), value); err != nil {
+		return resp.Value{}, err
+	}
+	h.next++
+	m.dirty[string(key)] = true
+	m.touched = append(m.touched, key)
+	return resp.Int(int64(h.next)), nil
+}
+
+func (m *listMachine) query(v stream.Reader, h *listHead, argv [][]byte) (resp.Value, error) {
+	switch string(argv[0]) {
+	case "LEN":
+		return resp.Int(int64(h.next - h.first)), nil
+	case "COUNT":
+		return resp.Int(int64(h.next)), nil
+	case "RANGE", "AFTER":
+		from := h.first
+		if string(argv[0]) == "AFTER" {
+			n, err := strconv.ParseUint(string(argv[2]), 10, 64)
+			if err != nil {
+				return resp.Err("ERR not an integer"), nil
+			}
+			from = max(from, n)
+		}
+		it, err := v.Iter(m.valueKey(argv[1], from), m.valueKey(argv[1], 1<<63))
+		if err != nil {
+			return resp.Value{}, err
+		}
+		var list []resp.Value
+		for ok := it.First(); ok; ok = it.Next() {
+			list = append(list, resp.Bulk(bytes.Clone(it.Value())))
+		}
+		if err := errors.Join(it.Error(), it.Close()); err != nil {
+			return resp.Value{}, err
+		}
+		if len(list) == 0 && string(argv[0]) == "AFTER" {
+			return resp.NullArray(), nil
+		}
+		return resp.Array(list...), nil
+	}
+	return resp.Err("ERR unknown command"), nil
+}
+
+func (m *listMachine) Flush(b stream.Batch) error {
+	for key := range m.dirty {
+		h := m.heads[key]
+		v := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, h.first), h.next)
+		if err := b.Set(m.prefix([]byte(key), 'h'), v); err != nil {
+			return err
+		}
+	}
+	clear(m.dirty)
+	return nil
+}
+
+func (m *listMachine) Committed() {}
+
+func (m *listMachine) Reset() {
+	clear(m.heads)
+	clear(m.dirty)
+	m.touched = nil
+}
+
+func (m *listMachine) Touched() [][]byte {
+	t := m.touched
+	m.touched = nil
+	return t
+}
+
+func (m *listMachine) Read(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+	switch string(argv[0]) {
+	case "NOW":
+		return resp.Int(nowMS), nil
+	case "PANIC":
+		panic("poison")
+	case "FAIL":
+		return resp.Value{}, errors.New("disk")
+	}
+	h, err := m.readHead(v, argv[1])
+	if err != nil {
+		return resp.Value{}, err
+	}
+	return m.query(v, h, argv)
+}
+
+func (m *listMachine) BlockKeys(argv [][]byte) [][]byte { return argv[1:2] }
+
+func (m *listMachine) Ready(v stream.Reader, nowMS int64, argv [][]byte) (bool, error) {
+	h, err := m.readHead(v, argv[1])
+	if err != nil {
+		return false, err
+	}
+	if string(argv[0]) == "TAKE" {
+		return h.first < h.next, nil
+	}
+	val, err := m.query(v, h, argv)
+	return !val.IsNull(), err
+}
+
+func (m *listMachine) WritesWhenServed(argv [][]byte) bool { return string(argv[0]) == "TAKE" }

@@ -1,0 +1,389 @@
+package shard
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"millrace/shard/call"
+)
+
+// expiryTick is how often calls that wait are looked through for those that have
+// waited too long, when nothing else wakes the goroutine that keeps them.
+const expiryTick = 100 * time.Millisecond
+
+// raftApply is the part of *raft.Raft that proposes.
+type raftApply interface {
+	Apply(cmd []byte, timeout time.Duration) raft.ApplyFuture
+}
+
+// proposer turns waiting writes into records, in order: one goroutine takes everything
+// that waits, up to a record's size, and hands it to Raft, with a bounded number of
+// records under way.
+//
+// It never asks Raft's futures how a record fared. Raft abandons futures when it is
+// shut down, so that waiting for one can last for ever; and they cannot say more than
+// what is known here: a record was applied (the applier saw it), reached our log (see
+// inflight), or neither.
+type proposer struct {
+	limits   *Limits
+	watch    stopwatch
+	clock    *shardClock
+	inflight *inflight
+	counters *counters
+	hint     func() *call.NotLeader
+
+	mu      sync.Mutex
+	queue   []queued  // guarded by mu, as all below
+	bytes   int       // of the queue
+	term    uint64    // the term we lead in; 0 while we do not
+	raft    raftApply // of that term
+	opened  bool      // the term's first record was handed to Raft
+	ready   bool      // … and applied: writes go out
+	paused  bool      // a leadership transfer is under way
+	stopped error     // why no more calls are taken
+	seq     uint64    // of the last record
+	idle    bool      // the goroutine waits on wake
+	scanNS  int64     // when the whole queue was last searched for expired calls
+	openNS  int64     // when the term's first record was first due
+
+	wake chan struct{} // capacity 1
+	quit chan struct{} // closed by end
+	done chan struct{} // closed when the goroutine has ended
+}
+
+func newProposer(l *Limits, w stopwatch, c *shardClock, f *inflight, n *counters, hint func() *call.NotLeader) *proposer {
+	return &proposer{
+		limits: l, watch: w, clock: c, inflight: f, counters: n, hint: hint,
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+// submit queues a Write or refuses it.
+func (p *proposer) submit(c *call.Call) {
+	if err := p.enqueue(c); err != nil {
+		c.Done(call.Result{Err: err})
+	}
+}
+
+func (p *proposer) enqueue(c *call.Call) error {
+	size := callSize(c)
+	if size < 0 {
+		return errEmptyCall
+	}
+	if size > p.limits.MaxCallBytes {
+		return call.ErrTooLarge
+	}
+	deadline := p.watch.now() + int64(c.TimeoutMS)*int64(time.Millisecond)
+	p.mu.Lock()
+	switch {
+	case p.stopped != nil:
+		p.mu.Unlock()
+		return p.stopped
+	case c.Term == 0 || c.Term != p.term:
+		p.mu.Unlock()
+		return p.hint()
+	case len(p.queue) >= p.limits.QueueCalls || p.bytes+size > p.limits.QueueBytes && len(p.queue) > 0:
+		p.mu.Unlock()
+		p.counters.overloaded.Add(1)
+		return call.ErrOverloaded
+	}
+	p.queue = append(p.queue, queued{call: c, size: size, deadlineNS: deadline})
+	p.bytes += size
+	wake := p.idle
+	p.idle = false
+	p.mu.Unlock()
+	if wake {
+		p.poke()
+	}
+	return nil
+}
+
+// serve queues the command of a blocked call, beyond the bounds for calls: blocked
+// calls have a bound of their own. It refuses when term has ended.
+func (p *proposer) serve(term uint64, s *serving) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped != nil {
+		return p.stopped
+	}
+	if term != p.term {
+		return p.hint()
+	}
+	size := callSize(s.call)
+	p.queue = append(p.queue, queued{serving: s, size: size, deadlineNS: 1<<63 - 1})
+	p.bytes += size
+	p.idle = false
+	p.poke()
+	return nil
+}
+
+// withdraw takes back what serve queued, if it was not proposed yet. Then its done
+// will not be called.
+func (p *proposer) withdraw(s *serving) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.queue {
+		if p.queue[i].serving == s {
+			p.bytes -= p.queue[i].size
+			p.queue = append(p.queue[:i], p.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+func (p *proposer) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// wakeUp makes the goroutine look again: a record was applied, so there is room.
+func (p *proposer) wakeUp() {
+	p.mu.Lock()
+	wake := p.idle
+	p.idle = false
+	p.mu.Unlock()
+	if wake {
+		p.poke()
+	}
+}
+
+// open starts a term: calls are queued, and the term's first record is proposed.
+func (p *proposer) open(term uint64, r raftApply) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.term, p.raft, p.opened, p.ready, p.paused = term, r, false, false, false
+	p.openNS = p.watch.now()
+	p.idle = false
+	p.poke()
+}
+
+// setReady lets the writes of term go out: its first record was applied.
+func (p *proposer) setReady(term uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.term == term {
+		p.ready = true
+		p.idle = false
+		p.poke()
+	}
+}
+
+// close ends the term and refuses what waits. What is in flight is not touched.
+func (p *proposer) close(refusal error) {
+	p.mu.Lock()
+	p.term, p.raft, p.ready = 0, nil, false
+	queue := p.takeQueueLocked()
+	p.mu.Unlock()
+	for i := range queue {
+		queue[i].refuse(refusal)
+	}
+}
+
+// stop refuses everything from now on.
+func (p *proposer) stop(refusal error) {
+	p.mu.Lock()
+	if p.stopped == nil {
+		p.stopped = refusal
+	}
+	p.mu.Unlock()
+	p.close(refusal)
+}
+
+// end lets the goroutine finish, and waits for it. stop has been called.
+func (p *proposer) end() {
+	close(p.quit)
+	<-p.done
+}
+
+func (p *proposer) takeQueueLocked() []queued {
+	q := p.queue
+	p.queue, p.bytes = nil, 0
+	return q
+}
+
+// pause holds back writes while leadership is handed over.
+func (p *proposer) pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused = true
+}
+
+// resume lets writes go on after a transfer that failed. Raft may refuse records for
+// a moment longer, and a record that follows a refused one must not be taken: so
+// writes wait until a record without calls was applied, as at the beginning of a term.
+func (p *proposer) resume(term uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.term != term || !p.paused {
+		return
+	}
+	p.paused, p.opened, p.ready = false, false, false
+	p.openNS = p.watch.now()
+	p.idle = false
+	p.poke()
+}
+
+// reopen proposes the term's first record once more if Raft has not taken it, and
+// returns for how long that has been so; 0 when there is nothing to wait for.
+func (p *proposer) reopen() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.term == 0 || !p.opened || p.ready || p.paused || !p.inflight.dropOpening() {
+		return 0
+	}
+	p.opened = false
+	p.idle = false
+	p.poke()
+	return time.Duration(p.watch.now() - p.openNS)
+}
+
+// run proposes until end is called.
+func (p *proposer) run() {
+	defer close(p.done)
+	timer := time.NewTimer(expiryTick)
+	defer timer.Stop()
+	for {
+		prop, r, waiting := p.next()
+		if prop != nil {
+			data := p.encode(prop)
+			// The error is known already or comes by other ways: see the type's comment.
+			_ = r.Apply(data, 0)
+			continue
+		}
+		var tick <-chan time.Time
+		if waiting {
+			timer.Reset(expiryTick)
+			tick = timer.C
+		}
+		select {
+		case <-p.wake:
+		case <-tick:
+		case <-p.quit:
+			return
+		}
+	}
+}
+
+// next returns the next record to propose; or nil, and whether calls wait.
+func (p *proposer) next() (_ *proposal, _ raftApply, waiting bool) {
+	now := p.watch.now()
+	p.mu.Lock()
+	var expired []queued
+	if now-p.scanNS >= int64(expiryTick) {
+		p.scanNS = now
+		expired = p.expireLocked(now, expired)
+	}
+	var prop *proposal
+	switch {
+	case p.term == 0:
+	case !p.opened && !p.paused:
+		p.opened = true
+		prop = &proposal{opening: true}
+	case p.ready && !p.paused && p.inflight.len() < p.limits.InFlight:
+		prop, expired = p.fillLocked(now, expired)
+	}
+	r := p.raft
+	if prop != nil {
+		p.seq++
+		prop.seq, prop.term, prop.sentNS = p.seq, p.term, now
+		// Under the lock, so that the end of the term finds it either here or queued.
+		p.inflight.add(prop)
+	} else {
+		waiting = len(p.queue) > 0
+		p.idle = true
+	}
+	p.mu.Unlock()
+	for i := range expired {
+		expired[i].refuse(call.ErrTimeout)
+	}
+	return prop, r, waiting
+}
+
+// fillLocked moves the head of the queue into a proposal, or returns nil when there is
+// nothing that has time left.
+func (p *proposer) fillLocked(now int64, expired []queued) (*proposal, []queued) {
+	size, n := recordHeaderLen, 0
+	late := false
+	for n < len(p.queue) && (n == 0 || size+p.queue[n].size <= p.limits.RecordBytes) {
+		size += p.queue[n].size
+		late = late || p.queue[n].deadlineNS <= now
+		n++
+	}
+	if n == 0 {
+		return nil, expired
+	}
+	if late { // rare: what is left is tried again
+		expired = p.expireLocked(now, expired)
+		if len(p.queue) == 0 {
+			return nil, expired
+		}
+		prop, _ := p.fillLocked(now, nil)
+		return prop, expired
+	}
+	prop := &proposal{bytes: size}
+	p.bytes -= size - recordHeaderLen
+	if n == len(p.queue) {
+		prop.calls, p.queue = p.queue, nil
+		return prop, expired
+	}
+	prop.calls = append(make([]queued, 0, n), p.queue[:n]...)
+	clear(p.queue[:n])
+	p.queue = p.queue[n:]
+	return prop, expired
+}
+
+// expireLocked moves the calls that have waited too long to expired.
+func (p *proposer) expireLocked(now int64, expired []queued) []queued {
+	kept := p.queue[:0]
+	for _, q := range p.queue {
+		if q.deadlineNS > now {
+			kept = append(kept, q)
+		} else {
+			expired = append(expired, q)
+			p.bytes -= q.size
+		}
+	}
+	clear(p.queue[len(kept):])
+	p.queue = kept
+	return expired
+}
+
+// encode makes the bytes of prop. They are Raft's to keep, and so never reused.
+func (p *proposer) encode(prop *proposal) []byte {
+	if prop.bytes == 0 {
+		prop.bytes = recordHeaderLen
+	}
+	data := appendRecordHeader(make([]byte, 0, prop.bytes), recordHeader{
+		origin: p.inflight.origin, seq: prop.seq, term: prop.term,
+		nowMS: p.clock.now(), calls: len(prop.calls),
+	})
+	for i := range prop.calls {
+		c := prop.calls[i].call
+		if s := prop.calls[i].serving; s != nil {
+			c = s.call
+		}
+		data = appendCall(data, c.Multi, c.Cmds)
+	}
+	p.counters.proposals.Add(1)
+	p.counters.proposedBytes.Add(uint64(len(data)))
+	return data
+}
+
+// lengths returns what waits.
+func (p *proposer) lengths() (calls, bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue), p.bytes
+}
+
+// isReady reports whether the writes of term go out.
+func (p *proposer) isReady(term uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.term == term && p.ready && !p.paused
+}

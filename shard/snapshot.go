@@ -1,0 +1,264 @@
+package shard
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/hashicorp/raft"
+
+	"millrace/raftlog"
+)
+
+// stagedPrefix begins the ID of a snapshot that was received, as opposed to our own.
+const stagedPrefix = "staged:"
+
+// errMarker refuses a snapshot of our own while a newer one is there or on its way in.
+var errMarker = errors.New("shard: a newer snapshot is there")
+
+// snapshots is the shard's snapshots. One of our own is a marker: the state holds the
+// data, and taking it means to make the state durable and to say so in the log's
+// database. Files are made when a replica needs them. One that is received is staged
+// in a directory, and named in the marker until it is installed.
+type snapshots struct {
+	cfg     *Config
+	log     LogStore
+	applier *applier
+	configs *configs
+	dir     string // of this shard: everything in it is temporary, but for what the marker names
+	serial  atomic.Uint64
+
+	mu sync.Mutex // held while the marker is changed
+
+	installs atomic.Uint64 // snapshots received
+	sending  atomic.Int64
+}
+
+// snapshotStore serves snapshots to one Raft instance.
+type snapshotStore struct {
+	*snapshots
+	stop <-chan struct{} // closed when the instance ends
+}
+
+// Snapshot implements raft.FSM: it notes where the state is.
+func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
+	if a.halted.Load() {
+		return nil, errHalted
+	}
+	return fsmSnapshot{applied: a.now.index}, nil
+}
+
+// fsmSnapshot is a snapshot of our own being taken.
+type fsmSnapshot struct{ applied uint64 }
+
+// Persist implements raft.FSMSnapshot. When it returns, Raft truncates the log.
+func (s fsmSnapshot) Persist(rs raft.SnapshotSink) error {
+	sink, ok := rs.(*sink)
+	if !ok {
+		return fmt.Errorf("shard: snapshot sink is a %T", rs)
+	}
+	return sink.store.mark(raftlog.Marker{
+		Index: sink.index, Term: sink.term, Applied: s.applied,
+		Configuration: sink.configuration, ConfigurationIndex: sink.configurationIndex,
+		Version: sink.version,
+	})
+}
+
+// Release implements raft.FSMSnapshot.
+func (fsmSnapshot) Release() {}
+
+// mark makes the state durable and then puts the marker, in that order: the log may be
+// truncated up to the marker's index as soon as it is there.
+func (s *snapshots) mark(m raftlog.Marker) error {
+	// One synced write to the state's WAL covers everything written before it.
+	if err := s.cfg.State.LogData(nil, pebble.Sync); err != nil {
+		return fmt.Errorf("shard %d: sync the state: %w", s.cfg.ID, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, ok, err := s.log.Marker()
+	if err != nil {
+		return err
+	}
+	if ok && (old.Staged != "" || old.Index > m.Index) {
+		return fmt.Errorf("%w: at %d, ours at %d", errMarker, old.Index, m.Index)
+	}
+	if err := s.log.PutMarker(m); err != nil {
+		return err
+	}
+	s.configs.forgetBefore(m.Applied)
+	return nil
+}
+
+func markerID(m raftlog.Marker) string { return fmt.Sprintf("marker:%d-%d", m.Term, m.Index) }
+
+// List implements raft.SnapshotStore.
+func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+	m, ok, err := s.log.Marker()
+	if err != nil || !ok {
+		return nil, err
+	}
+	return []*raft.SnapshotMeta{{
+		Version: raft.SnapshotVersion(m.Version), ID: markerID(m), Index: m.Index, Term: m.Term,
+		Configuration: m.Configuration, ConfigurationIndex: m.ConfigurationIndex,
+	}}, nil
+}
+
+// Create implements raft.SnapshotStore, for a snapshot of our own and for one that is
+// received: the first write tells which.
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+	return &sink{
+		store: s, version: int(version), index: index, term: term,
+		configuration: configuration.Clone(), configurationIndex: configurationIndex,
+		name: fmt.Sprintf("recv-%d-%d-%d", term, index, s.serial.Add(1)),
+	}, nil
+}
+
+// Open implements raft.SnapshotStore: Raft opens the snapshot that it has just received
+// to restore it, or our newest to send it to a replica that is too far behind.
+func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	if name, ok := strings.CutPrefix(id, stagedPrefix); ok {
+		list, err := s.List()
+		if err != nil || len(list) == 0 {
+			return nil, nil, errors.Join(fmt.Errorf("shard %d: no marker for %s", s.cfg.ID, id), err)
+		}
+		// Restore reads the name, and finds the files by it.
+		return list[0], io.NopCloser(strings.NewReader(name)), nil
+	}
+	return s.send()
+}
+
+// send exports the state. The snapshot is sent as of the state's applied index, which
+// is above the marker's: so what the receiver has applied and where its log begins are
+// the same. It waits for its turn.
+func (s *snapshotStore) send() (*raft.SnapshotMeta, io.ReadCloser, error) {
+	select {
+	case s.cfg.SnapshotSlots <- struct{}{}:
+	case <-s.stop:
+		return nil, nil, raft.ErrRaftShutdown
+	}
+	release := func() { <-s.cfg.SnapshotSlots }
+	dir := s.cfg.FS.PathJoin(s.dir, fmt.Sprintf("send-%d", s.serial.Add(1)))
+	e, err := newExport(s.cfg, s.applier.lo, s.applier.hi, s.applier.key, dir, s.stop)
+	if err != nil {
+		release()
+		return nil, nil, fmt.Errorf("shard %d: %w", s.cfg.ID, err)
+	}
+	s.sending.Add(1)
+	e.release = func() { s.sending.Add(-1); release() }
+	at := e.header.applied
+	conf, ok := s.configs.at(at.index)
+	if !ok {
+		return nil, nil, errors.Join(fmt.Errorf("shard %d: the configuration at index %d is unknown", s.cfg.ID, at.index), e.Close())
+	}
+	s.cfg.Logger.Info("sending a snapshot", "shard", s.cfg.ID, "index", at.index, "bytes", e.size())
+	return &raft.SnapshotMeta{
+		Version: 1, ID: fmt.Sprintf("sent:%d-%d", at.term, at.index), Index: at.index, Term: at.term,
+		Configuration: conf.Configuration, ConfigurationIndex: conf.index, Size: e.size(),
+	}, e, nil
+}
+
+// sink takes a snapshot: nothing for one of our own, whose marker Persist puts, and the
+// files of one that is received.
+type sink struct {
+	store              *snapshotStore
+	version            int
+	index, term        uint64
+	configuration      raft.Configuration
+	configurationIndex uint64
+	name               string
+	recv               *receiver // nil until the first write
+}
+
+// ErrStaleSnapshot refuses a received snapshot that is not ahead of our own state.
+var ErrStaleSnapshot = errors.New("shard: the snapshot is older than the state")
+
+// ID implements raft.SnapshotSink.
+func (s *sink) ID() string {
+	if s.recv != nil {
+		return stagedPrefix + s.name
+	}
+	return fmt.Sprintf("marker:%d-%d", s.term, s.index)
+}
+
+// Write implements raft.SnapshotSink. Only a snapshot that is received is written, on
+// Raft's main goroutine.
+func (s *sink) Write(p []byte) (int, error) {
+	if s.recv == nil {
+		// Raft would take its applied index back to the snapshot's, and its configuration.
+		if at := s.store.applier.gate.index.Load(); s.index <= at {
+			return 0, fmt.Errorf("%w: snapshot at %d, applied %d", ErrStaleSnapshot, s.index, at)
+		}
+		recv, err := newReceiver(s.store.cfg, s.store.cfg.FS.PathJoin(s.store.dir, s.name))
+		if err != nil {
+			return 0, err
+		}
+		s.recv = recv
+	}
+	return s.recv.Write(p)
+}
+
+// Cancel implements raft.SnapshotSink: nothing is left of what was received.
+func (s *sink) Cancel() error {
+	if s.recv == nil {
+		return nil
+	}
+	return s.recv.discard()
+}
+
+// Close implements raft.SnapshotSink. A received snapshot is complete and checked when
+// it returns nil, and will be installed whatever happens: by Raft in a moment, or at
+// the next start.
+func (s *sink) Close() error {
+	if s.recv == nil {
+		return nil
+	}
+	h, err := s.recv.finish()
+	if err == nil && h.applied.index != s.index {
+		err = fmt.Errorf("%w: sent as of index %d, its state is of %d", ErrSnapshot, s.index, h.applied.index)
+	}
+	if err == nil {
+		err = s.store.stage(raftlog.Marker{
+			Index: s.index, Term: s.term, Applied: h.applied.index,
+			Configuration: s.configuration, ConfigurationIndex: s.configurationIndex,
+			Staged: s.name, StagedBytes: h.contentBytes(), Version: s.version,
+		})
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("shard %d: snapshot at %d: %w", s.store.cfg.ID, s.index, err), s.recv.discard())
+	}
+	s.store.installs.Add(1)
+	return nil
+}
+
+// stage puts the marker of a received snapshot.
+func (s *snapshots) stage(m raftlog.Marker) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, _, err := s.log.Marker()
+	if err != nil {
+		return err
+	}
+	if err := s.log.PutMarker(m); err != nil {
+		return err
+	}
+	if old.Staged != "" {
+		return s.cfg.FS.RemoveAll(s.cfg.FS.PathJoin(s.dir, old.Staged))
+	}
+	return nil
+}
+
+// Restore implements raft.FSM: it installs the snapshot that was just staged.
+func (a *applier) Restore(rc io.ReadCloser) error {
+	var name bytes.Buffer
+	if _, err := io.Copy(&name, io.LimitReader(rc, 1<<10)); err != nil {
+		return err
+	}
+	return a.onRestore(name.String())
+}

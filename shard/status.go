@@ -1,0 +1,128 @@
+package shard
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"millrace/shard/call"
+)
+
+// Status is what a replica knows of itself and its shard at one moment.
+type Status struct {
+	Shard uint32 `json:"shard"`
+	Node  string `json:"node"`
+	// State is "leader", "follower", "candidate", "restarting" or "halted".
+	State string `json:"state"`
+	// Halted says why the replica does nothing any more.
+	Halted string `json:"halted,omitempty"`
+	// Ready: a leader whose reads and writes go ahead.
+	Ready     bool   `json:"ready"`
+	Leader    string `json:"leader"`
+	Term      uint64 `json:"term"`
+	LastIndex uint64 `json:"last_index"`
+	Commit    uint64 `json:"commit"`
+	Applied   uint64 `json:"applied"`
+	ClockMS   int64  `json:"clock_ms"`
+
+	// Configuration is the newest committed membership that was applied here, set by
+	// the record at ConfigurationIndex.
+	ConfigurationIndex uint64   `json:"configuration_index"`
+	Voters             []string `json:"voters"`
+	Nonvoters          []string `json:"nonvoters"`
+
+	LogRecords      uint64 `json:"log_records"` // as far as is known
+	LogBytes        int64  `json:"log_bytes"`
+	LogWriteMS      int64  `json:"log_write_ms"` // age of the write under way
+	SnapshotIndex   uint64 `json:"snapshot_index"`
+	SnapshotsSent   int64  `json:"snapshots_sending"` // under way
+	SnapshotsStaged uint64 `json:"snapshots_received"`
+	SnapshotLoops   uint64 `json:"snapshot_loops"`
+	SnapshotsTaken  uint64 `json:"snapshots_taken"`
+
+	QueueCalls  int     `json:"queue_calls"`
+	QueueBytes  int     `json:"queue_bytes"`
+	QueueReads  int64   `json:"queue_reads"`
+	InFlight    int     `json:"in_flight"`
+	Waiters     int64   `json:"waiters"`
+	Proposals   uint64  `json:"proposals"`
+	Calls       uint64  `json:"calls"`
+	Reads       uint64  `json:"reads"`
+	Polls       uint64  `json:"polls"`
+	Overloaded  uint64  `json:"overloaded"`
+	Restarts    uint64  `json:"restarts"`
+	ProposedMiB float64 `json:"proposed_mib"`
+}
+
+// Status returns what there is to tell.
+func (s *Shard) Status() Status {
+	st := Status{
+		Shard: s.cfg.ID, Node: s.cfg.NodeID, State: "restarting",
+		Applied: s.gate.index.Load(), ClockMS: s.clock.last.Load(),
+		SnapshotsSent: s.snapshots.sending.Load(), SnapshotsStaged: s.snapshots.installs.Load(),
+		SnapshotLoops: s.counters.snapshotLoops.Load(), SnapshotsTaken: s.counters.snapshots.Load(),
+		QueueReads: s.reads.waiting.Load(), InFlight: s.inflight.len(), Waiters: s.waits.count.Load(),
+		Proposals: s.counters.proposals.Load(), Calls: s.counters.calls.Load(), Reads: s.counters.reads.Load(),
+		Polls: s.counters.polls.Load(), Overloaded: s.counters.overloaded.Load(), Restarts: s.counters.restarts.Load(),
+		ProposedMiB: float64(s.counters.proposedBytes.Load()) / (1 << 20),
+	}
+	st.QueueCalls, st.QueueBytes = s.writes.lengths()
+	if m, ok, err := s.cfg.Log.Marker(); ok && err == nil {
+		st.SnapshotIndex = m.Index
+	}
+	conf := s.configs.last()
+	st.ConfigurationIndex = conf.index
+	for _, srv := range conf.Servers {
+		if srv.Suffrage == raft.Voter {
+			st.Voters = append(st.Voters, string(srv.ID))
+		} else {
+			st.Nonvoters = append(st.Nonvoters, string(srv.ID))
+		}
+	}
+	if inst := s.supervisor.current.Load(); inst != nil {
+		now := readRole(inst.raft)
+		st.Term, st.Leader = now.term, now.leader
+		st.LastIndex, st.Commit = inst.raft.LastIndex(), inst.raft.CommitIndex()
+		st.LogRecords, st.LogBytes = inst.log.size()
+		st.LogWriteMS = inst.log.stalled().Milliseconds()
+		switch inst.raft.State() {
+		case raft.Leader:
+			st.State = "leader"
+		case raft.Candidate:
+			st.State = "candidate"
+		case raft.Follower:
+			st.State = "follower"
+		}
+		st.Ready = now.leads && s.writes.isReady(now.term)
+	}
+	if err := s.supervisor.haltErr.Load(); err != nil {
+		st.State, st.Halted = "halted", (*err).Error()
+	}
+	return st
+}
+
+// Probe returns what this replica says of itself now. Term is 0 while no Raft runs, or
+// before it has heard of a term: then the replica can promise nothing.
+func (s *Shard) Probe() call.Probe {
+	p := call.Probe{Hosted: true, Applied: s.gate.index.Load()}
+	if inst := s.supervisor.current.Load(); inst != nil {
+		now := readRole(inst.raft)
+		p.Leader, p.LastIndex = now.leader, inst.raft.LastIndex()
+		// Last: the later the term is read, the more the answer is worth.
+		p.Term = inst.raft.CurrentTerm()
+	}
+	return p
+}
+
+// Applied returns the index of the last record that the state has applied. A snapshot
+// at or below it must not reach Raft.
+func (s *Shard) Applied() uint64 { return s.gate.index.Load() }
+
+// LogStalled returns for how long a write of this shard to the Raft log has been under
+// way; 0 when there is none.
+func (s *Shard) LogStalled() time.Duration {
+	if inst := s.supervisor.current.Load(); inst != nil {
+		return inst.log.stalled()
+	}
+	return 0
+}

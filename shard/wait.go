@@ -1,0 +1,591 @@
+package shard
+
+import (
+	"container/heap"
+	"container/list"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace/resp"
+	"millrace/shard/call"
+	"millrace/stream/pebblekv"
+)
+
+const (
+	// passChunk is how many blocked calls of a key are looked at on one view.
+	passChunk = 64
+	// minWindow and maxWindow bound how many commands of blocked calls are under way for
+	// a key. The window doubles when one found something and shrinks when one did not:
+	// a thousand calls that wait for one entry do not all go to the log for it.
+	minWindow, maxWindow = 4, 32
+	// maxBlockMS is "for ever" for timers: longer than any process lives.
+	maxBlockMS = 1 << 42
+)
+
+// A waiter's life. Only waits changes it, under its mutex.
+//
+//	new ──read index──► idle ──ready──► serving ──found──► done
+//	 │                  │  ▲               │
+//	 │                  │  └───nothing─────┤
+//	 └──────────────────┴──────────────────┴─canceled, timed out, term ended──► done
+type waiterState uint8
+
+const (
+	waitNew waiterState = iota
+	waitIdle
+	waitServing
+	waitDone
+)
+
+// waiter is a Block or Wait call that has not been answered.
+type waiter struct {
+	call   *call.Call
+	seq    uint64 // of arrival
+	term   uint64
+	writes bool // served by a proposal, not by a read
+	keys   []*waitKey
+	places []*list.Element // in the lists of keys
+
+	state      waiterState
+	serving    *serving // while state is waitServing
+	looked     bool     // it was found to be not ready since its read index
+	expired    bool     // its time is over, but it may not be answered yet
+	canceled   bool     // likewise
+	deadlineNS int64
+	timer      int // place in the heap; -1 when not there
+}
+
+// serving is a blocked call's command on its way through the log.
+type serving struct {
+	waits   *waits
+	waiter  *waiter
+	call    *call.Call
+	key     *waitKey // in whose window it counts
+	touches []uint64 // of the waiter's keys when it was proposed
+}
+
+func (s *serving) done(v resp.Value, err error) { s.waits.served(s, v, err) }
+
+// waitKey is a key that calls wait on.
+type waitKey struct {
+	name    string
+	waiters *list.List // of *waiter, in order of arrival
+	touches uint64     // how often it was touched
+
+	busy   bool   // a pass over its waiters is under way
+	again  bool   // and has to begin anew when it ends
+	cursor uint64 // how far it is: the last arrival looked at
+
+	window, serving int
+	full            bool // something may be ready, but the window was full
+}
+
+// waits keeps blocked calls, and serves them in order of arrival when their keys are
+// touched. A call is registered first, then a read index is obtained for it, then it is
+// looked at: so no write falls between its first look and its registration.
+//
+// The mutex is the one owner of every waiter's state. What takes long happens outside:
+// looks in the pool, proposals in the proposer, and answers after the mutex is released.
+type waits struct {
+	cfg      *Config
+	blocker  Blocker // nil: the machine has no blocking commands
+	watch    stopwatch
+	reads    *reads
+	proposer *proposer
+	counters *counters
+	hint     func() *call.NotLeader
+
+	count atomic.Int64 // of waiters
+
+	mu      sync.Mutex
+	term    uint64 // guarded by mu, as all below; 0 while we do not lead
+	stopped error
+	seq     uint64
+	byCall  map[*call.Call]*waiter
+	keys    map[string]*waitKey
+	timers  timerHeap
+
+	wake chan struct{} // capacity 1: the first timer changed
+	quit chan struct{}
+	done chan struct{}
+}
+
+func newWaits(cfg *Config) *waits {
+	w := &waits{
+		cfg:    cfg,
+		byCall: make(map[*call.Call]*waiter),
+		keys:   make(map[string]*waitKey),
+		wake:   make(chan struct{}, 1),
+		quit:   make(chan struct{}),
+		done:   make(chan struct{}),
+	}
+	w.blocker, _ = cfg.Machine.(Blocker)
+	return w
+}
+
+// finished is answers to give once the mutex is released.
+type finished []struct {
+	call *call.Call
+	res  call.Result
+}
+
+func (f finished) give() {
+	for _, a := range f {
+		a.call.Done(a.res)
+	}
+}
+
+// submit takes a Block or Wait call, or refuses it.
+func (w *waits) submit(c *call.Call) {
+	if w.blocker == nil || len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
+		c.Done(call.Result{Err: errEmptyCall})
+		return
+	}
+	now := w.watch.now()
+	wt := &waiter{call: c, term: c.Term, timer: -1}
+	wt.writes = c.Kind == call.Block && w.blocker.WritesWhenServed(c.Cmds[0])
+	names := w.blocker.BlockKeys(c.Cmds[0])
+
+	if err := w.register(wt, names, now); err != nil {
+		c.Done(call.Result{Err: err})
+	}
+}
+
+func (w *waits) register(wt *waiter, names [][]byte, now int64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stopped != nil:
+		return w.stopped
+	case wt.term == 0 || wt.term != w.term:
+		return w.hint()
+	case len(w.byCall) >= w.cfg.Limits.Waiters:
+		w.counters.overloaded.Add(1)
+		return call.ErrOverloaded
+	}
+	c := wt.call
+	// Counted before the look is asked for: the applier skips everything while there is
+	// nobody, and whatever it skipped is visible to that look.
+	w.count.Add(1)
+	patience := now + int64(c.TimeoutMS)*int64(time.Millisecond)
+	if err := w.reads.lookSoon(wt.term, patience, func(err error) { w.confirmed(wt, err) }); err != nil {
+		w.count.Add(-1)
+		return err
+	}
+	w.seq++
+	wt.seq = w.seq
+	w.byCall[c] = wt
+	for _, name := range names {
+		k := w.keys[string(name)]
+		if k == nil {
+			k = &waitKey{name: string(name), waiters: list.New(), window: minWindow}
+			w.keys[k.name] = k
+		}
+		if n := k.waiters.Back(); n != nil && n.Value == wt {
+			continue // the same key twice
+		}
+		wt.keys = append(wt.keys, k)
+		wt.places = append(wt.places, k.waiters.PushBack(wt))
+	}
+	if c.BlockMS > 0 {
+		wt.deadlineNS = now + int64(min(c.BlockMS, maxBlockMS))*int64(time.Millisecond)
+		heap.Push(&w.timers, wt)
+		if wt.timer == 0 {
+			w.poke()
+		}
+	}
+	return nil
+}
+
+// confirmed hears that the waiter's read index was reached, or failed.
+func (w *waits) confirmed(wt *waiter, err error) {
+	var out finished
+	w.mu.Lock()
+	if wt.state == waitNew {
+		if err != nil {
+			w.finishLocked(&out, wt, nil, err)
+		} else {
+			wt.state = waitIdle
+			w.reads.pool.run(func() { w.firstLook(wt) })
+		}
+	}
+	w.mu.Unlock()
+	out.give()
+}
+
+// verdict is what a look at a waiter found.
+type verdict struct {
+	ready bool
+	reply []byte // for one that is served by a read
+	err   error
+}
+
+// look looks at waiters on one view.
+func (w *waits) look(list []*waiter) []verdict {
+	out := make([]verdict, len(list))
+	w.reads.view(func(v pebblekv.Reader, nowMS int64) {
+		for i, wt := range list {
+			argv := wt.call.Cmds[0]
+			if wt.call.Kind == call.Block && !wt.writes {
+				val, err := w.reads.read(v, nowMS, argv)
+				out[i].err = err
+				if out[i].ready = err == nil && !val.IsNull(); out[i].ready {
+					out[i].reply = resp.AppendValue(nil, val, int(wt.call.Proto))
+				}
+				continue
+			}
+			out[i].ready, out[i].err = w.reads.blockedReady(w.blocker, v, nowMS, argv)
+		}
+	})
+	return out
+}
+
+// firstLook looks at one waiter alone: a pass over all that wait with it, for each that
+// comes, would be too much.
+func (w *waits) firstLook(wt *waiter) {
+	v := w.look([]*waiter{wt})[0]
+	var out finished
+	w.mu.Lock()
+	if wt.state == waitIdle {
+		if k := w.elderLocked(wt); k != nil && v.ready && wt.writes {
+			w.passLocked(k) // what is there is for those who came before
+		} else {
+			w.judgeLocked(&out, wt, nil, v)
+		}
+	}
+	w.mu.Unlock()
+	out.give()
+}
+
+// elderLocked returns a key at which somebody waits before wt, or nil.
+func (w *waits) elderLocked(wt *waiter) *waitKey {
+	for i, k := range wt.keys {
+		for e := wt.places[i].Prev(); e != nil; e = e.Prev() {
+			if o := e.Value.(*waiter); o.writes && o.state == waitIdle {
+				return k
+			}
+		}
+	}
+	return nil
+}
+
+// judgeLocked acts on a verdict about an idle waiter; k is the key it was looked at
+// for, nil for its first.
+func (w *waits) judgeLocked(out *finished, wt *waiter, k *waitKey, v verdict) {
+	switch {
+	case v.err != nil:
+		w.finishLocked(out, wt, nil, v.err)
+	case !v.ready:
+		wt.looked = true
+		if wt.expired {
+			w.finishLocked(out, wt, w.null(wt), nil)
+		}
+	case wt.call.Kind == call.Wait:
+		w.finishLocked(out, wt, resp.AppendValue(nil, resp.OK, int(wt.call.Proto)), nil)
+	case !wt.writes:
+		w.finishLocked(out, wt, v.reply, nil)
+	default:
+		if k == nil && len(wt.keys) > 0 {
+			k = wt.keys[0]
+		}
+		if k != nil && k.serving >= k.window && !wt.expired {
+			k.full = true
+			return
+		}
+		w.serveLocked(out, wt, k)
+	}
+}
+
+// serveLocked proposes the command of an idle waiter.
+func (w *waits) serveLocked(out *finished, wt *waiter, k *waitKey) {
+	s := &serving{waits: w, waiter: wt, call: wt.call, key: k}
+	for _, k := range wt.keys {
+		s.touches = append(s.touches, k.touches)
+	}
+	if err := w.proposer.serve(wt.term, s); err != nil {
+		w.finishLocked(out, wt, nil, err)
+		return
+	}
+	wt.state, wt.serving = waitServing, s
+	if k != nil {
+		k.serving++
+	}
+}
+
+// served hears how a proposed command fared.
+func (w *waits) served(s *serving, v resp.Value, err error) {
+	var out finished
+	w.mu.Lock()
+	wt, k := s.waiter, s.key
+	found := err == nil && !v.IsNull()
+	wt.serving = nil
+	switch {
+	case err != nil:
+		w.finishLocked(&out, wt, nil, err)
+	case found:
+		w.finishLocked(&out, wt, resp.AppendValue(nil, v, int(wt.call.Proto)), nil)
+	case wt.canceled:
+		w.finishLocked(&out, wt, nil, call.ErrCanceled)
+	case wt.expired:
+		w.finishLocked(&out, wt, w.null(wt), nil)
+	case w.stopped != nil:
+		w.finishLocked(&out, wt, nil, w.stopped)
+	case wt.term != w.term:
+		w.finishLocked(&out, wt, nil, w.hint())
+	default: // back to its old place, which it never left
+		wt.state, wt.looked = waitIdle, true
+		for i, k := range wt.keys {
+			if k.touches != s.touches[i] {
+				w.passLocked(k)
+			}
+		}
+	}
+	w.leaveWindowLocked(k, found)
+	w.mu.Unlock()
+	out.give()
+}
+
+// leaveWindowLocked makes room in k's window for the next.
+func (w *waits) leaveWindowLocked(k *waitKey, found bool) {
+	if k == nil {
+		return
+	}
+	k.serving--
+	if found {
+		k.window = min(2*k.window, maxWindow)
+	} else {
+		k.window = minWindow
+	}
+	if k.full {
+		k.full = false
+		w.passLocked(k)
+	}
+}
+
+// applied hears which keys the records just applied have touched.
+func (w *waits) applied(keys [][]byte) {
+	if w.count.Load() == 0 || len(keys) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range keys {
+		if k := w.keys[string(name)]; k != nil {
+			k.touches++
+			w.passLocked(k)
+		}
+	}
+}
+
+// passLocked has all waiters of k looked at, in order.
+func (w *waits) passLocked(k *waitKey) {
+	if k.busy {
+		k.again = true
+		return
+	}
+	k.busy, k.again, k.cursor = true, false, 0
+	w.chunkLocked(k)
+}
+
+// chunkLocked looks at the next waiters of the pass, or ends it.
+func (w *waits) chunkLocked(k *waitKey) {
+	for {
+		var chunk []*waiter
+		for e := k.waiters.Front(); e != nil && len(chunk) < passChunk; e = e.Next() {
+			wt := e.Value.(*waiter)
+			if wt.seq <= k.cursor || wt.state != waitIdle {
+				continue
+			}
+			if wt.writes && k.serving >= k.window && !wt.expired {
+				k.full = true
+				continue
+			}
+			chunk = append(chunk, wt)
+		}
+		if len(chunk) > 0 {
+			k.cursor = chunk[len(chunk)-1].seq
+			w.reads.pool.run(func() { w.pass(k, chunk) })
+			return
+		}
+		if !k.again {
+			k.busy = false
+			return
+		}
+		k.again, k.cursor = false, 0
+	}
+}
+
+// pass looks at some waiters of k.
+func (w *waits) pass(k *waitKey, chunk []*waiter) {
+	verdicts := w.look(chunk)
+	var out finished
+	w.mu.Lock()
+	for i, wt := range chunk {
+		if wt.state == waitIdle {
+			w.judgeLocked(&out, wt, k, verdicts[i])
+		}
+	}
+	w.chunkLocked(k)
+	w.mu.Unlock()
+	out.give()
+}
+
+// cancel withdraws a call.
+func (w *waits) cancel(c *call.Call) {
+	var out finished
+	w.mu.Lock()
+	if wt := w.byCall[c]; wt != nil && !w.giveUpLocked(&out, wt, nil, call.ErrCanceled) {
+		wt.canceled = true
+	}
+	w.mu.Unlock()
+	out.give()
+}
+
+// giveUpLocked answers a waiter unless its command is on its way through the log: then
+// it reports false, and the command's fate decides.
+func (w *waits) giveUpLocked(out *finished, wt *waiter, reply []byte, err error) bool {
+	if s := wt.serving; s != nil {
+		if !w.proposer.withdraw(s) {
+			return false
+		}
+		wt.serving = nil
+		w.leaveWindowLocked(s.key, false)
+	}
+	w.finishLocked(out, wt, reply, err)
+	return true
+}
+
+// finishLocked ends a waiter's life.
+func (w *waits) finishLocked(out *finished, wt *waiter, reply []byte, err error) {
+	wt.state = waitDone
+	delete(w.byCall, wt.call)
+	for i, k := range wt.keys {
+		k.waiters.Remove(wt.places[i])
+		if k.waiters.Len() == 0 && w.keys[k.name] == k {
+			delete(w.keys, k.name)
+		}
+	}
+	if wt.timer >= 0 {
+		heap.Remove(&w.timers, wt.timer)
+	}
+	w.count.Add(-1)
+	*out = append(*out, struct {
+		call *call.Call
+		res  call.Result
+	}{wt.call, call.Result{Reply: reply, Err: err}})
+}
+
+func (w *waits) null(wt *waiter) []byte {
+	return resp.AppendValue(nil, resp.NullArray(), int(wt.call.Proto))
+}
+
+// open starts a term.
+func (w *waits) open(term uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.term = term
+}
+
+// close ends the term: all that wait are refused, save those whose command is on its
+// way through the log.
+func (w *waits) close(refusal error) {
+	var out finished
+	w.mu.Lock()
+	w.term = 0
+	for _, wt := range w.byCall {
+		if wt.state != waitServing {
+			w.finishLocked(&out, wt, nil, refusal)
+		}
+	}
+	w.mu.Unlock()
+	out.give()
+}
+
+// stop refuses everything from now on.
+func (w *waits) stop(refusal error) {
+	w.mu.Lock()
+	if w.stopped == nil {
+		w.stopped = refusal
+	}
+	w.mu.Unlock()
+	w.close(refusal)
+}
+
+// end lets the goroutine finish, and waits for it.
+func (w *waits) end() {
+	close(w.quit)
+	<-w.done
+}
+
+func (w *waits) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run answers the calls whose time is over, until end is called.
+func (w *waits) run() {
+	defer close(w.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		var tick <-chan time.Time
+		if next := w.expire(); next >= 0 {
+			timer.Reset(next)
+			tick = timer.C
+		}
+		select {
+		case <-tick:
+		case <-w.wake:
+		case <-w.quit:
+			return
+		}
+	}
+}
+
+// expire answers the calls whose time is over, and returns how long until the next's
+// is; below zero when there is none.
+func (w *waits) expire() time.Duration {
+	var out finished
+	defer func() { out.give() }()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.watch.now()
+	for len(w.timers) > 0 {
+		wt := w.timers[0]
+		if wt.deadlineNS > now {
+			return time.Duration(wt.deadlineNS - now)
+		}
+		heap.Pop(&w.timers)
+		// Without a look, nothing says that there was nothing: then it waits for that.
+		if wt.state != waitServing && !wt.looked || !w.giveUpLocked(&out, wt, w.null(wt), nil) {
+			wt.expired = true
+		}
+	}
+	return -1
+}
+
+// timerHeap is the waiters with a deadline, the first to end in front.
+type timerHeap []*waiter
+
+func (h timerHeap) Len() int           { return len(h) }
+func (h timerHeap) Less(i, j int) bool { return h[i].deadlineNS < h[j].deadlineNS }
+func (h timerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].timer, h[j].timer = i, j
+}
+func (h *timerHeap) Push(x any) {
+	wt := x.(*waiter)
+	wt.timer = len(*h)
+	*h = append(*h, wt)
+}
+func (h *timerHeap) Pop() any {
+	old := *h
+	wt := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	wt.timer = -1
+	return wt
+}
