@@ -13,8 +13,7 @@ type Answer struct {
 	ClusterID string
 	// Expect is how many empty nodes the node wants to start a cluster with.
 	Expect int
-	// Lowest is the founder the node itself would name: the lowest ID of the empty
-	// nodes it sees, its own included.
+	// Lowest is the founder the node itself would name: its own Greeting.Lowest.
 	Lowest string
 }
 
@@ -50,8 +49,12 @@ type Decision struct {
 }
 
 // Lowest returns the founder that a node in g would name: what it answers itself when
-// it is greeted.
+// it is greeted. With a cluster in sight it names nobody, so that a node that does not
+// see the cluster is not told to found another.
 func (g Greeting) Lowest() string {
+	if slices.ContainsFunc(g.Answers, func(a Answer) bool { return a.ClusterID != "" }) {
+		return ""
+	}
 	return slices.Min(append(g.empty(), g.Self))
 }
 
@@ -116,7 +119,7 @@ func (g Greeting) decideFounder() Decision {
 	if have := len(others) + 1; have < g.Expect {
 		return Decision{Why: fmt.Sprintf("%d of %d expected nodes are here", have, g.Expect)}
 	}
-	if low := g.Lowest(); low != g.Self {
+	if low := min(others[0], g.Self); low != g.Self {
 		return Decision{Why: "node " + shortID(low) + " is to found the cluster"}
 	}
 	agree := 1 // this node

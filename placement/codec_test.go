@@ -17,7 +17,7 @@ import (
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
 // goldenMap has every field set, and each kind of node.
-func goldenMap(t testing.TB) *Map {
+func goldenMap(t fataler) *Map {
 	m := foundedBy(t, 3, 3, "a", "b", "c", "d", "e")
 	m.must(t, "SHARD.FOUNDED", "2")
 	m.must(t, "NODE.STATE", id("d"), "draining")

@@ -21,8 +21,9 @@ const (
 	// PreferredSteady is how long a preferred leader must have been caught up, seen at
 	// every look, before the leadership goes back to it.
 	PreferredSteady = 4 * time.Second
-	// transferPause is the least time between two transfers of one shard: one that
-	// keeps losing its leader is not helped by being moved about.
+	// transferPause is the least time between two transfers of one shard to the same
+	// node, and after one that failed: a shard that keeps losing its leader is not
+	// helped by being moved about.
 	transferPause = 20 * time.Second
 
 	// statusTimeout bounds asking one leader for its shard's status.
@@ -53,7 +54,8 @@ type World interface {
 	// Propose runs a command on the meta group; a refusal is an error.
 	Propose(ctx context.Context, argv []string) error
 	// AddNonvoter, AddVoter and Remove change the shard's Raft configuration if it is
-	// still the one at configIndex, and return when the change is committed.
+	// still the one at configIndex, and return when the change is committed. AddVoter
+	// should refuse a node that the leader does not reach: the plan may be seconds old.
 	AddNonvoter(ctx context.Context, shard uint32, node string, configIndex uint64) error
 	AddVoter(ctx context.Context, shard uint32, node string, configIndex uint64) error
 	Remove(ctx context.Context, shard uint32, node string, configIndex uint64) error
@@ -71,14 +73,21 @@ type Controller struct {
 
 	// Owned by Run.
 	steady    map[uint32]steadiness
-	transfers map[uint32]time.Time // when each shard last was, or should have been, transferred
-	failures  map[uint32]string    // the last failure logged of each shard
+	transfers map[uint32]transfer // the last of each shard
+	failures  map[uint32]string   // the last failure logged of each shard
 }
 
 // steadiness is since when a preferred leader has been seen caught up.
 type steadiness struct {
 	node  string
 	since time.Time
+}
+
+// transfer is a leadership transfer that was tried.
+type transfer struct {
+	to     string
+	at     time.Time
+	failed bool
 }
 
 // NewController returns a controller of world. log may be nil.
@@ -102,7 +111,7 @@ func (c *Controller) Wake() {
 // What it knew of an earlier Run is forgotten. One Run at a time.
 func (c *Controller) Run(ctx context.Context) {
 	c.steady = make(map[uint32]steadiness)
-	c.transfers = make(map[uint32]time.Time)
+	c.transfers = make(map[uint32]transfer)
 	c.failures = make(map[uint32]string)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -171,10 +180,11 @@ func (c *Controller) observe(ctx context.Context, m *Map) Observed {
 // view adds to a status what only time tells.
 func (c *Controller) view(m *Map, shard uint32, st *ShardStatus, now time.Time) ShardView {
 	v := ShardView{Status: *st, Rested: true}
-	if last, ok := c.transfers[shard]; ok {
-		v.Rested = now.Sub(last) >= transferPause
-	}
 	s := m.Shard(shard)
+	if last, ok := c.transfers[shard]; ok && now.Sub(last.at) < transferPause {
+		// Another node is preferred now than the one that got it: that is no coming back.
+		v.Rested = !last.failed && s != nil && s.Preferred != last.to
+	}
 	if s == nil || s.Preferred == "" || !st.upTo(st.Server(s.Preferred), TransferWithin) {
 		delete(c.steady, shard)
 		return v
@@ -200,7 +210,7 @@ func (c *Controller) execute(ctx context.Context, plan []Step) (progress bool) {
 	for i, s := range plan {
 		log := c.log.With("shard", s.Shard, "step", s.Kind.String(), "node", shortID(s.Node), "args", s.Argv, "why", s.Why)
 		if s.Kind == StepTransfer {
-			c.transfers[s.Shard] = time.Now()
+			c.transfers[s.Shard] = transfer{to: s.Node, at: time.Now(), failed: errs[i] != nil}
 		}
 		if errs[i] == nil {
 			progress = true

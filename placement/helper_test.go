@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"testing"
 
 	"millrace/resp"
 	"millrace/stream"
@@ -37,6 +36,12 @@ func names(ids []string) string {
 		out[i] = name(id)
 	}
 	return strings.Join(out, " ")
+}
+
+// fataler is a test of testing or of rapid.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }
 
 const clusterID = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1"
@@ -100,7 +105,7 @@ func (m *meta) apply(argv ...string) (resp.Value, error) {
 }
 
 // must applies a command that is to succeed.
-func (m *meta) must(t testing.TB, argv ...string) {
+func (m *meta) must(t fataler, argv ...string) {
 	t.Helper()
 	if v, err := m.apply(argv...); err != nil || v.IsErr() {
 		t.Fatalf("%v: %s, %v", argv, v.Str, err)
@@ -113,7 +118,7 @@ func addrs(n string) []string {
 }
 
 // founded founds a cluster of the named nodes and creates its shards.
-func foundedBy(t testing.TB, shards, replicas int, nodes ...string) *meta {
+func foundedBy(t fataler, shards, replicas int, nodes ...string) *meta {
 	t.Helper()
 	m := newMeta()
 	m.must(t, slices.Concat([]string{"FOUND", clusterID, fmt.Sprint(shards), fmt.Sprint(replicas), "1", id(nodes[0])}, addrs(nodes[0]))...)
@@ -124,7 +129,7 @@ func foundedBy(t testing.TB, shards, replicas int, nodes ...string) *meta {
 	return m
 }
 
-func (m *meta) join(t testing.TB, n string) {
+func (m *meta) join(t fataler, n string) {
 	t.Helper()
 	m.must(t, slices.Concat([]string{"NODE.JOIN", clusterID, id(n)}, addrs(n))...)
 }
