@@ -56,8 +56,9 @@ func newAdmin(cfg *Config) *admin {
 	return a
 }
 
-// submit takes an Admin call: STATUS, ADDNONVOTER id, ADDVOTER id configurationIndex,
-// REMOVE id, TRANSFER id.
+// submit takes an Admin call: STATUS, ADDNONVOTER id index, ADDVOTER id index, REMOVE id
+// index, TRANSFER id. index is that of the configuration which the change is meant for;
+// 0 is any.
 func (a *admin) submit(c *call.Call) {
 	term := a.lead.leads()
 	switch {
@@ -99,14 +100,20 @@ func (a *admin) run(ctx context.Context, term uint64, c *call.Call) (resp.Value,
 	}
 	argv := c.Cmds[0]
 	name := strings.ToUpper(string(argv[0]))
-	words := map[string]int{"STATUS": 1, "ADDNONVOTER": 2, "ADDVOTER": 3, "REMOVE": 2, "TRANSFER": 2}
+	words := map[string]int{"STATUS": 1, "ADDNONVOTER": 3, "ADDVOTER": 3, "REMOVE": 3, "TRANSFER": 2}
 	switch n, ok := words[name]; {
 	case !ok:
 		return resp.Err("ERR unknown shard request"), nil
 	case n != len(argv):
 		return resp.Err("ERR wrong number of arguments for a shard request"), nil
 	}
+	var index uint64
 	var err error
+	if len(argv) == 3 {
+		if index, err = strconv.ParseUint(string(argv[2]), 10, 64); err != nil {
+			return resp.Err("ERR configuration index is not an integer"), nil
+		}
+	}
 	switch name {
 	case "STATUS":
 		b, err := json.Marshal(a.status())
@@ -115,15 +122,11 @@ func (a *admin) run(ctx context.Context, term uint64, c *call.Call) (resp.Value,
 		}
 		return resp.Bulk(b), nil
 	case "ADDNONVOTER":
-		err = a.addNonvoter(ctx, term, string(argv[1]))
+		err = a.addNonvoter(ctx, term, string(argv[1]), index)
 	case "ADDVOTER":
-		index, perr := strconv.ParseUint(string(argv[2]), 10, 64)
-		if perr != nil {
-			return resp.Err("ERR configuration index is not an integer"), nil
-		}
 		err = a.addVoter(ctx, term, string(argv[1]), index)
 	case "REMOVE":
-		err = a.remove(ctx, term, string(argv[1]))
+		err = a.remove(ctx, term, string(argv[1]), index)
 	case "TRANSFER":
 		err = a.transfer(ctx, term, string(argv[1]))
 	}
@@ -154,6 +157,14 @@ func (a *admin) begin(ctx context.Context, term uint64) (*instance, error) {
 }
 
 func (a *admin) finish() { <-a.turn }
+
+// meant refuses a change that was meant for another configuration than the present one.
+func (a *admin) meant(index uint64) error {
+	if now := a.configs.last().index; index != 0 && index != now {
+		return fmt.Errorf("%w: it is of index %d, not %d", ErrConfigChanged, now, index)
+	}
+	return nil
+}
 
 // wait waits until done, or refuses when the term ends, the shard stops or ctx ends.
 func (a *admin) wait(ctx context.Context, term uint64, done func() bool) (*instance, error) {
@@ -212,12 +223,15 @@ func (a *admin) change(ctx context.Context, term uint64, inst *instance, hand fu
 	return nil
 }
 
-func (a *admin) addNonvoter(ctx context.Context, term uint64, id string) error {
+func (a *admin) addNonvoter(ctx context.Context, term uint64, id string, index uint64) error {
 	inst, err := a.begin(ctx, term)
 	if err != nil {
 		return err
 	}
 	defer a.finish()
+	if err := a.meant(index); err != nil {
+		return err
+	}
 	if s, ok := a.member(id); ok {
 		if s.Suffrage == raft.Nonvoter {
 			return nil
@@ -237,8 +251,8 @@ func (a *admin) addVoter(ctx context.Context, term uint64, id string, index uint
 		return err
 	}
 	defer a.finish()
-	if now := a.configs.last().index; index != 0 && index != now {
-		return fmt.Errorf("%w: it is of index %d, not %d", ErrConfigChanged, now, index)
+	if err := a.meant(index); err != nil {
+		return err
 	}
 	s, ok := a.member(id)
 	if !ok {
@@ -255,12 +269,15 @@ func (a *admin) addVoter(ctx context.Context, term uint64, id string, index uint
 	}, func() bool { s, ok := a.member(id); return ok && s.Suffrage == raft.Voter })
 }
 
-func (a *admin) remove(ctx context.Context, term uint64, id string) error {
+func (a *admin) remove(ctx context.Context, term uint64, id string, index uint64) error {
 	inst, err := a.begin(ctx, term)
 	if err != nil {
 		return err
 	}
 	defer a.finish()
+	if err := a.meant(index); err != nil {
+		return err
+	}
 	s, ok := a.member(id)
 	if !ok {
 		return nil

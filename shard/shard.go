@@ -148,21 +148,22 @@ func (s *Shard) Submit(c *call.Call) {
 func (s *Shard) Cancel(c *call.Call) { s.waits.cancel(c) }
 
 // AddNonvoter adds a replica that receives the log but has no vote, and returns once
-// that is committed. This replica must lead, as for all changes.
-func (s *Shard) AddNonvoter(ctx context.Context, node string) error {
-	return s.admin.addNonvoter(ctx, s.lead.leads(), node)
+// that is committed. This replica must lead, as for all changes. configurationIndex, if
+// it is not zero, is that of the only configuration to which the change may be made, as
+// for the other two.
+func (s *Shard) AddNonvoter(ctx context.Context, node string, configurationIndex uint64) error {
+	return s.admin.addNonvoter(ctx, s.lead.leads(), node, configurationIndex)
 }
 
-// AddVoter gives a caught-up non-voter a vote. configurationIndex, if it is not zero,
-// is that of the only configuration to which the change may be made.
+// AddVoter gives a caught-up non-voter a vote.
 func (s *Shard) AddVoter(ctx context.Context, node string, configurationIndex uint64) error {
 	return s.admin.addVoter(ctx, s.lead.leads(), node, configurationIndex)
 }
 
 // Remove removes a replica from the shard. It is not told; closing and destroying it is
 // its node's.
-func (s *Shard) Remove(ctx context.Context, node string) error {
-	return s.admin.remove(ctx, s.lead.leads(), node)
+func (s *Shard) Remove(ctx context.Context, node string, configurationIndex uint64) error {
+	return s.admin.remove(ctx, s.lead.leads(), node, configurationIndex)
 }
 
 // Transfer hands the leadership over to a voter, and returns once this replica does not

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"millrace/node"
+)
+
+// devStopGrace is how long a node of the local cluster may take to stop before it is killed.
+const devStopGrace = 20 * time.Second
+
+func devCommand() *cobra.Command {
+	var (
+		n, shards int
+		dir       string
+		memory    string
+	)
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a local cluster of several server processes until interrupted",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n < 1 || n > 9 {
+				return usageError("-n: %d is not between 1 and 9", n)
+			}
+			if dir == "" {
+				tmp, err := os.MkdirTemp("", "millrace-dev-")
+				if err != nil {
+					return err
+				}
+				defer os.RemoveAll(tmp)
+				dir = tmp
+			}
+			return runDev(cmd.Context(), cmd.OutOrStdout(), dir, n, shards, memory)
+		},
+	}
+	cmd.Flags().IntVarP(&n, "nodes", "n", 3, "how many nodes")
+	cmd.Flags().IntVar(&shards, "shards", node.DefaultShards, "how many shards")
+	cmd.Flags().StringVar(&dir, "dir", "", "keep the data here (default: a temporary directory, removed at the end)")
+	cmd.Flags().StringVar(&memory, "memory", "512MiB", "memory budget of each node")
+	return cmd
+}
+
+// devNode is one server process of a local cluster.
+type devNode struct {
+	dir string
+	cmd *exec.Cmd
+	log *os.File
+}
+
+// runDev starts n nodes below dir on ports of the system's choice, prints where they
+// are, and runs until ctx ends or one of them dies.
+func runDev(ctx context.Context, out io.Writer, dir string, n, shards int, memory string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	seed := ""
+	for i := 1; i <= n; i++ {
+		d := devNode{dir: filepath.Join(dir, fmt.Sprintf("node%d", i))}
+		args := []string{"server", "--data", d.dir, "--client-addr", "127.0.0.1:0", "--peer-addr", "127.0.0.1:0",
+			"--gossip-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--bootstrap-expect", fmt.Sprint(n),
+			"--shards", fmt.Sprint(shards), "--memory", memory}
+		if seed != "" {
+			args = append(args, "--join", seed)
+		}
+		if err := d.start(self, args); err != nil {
+			return errors.Join(err, ignoreCanceled(g.Wait()))
+		}
+		g.Go(func() error { return d.wait(ctx) })
+		addrs, err := d.addresses(ctx)
+		if err != nil {
+			g.Go(func() error { return err })
+			return g.Wait()
+		}
+		if seed == "" {
+			seed = addrs.Gossip
+		}
+		fmt.Fprintf(out, "node %d: redis-cli -p %s   status http://%s/status   log %s\n", i, port(addrs.Client), addrs.HTTP, d.log.Name())
+		if i == n {
+			g.Go(func() error {
+				st, err := waitHealthy(ctx, addrs.HTTP, node.Status{}, errors.New("starting"))
+				if ctx.Err() != nil {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(out, "ready: %d nodes, %d shards; Ctrl-C ends all\n", len(st.Nodes), len(st.Shards)-1)
+				return nil
+			})
+		}
+	}
+	return ignoreCanceled(g.Wait())
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
+
+func (d *devNode) start(self string, args []string) error {
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	log, err := os.Create(d.dir + ".log")
+	if err != nil {
+		return err
+	}
+	d.log = log
+	d.cmd = exec.Command(self, args...)
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	// A group of its own, so that Ctrl-C reaches this process alone, which stops them.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return d.cmd.Start()
+}
+
+// wait returns when the process has ended: asked to when ctx ends, or by itself,
+// which is an error.
+func (d *devNode) wait(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- d.cmd.Wait() }() // ends with the process
+	defer d.log.Close()
+	select {
+	case err := <-done:
+		return fmt.Errorf("%s ended (%v): see %s", filepath.Base(d.dir), err, d.log.Name())
+	case <-ctx.Done():
+	}
+	d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-done:
+	case <-time.After(devStopGrace):
+		d.cmd.Process.Kill()
+		<-done
+	}
+	return nil
+}
+
+// addresses waits for the file in which the node writes where it listens.
+func (d *devNode) addresses(ctx context.Context) (node.Addresses, error) {
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		b, err := os.ReadFile(filepath.Join(d.dir, node.AddressesFile))
+		var a node.Addresses
+		if err == nil {
+			err = json.Unmarshal(b, &a)
+		}
+		if err == nil && a.PID == d.cmd.Process.Pid {
+			return a, nil
+		}
+		if time.Now().After(deadline) {
+			return a, fmt.Errorf("%s does not listen: see %s", filepath.Base(d.dir), d.log.Name())
+		}
+		select {
+		case <-ctx.Done():
+			return a, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

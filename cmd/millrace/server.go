@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"millrace/node"
+)
+
+func serverCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "server --data DIR",
+		Short: "Run one node",
+		Long: `Run one node. Alone it is a cluster of one that redis-cli can use at once; with
+--bootstrap-expect 3 and --join, three empty nodes start a cluster together.
+
+Settings come from flags, then MILLRACE_* in the environment, then --config, then
+the defaults. SIGTERM hands leaderships over, answers what is in flight, and exits.
+
+Exit codes: 0 stopped, 1 error, 2 usage, 10 disk full, 11 disk failing, 12 corruption.`,
+		Args: cobra.NoArgs,
+	}
+	serverFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := loadServerSettings(cmd.Flags())
+		if err != nil {
+			return err
+		}
+		if s.node.Logger, err = newLogger(s.logLevel, s.logFormat); err != nil {
+			return err
+		}
+		n, err := node.Open(s.node)
+		if err != nil {
+			return err
+		}
+		return n.Run(cmd.Context())
+	}
+	return cmd
+}
+
+func newLogger(level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usageError("log-level: %q is not debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if format == "auto" {
+		format = "json"
+		if isTerminal(os.Stderr) {
+			format = "text"
+		}
+	}
+	switch strings.ToLower(format) {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+	}
+	return nil, usageError("log-format: %q is not text, json or auto", format)
+}
+
+// isTerminal reports whether f is a character device: a person may be reading.
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+// progress writes one line over and over to a terminal, or a line at a time elsewhere.
+type progress struct{ tty bool }
+
+func newProgress() progress { return progress{isTerminal(os.Stderr)} }
+
+func (p progress) line(format string, args ...any) {
+	if p.tty {
+		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)
+		return
+	}
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}
+
+func (p progress) end() {
+	if p.tty {
+		fmt.Fprint(os.Stderr, "\r\033[K")
+	}
+}

@@ -1,0 +1,148 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+)
+
+// Version is the version of this build.
+const Version = "0.1.0"
+
+// Bounds of a configuration.
+const (
+	// MinSecretBytes is how long a cluster secret must be.
+	MinSecretBytes = 16
+	// MinMemoryBytes is the least memory a node runs in.
+	MinMemoryBytes = 64 << 20
+	// MaxShards bounds the shards of a cluster: each costs its nodes a little when idle.
+	MaxShards = 256
+	// MaxReplicas bounds the replicas of a shard.
+	MaxReplicas = 5
+	// MaxBootstrapExpect bounds the nodes that start a cluster together.
+	MaxBootstrapExpect = 64
+)
+
+// Config is everything a node is told. It is checked once, by Validate, and not
+// changed after.
+type Config struct {
+	DataDir string
+
+	ClientAddr string // Redis clients
+	PeerAddr   string // the other nodes' Raft and forwarded commands
+	GossipAddr string // TCP and UDP
+	HTTPAddr   string // health, status, metrics; empty: none
+	// Advertise is the host that others reach this node by; empty: the host of each address.
+	Advertise string
+
+	Join            []string // gossip addresses of nodes to join
+	BootstrapExpect int      // how many empty nodes start a cluster together
+	Shards          int      // of a new cluster
+	Replicas        int      // of each shard of a new cluster
+
+	// MemoryBytes is the budget that caches, memtables and the Go heap share.
+	MemoryBytes int64
+
+	// Secret is what all nodes of a cluster know. Without it nothing but loopback is
+	// listened on for peers and gossip.
+	Secret      []byte
+	RequirePass string
+
+	Pprof  bool
+	Logger *slog.Logger
+}
+
+// DefaultConfig returns the defaults of the command line.
+func DefaultConfig() Config {
+	return Config{
+		ClientAddr:      "127.0.0.1:6379",
+		PeerAddr:        "127.0.0.1:7947",
+		GossipAddr:      "127.0.0.1:7946",
+		HTTPAddr:        "127.0.0.1:9646",
+		BootstrapExpect: 1,
+		Shards:          DefaultShards,
+		Replicas:        3,
+		MemoryBytes:     512 << 20,
+	}
+}
+
+// DefaultShards is how many shards a new cluster has unless it is told. docs/decisions
+// says how the number was measured.
+const DefaultShards = 6
+
+// ErrConfig is wrapped by every error of Validate.
+var ErrConfig = errors.New("configuration")
+
+// Validate checks c. Its errors name the setting.
+func (c Config) Validate() error {
+	bad := func(setting, format string, args ...any) error {
+		return fmt.Errorf("%w: %s: %s", ErrConfig, setting, fmt.Sprintf(format, args...))
+	}
+	if c.DataDir == "" {
+		return bad("data", "a directory is required")
+	}
+	for _, a := range []struct{ setting, addr string }{
+		{"client-addr", c.ClientAddr}, {"peer-addr", c.PeerAddr}, {"gossip-addr", c.GossipAddr}, {"http-addr", c.HTTPAddr},
+	} {
+		if a.addr == "" && a.setting == "http-addr" {
+			continue
+		}
+		if err := checkAddr(a.addr); err != nil {
+			return bad(a.setting, "%v", err)
+		}
+	}
+	for _, a := range c.Join {
+		if err := checkAddr(a); err != nil {
+			return bad("join", "%v", err)
+		}
+	}
+	for _, n := range []struct {
+		setting       string
+		value, lo, hi int
+	}{
+		{"shards", c.Shards, 1, MaxShards},
+		{"replicas", c.Replicas, 1, MaxReplicas},
+		{"bootstrap-expect", c.BootstrapExpect, 1, MaxBootstrapExpect},
+	} {
+		if n.value < n.lo || n.value > n.hi {
+			return bad(n.setting, "%d is not between %d and %d", n.value, n.lo, n.hi)
+		}
+	}
+	if c.MemoryBytes < MinMemoryBytes {
+		return bad("memory", "%d bytes is below the least, %d", c.MemoryBytes, int64(MinMemoryBytes))
+	}
+	if len(c.Secret) == 0 {
+		for _, a := range []struct{ setting, addr string }{{"peer-addr", c.PeerAddr}, {"gossip-addr", c.GossipAddr}} {
+			if !isLoopback(a.addr) {
+				return bad(a.setting, "%s is not loopback: nodes that others can reach need a cluster-secret-file", a.addr)
+			}
+		}
+	}
+	return nil
+}
+
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT", addr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q has no port between 0 and 65535", addr)
+	}
+	return nil
+}
+
+// isLoopback reports whether addr can be reached from this machine only.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

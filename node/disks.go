@@ -1,0 +1,100 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace/raftlog"
+	"millrace/raftlog/disk"
+	"millrace/shard"
+)
+
+// Where a node's databases are, below its data directory.
+const (
+	raftlogDir = "raftlog"
+	stateDir   = "state"
+	stagingDir = "staging" // snapshots on their way out or in
+)
+
+// How the memory budget is divided; the rest is for what clients have in flight.
+// Memtables may exist four at a time while flushes lag.
+const (
+	blockCacheShare = 8  // an eighth
+	logCacheShare   = 8  // an eighth
+	memTableShare   = 32 // each database
+	minMemTable     = 4 << 20
+	maxMemTable     = 64 << 20
+)
+
+// A log sync that hangs.
+const (
+	// stallWithhold is after how long this node stops behaving as a leader, so that
+	// others take its shards over.
+	stallWithhold = 2 * time.Second
+	// stallExit is after how long the process ends: the disk is as good as gone.
+	stallExit = 10 * time.Second
+)
+
+// disks are the two databases of a node: the Raft logs, synced, and the state, whose
+// durability comes from the logs until a snapshot marker is written.
+type disks struct {
+	log   *raftlog.DB
+	state *disk.DB
+	cache *pebble.Cache
+}
+
+func openDisks(dir string, memory int64, logger *slog.Logger, fatal func(disk.Class, error)) (*disks, error) {
+	debug.SetMemoryLimit(memory)
+	memTable := uint64(min(max(memory/memTableShare, minMemTable), maxMemTable))
+	d := &disks{cache: pebble.NewCache(memory / blockCacheShare)}
+	var err error
+	d.log, err = raftlog.Open(filepath.Join(dir, raftlogDir), raftlog.Options{
+		Logger: logger, Fatal: fatal, CacheBytes: memory / logCacheShare, BlockCache: d.cache, MemTableBytes: memTable,
+		RenderCommand: shard.PrintRecord,
+	})
+	if err == nil {
+		d.state, err = disk.Open(filepath.Join(dir, stateDir), disk.Options{
+			Name: "state", Logger: logger, Fatal: fatal, Cache: d.cache, MemTableBytes: memTable,
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(diskFailure(err), d.close())
+	}
+	return d, nil
+}
+
+// diskFailure gives err the class that it has as a failure of the disk. A refusal of
+// the directory is none.
+func diskFailure(err error) error {
+	if errors.Is(err, disk.ErrLocked) || errors.Is(err, disk.ErrNewerFormat) || errors.Is(err, raftlog.ErrForeign) {
+		return err
+	}
+	if c := disk.Classify(err); c != disk.Failing {
+		return &diskError{c, err}
+	}
+	return err
+}
+
+func (d *disks) close() error {
+	var errs []error
+	if d.state != nil {
+		errs = append(errs, d.state.Close())
+	}
+	if d.log != nil {
+		errs = append(errs, d.log.Close())
+	}
+	d.cache.Unref()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close databases: %w", err)
+	}
+	return nil
+}
+
+// stalled reports whether a sync of the log hangs.
+func (d *disks) stalled() bool { return d.log.SyncPending() > stallWithhold }

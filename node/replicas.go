@@ -1,0 +1,94 @@
+package node
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"millrace/shard"
+	"millrace/shard/call"
+)
+
+// replicas is the set of shards that this node has a replica of. Looking one up is on
+// the way of every command and takes no lock.
+type replicas struct {
+	byID atomic.Pointer[map[uint32]*shard.Shard]
+	mu   sync.Mutex // serialises changes
+}
+
+func newReplicas() *replicas {
+	r := &replicas{}
+	r.byID.Store(&map[uint32]*shard.Shard{})
+	return r
+}
+
+// get returns this node's replica of a shard, or nil.
+func (r *replicas) get(id uint32) *shard.Shard { return (*r.byID.Load())[id] }
+
+// all returns every replica, in no order.
+func (r *replicas) all() map[uint32]*shard.Shard { return *r.byID.Load() }
+
+// put adds a replica, or takes one out when s is nil.
+func (r *replicas) put(id uint32, s *shard.Shard) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := make(map[uint32]*shard.Shard, len(*r.byID.Load())+1)
+	for k, v := range *r.byID.Load() {
+		m[k] = v
+	}
+	if s == nil {
+		delete(m, id)
+	} else {
+		m[id] = s
+	}
+	r.byID.Store(&m)
+}
+
+// Submit implements call.Backend for calls to this node.
+func (r *replicas) Submit(c *call.Call) {
+	s := r.get(c.Shard)
+	if s == nil {
+		c.Done(call.Result{Err: call.ErrNoShard})
+		return
+	}
+	s.Submit(c)
+}
+
+// Cancel implements call.Backend.
+func (r *replicas) Cancel(c *call.Call) {
+	if s := r.get(c.Shard); s != nil {
+		s.Cancel(c)
+	}
+}
+
+// Probe implements part of peer.Handler.
+func (r *replicas) Probe(id uint32) call.Probe {
+	s := r.get(id)
+	if s == nil {
+		return call.Probe{}
+	}
+	return s.Probe()
+}
+
+// close closes every replica, side by side: each waits for what it has under way.
+func (r *replicas) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+	)
+	for _, s := range *r.byID.Load() {
+		wg.Go(func() {
+			if err := s.Close(); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	r.byID.Store(&map[uint32]*shard.Shard{})
+	return errors.Join(errs...)
+}

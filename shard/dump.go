@@ -1,0 +1,22 @@
+package shard
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"millrace/stream"
+)
+
+// PrintSystem describes what a shard's state says of itself, for the dump tool; ok is
+// false for every other key.
+func PrintSystem(key, value []byte) (text string, ok bool) {
+	if len(key) < 2 || !bytes.Equal(key, stream.SystemKey(binary.BigEndian.Uint16(key), stream.SystemApplied)) {
+		return "", false
+	}
+	at, err := decodeApplied(value)
+	if err != nil {
+		return fmt.Sprintf("applied slot=%d: %v", binary.BigEndian.Uint16(key), err), true
+	}
+	return fmt.Sprintf("applied slot=%d index=%d term=%d clock=%d", binary.BigEndian.Uint16(key), at.index, at.term, at.clockMS), true
+}

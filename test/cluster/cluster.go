@@ -1,0 +1,306 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"millrace/node"
+)
+
+// Bounds of what a cluster in a test may take. A race build on two busy cores is slow.
+const (
+	ListenTimeout  = 60 * time.Second
+	HealthyTimeout = 90 * time.Second
+	StopTimeout    = 30 * time.Second
+	poll           = 20 * time.Millisecond
+)
+
+// Options says what kind of cluster a test wants.
+type Options struct {
+	Nodes  int      // 3 when zero
+	Shards int      // the default of a server when zero
+	Args   []string // more arguments for every server
+}
+
+// Cluster is a set of server processes. Its methods belong to the test's goroutine
+// unless they say otherwise.
+type Cluster struct {
+	Nodes []*Node
+	tb    testing.TB
+	bin   string
+	dir   string
+	opt   Options
+}
+
+// Node is one server process, or the place of one that was killed. Its addresses stay
+// the same over restarts.
+type Node struct {
+	Index int
+	Dir   string
+	Addr  node.Addresses
+
+	mu   sync.Mutex
+	proc *exec.Cmd     // nil while it does not run
+	done chan struct{} // closed when proc has ended
+}
+
+// binary builds the server once for all tests of a process.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "millrace-bin-")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "millrace")
+	args := append([]string{"build", "-o", bin}, raceFlags...)
+	out, err := exec.Command("go", append(args, "millrace/cmd/millrace")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build the server: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// RunMain runs the tests of a package that starts clusters, then removes the binary
+// they were built with.
+func RunMain(m *testing.M) int {
+	code := m.Run()
+	if bin, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(bin))
+	}
+	return code
+}
+
+// Start starts a cluster and waits until it is healthy. It ends with the test.
+func Start(tb testing.TB, o Options) *Cluster {
+	tb.Helper()
+	if o.Nodes == 0 {
+		o.Nodes = 3
+	}
+	bin, err := binary()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &Cluster{tb: tb, bin: bin, dir: tb.TempDir(), opt: o}
+	tb.Cleanup(c.stop)
+	for i := range o.Nodes {
+		n := &Node{Index: i, Dir: filepath.Join(c.dir, fmt.Sprintf("node%d", i+1))}
+		c.Nodes = append(c.Nodes, n)
+		if err := c.launch(n); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	c.WaitHealthy()
+	return c
+}
+
+// launch starts n's process and waits until it says where it listens. The first time
+// the system chooses the ports; after that they are kept.
+func (c *Cluster) launch(n *Node) error {
+	client, peer, gossip, httpAddr := "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	if n.Addr.PID != 0 {
+		client, peer, gossip, httpAddr = n.Addr.Client, n.Addr.Peer, n.Addr.Gossip, n.Addr.HTTP
+	}
+	args := []string{"server", "--data", n.Dir, "--client-addr", client, "--peer-addr", peer,
+		"--gossip-addr", gossip, "--http-addr", httpAddr, "--bootstrap-expect", fmt.Sprint(c.opt.Nodes), "--log-format", "text"}
+	if c.opt.Shards > 0 {
+		args = append(args, "--shards", fmt.Sprint(c.opt.Shards))
+	}
+	if n.Index > 0 {
+		args = append(args, "--join", c.Nodes[0].Addr.Gossip)
+	}
+	args = append(args, c.opt.Args...)
+	log, err := os.OpenFile(n.Dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the process has its own copy
+	proc := exec.Command(c.bin, args...)
+	proc.Stdout, proc.Stderr = log, log
+	if err := proc.Start(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() { proc.Wait(); close(done) }() // ends with the process, which stop kills
+	n.mu.Lock()
+	n.proc, n.done = proc, done
+	n.mu.Unlock()
+
+	for deadline := time.Now().Add(ListenTimeout); ; time.Sleep(poll) {
+		b, err := os.ReadFile(filepath.Join(n.Dir, node.AddressesFile))
+		var a node.Addresses
+		if err == nil && json.Unmarshal(b, &a) == nil && a.PID == proc.Process.Pid {
+			n.Addr = a
+			return nil
+		}
+		select {
+		case <-done:
+			return fmt.Errorf("node %d ended at its start: %s\n%s", n.Index+1, proc.ProcessState, c.LogTail(n, 20))
+		default:
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("node %d does not listen after %v\n%s", n.Index+1, ListenTimeout, c.LogTail(n, 20))
+		}
+	}
+}
+
+// LogTail returns the last lines of a node's log.
+func (c *Cluster) LogTail(n *Node, lines int) string {
+	b, err := os.ReadFile(n.Dir + ".log")
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// Running reports whether n's process runs. Any goroutine may ask.
+func (n *Node) Running() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.proc != nil
+}
+
+// Kill ends n as a power cut of the process would: at once. It waits until it is gone.
+func (c *Cluster) Kill(n *Node) {
+	n.end(syscall.SIGKILL)
+}
+
+// end sends sig and waits for the end of the process.
+func (n *Node) end(sig syscall.Signal) {
+	n.mu.Lock()
+	proc, done := n.proc, n.done
+	n.proc = nil
+	n.mu.Unlock()
+	if proc == nil {
+		return
+	}
+	proc.Process.Signal(sig)
+	select {
+	case <-done:
+	case <-time.After(StopTimeout):
+		proc.Process.Kill()
+		<-done
+	}
+}
+
+// Terminate asks n to stop in order, and returns its exit code.
+func (c *Cluster) Terminate(n *Node) int {
+	n.mu.Lock()
+	proc := n.proc
+	n.mu.Unlock()
+	n.end(syscall.SIGTERM)
+	return proc.ProcessState.ExitCode()
+}
+
+// Pause and Resume stop and continue n's process.
+func (c *Cluster) Pause(n *Node)  { n.signal(syscall.SIGSTOP) }
+func (c *Cluster) Resume(n *Node) { n.signal(syscall.SIGCONT) }
+
+func (n *Node) signal(sig syscall.Signal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc != nil {
+		n.proc.Process.Signal(sig)
+	}
+}
+
+// PID returns the process ID of n, or 0.
+func (n *Node) PID() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc == nil {
+		return 0
+	}
+	return n.proc.Process.Pid
+}
+
+// Restart starts a node that was killed or stopped.
+func (c *Cluster) Restart(n *Node) {
+	c.tb.Helper()
+	if err := c.launch(n); err != nil {
+		c.tb.Fatal(err)
+	}
+}
+
+// ErrUnhealthy is wrapped by Status for a cluster that answers but is not healthy.
+var ErrUnhealthy = errors.New("the cluster is not healthy")
+
+// Status asks one node how the cluster is.
+func (c *Cluster) Status(n *Node) (node.Status, error) {
+	var st node.Status
+	r, err := (&http.Client{Timeout: 5 * time.Second}).Get("http://" + n.Addr.HTTP + "/status")
+	if err != nil {
+		return st, err
+	}
+	defer r.Body.Close()
+	if err := json.NewDecoder(r.Body).Decode(&st); err != nil {
+		return st, err
+	}
+	if !st.Healthy {
+		return st, fmt.Errorf("%w: %s", ErrUnhealthy, strings.Join(st.Problems, "; "))
+	}
+	return st, nil
+}
+
+// WaitHealthy waits until every running node says that the cluster is healthy.
+func (c *Cluster) WaitHealthy() {
+	c.tb.Helper()
+	deadline := time.Now().Add(HealthyTimeout)
+	for _, n := range c.Nodes {
+		for n.Running() {
+			_, err := c.Status(n)
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				c.tb.Fatalf("node %d: not healthy after %v: %v\n%s", n.Index+1, HealthyTimeout, err, c.LogTail(n, 30))
+			}
+			time.Sleep(5 * poll)
+		}
+	}
+}
+
+// Leader returns the node that leads shard, by node n's word; nil when there is none.
+func (c *Cluster) Leader(n *Node, shard uint32) *Node {
+	st, _ := c.Status(n)
+	for _, s := range st.Shards {
+		if s.ID != shard {
+			continue
+		}
+		for _, m := range c.Nodes {
+			if m.Addr.NodeID == s.Leader {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// Addrs returns the client addresses of all nodes.
+func (c *Cluster) Addrs() []string {
+	var out []string
+	for _, n := range c.Nodes {
+		out = append(out, n.Addr.Client)
+	}
+	return out
+}
+
+// stop ends all processes; the logs are shown when the test failed.
+func (c *Cluster) stop() {
+	for _, n := range c.Nodes {
+		n.signal(syscall.SIGCONT)
+		n.end(syscall.SIGKILL)
+		if c.tb.Failed() {
+			c.tb.Logf("node %d:\n%s", n.Index+1, c.LogTail(n, 40))
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Ledger is what the clients of a run know: what was acknowledged, what may have
+// happened, what was delivered, and when. Any goroutine may write to it.
+type Ledger struct {
+	mu        sync.Mutex
+	acked     map[string]entry       // payload → where it was acknowledged
+	unknown   map[string]string      // payload → stream it may be in
+	refused   map[string]string      // payload → stream it is certainly not in
+	lastID    map[string]string      // per stream, the greatest ID acknowledged before some moment
+	delivered map[string]int         // payload → times handed to a consumer
+	finished  map[string]finish      // stream/id → whose XACK was answered 1, and when
+	writes    map[string][]time.Time // stream → when writes were acknowledged, rising
+	problems  []string
+}
+
+type entry struct{ stream, id string }
+
+type finish struct {
+	consumer string
+	at       time.Time
+}
+
+// maxProblems bounds what one run reports; the first ones matter.
+const maxProblems = 20
+
+// NewLedger returns an empty ledger.
+func NewLedger() *Ledger {
+	return &Ledger{
+		acked: map[string]entry{}, unknown: map[string]string{}, refused: map[string]string{},
+		lastID: map[string]string{}, delivered: map[string]int{}, finished: map[string]finish{},
+		writes: map[string][]time.Time{},
+	}
+}
+
+// Problem records a broken invariant.
+func (l *Ledger) Problem(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.problem(format, args...)
+}
+
+func (l *Ledger) problem(format string, args ...any) {
+	if len(l.problems) < maxProblems {
+		l.problems = append(l.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// Problems returns the broken invariants found so far.
+func (l *Ledger) Problems() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.problems...)
+}
+
+// Floor returns the greatest ID acknowledged on stream so far: an XADD that begins
+// now must get a greater one.
+func (l *Ledger) Floor(stream string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lastID[stream]
+}
+
+// Added records an acknowledged XADD that began when Floor answered floor.
+func (l *Ledger) Added(stream, id, payload, floor string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if floor != "" && CompareIDs(id, floor) <= 0 {
+		l.problem("%s: %s was acknowledged as %s, not above %s that was acknowledged before it began", stream, payload, id, floor)
+	}
+	if CompareIDs(id, l.lastID[stream]) > 0 {
+		l.lastID[stream] = id
+	}
+	l.acked[payload] = entry{stream, id}
+	l.writes[stream] = append(l.writes[stream], time.Now())
+}
+
+// Unknown records an XADD whose outcome its client does not know.
+func (l *Ledger) Unknown(stream, payload string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unknown[payload] = stream
+}
+
+// Refused records an XADD that was answered "not done".
+func (l *Ledger) Refused(stream, payload string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused[payload] = stream
+}
+
+// Delivered records that an entry was handed to consumer by a call that began at began.
+func (l *Ledger) Delivered(stream, id, payload, consumer string, began time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delivered[payload]++
+	if f, ok := l.finished[stream+"/"+id]; ok && f.at.Before(began) {
+		l.problem("%s %s (%s) was handed to %s after %s had acknowledged it", stream, id, payload, consumer, f.consumer)
+	}
+}
+
+// Finished records that consumer's XACK of an entry was answered 1.
+func (l *Ledger) Finished(stream, id, consumer string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f, ok := l.finished[stream+"/"+id]; ok {
+		l.problem("%s %s: XACK answered 1 to %s and to %s", stream, id, f.consumer, consumer)
+	}
+	l.finished[stream+"/"+id] = finish{consumer, time.Now()}
+}
+
+// Counts returns how many XADDs were acknowledged, are unknown, were refused, and how
+// many XACKs were answered 1.
+func (l *Ledger) Counts() (acked, unknown, refused, finished int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acked), len(l.unknown), len(l.refused), len(l.finished)
+}
+
+// Resumed returns how long after since the slowest stream had a write acknowledged
+// again, and which it was. A stream that had none by now counts up to now.
+func (l *Ledger) Resumed(since time.Time, streams []string) (time.Duration, string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var worst time.Duration
+	var which string
+	for _, s := range streams {
+		d := time.Since(since)
+		w := l.writes[s]
+		for i := len(w) - 1; i >= 0 && w[i].After(since); i-- {
+			d = w[i].Sub(since)
+		}
+		if d > worst {
+			worst, which = d, s
+		}
+	}
+	return worst, which
+}
+
+// Item is an entry as a final read shows it.
+type Item struct{ ID, Payload string }
+
+// CheckFinal compares what a replica holds of stream with what the clients know.
+func (l *Ledger) CheckFinal(where, stream string, items []Item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := make(map[string]string, len(items))
+	last := ""
+	for _, it := range items {
+		if last != "" && CompareIDs(it.ID, last) <= 0 {
+			l.problem("%s: %s: ID %s follows %s", where, stream, it.ID, last)
+		}
+		last = it.ID
+		if other, dup := seen[it.Payload]; dup {
+			l.problem("%s: %s: %s stands twice, as %s and %s", where, stream, it.Payload, other, it.ID)
+		}
+		seen[it.Payload] = it.ID
+		if _, ok := l.refused[it.Payload]; ok {
+			l.problem("%s: %s: %s stands as %s though its XADD was refused", where, stream, it.Payload, it.ID)
+		}
+		if e, ok := l.acked[it.Payload]; ok && (e.id != it.ID || e.stream != stream) {
+			l.problem("%s: %s: %s stands as %s, acknowledged as %s of %s", where, stream, it.Payload, it.ID, e.id, e.stream)
+		} else if !ok && l.unknown[it.Payload] != stream && l.refused[it.Payload] != stream {
+			l.problem("%s: %s: %s as %s was never sent", where, stream, it.Payload, it.ID)
+		}
+		if l.delivered[it.Payload] == 0 {
+			l.problem("%s: %s: %s (%s) was never handed to a consumer", where, stream, it.Payload, it.ID)
+		}
+	}
+	for payload, e := range l.acked {
+		if _, ok := seen[payload]; e.stream == stream && !ok {
+			l.problem("%s: %s: %s, acknowledged as %s, is missing", where, stream, payload, e.id)
+		}
+	}
+}
+
+// CompareIDs compares two stream IDs; the empty one is before all others.
+func CompareIDs(a, b string) int {
+	am, as := splitID(a)
+	bm, bs := splitID(b)
+	switch {
+	case am < bm || am == bm && as < bs:
+		return -1
+	case am == bm && as == bs:
+		return 0
+	}
+	return 1
+}
+
+func splitID(id string) (ms, seq uint64) {
+	if id != "" {
+		fmt.Sscanf(id, "%d-%d", &ms, &seq)
+	}
+	return ms, seq
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package cluster
+
+// raceFlags makes the servers detect races where the tests do.
+var raceFlags = []string{"-race"}
