@@ -149,7 +149,8 @@ func newGroup(t testing.TB, n *testNet, shard uint32, edit func(*raft.Config)) g
 		}
 		if t.Failed() {
 			for _, r := range g {
-				t.Logf("raft of %.1s, shard %d:\n%.4000s", r.node.id, shard, r.logs)
+				s := r.logs.String()
+				t.Logf("raft of %.1s, shard %d:\n%s\n%s", r.node.id, shard, s[max(0, len(s)-3000):], r.node.logs)
 			}
 		}
 	})
