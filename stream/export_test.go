@@ -3,7 +3,11 @@ package stream
 // PutString puts a name of another type into s, for tests of WRONGTYPE.
 func PutString(s *State, b Batch, name []byte) error {
 	if s.sys == nil {
-		s.sys = &system{settings: defaultSettings}
+		sys, err := loadSystem(b, s.firstSlot)
+		if err != nil {
+			return err
+		}
+		s.sys = sys
 	}
 	tx := Tx{kv: b, batch: b, state: s}
 	if h, err := tx.head(name); err != nil {

@@ -296,3 +296,43 @@ func autoIID(words [][]byte) []byte {
 	}
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, hi), lo)
 }
+
+// printIDMPKey shows what a key of an idempotent ID is and which, in words.
+func printIDMPKey(kind byte, rest []byte) (what, which string, ok bool) {
+	pid, tail := []byte(nil), rest
+	if kind == kindIID || kind == kindIIDOrder {
+		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) {
+			return "", "", false
+		}
+		n := 2 + int(binary.BigEndian.Uint16(rest))
+		pid, tail = rest[2:n], rest[n:]
+	}
+	switch {
+	case kind == kindIID:
+		return "iid", fmt.Sprintf("%q %q", pid, tail), true
+	case kind == kindIIDOrder && len(tail) == 8:
+		return "iid-order", fmt.Sprintf("%q %d", pid, binary.BigEndian.Uint64(tail)), true
+	case kind == kindIIDAge && len(tail) == 8:
+		return "iid-age", fmt.Sprint(binary.BigEndian.Uint64(tail)), true
+	case kind == kindProducer:
+		return "producer", fmt.Sprintf("%q", rest), true
+	}
+	return "", "", false
+}
+
+// printIDMPRecord shows a record of an idempotent ID in words.
+func printIDMPRecord(h *Head, kind byte, value []byte) (string, error) {
+	r := recordReader{b: value}
+	switch kind {
+	case kindIID:
+		rec, err := decodeIID(h, value)
+		return fmt.Sprintf("entry=%v number=%d recordedMS=%d", rec.id, rec.seq, rec.recordedMS), err
+	case kindIIDOrder:
+		return fmt.Sprintf("iid=%q", value), nil
+	case kindIIDAge:
+		recordedMS, pid, iid := r.varint(), r.bytes(), r.bytes()
+		return fmt.Sprintf("recordedMS=%d producer=%q iid=%q", recordedMS, pid, iid), r.err("age of an idempotent ID", h.Name)
+	}
+	p, err := decodeProducer(h, value)
+	return fmt.Sprintf("count=%d oldest=%d", p.count, p.oldest), err
+}

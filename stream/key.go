@@ -184,5 +184,8 @@ func PrintKey(key []byte) string {
 	case kind == kindDue && len(rest) == 16+idBytes:
 		return fmt.Sprintf("due %s gid=%d due=%#x %v", at, u64(0), u64(8), idOfKey(key))
 	}
+	if what, which, ok := printIDMPKey(kind, rest); ok {
+		return what + " " + at + " " + which
+	}
 	return fmt.Sprintf("? %s kind=%q %x", at, kind, rest)
 }

@@ -33,7 +33,7 @@ var settingsCmd = Command{
 	Name: "_settings", Arity: 1, Flags: ReadOnly | Internal, Group: "server",
 	Summary: "Returns the stream-* parameters of one shard.",
 	Run: func(tx *Tx, _ [][]byte) (resp.Value, error) {
-		sys, err := loadSystem(tx.kv, tx.firstSlot)
+		sys, err := tx.system()
 		if err != nil {
 			return resp.Value{}, err
 		}

@@ -70,3 +70,11 @@ func loadSystem(r Reader, firstSlot uint16) (*system, error) {
 
 // settings returns the parameters in force. Only for a write.
 func (tx *Tx) settings() *settings { return &tx.state.sys.settings }
+
+// system returns the system record as this transaction sees it.
+func (tx *Tx) system() (*system, error) {
+	if tx.state != nil {
+		return tx.state.sys, nil
+	}
+	return loadSystem(tx.kv, tx.firstSlot)
+}

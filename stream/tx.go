@@ -179,10 +179,7 @@ func (tx *Tx) flush() error {
 
 // keyCount returns how many names of this shard have a head.
 func (tx *Tx) keyCount() (uint64, error) {
-	if tx.state != nil {
-		return tx.state.sys.keys, nil
-	}
-	sys, err := loadSystem(tx.kv, tx.firstSlot)
+	sys, err := tx.system()
 	if err != nil {
 		return 0, err
 	}

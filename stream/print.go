@@ -1,0 +1,116 @@
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+// PrintRecord shows a key of the state and its value in words, for the dump tool,
+// tests and errors. What it cannot read it shows in hex, with the reason.
+func PrintRecord(key, value []byte) string {
+	text, err := printValue(key, value)
+	if err != nil {
+		text = fmt.Sprintf("%x (%v)", value, err)
+	}
+	return PrintKey(key) + ": " + text
+}
+
+func printValue(key, value []byte) (string, error) {
+	if len(key) < 5 {
+		return "", fmt.Errorf("stream: key of %d bytes", len(key))
+	}
+	n := int(binary.BigEndian.Uint16(key[2:]))
+	if n == systemLen {
+		return printSystem(key[4], value)
+	}
+	if len(key) < 5+n {
+		return "", fmt.Errorf("stream: key of %d bytes with a name of %d", len(key), n)
+	}
+	name, kind, rest := key[4:4+n], key[4+n], key[5+n:]
+	switch kind {
+	case kindHead:
+		h, err := decodeHead(name, value)
+		if err != nil {
+			return "", err
+		}
+		return h.print(), nil
+	case kindEntry:
+		return printEntry(value)
+	case kindNode:
+		if len(rest) != idBytes {
+			return "", fmt.Errorf("stream: node key of %d bytes", len(rest))
+		}
+		nd, err := decodeNode(idOfKey(rest), value)
+		return nd.print(), err
+	case kindGroup:
+		g, err := decodeGroup(rest, value)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("gid=%d delivered=%v entriesRead=%d pending=%d consumers=%d nextCID=%d released=%d minPending=%v maxPending=%v minDue=%#x loose=%d",
+			g.gid, g.delivered, g.entriesRead, g.pending, g.consumers, g.nextCID, g.released, g.minPending, g.maxPending, g.minDue, g.loose), nil
+	case kindName:
+		if len(value) != 8 {
+			return "", fmt.Errorf("stream: number of a consumer of %d bytes", len(value))
+		}
+		return fmt.Sprintf("cid=%d", binary.BigEndian.Uint64(value)), nil
+	case kindConsumer:
+		c, err := decodeConsumer(value)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%q cid=%d seenMS=%d activeMS=%d pending=%d minOwned=%v loose=%d",
+			c.name, c.cid, c.seenMS, c.activeMS, c.pending, c.minOwned, c.loose), nil
+	case kindPending:
+		p, err := decodePending(value)
+		return fmt.Sprintf("cid=%d time=%d deliveries=%d", p.cid, p.time, p.deliveries), err
+	case kindOwned, kindDue:
+		if len(value) != 0 {
+			return "", fmt.Errorf("stream: an index has a value")
+		}
+		return "-", nil
+	case kindIID, kindIIDOrder, kindIIDAge, kindProducer:
+		return printIDMPRecord(&Head{Name: name}, kind, value)
+	}
+	return "", fmt.Errorf("stream: unknown kind %q", kind)
+}
+
+func printSystem(tag byte, value []byte) (string, error) {
+	if tag != SystemState {
+		return fmt.Sprintf("%x", value), nil // of package shard
+	}
+	s, err := decodeSystem(value)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("keys=%d nodeMaxEntries=%d nodeMaxBytes=%d idmpSeconds=%d idmpMaxSize=%d", s.keys,
+		s.settings.nodeMaxEntries, s.settings.nodeMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize), nil
+}
+
+func printEntry(value []byte) (string, error) {
+	words, err := entryWords(value)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for i := 0; i < len(words); i += 2 {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%q=%q", words[i], words[i+1])
+	}
+	return b.String(), nil
+}
+
+func (n *node) print() string {
+	return fmt.Sprintf("last=%v total=%d live=%d bytes=%d fields=%016x", n.Last, n.Total, n.Live, n.Bytes, n.Fields)
+}
+
+func (h *Head) print() string {
+	m := &h.IDMP
+	return fmt.Sprintf("%v expireAtMS=%d length=%d added=%d last=%v maxDeleted=%v first=%v lastEntry=%v groups=%d nextGID=%d pending=%d nodes=%d "+
+		"tail=[%v %s] idmp=[seconds=%d maxSize=%d pids=%d iids=%d added=%d duplicates=%d nextSeq=%d oldestSeq=%d]",
+		h.Type, h.ExpireAtMS, h.Length, h.Added, h.Last, h.MaxDeleted, h.First, h.LastEntry, h.GroupCount, h.NextGID, h.Pending, h.Nodes,
+		h.Tail.First, h.Tail.print(), m.Seconds, m.MaxSize, m.PIDs, m.IIDs, m.Added, m.Duplicates, m.NextSeq, m.OldestSeq)
+}

@@ -1,0 +1,219 @@
+package stream_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace/resp"
+	"millrace/stream"
+	"millrace/stream/pebblekv"
+)
+
+// The scripts in testdata, one for each command, are sessions:
+//
+//	run now=1000       commands, one a line, at that time; the replies, one a line
+//	exec now=1000      the same as one record, as of an EXEC
+//	type string        makes the names given, one a line, hold another type
+//	reset              starts again from nothing
+//	records            all records of the state
+//	check              whether all records agree
+//
+// What follows says what a live Redis 7.0 does not know, or does not answer alike, and
+// why; it is not replayed there. After such a block, times apart, the two differ until
+// a reset.
+//
+//	since=8.2          newer than 7.0
+//	clock              the reply holds an ID that the server's clock chose
+//	ours=(reason)      on purpose not as in Redis
+//
+//	times              the reply tells how long ago something was: that is not compared
+//
+// proto=3 shows replies as RESP3 has them.
+
+// batching says which commands share a batch. It must make no difference.
+type batching int
+
+const (
+	batchEach  batching = iota // each its own, and the state forgets what it has in memory
+	batchKeep                  // each its own
+	batchWhole                 // all one, written at the end; reads run in it
+)
+
+// session runs a script on one state.
+type session struct {
+	rig   *rig
+	mode  batching
+	batch *pebble.Batch // of batchWhole
+}
+
+func newSession(t testing.TB, mode batching) *session {
+	s := &session{rig: newRig(t), mode: mode}
+	s.begin()
+	return s
+}
+
+func (s *session) begin() {
+	if s.mode == batchWhole {
+		s.batch = s.rig.db.NewIndexedBatch()
+	}
+}
+
+// end commits what is left.
+func (s *session) end() {
+	if s.batch == nil {
+		return
+	}
+	if err := s.rig.state.Flush(pebblekv.NewBatch(s.batch)); err != nil {
+		s.rig.t.Fatal(err)
+	}
+	if err := s.batch.Commit(pebble.NoSync); err != nil {
+		s.rig.t.Fatal(err)
+	}
+	s.rig.state.Committed()
+	s.batch = nil
+}
+
+// do runs commands as one record. What the words alone show is refused before, and
+// fails an EXEC as a whole, as a router does.
+func (s *session) do(cmds ...[][]byte) []resp.Value {
+	for _, argv := range cmds {
+		c, refusal := stream.Lookup(argv)
+		if c == nil && refusal == nil {
+			s.rig.t.Fatalf("%q is not in the table", argv[0])
+		}
+		if refusal == nil && c.Check != nil {
+			refusal = c.Check(argv)
+		}
+		if refusal != nil {
+			return []resp.Value{*refusal}
+		}
+	}
+	switch {
+	case s.mode == batchWhole:
+		replies, err := s.rig.state.Apply(pebblekv.NewBatch(s.batch), s.rig.nowMS, cmds)
+		if err != nil {
+			s.rig.t.Fatalf("%s: %v", cmds, err)
+		}
+		return replies
+	case s.mode == batchEach:
+		s.rig.state.Reset()
+	}
+	if len(cmds) == 1 {
+		return []resp.Value{s.rig.run(cmds[0])}
+	}
+	return s.rig.apply(cmds...)
+}
+
+// records returns all records of the state as text.
+func (s *session) records() string {
+	s.end()
+	defer s.begin()
+	it, err := s.rig.db.NewIter(nil)
+	if err != nil {
+		s.rig.t.Fatal(err)
+	}
+	defer it.Close()
+	var b strings.Builder
+	for ok := it.First(); ok; ok = it.Next() {
+		fmt.Fprintln(&b, stream.PrintRecord(it.Key(), it.Value()))
+	}
+	return b.String()
+}
+
+// directive runs one block of a script and returns its output.
+func (s *session) directive(t *testing.T, d *datadriven.TestData) string {
+	proto := 2
+	if d.HasArg("proto") {
+		d.ScanArgs(t, "proto", &proto)
+	}
+	if d.HasArg("now") {
+		d.ScanArgs(t, "now", &s.rig.nowMS)
+	}
+	var lines [][][]byte
+	for line := range strings.Lines(d.Input) {
+		lines = append(lines, argvOf(goldenWords(strings.TrimSpace(line))...))
+	}
+	var out strings.Builder
+	switch d.Cmd {
+	case "run":
+		for _, argv := range lines {
+			fmt.Fprintln(&out, resp.Print(s.do(argv)[0], proto))
+		}
+	case "exec":
+		for _, v := range s.do(lines...) {
+			fmt.Fprintln(&out, resp.Print(v, proto))
+		}
+	case "type":
+		s.end()
+		for _, argv := range lines {
+			s.rig.putString(string(argv[0]))
+		}
+		s.begin()
+	case "reset":
+		s.end()
+		lo, hi := stream.SlotBounds(0, stream.Slots-1)
+		if err := s.rig.db.DeleteRange(lo, hi, pebble.NoSync); err != nil {
+			t.Fatal(err)
+		}
+		s.rig.state.Reset()
+		s.begin()
+	case "records":
+		return s.records()
+	case "check":
+		s.end()
+		defer s.begin()
+		if err := stream.Check(pebblekv.Reader{R: s.rig.db}, 0, stream.Slots-1); err != nil {
+			return err.Error()
+		}
+		return "ok"
+	default:
+		d.Fatalf(t, "unknown directive %q", d.Cmd)
+	}
+	return out.String()
+}
+
+// TestScripts runs every script in each way of batching. The replies stand in the
+// script, so all three must agree on them; the records must be the same as well.
+func TestScripts(t *testing.T) {
+	for _, path := range scripts(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			var first string
+			for _, mode := range []batching{batchEach, batchKeep, batchWhole} {
+				s := newSession(t, mode)
+				datadriven.RunTest(t, path, s.directive)
+				switch records := s.records(); {
+				case mode == batchEach:
+					first = records
+				case records != first:
+					t.Errorf("batching %d leaves other records:\n%s\nthan batching %d:\n%s", mode, records, batchEach, first)
+				}
+				s.end()
+			}
+		})
+	}
+}
+
+// scripts returns the paths of all scripts.
+func scripts(t testing.TB) []string {
+	t.Helper()
+	files, err := os.ReadDir("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, f := range files {
+		if !f.IsDir() {
+			paths = append(paths, filepath.Join("testdata", f.Name()))
+		}
+	}
+	if len(paths) == 0 {
+		t.Fatal("there are no scripts")
+	}
+	return paths
+}
