@@ -34,7 +34,7 @@ func (c *conn) runBlocked(q *request, x *xread) []byte {
 	if x.blockMS > 0 && x.blockMS < maxBlockMS {
 		end = q.start + int64(x.blockMS)*1e6
 	}
-	if reply := c.pin(q, x); reply != nil {
+	if reply := c.pin(q, x, end); reply != nil {
 		return reply
 	}
 	if len(x.parts) == 1 {
@@ -77,7 +77,7 @@ func graced(until int64) int64 {
 // pin replaces the IDs "$" of an XREAD by the last IDs as they are now: whatever
 // happens while the call waits, it answers what came after this moment. It returns a
 // reply only when that is the end.
-func (c *conn) pin(q *request, x *xread) []byte {
+func (c *conn) pin(q *request, x *xread, end int64) []byte {
 	var list []*errand
 	var at [][]int
 	for p := range x.parts {
@@ -91,13 +91,13 @@ func (c *conn) pin(q *request, x *xread) []byte {
 		}
 		if len(which) > 0 {
 			at = append(at, which)
-			list = append(list, c.errand(x.parts[p].shard, call.Read, argv))
+			list = append(list, c.errand(x.parts[p].shard, call.Read, argv, end))
 		}
 	}
 	if len(list) == 0 {
 		return nil
 	}
-	if reply := c.gather(q, list); reply != nil {
+	if reply := c.gather(q, list, end); reply != nil {
 		return reply
 	}
 	ids := append([][]byte(nil), x.ids...)
@@ -116,17 +116,22 @@ func (c *conn) pin(q *request, x *xread) []byte {
 
 var dollar = []byte("$")
 
-// errand returns an errand with the usual patience.
-func (c *conn) errand(shard uint32, kind call.Kind, argv [][]byte) *errand {
-	return &errand{shard: shard, kind: kind, cmds: [][][]byte{argv}, deadline: c.r.now() + int64(c.r.lim.Patience)}
+// errand returns an errand with the usual patience, or with what is left of a blocking
+// call that ends at end.
+func (c *conn) errand(shard uint32, kind call.Kind, argv [][]byte, end int64) *errand {
+	return &errand{
+		shard: shard, kind: kind, cmds: [][][]byte{argv},
+		deadline: min(c.r.now()+int64(c.r.lim.Patience), graced(end)),
+	}
 }
 
-// gather runs errands that do not block, all at once, and returns the first failure
-// in their order, as a reply; nil when each has a proper answer.
-func (c *conn) gather(q *request, list []*errand) []byte {
+// gather runs errands that do not block, all at once. It returns nil when each has a
+// proper answer; else a reply for the first failure in their order, which is the null
+// array when what failed was not done and the blocking call is over anyway.
+func (c *conn) gather(q *request, list []*errand, end int64) []byte {
 	es := newErrands(c, q.proto, list...)
-	end, _ := es.run(false, c.r.now()+int64(c.r.lim.Patience+c.r.lim.Answer), nil)
-	switch end {
+	until := min(c.r.now()+int64(c.r.lim.Patience+c.r.lim.Answer), graced(end))
+	switch why, _ := es.run(false, until, nil); why {
 	case endGone:
 		return nobody
 	case endTime:
@@ -134,7 +139,7 @@ func (c *conn) gather(q *request, list []*errand) []byte {
 			if !e.done {
 				c.r.stats.abandoned.Add(1)
 				err := error(call.ErrTimeout)
-				if e.kind == call.Write {
+				if e.kind == call.Write && e.cur != nil {
 					err = call.ErrInDoubt
 				}
 				es.finish(e, call.Result{Err: err})
@@ -142,7 +147,12 @@ func (c *conn) gather(q *request, list []*errand) []byte {
 		}
 	}
 	for _, e := range list {
-		if reply := failure(e.kind, part{e.res.Reply, e.res.Err}); reply != nil {
+		reply := failure(e.kind, part{e.res.Reply, e.res.Err})
+		switch {
+		case reply == nil:
+		case e.res.Err != nil && judge(e.kind, e.res.Err) == outcomeRefused && c.r.now() >= end:
+			return encode(resp.NullArray(), q.proto)
+		default:
 			return reply
 		}
 	}
@@ -151,7 +161,7 @@ func (c *conn) gather(q *request, list []*errand) []byte {
 
 // blockOne leaves the call to one shard, wherever its leader goes.
 func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockMode) []byte {
-	e := c.errand(x.parts[0].shard, call.Block, x.sub(0, true))
+	e := c.errand(x.parts[0].shard, call.Block, x.sub(0, true), end)
 	e.deadline = end
 	es := newErrands(c, q.proto, e)
 	why, mode := es.run(false, graced(end), unblock)
@@ -177,16 +187,13 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 // blockMany waits on all shards and reads when one has something.
 func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblockMode) []byte {
 	for {
-		reply := c.readGroups(q, x)
-		if !isNull(reply) {
-			return reply
-		}
-		if c.r.now() >= end {
+		reply := c.readAll(q, x, end)
+		if !isNull(reply) || c.r.now() >= end {
 			return reply
 		}
 		list := make([]*errand, len(x.parts))
 		for p := range x.parts {
-			list[p] = c.errand(x.parts[p].shard, call.Wait, x.sub(p, true))
+			list[p] = c.errand(x.parts[p].shard, call.Wait, x.sub(p, true), end)
 			list[p].deadline = end
 		}
 		es := newErrands(c, q.proto, list...)
@@ -200,17 +207,21 @@ func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblock
 			return encode(resp.NullArray(), q.proto)
 		}
 		for _, e := range list {
-			if e.done && e.res.Err != nil && c.r.now() < end {
+			switch {
+			case !e.done || e.res.Err == nil:
+			case c.r.now() >= end: // no leader until the end
+				return encode(resp.NullArray(), q.proto)
+			default:
 				return errorReply(errorText(e.kind, e.res.Err))
 			}
 		}
 	}
 }
 
-// readGroups reads once from all shards of x without blocking, in the writer. For
+// readAll reads once from all shards of x without blocking, in the writer. For
 // XREADGROUP all shards are first asked whether key and group are there: Redis too
 // checks every key before it delivers from any.
-func (c *conn) readGroups(q *request, x *xread) []byte {
+func (c *conn) readAll(q *request, x *xread, end int64) []byte {
 	kind := kindOf(x.cmd)
 	if kind == call.Write {
 		checks := make([]*errand, len(x.parts))
@@ -219,17 +230,17 @@ func (c *conn) readGroups(q *request, x *xread) []byte {
 			for _, i := range x.parts[p].at {
 				argv = append(argv, x.keys[i])
 			}
-			checks[p] = c.errand(x.parts[p].shard, call.Read, argv)
+			checks[p] = c.errand(x.parts[p].shard, call.Read, argv, end)
 		}
-		if reply := c.gather(q, checks); reply != nil {
+		if reply := c.gather(q, checks, end); reply != nil {
 			return reply
 		}
 	}
 	list := make([]*errand, len(x.parts))
 	for p := range x.parts {
-		list[p] = c.errand(x.parts[p].shard, kind, x.sub(p, false))
+		list[p] = c.errand(x.parts[p].shard, kind, x.sub(p, false), end)
 	}
-	if reply := c.gather(q, list); reply != nil {
+	if reply := c.gather(q, list, end); reply != nil {
 		return reply
 	}
 	parts := make([]part, len(list))

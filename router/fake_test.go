@@ -365,6 +365,15 @@ func (cl *cluster) blockedCalls(shard int) int {
 	return len(s.blocked)
 }
 
+// put applies a command at a shard, past the router.
+func (cl *cluster) put(shard int, line string) {
+	s := cl.shards[shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.write(&call.Call{Cmds: [][][]byte{argvOf(line)}, Proto: 2})
+	s.wake()
+}
+
 // applied returns the records of a shard as lines.
 func (cl *cluster) applied(shard int) []string {
 	s := cl.shards[shard]

@@ -50,7 +50,7 @@ func runXRead(c *conn, q *request, argv [][]byte) {
 	case cmd.Is(stream.Write):
 		// All shards have to agree that key and group are there before any of them
 		// delivers; what comes behind waits, or it could come between.
-		c.serially(q, func() []byte { return c.readGroups(q, x) })
+		c.serially(q, func() []byte { return c.readAll(q, x, forever) })
 	default:
 		calls := make([]subcall, len(x.parts))
 		for i := range x.parts {

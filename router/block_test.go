@@ -1,0 +1,280 @@
+package router
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/shard/call"
+)
+
+// blocked waits until a shard keeps n calls.
+func (g *rig) blocked(shard, n int) {
+	g.t.Helper()
+	eventually(g.t, fmt.Sprintf("shard %d keeps %d calls", shard, n), func() bool { return g.cl.blockedCalls(shard) == n })
+}
+
+func TestBlockOneShard(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a := g.cl.key(0, 0)
+	c, w := g.dial(), g.dial()
+	w.want("XADD "+a+" 1-1 k old", `"1-1"`)
+	c.want("XREAD BLOCK 0 STREAMS "+a+" 0", fmt.Sprintf(`[["%s", [["1-1", ["k", "old"]]]]]`, a))
+	c.want("XREAD BLOCK 20 STREAMS "+a+" $", "nilarray")
+
+	c.send("XREAD BLOCK 0 STREAMS "+a+" $", "PING") // what is pipelined behind waits
+	g.blocked(0, 1)
+	w.want("XADD "+a+" 2-1 k new", `"2-1"`)
+	if got, want := c.recv(), fmt.Sprintf(`[["%s", [["2-1", ["k", "new"]]]]]`, a); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := c.recv(); got != "+PONG" {
+		t.Errorf("got %s", got)
+	}
+	c.want("XREAD BLOCK -1 STREAMS "+a+" $", "-ERR timeout is negative")
+	c.want("XREAD BLOCK x STREAMS "+a+" $", "-ERR timeout is not an integer or out of range")
+}
+
+// Writes pipelined before a blocking read are seen by it.
+func TestBlockBehindWrites(t *testing.T) {
+	g := newRig(t, 1, nil)
+	c := g.dial()
+	c.send("XADD s 1-1 a 1", "XREAD BLOCK 0 STREAMS s 0", "XADD s 2-1 a 2")
+	for _, want := range []string{`"1-1"`, `[["s", [["1-1", ["a", "1"]]]]]`, `"2-1"`} {
+		if got := c.recv(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// A dollar is pinned when the call begins: what is added between a leader's end and
+// the call's new registration is answered.
+func TestBlockSurvivesLeaderChange(t *testing.T) {
+	for _, tc := range []struct{ name, read, create string }{
+		{"XREAD", "XREAD BLOCK 0 STREAMS %s $", ""},
+		{"XREADGROUP", "XREADGROUP GROUP g me BLOCK 0 STREAMS %s >", "XGROUP CREATE %s g $"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := newRig(t, 2, nil)
+			a := g.cl.key(0, 0)
+			c, w := g.dial(), g.dial()
+			w.want("XADD "+a+" 1-1 k old", `"1-1"`)
+			if tc.create != "" {
+				w.want(fmt.Sprintf(tc.create, a), "+OK")
+			}
+			c.send(fmt.Sprintf(tc.read, a))
+			g.blocked(0, 1)
+			g.cl.move(0, 1)
+			g.blocked(0, 1)
+			g.cl.hold(1, true)
+			g.cl.move(0, 1) // the new registration is held up, and then comes too late
+			g.cl.move(0, 2)
+			g.cl.put(0, "XADD "+a+" 2-1 k new")
+			g.cl.hold(1, false)
+			if got, want := c.recv(), fmt.Sprintf(`[["%s", [["2-1", ["k", "new"]]]]]`, a); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// A broken connection to the leader is no end for a blocked call.
+func TestBlockSurvivesBrokenLink(t *testing.T) {
+	g := newRig(t, 1, nil)
+	c, w := g.dial(), g.dial()
+	g.cl.setFault(func(_ string, c *call.Call) fault {
+		if c.Kind == call.Block {
+			g.cl.setFault(nil)
+			return fault{err: call.ErrInDoubt}
+		}
+		return fault{}
+	})
+	c.send("XREAD BLOCK 0 STREAMS s 0")
+	g.blocked(0, 1)
+	w.want("XADD s 1-1 a b", `"1-1"`)
+	if got := c.recv(); got != `[["s", [["1-1", ["a", "b"]]]]]` {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Without a leader, or with one that is silent, a blocked call ends with null, in time.
+func TestBlockEndsWithoutLeader(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		break_ func(g *rig)
+	}{
+		{"no leader", func(g *rig) { g.cl.move(0, -1) }},
+		{"silent leader", func(g *rig) {
+			g.cl.setFault(func(_ string, c *call.Call) fault { return fault{silent: c.Kind == call.Block || c.Kind == call.Wait} })
+			g.cl.move(0, 1)
+		}},
+	} {
+		for _, keys := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s %d", tc.name, keys), func(t *testing.T) {
+				g := newRig(t, keys, nil)
+				c := g.dial()
+				read := "XREAD BLOCK 300 STREAMS"
+				for i := range keys {
+					read += " " + g.cl.key(i, 0)
+				}
+				read += strings.Repeat(" 0", keys)
+				start := time.Now()
+				c.send(read)
+				g.blocked(0, 1)
+				tc.break_(g)
+				if got := c.recv(); got != "nilarray" {
+					t.Errorf("got %s", got)
+				}
+				if d := time.Since(start); d < 300*time.Millisecond || d > 2300*time.Millisecond {
+					t.Errorf("the call took %v", d)
+				}
+			})
+		}
+	}
+}
+
+func TestBlockOverShards(t *testing.T) {
+	g := newRig(t, 3, nil)
+	a, b, d := g.cl.key(0, 0), g.cl.key(1, 0), g.cl.key(2, 0)
+	c, w := g.dial(), g.dial()
+	read := fmt.Sprintf("XREAD BLOCK 0 STREAMS %s %s %s $ $ $", a, b, d)
+	c.send(read)
+	for i := range 3 {
+		g.blocked(i, 1)
+	}
+	w.want("XADD "+b+" 1-1 k b", `"1-1"`)
+	if got, want := c.recv(), fmt.Sprintf(`[["%s", [["1-1", ["k", "b"]]]]]`, b); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for i := range 3 {
+		g.blocked(i, 0) // nothing is left behind
+	}
+	c.want(fmt.Sprintf("XREAD BLOCK 30 STREAMS %s %s %s $ $ $", a, b, d), "nilarray")
+	for i := range 3 {
+		g.blocked(i, 0)
+	}
+}
+
+// An XREADGROUP over shards delivers nothing to a call that has returned, and waits on
+// while another consumer takes what woke it.
+func TestBlockGroupOverShards(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
+	c, w := g.dial(), g.dial()
+	read := fmt.Sprintf("XREADGROUP GROUP g me BLOCK 0 STREAMS %s %s > >", a, b)
+	c.want(read, fmt.Sprintf("-NOGROUP No such key '%s' or consumer group 'g' in XREADGROUP with GROUP option", a))
+	w.want("XGROUP CREATE "+a+" g $ MKSTREAM", "+OK")
+	w.want("XGROUP CREATE "+b+" g $ MKSTREAM", "+OK")
+	c.send(read)
+	g.blocked(0, 1)
+	g.blocked(1, 1)
+	g.cl.move(1, 2) // waits move with their leaders
+	g.blocked(1, 1)
+	w.send("MULTI", "XADD "+a+" 1-1 k taken", "XREADGROUP GROUP g other STREAMS "+a+" >", "EXEC")
+	for range 4 {
+		w.recv()
+	}
+	g.blocked(0, 1)
+	w.want("XADD "+b+" 2-1 k b", `"2-1"`)
+	if got, want := c.recv(), fmt.Sprintf(`[["%s", [["2-1", ["k", "b"]]]]]`, b); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	c.want(fmt.Sprintf("XREADGROUP GROUP g me BLOCK 30 STREAMS %s %s > >", a, b), "nilarray")
+	w.want("XADD "+a+" 3-1 k late", `"3-1"`)
+	w.want("XPENDING "+a+" g", `[:1, "1-1", "1-1", [["other", "1"]]]`)
+
+	c.send(fmt.Sprintf("XREADGROUP GROUP g me BLOCK 0 STREAMS %s %s > >", b, a))
+	if got, want := c.recv(), fmt.Sprintf(`[["%s", [["3-1", ["k", "late"]]]]]`, a); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	// A group that vanishes under a blocked call is an error, as in Redis.
+	c.send(read)
+	g.blocked(0, 1)
+	g.blocked(1, 1)
+	w.want("XGROUP DESTROY "+b+" g", ":1")
+	if got, want := c.recv(), "-NOGROUP "; !strings.HasPrefix(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	g.blocked(0, 0)
+}
+
+// A client that vanishes while blocked leaves nothing behind.
+func TestBlockedClientVanishes(t *testing.T) {
+	for _, keys := range []int{1, 2} {
+		for _, piped := range []string{"", "PING"} {
+			t.Run(fmt.Sprint(keys, piped), func(t *testing.T) {
+				g := newRig(t, keys, nil)
+				c := g.dial()
+				read := "XREAD BLOCK 0 STREAMS"
+				for i := range keys {
+					read += " " + g.cl.key(i, 0)
+				}
+				c.send(read + strings.Repeat(" 0", keys))
+				if piped != "" {
+					c.send(piped)
+				}
+				for i := range keys {
+					g.blocked(i, 1)
+				}
+				c.nc.Close()
+				for i := range keys {
+					g.blocked(i, 0)
+				}
+				eventually(t, "the connection is forgotten", func() bool { return len(g.r.clients()) == 0 })
+			})
+		}
+	}
+}
+
+func TestUnblock(t *testing.T) {
+	for _, keys := range []int{1, 2} {
+		g := newRig(t, keys, nil)
+		c, w := g.dial(), g.dial()
+		c.want("CLIENT ID", ":1")
+		read := "XREAD BLOCK 0 STREAMS"
+		for i := range keys {
+			read += " " + g.cl.key(i, 0)
+		}
+		read += strings.Repeat(" 0", keys)
+		w.want("CLIENT UNBLOCK 1", ":0")
+		for _, tc := range []struct{ cmd, want string }{
+			{"CLIENT UNBLOCK 1", "nilarray"},
+			{"CLIENT UNBLOCK 1 TIMEOUT", "nilarray"},
+			{"CLIENT UNBLOCK 1 ERROR", "-" + textUnblocked},
+		} {
+			c.send(read)
+			g.blocked(0, 1)
+			w.want(tc.cmd, ":1")
+			if got := c.recv(); got != tc.want {
+				t.Errorf("%s: got %s, want %s", tc.cmd, got, tc.want)
+			}
+			g.blocked(0, 0)
+		}
+	}
+}
+
+// The number of blocked calls is bounded, and what a blocked client pipelines, too.
+func TestBlockBounds(t *testing.T) {
+	g := newRig(t, 1, func(c *Config) { c.Limits.Blocked = 1 })
+	c, w := g.dial(), g.dial()
+	c.send("XREAD BLOCK 0 STREAMS s 0")
+	g.blocked(0, 1)
+	w.want("XREAD BLOCK 0 STREAMS s 0", "-"+textOverloaded)
+	flood := make([]byte, 0, 300<<10)
+	n := 0
+	for ; len(flood) < 256<<10; n++ {
+		flood = append(flood, "*1\r\n$4\r\nPING\r\n"...)
+	}
+	c.raw(flood) // more than is read ahead
+	w.want("XADD s 1-1 a b", `"1-1"`)
+	if got := c.recv(); got != `[["s", [["1-1", ["a", "b"]]]]]` {
+		t.Errorf("got %s", got)
+	}
+	for i := range n {
+		if got := c.recv(); got != "+PONG" {
+			t.Fatalf("reply %d: %s", i, got)
+		}
+	}
+	w.want("XREAD BLOCK 10 STREAMS s $", "nilarray") // there is room again
+}

@@ -1,0 +1,139 @@
+package router
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"millrace/shard/call"
+)
+
+func TestSumsOverShards(t *testing.T) {
+	g := newRig(t, 3, nil)
+	a, b, d := g.cl.key(0, 0), g.cl.key(1, 0), g.cl.key(2, 0)
+	c := g.dial()
+	for _, k := range []string{a, b, d} {
+		c.want("XADD "+k+" 1-1 f v", `"1-1"`)
+	}
+	c.want("DBSIZE", ":3")
+	c.want(fmt.Sprintf("EXISTS %s %s %s %s nosuch", a, b, d, a), ":4")
+	c.want(fmt.Sprintf("TOUCH %s %s", a, d), ":2")
+	c.want(fmt.Sprintf("DEL %s %s %s", a, b, a), ":2")
+	c.want(fmt.Sprintf("UNLINK %s %s", a, d), ":1")
+	c.want("DBSIZE", ":0")
+	c.want("DEL", "-ERR wrong number of arguments for 'del' command")
+
+	// Each shard got only its own keys, in the order of the arguments.
+	want := fmt.Sprintf("DEL %s %s", a, a)
+	if got := g.cl.applied(0)[1]; got != want {
+		t.Errorf("shard 0 got %q, want %q", got, want)
+	}
+}
+
+// A part that fails decides the reply, whatever the others answer.
+func TestSumWithFailure(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
+	c := g.dial()
+	c.want("XADD "+a+" 1-1 f v", `"1-1"`)
+	g.cl.setFault(func(_ string, c *call.Call) fault {
+		if c.Shard == 2 {
+			return fault{err: call.ErrInDoubt}
+		}
+		return fault{}
+	})
+	c.want("DEL "+a+" "+b, "-"+textInDoubt)
+	g.cl.setFault(nil)
+	c.want("EXISTS "+a, ":0")
+}
+
+func TestXReadOverShards(t *testing.T) {
+	g := newRig(t, 3, nil)
+	a, b, d := g.cl.key(0, 0), g.cl.key(1, 0), g.cl.key(2, 0)
+	a2 := g.cl.key(0, 1)
+	for _, proto := range []int{2, 3} {
+		t.Run(fmt.Sprint("RESP", proto), func(t *testing.T) {
+			c := g.dial()
+			c.do(fmt.Sprintf("HELLO %d", proto))
+			c.do("DEL " + a + " " + b + " " + d + " " + a2)
+			c.want("XADD "+a+" 1-1 k a", `"1-1"`)
+			c.want("XADD "+a+" 2-1 k a", `"2-1"`)
+			c.want("XADD "+b+" 1-1 k b", `"1-1"`)
+			c.want("XADD "+a2+" 5-1 k a2", `"5-1"`)
+
+			entry := func(id, v string) string { return fmt.Sprintf(`["%s", ["k", "%s"]]`, id, v) }
+			reply := func(pairs ...string) string {
+				var s []string
+				for i := 0; i < len(pairs); i += 2 {
+					if proto == 3 {
+						s = append(s, fmt.Sprintf("%q, [%s]", pairs[i], pairs[i+1]))
+					} else {
+						s = append(s, fmt.Sprintf("[%q, [%s]]", pairs[i], pairs[i+1]))
+					}
+				}
+				if proto == 3 {
+					return "{" + strings.Join(s, ", ") + "}"
+				}
+				return "[" + strings.Join(s, ", ") + "]"
+			}
+			none := "nilarray"
+			if proto == 3 {
+				none = "nil"
+			}
+			c.want(fmt.Sprintf("XREAD STREAMS %s %s %s %s 0 0 0 0", b, a2, d, a),
+				reply(b, entry("1-1", "b"), a2, entry("5-1", "a2"), a, entry("1-1", "a")+", "+entry("2-1", "a")))
+			c.want(fmt.Sprintf("XREAD COUNT 1 STREAMS %s %s 0 0", b, a), reply(b, entry("1-1", "b"), a, entry("1-1", "a")))
+			// The same key twice is answered twice, each in its place.
+			c.want(fmt.Sprintf("XREAD STREAMS %s %s %s 1-1 0 0", a, b, a),
+				reply(a, entry("2-1", "a"), b, entry("1-1", "b"), a, entry("1-1", "a")+", "+entry("2-1", "a")))
+			c.want(fmt.Sprintf("XREAD STREAMS %s %s %s 9 0 0", a, b, a),
+				reply(b, entry("1-1", "b"), a, entry("1-1", "a")+", "+entry("2-1", "a")))
+			c.want(fmt.Sprintf("XREAD STREAMS %s %s $ 1-1", a, b), none)
+			c.want(fmt.Sprintf("XREAD STREAMS %s %s 0 x", a, b), "-ERR Invalid stream ID specified as stream command argument")
+			c.want(fmt.Sprintf("XREAD STREAMS %s %s 0", a, b),
+				"-ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.")
+		})
+	}
+}
+
+func TestXReadGroupOverShards(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
+	c := g.dial()
+	c.want("XGROUP CREATE "+a+" grp $ MKSTREAM", "+OK")
+	c.want("XADD "+a+" 1-1 k a", `"1-1"`)
+
+	// No group on the second shard: nothing may be delivered from the first.
+	read := fmt.Sprintf("XREADGROUP GROUP grp me STREAMS %s %s > >", a, b)
+	c.want(read, fmt.Sprintf("-NOGROUP No such key '%s' or consumer group 'grp' in XREADGROUP with GROUP option", b))
+	c.want("XPENDING "+a+" grp", "[:0, nil, nil, nilarray]")
+
+	c.want("XGROUP CREATE "+b+" grp $ MKSTREAM", "+OK")
+	c.want("XADD "+b+" 2-1 k b", `"2-1"`)
+	c.want(read, fmt.Sprintf(`[["%s", [["1-1", ["k", "a"]]]], ["%s", [["2-1", ["k", "b"]]]]]`, a, b))
+	c.want(read, "nilarray")
+
+	// History with a deleted entry: the null inside keeps its kind.
+	c.want("XDEL "+b+" 2-1", ":1")
+	c.want(fmt.Sprintf("XREADGROUP GROUP grp me STREAMS %s %s 0 0", b, a),
+		fmt.Sprintf(`[["%s", [["2-1", nilarray]]], ["%s", [["1-1", ["k", "a"]]]]]`, b, a))
+
+	// A group, a consumer and keys that are called like options.
+	c.want("XGROUP CREATE block streams 0 MKSTREAM", "+OK")
+	c.want("XGROUP CREATE count streams 0 MKSTREAM", "+OK")
+	c.want("XADD count 1-1 k v", `"1-1"`)
+	c.want("XREADGROUP GROUP streams block NOACK COUNT 5 STREAMS block count > >", `[["count", [["1-1", ["k", "v"]]]]]`)
+}
+
+func TestKeyBounds(t *testing.T) {
+	g := newRig(t, 2, func(c *Config) { c.Limits.FanOut = 4 })
+	c := g.dial()
+	long := strings.Repeat("k", 65535)
+	c.want("XLEN "+long, "-"+textTooLong)
+	c.want("DEL a "+long, "-"+textTooLong)
+	c.want("XREAD STREAMS "+long+" 0", "-"+textTooLong)
+	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
+	c.want(fmt.Sprintf("DEL %s %s %s %s", a, b, a, b), "-"+textWide)
+	c.want(fmt.Sprintf("XREAD STREAMS %s %s %s %s %s 0 0 0 0 0", a, b, a, b, a), "-"+textWide)
+	c.want(fmt.Sprintf("DEL %s %s %s %s", a, a, a, a), ":0") // one shard may take more
+}
