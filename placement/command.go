@@ -25,7 +25,8 @@ type command struct {
 	change func(m *Map, args []string) (*Map, error)
 }
 
-// commands is the whole table. MAP is the one read.
+// lookup returns the command that argv names. The whole table is here; MAP is the one
+// read.
 func lookup(argv [][]byte) (*command, error) {
 	name := ""
 	if len(argv) > 0 {
@@ -158,7 +159,9 @@ func nodeJoin(m *Map, args []string) (*Map, error) {
 	return m, nil
 }
 
-// nodeState sets a node's state. A node is removed once it is wanted nowhere, and for good.
+// nodeState sets a node's state. A node is removed once it is wanted nowhere, and for
+// good. Who asks for that must see first that it votes in no shard any more, the meta
+// group included: a removed node may be switched off, and the map cannot know of votes.
 func nodeState(m *Map, args []string) (*Map, error) {
 	node := m.Node(args[0])
 	if node == nil {

@@ -117,7 +117,7 @@ func addrs(n string) []string {
 	return []string{n + ":7947", n + ":6379", n + ":7946", n + ":9646"}
 }
 
-// founded founds a cluster of the named nodes and creates its shards.
+// foundedBy founds a cluster of the named nodes and creates its shards.
 func foundedBy(t fataler, shards, replicas int, nodes ...string) *meta {
 	t.Helper()
 	m := newMeta()

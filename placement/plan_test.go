@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// member describes a server: name, then flags: "n" a non-voter, "?" does not answer,
+// status is a status led by leader. Each member is a name, then flags: "n" a non-voter, "?" does not answer,
 // "<n>" entries behind.
 func status(leader string, members ...string) ShardStatus {
 	st := ShardStatus{Leader: id(leader), Term: 3, Commit: 1000, ConfigIndex: 7}
