@@ -1,0 +1,158 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"millrace/shard/call"
+)
+
+func TestMulti(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
+	for _, tc := range []struct {
+		name    string
+		lines   []string // command and reply in turn
+		records []string // what the shard of a got
+	}{
+		{"one slot", []string{
+			"MULTI", "+OK", "XADD A 1-1 k v", "+QUEUED", "XLEN A", "+QUEUED", "EXEC", `["1-1", :1]`,
+		}, []string{"XADD A 1-1 k v; XLEN A"}},
+		{"connection commands in their places", []string{
+			"MULTI", "+OK", "PING", "+QUEUED", "XADD A 2-1 k v", "+QUEUED", "ECHO x", "+QUEUED", "XLEN A", "+QUEUED", "EXEC",
+			`[+PONG, "2-1", "x", :2]`,
+		}, []string{"XADD A 2-1 k v; XLEN A"}},
+		{"empty", []string{"MULTI", "+OK", "EXEC", "[]"}, nil},
+		{"only connection commands", []string{"MULTI", "+OK", "PING", "+QUEUED", "SELECT 3", "+QUEUED", "EXEC",
+			"[+PONG, -ERR SELECT is not allowed in cluster mode]"}, nil},
+		{"a single read needs no record", []string{"MULTI", "+OK", "XLEN A", "+QUEUED", "EXEC", "[:2]"}, nil},
+		{"refused by its words", []string{"MULTI", "+OK", "XRANGE A x y", "+QUEUED", "XADD A 3-1 k v", "+QUEUED", "EXEC",
+			`[-ERR Invalid stream ID specified as stream command argument, "3-1"]`}, []string{"XADD A 3-1 k v"}},
+		{"a failing command does not undo the others", []string{"MULTI", "+OK", "XADD A 3-1 k v", "+QUEUED", "XADD A 4-1 k v", "+QUEUED", "EXEC",
+			`[-ERR The ID specified in XADD is equal or smaller than the target stream top item, "4-1"]`},
+			[]string{"XADD A 3-1 k v; XADD A 4-1 k v"}},
+		{"two slots", []string{"MULTI", "+OK", "XADD A * k v", "+QUEUED", "XADD B * k v", "+QUEUED", "EXEC",
+			"-" + textCrossSlot, "PING", "+PONG"}, nil},
+		{"two slots in one command", []string{"MULTI", "+OK", "DEL A B", "+QUEUED", "EXEC", "-" + textCrossSlot}, nil},
+		{"discard", []string{"MULTI", "+OK", "XADD A * k v", "+QUEUED", "DISCARD", "+OK", "EXEC", "-ERR EXEC without MULTI"}, nil},
+		{"discard without multi", []string{"DISCARD", "-ERR DISCARD without MULTI"}, nil},
+		{"nested", []string{"MULTI", "+OK", "MULTI", "-ERR MULTI calls can not be nested", "WATCH a", "-ERR WATCH inside MULTI is not allowed",
+			"EXEC", "[]"}, nil},
+		{"bad command", []string{"MULTI", "+OK", "FOO", "-ERR unknown command 'FOO'", "XADD A * k v", "+QUEUED",
+			"EXEC", "-EXECABORT Transaction discarded because of previous errors.", "EXEC", "-ERR EXEC without MULTI"}, nil},
+		{"bad arity", []string{"MULTI", "+OK", "XADD A", "-ERR wrong number of arguments for 'xadd' command",
+			"EXEC", "-EXECABORT Transaction discarded because of previous errors."}, nil},
+		{"BLOCK does not block", []string{"MULTI", "+OK", "XREAD BLOCK 0 STREAMS A $", "+QUEUED", "XADD A 9-1 k v", "+QUEUED", "EXEC",
+			`[nilarray, "9-1"]`}, []string{"XREAD BLOCK 0 STREAMS A $; XADD A 9-1 k v"}},
+		{"what asks all shards is refused", []string{"MULTI", "+OK", "DBSIZE", "+QUEUED", "HELLO 3", "+QUEUED", "XLEN A", "+QUEUED", "EXEC",
+			"[-ERR DBSIZE asks all shards and is not allowed in a transaction, -ERR HELLO is not allowed in a transaction, :5]"}, nil},
+		{"reset", []string{"MULTI", "+OK", "RESET", "+RESET", "EXEC", "-ERR EXEC without MULTI"}, nil},
+		{"help", []string{"MULTI", "+OK", "CLIENT GETNAME", "+QUEUED", "EXEC", "[nil]"}, nil},
+		{"unwatch", []string{"UNWATCH", "+OK", "WATCH a", "-ERR WATCH is not supported by this version of Millrace"}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := g.dial()
+			before := len(g.cl.applied(0))
+			fill := strings.NewReplacer("A", a, "B", b)
+			for i := 0; i < len(tc.lines); i += 2 {
+				words := strings.Fields(tc.lines[i])
+				for j, w := range words {
+					if w == "A" || w == "B" {
+						words[j] = fill.Replace(w)
+					}
+				}
+				c.want(strings.Join(words, " "), tc.lines[i+1])
+			}
+			var want []string
+			for _, r := range tc.records {
+				words := strings.Fields(r)
+				for j, w := range words {
+					words[j] = w
+					if strings.TrimSuffix(w, ";") == "A" {
+						words[j] = fill.Replace(w)
+					}
+				}
+				want = append(want, strings.Join(words, " "))
+			}
+			if got := g.cl.applied(0)[before:]; fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("records %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// An EXEC is retried like a single write, and is in doubt like one.
+func TestMultiFaults(t *testing.T) {
+	g := newRig(t, 1, nil)
+	c := g.dial()
+	n := 0
+	g.cl.setFault(func(string, *call.Call) fault {
+		n++
+		switch n {
+		case 1, 2:
+			return fault{err: call.ErrOverloaded}
+		case 4:
+			return fault{err: call.ErrInDoubt, done: true}
+		}
+		return fault{}
+	})
+	c.send("MULTI", "PING", "XADD s 1-1 a b", "EXEC", "MULTI", "PING", "XADD s 2-1 a b", "EXEC")
+	for _, want := range []string{"+OK", "+QUEUED", "+QUEUED", `[+PONG, "1-1"]`, "+OK", "+QUEUED", "+QUEUED", "-" + textInDoubt} {
+		if got := c.recv(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+func TestMultiBounds(t *testing.T) {
+	g := newRig(t, 1, func(c *Config) { c.Limits.MultiCommands, c.Limits.MultiBytes = 3, 1000 })
+	c := g.dial()
+	const tooMuch = "-ERR The transaction is larger than allowed"
+	const aborted = "-EXECABORT Transaction discarded because of previous errors."
+	for _, tc := range []struct {
+		name  string
+		lines []string
+	}{
+		{"commands", []string{"PING", "PING", "PING", "PING"}},
+		{"bytes", []string{"ECHO " + strings.Repeat("x", 900), "ECHO " + strings.Repeat("x", 100)}},
+	} {
+		c.want("MULTI", "+OK")
+		for i, l := range tc.lines {
+			want := "+QUEUED"
+			if i == len(tc.lines)-1 {
+				want = tooMuch
+			}
+			c.want(l, want)
+		}
+		c.want("EXEC", aborted)
+	}
+}
+
+// Splitting an encoded array finds its elements as they were sent.
+func TestElements(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		raw  []string
+		keys []string
+		err  error
+	}{
+		{"*0\r\n", nil, nil, nil},
+		{"*-1\r\n", nil, nil, nil},
+		{"_\r\n", nil, nil, nil},
+		{"*2\r\n:1\r\n$1\r\na\r\n", []string{":1\r\n", "$1\r\na\r\n"}, []string{"", "a"}, nil},
+		{"%1\r\n$1\r\nk\r\n*0\r\n", []string{"$1\r\nk\r\n*0\r\n"}, []string{"k"}, nil},
+		{"*1\r\n*2\r\n$1\r\nk\r\n*0\r\n", []string{"*2\r\n$1\r\nk\r\n*0\r\n"}, []string{"k"}, nil},
+		{"*1\r\n-ERR x\r\n", []string{"-ERR x\r\n"}, []string{"ERR x"}, nil},
+		{":1\r\n", nil, nil, errShape},
+		{"*2\r\n:1\r\n", nil, nil, errShape},
+		{"*1\r\n:1\r\n:2\r\n", nil, nil, errShape},
+		{"", nil, nil, errShape},
+	} {
+		raw, keys, err := elements([]byte(tc.in))
+		if fmt.Sprintf("%q %q", raw, keys) != fmt.Sprintf("%q %q", tc.raw, tc.keys) || !errors.Is(err, tc.err) {
+			t.Errorf("%q: %q, %q, %v", tc.in, raw, keys, err)
+		}
+	}
+}
