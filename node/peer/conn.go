@@ -26,10 +26,11 @@ type conn struct {
 	bytes byteArena
 	words wordArena
 
-	mu    sync.Mutex
-	cause error      // why it failed; nil while it lives
-	wake  *sync.Cond // the writer waits on it for bytes or the end
-	lanes [lanes]lane
+	mu     sync.Mutex
+	cause  error      // why it failed; nil while it lives
+	wake   *sync.Cond // the writer waits on it for bytes or the end
+	choked bool       // the other node does not read what it asked for
+	lanes  [lanes]lane
 	// What we asked and they have not answered.
 	open    openTable
 	calls   int                   // calls among them, without the blocked
@@ -38,7 +39,8 @@ type conn struct {
 	serving        int
 	servingBlocked map[uint64]*call.Call // by request
 
-	pingOpen  bool
+	pings     uint64 // sent
+	pingOpen  uint64 // the one whose round trip is measured; zero if it has come back
 	pingSent  time.Time
 	quiet     int    // ticks without a byte received while a ping was open
 	seenBytes uint64 // bytesIn at the last tick
@@ -55,6 +57,8 @@ type conn struct {
 var (
 	// ErrSilent: nothing came for too long, pings included.
 	ErrSilent = errors.New("peer: the connection is dead: nothing was received and pings stay unanswered")
+	// ErrNotReading: the other node asks and asks but takes no answers.
+	ErrNotReading = errors.New("peer: the other node does not read its answers")
 	// ErrReplaced: the other node opened a new connection.
 	ErrReplaced = errors.New("peer: the other node has opened a new connection")
 )
@@ -115,6 +119,9 @@ func (c *conn) fail(err error) {
 	if c.cause != nil {
 		c.mu.Unlock()
 		return
+	}
+	if c.choked {
+		err = ErrNotReading
 	}
 	c.cause = err
 	open := c.open.takeAll()
@@ -180,6 +187,12 @@ func (c *conn) sealed(l *lane, start int) {
 	putLength(l.in[start:], n-lengthSize)
 	l.total += uint64(n)
 	c.wake.Signal()
+	// Questions stop at QueueBytes. Answers are bounded by what the other node may
+	// have open; one that breaks that bound is cut off here.
+	if l.waiting() > 2*c.p.cfg.Limits.QueueBytes+maxReplyPayload && !c.choked {
+		c.choked = true
+		c.nc.Close() // the reader notices and ends the connection
+	}
 }
 
 // full reports whether a lane is at its bound. Called with mu held.
@@ -278,8 +291,8 @@ func (c *conn) act(f frame) error {
 		c.mu.Unlock()
 	case typePing | answer:
 		c.mu.Lock()
-		if c.pingOpen {
-			c.pingOpen = false
+		if c.pingOpen != 0 && f.request >= c.pingOpen {
+			c.pingOpen = 0
 			c.rtt.Store(int64(time.Since(c.pingSent)))
 		}
 		c.mu.Unlock()
@@ -289,8 +302,10 @@ func (c *conn) act(f frame) error {
 	return nil
 }
 
-// lookAfter is called once per PingEvery. It counts ticks rather than time: a
-// process that was itself stopped for a while must not blame its peers.
+// lookAfter is called once per PingEvery, and sends a ping each time: one whose own
+// pings wait behind a large frame must still hear that the other side lives.
+// It counts ticks rather than time: a process that was itself stopped for a while
+// must not blame its peers.
 func (c *conn) lookAfter(cluster string) {
 	if err := otherCluster(cluster, c.peer.cluster); err != nil {
 		c.fail(err)
@@ -302,16 +317,19 @@ func (c *conn) lookAfter(cluster string) {
 		c.mu.Unlock()
 		return
 	}
-	if in != c.seenBytes || !c.pingOpen {
+	if in != c.seenBytes || c.pingOpen == 0 {
 		c.quiet = 0
 	} else {
 		c.quiet++
 	}
 	c.seenBytes = in
 	dead := c.quiet >= c.p.cfg.Limits.PingMisses
-	if !c.pingOpen && !dead {
-		c.pingOpen, c.pingSent = true, time.Now()
-		c.put(laneRaft, typePing, 0, 0, 0, nil)
+	if !dead {
+		c.pings++
+		if c.pingOpen == 0 {
+			c.pingOpen, c.pingSent = c.pings, time.Now()
+		}
+		c.put(laneRaft, typePing, 0, c.pings, 0, nil)
 	}
 	c.mu.Unlock()
 	if dead {

@@ -18,6 +18,7 @@
 // can change packets between two nodes can change frames. Where that matters give
 // [Config].TLS; the proof then also covers the TLS channel, so that a connection
 // cannot be relayed by a third party.
+// The secret is one for the whole cluster: whoever holds it can be any node.
 // A node that has proved itself may speak for itself only: a Raft RPC whose header
 // names another node is refused.
 //

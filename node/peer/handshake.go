@@ -74,8 +74,7 @@ var (
 	ErrSameNode = errors.New("peer: the other node has our own node ID")
 	// ErrBadProof: the other side does not have the same cluster secret.
 	ErrBadProof = errors.New("peer: the other node does not have the same cluster secret")
-	// ErrBusy: the other node has as many connections, snapshots or waiting RPCs of
-	// this kind as it takes.
+	// ErrBusy: the other node has as many connections or snapshots as it takes.
 	ErrBusy = errors.New("peer: the other node is busy")
 	// ErrDirection: the node with the higher ID dialled; only the lower one does.
 	ErrDirection = errors.New("peer: only the node with the lower ID dials")

@@ -2,10 +2,12 @@ package peer
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +19,13 @@ import (
 	"millrace/shard/call"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
+		os.Exit(m.Run()) // the fuzzer leaves goroutines of its own
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testHandler answers with the functions it was last given.
 type testHandler struct {
@@ -208,6 +216,7 @@ type proxy struct {
 	closed  bool
 	pairs   map[net.Conn]struct{}
 	wg      sync.WaitGroup
+	delay   time.Duration
 	limit   int64 // cut each connection after so many bytes towards the target; 0 none
 	carried int64
 }
@@ -252,6 +261,13 @@ func (p *proxy) freeze(on bool) {
 	defer p.mu.Unlock()
 	p.frozen = on
 	p.thaw.Broadcast()
+}
+
+// slow holds each read up for a while.
+func (p *proxy) slow(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
 }
 
 func (p *proxy) setLimit(n int64) {
@@ -302,10 +318,12 @@ func (p *proxy) copy(dst, src net.Conn, up bool) {
 			return
 		}
 		sum += int64(n)
+		delay := p.delay
 		if up {
 			p.carried += int64(n)
 		}
 		p.mu.Unlock()
+		time.Sleep(delay)
 		if _, err := dst.Write(buf[:n]); err != nil {
 			return
 		}

@@ -29,6 +29,8 @@ type link struct {
 	wanted  time.Time     // when a connection was last asked for
 	kick    chan struct{} // ends seek's pause: something has changed
 	hint    string        // where the node said it is; may be empty
+	fresh   bool          // it has just said so: hint is dialled next
+	giveUp  func()        // ends the attempt under way; nil while there is none
 	stats   LinkStats     // of past connections
 }
 
@@ -126,7 +128,11 @@ func (l *link) dialMe(who identity) {
 	}
 	l.mu.Lock()
 	if who.address != "" {
-		l.hint = who.address
+		// An attempt under way may wait for an address where nobody is any more.
+		if l.giveUp != nil && who.address != l.hint {
+			l.giveUp()
+		}
+		l.hint, l.fresh = who.address, true
 	}
 	l.kicked()
 	l.mu.Unlock()
@@ -176,9 +182,18 @@ func (l *link) try(attempt int) error {
 		return nil // most likely it is about to dial: it wants us as we want it
 	}
 	addr, err := l.p.addressOf(l.node)
-	if hint := l.hinted(); hint != "" && attempt%2 == 1 {
-		addr, err = hint, nil // Resolve may be wrong
+	l.mu.Lock()
+	if l.hint != "" && (l.fresh || attempt%2 == 1) {
+		addr, err = l.hint, nil // Resolve may be behind, or wrong
 	}
+	l.fresh = false
+	l.giveUp = cancel
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.giveUp = nil
+		l.mu.Unlock()
+	}()
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package peer
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,6 +51,22 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// A link that is slow, and busy with one large frame for long, is not dead.
+func TestSlowLink(t *testing.T) {
+	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.PingEvery = 200 * time.Millisecond }) // given up after a second of silence
+	a, b := n.nodes[0], n.nodes[1]
+	p := newProxy(t, b.Addr().String())
+	p.slow(40 * time.Millisecond) // for each 16 KiB: 2.6 s for all
+	n.setAddr(b.id, p.addr())
+	connect(t, a, b)
+	if r := wait(t, "reply", send(a.Peers, b.id, writeCall(1, strings.Repeat("x", 1<<20)))); r.Err != nil {
+		t.Error(r.Err)
+	}
+	if s := a.Stats()[0]; s.Connects != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
 // The higher node cannot dial, but asks to be dialled; the lower one need not know
 // where it is.
 func TestDialMe(t *testing.T) {
@@ -85,6 +103,52 @@ func TestReturn(t *testing.T) {
 			}
 			p.freeze(false)
 		})
+	}
+}
+
+// Being asked to dial ends an attempt at an address that swallows everything.
+func TestDialMeEndsAnAttempt(t *testing.T) {
+	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.HandshakeTimeout = time.Minute })
+	a, b := n.nodes[0], n.nodes[1]
+	p := newProxy(t, b.Addr().String())
+	p.freeze(true)
+	n.setAddr(b.id, p.addr())
+	a.Connect(b.id)
+	l := a.link(b.id)
+	eventually(t, "an attempt hangs", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.giveUp != nil })
+	connect(t, b, a)
+	p.freeze(false)
+}
+
+// A node that asks without end and reads no answers is cut off.
+func TestNotReading(t *testing.T) {
+	n := newNet(t, 1, func(_ int, c *Config) { c.Limits.QueueBytes = 1 << 10 })
+	a := n.nodes[0]
+	c := &conn{p: a.Peers, l: newLink(a.Peers, nodeID(1)), done: make(chan struct{})}
+	c.wake = sync.NewCond(&c.mu)
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c.nc = ours
+	c.mu.Lock()
+	l := &c.lanes[laneRaft]
+	l.total = maxReplyPayload // as if so much were queued
+	c.put(laneRaft, typePing|answer, 0, 0, 0, nil)
+	if c.choked {
+		t.Error("cut off within the bound")
+	}
+	l.total += 2 << 10
+	c.put(laneRaft, typePing|answer, 0, 0, 0, nil)
+	if !c.choked {
+		t.Error("not cut off")
+	}
+	c.mu.Unlock()
+	_, err := ours.Read(make([]byte, 1))
+	if err == nil {
+		t.Error("the connection is open")
+	}
+	c.fail(err)
+	if c.cause != ErrNotReading {
+		t.Errorf("the cause is %v", c.cause)
 	}
 }
 

@@ -390,7 +390,8 @@ func (p *Peers) Cancel(node string, c *call.Call) {
 
 // Connected reports whether there is a connection to node now.
 func (p *Peers) Connected(node string) bool {
-	return node == p.cfg.NodeID || p.link(node).conn.Load() != nil
+	l, ok := p.links.Load(node)
+	return node == p.cfg.NodeID || ok && l.(*link).conn.Load() != nil
 }
 
 // Connect seeks a connection to node without having anything to send.

@@ -347,11 +347,11 @@ func TestLargeBacklog(t *testing.T) {
 		}
 	}
 	away.stop(t)
-	for i := range 50 {
-		g.put(t, strings.Repeat(string(rune('a'+i%26)), 300_000))
+	for i := range 20 {
+		g.put(t, strings.Repeat(string(rune('a'+i)), 300_000))
 	}
 	away.start(t, nil)
-	if got := g.same(t); len(got) < 50 {
+	if got := g.same(t); len(got) < 20 {
 		t.Errorf("%d records", len(got))
 	}
 }
@@ -404,7 +404,6 @@ func TestAppendIsCut(t *testing.T) {
 		{"all fit", []int{1 << 20, 1 << 20, 1 << 20}, 3},
 		{"the fourth does not", []int{1 << 20, 1 << 20, 1 << 20, 1 << 20, 10}, 3},
 		{"one larger than the bound goes alone", []int{6 << 20, 10}, 1},
-		{"one at the frame's limit", []int{maxAppendPayload - 1000}, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			args := &raft.AppendEntriesRequest{RPCHeader: headOf(n.nodes[0])}

@@ -71,6 +71,8 @@ var (
 	ErrNoReplica = errors.New("peer: no replica of the shard here")
 	// ErrRaftBusy: maxRPCsWaiting requests wait for the replica's Raft already.
 	ErrRaftBusy = errors.New("peer: the replica does not take its requests")
+	// ErrQueueFull: Limits.QueueBytes wait to be written to the node.
+	ErrQueueFull = errors.New("peer: too many bytes wait to be written to the node")
 	// ErrSender: a request in another node's name.
 	ErrSender = errors.New("peer: the request names another sender than its connection")
 )
@@ -215,7 +217,7 @@ func (c *conn) sendRPC(typ frameType, shard uint32, size int, payload func([]byt
 		return 0, ErrNotConnected
 	}
 	if c.full(laneRaft) {
-		return 0, fmt.Errorf("%w: %d bytes wait to be written", ErrBusy, c.lanes[laneRaft].waiting())
+		return 0, fmt.Errorf("%w: %d", ErrQueueFull, c.lanes[laneRaft].waiting())
 	}
 	request := c.open.add(openSlot{rpc: w, at: c.lanes[laneRaft].total})
 	c.put(laneRaft, typ, shard, request, size, payload)
