@@ -63,8 +63,8 @@ func (r *Router) leaveBlocked() {
 // maxBlockMS is a BLOCK time that is as good as for ever.
 const maxBlockMS = math.MaxInt64 / 2_000_000
 
-// nobody is the reply to a client that has left; it is not sent.
-var nobody = errorReply(textCanceled)
+// nobody is the reply to a client that has left, or that the router leaves: none.
+var nobody = []byte{}
 
 // graced returns until plus the time that a leader may be late with its null.
 func graced(until int64) int64 {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"millrace/resp"
 	"millrace/stream"
@@ -20,12 +21,12 @@ func clusterLines() []line {
 		}, run: run}
 	}
 	subs := []line{
-		sub("info", 2, "3.0.0", "Returns information about the state of the cluster.", runClusterInfo),
+		sub("info", 2, "3.0.0", "Returns information about the state of the cluster.", viewed(clusterInfo)),
 		sub("myid", 2, "3.0.0", "Returns the ID of this node.", runClusterMyID),
 		sub("myshardid", 2, "7.2.0", "Returns the ID of this node: a node has replicas of many shards.", runClusterMyID),
-		sub("slots", 2, "3.0.0", "Returns the mapping of slots to nodes.", runClusterSlots),
-		sub("shards", 2, "7.0.0", "Returns the mapping of slots to shards.", runClusterShards),
-		sub("nodes", 2, "3.0.0", "Returns the nodes of the cluster.", runClusterNodes),
+		sub("slots", 2, "3.0.0", "Returns the mapping of slots to nodes.", viewed(clusterSlots)),
+		sub("shards", 2, "7.0.0", "Returns the mapping of slots to shards.", viewed(clusterShards)),
+		sub("nodes", 2, "3.0.0", "Returns the nodes of the cluster.", viewed(clusterNodes)),
 		sub("keyslot", 3, "3.0.0", "Returns the hash slot for a key.", runClusterKeySlot),
 		sub("links", 2, "7.0.0", "Returns an empty array: Millrace has no cluster bus.", runClusterLinks),
 		sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)),
@@ -69,15 +70,17 @@ var clusterHelp = []string{
 
 // clusterView is the map with the leaders, as one CLUSTER command sees it.
 type clusterView struct {
-	nodes  []NodeInfo
-	byID   map[string]NodeInfo
-	shards []ShardInfo
-	leader []string // of each shard; empty when unknown
+	self    string
+	version uint64
+	nodes   []NodeInfo
+	byID    map[string]NodeInfo
+	shards  []ShardInfo
+	leader  []string // of each shard; empty when unknown
 }
 
 func (r *Router) clusterView() clusterView {
 	t := r.topology()
-	v := clusterView{nodes: t.Nodes(), shards: t.Shards(), byID: make(map[string]NodeInfo)}
+	v := clusterView{self: r.self, version: t.Version(), nodes: t.Nodes(), shards: t.Shards(), byID: make(map[string]NodeInfo)}
 	for _, n := range v.nodes {
 		v.byID[n.ID] = n
 	}
@@ -89,6 +92,43 @@ func (r *Router) clusterView() clusterView {
 		v.leader = append(v.leader, node)
 	}
 	return v
+}
+
+// viewed returns the handler of a CLUSTER command that answers from a view. Leaders
+// that are not known yet, as on a node that has just started, are asked for first: a
+// client that is told of slots without a leader takes the cluster for broken.
+func viewed(answer func(clusterView) resp.Value) handler {
+	return func(c *conn, q *request, _ [][]byte) {
+		v := c.r.clusterView()
+		if q.inExec || !slices.Contains(v.leader, "") {
+			c.answer(q, answer(v))
+			return
+		}
+		c.serially(q, func() []byte {
+			c.findLeaders(v)
+			return encode(answer(c.r.clusterView()), q.proto)
+		})
+	}
+}
+
+// findTime is how long a CLUSTER command waits for leaders that are not known.
+const findTime = time.Second
+
+// findLeaders waits until the leaders missing in v are known, at most for findTime.
+func (c *conn) findLeaders(v clusterView) {
+	var missing []*waiter
+	found := make(chan struct{}, len(v.shards))
+	deadline := c.r.now() + int64(findTime)
+	for i, s := range v.shards {
+		if v.leader[i] == "" {
+			w := &waiter{deadline: deadline, fire: func(string, uint64) { found <- struct{}{} }}
+			missing = append(missing, w)
+			c.r.seeker(s.ID).add(w)
+		}
+	}
+	for range missing { // each fires at its deadline at the latest
+		<-found
+	}
 }
 
 // members returns the nodes of shard i that the map knows, its leader first. Without
@@ -124,8 +164,7 @@ func runClusterRefused(c *conn, q *request, argv [][]byte) {
 }
 
 // CLUSTER SLOTS
-func runClusterSlots(c *conn, q *request, _ [][]byte) {
-	v := c.r.clusterView()
+func clusterSlots(v clusterView) resp.Value {
 	var out []resp.Value
 	for i, s := range v.shards {
 		for _, run := range s.Slots {
@@ -136,13 +175,12 @@ func runClusterSlots(c *conn, q *request, _ [][]byte) {
 			out = append(out, resp.Array(row...))
 		}
 	}
-	c.answer(q, resp.Array(out...))
+	return resp.Array(out...)
 }
 
 // CLUSTER SHARDS
-func runClusterShards(c *conn, q *request, _ [][]byte) {
+func clusterShards(v clusterView) resp.Value {
 	text := resp.BulkString
-	v := c.r.clusterView()
 	var out []resp.Value
 	for i, s := range v.shards {
 		var slots, nodes []resp.Value
@@ -163,14 +201,12 @@ func runClusterShards(c *conn, q *request, _ [][]byte) {
 		}
 		out = append(out, resp.Map(text("slots"), resp.Array(slots...), text("nodes"), resp.Array(nodes...)))
 	}
-	c.answer(q, resp.Array(out...))
+	return resp.Array(out...)
 }
 
 // CLUSTER NODES: a node that leads shards is a master of their slots. One that leads
 // none is shown as a replica of the leader of the first shard it has a replica of.
-func runClusterNodes(c *conn, q *request, _ [][]byte) {
-	v := c.r.clusterView()
-	version := c.r.topology().Version()
+func clusterNodes(v clusterView) resp.Value {
 	var b strings.Builder
 	for _, n := range v.nodes {
 		var slots []string
@@ -190,19 +226,19 @@ func runClusterNodes(c *conn, q *request, _ [][]byte) {
 		} else {
 			flags = "slave"
 		}
-		if n.ID == c.r.self {
+		if n.ID == v.self {
 			flags = "myself," + flags
 		} else if !n.Alive {
 			flags += ",fail"
 			link = "disconnected"
 		}
-		fmt.Fprintf(&b, "%s %s:%d@%d %s %s 0 0 %d %s", n.ID, n.Host, n.Port, n.PeerPort, flags, master, version, link)
+		fmt.Fprintf(&b, "%s %s:%d@%d %s %s 0 0 %d %s", n.ID, n.Host, n.Port, n.PeerPort, flags, master, v.version, link)
 		if len(slots) > 0 {
 			b.WriteString(" " + strings.Join(slots, " "))
 		}
 		b.WriteString("\n")
 	}
-	c.answer(q, resp.Verbatim(b.String()))
+	return resp.Verbatim(b.String())
 }
 
 func slotRange(run SlotRange) string {
@@ -213,8 +249,7 @@ func slotRange(run SlotRange) string {
 }
 
 // CLUSTER INFO
-func runClusterInfo(c *conn, q *request, _ [][]byte) {
-	v := c.r.clusterView()
+func clusterInfo(v clusterView) resp.Value {
 	assigned, served, size := 0, 0, map[string]bool{}
 	for i, s := range v.shards {
 		for _, run := range s.Slots {
@@ -230,7 +265,6 @@ func runClusterInfo(c *conn, q *request, _ [][]byte) {
 	if served < stream.Slots {
 		state = "fail"
 	}
-	epoch := c.r.topology().Version()
 	var b strings.Builder
 	for _, f := range []struct {
 		name  string
@@ -238,11 +272,11 @@ func runClusterInfo(c *conn, q *request, _ [][]byte) {
 	}{
 		{"cluster_state", state}, {"cluster_slots_assigned", assigned}, {"cluster_slots_ok", served},
 		{"cluster_slots_pfail", 0}, {"cluster_slots_fail", assigned - served}, {"cluster_known_nodes", len(v.nodes)},
-		{"cluster_size", len(size)}, {"cluster_current_epoch", epoch}, {"cluster_my_epoch", epoch},
+		{"cluster_size", len(size)}, {"cluster_current_epoch", v.version}, {"cluster_my_epoch", v.version},
 		{"cluster_stats_messages_sent", 0}, {"cluster_stats_messages_received", 0},
 		{"total_cluster_links_buffer_limit_exceeded", 0},
 	} {
 		fmt.Fprintf(&b, "%s:%v\r\n", f.name, f.value)
 	}
-	c.answer(q, resp.Verbatim(b.String()))
+	return resp.Verbatim(b.String())
 }

@@ -175,10 +175,10 @@ func (r *Router) Close() error {
 	r.closed = true
 	r.mu.Unlock()
 	r.refuseNew()
-	r.stop()
 	for _, c := range r.clients() {
 		c.kill()
 	}
+	r.stop() // after that, so that nobody is told that there is no leader
 	r.wg.Wait()
 	return nil
 }
