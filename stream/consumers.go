@@ -135,7 +135,7 @@ func (tx *Tx) listConsumers(h *Head, g *group) ([]*consumer, error) {
 	}
 	if g.consumers != uint64(len(g.members)) {
 		lo := appendGIDKey(nil, h.prefix, kindConsumer, g.gid)
-		err := tx.scan(lo, after(lo), func(_, value []byte) (bool, error) {
+		err := tx.scanHot(lo, after(lo), func(_, value []byte) (bool, error) {
 			c, err := decodeConsumer(value)
 			if err != nil {
 				return false, err

@@ -7,7 +7,8 @@ import (
 	"millrace/resp"
 )
 
-// An entry's value: its fields and their values in turn. The key holds its ID.
+// An entry's value: its fields and their values in turn. The key holds its ID, and the
+// version of the stream's head speaks for its entries.
 //
 //	+---------+----------+-------+----------+-------+----
 //	| pairs   | n        | field | n        | value | …

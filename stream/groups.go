@@ -61,7 +61,7 @@ func (tx *Tx) listGroups(h *Head) ([]*group, error) {
 	}
 	if h.GroupCount != uint64(len(h.groups)) {
 		lo := append(append([]byte(nil), h.prefix...), kindGroup)
-		err := tx.scan(lo, after(lo), func(key, value []byte) (bool, error) {
+		err := tx.scanHot(lo, after(lo), func(key, value []byte) (bool, error) {
 			name := key[len(lo):]
 			if _, ok := h.groups[string(name)]; ok {
 				return true, nil
@@ -86,6 +86,26 @@ func (tx *Tx) listGroups(h *Head) ([]*group, error) {
 	}
 	h.allGroups = all
 	return all, nil
+}
+
+// scanHot is Tx.scan for records that every batch writes again. The space below keeps
+// the old versions of a key for a while, thousands of them: a step would cross them all,
+// where a search does not.
+func (tx *Tx) scanHot(lo, hi []byte, f func(key, value []byte) (bool, error)) (err error) {
+	it, err := tx.kv.Iter(lo, hi)
+	if err != nil {
+		return err
+	}
+	defer func() { err = firstError(err, it.Close()) }()
+	next := append([]byte(nil), lo...)
+	for it.SeekGE(next) {
+		more, err := f(it.Key(), it.Value())
+		if err != nil || !more {
+			return err
+		}
+		next = append(append(next[:0], it.Key()...), 0)
+	}
+	return it.Error()
 }
 
 // changedGroup says that g was changed: Flush will write it.

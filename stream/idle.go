@@ -10,8 +10,8 @@ import (
 const idleStride = 64
 
 // eachIdle calls f on the pending entries of g, or of c when that is not nil, from
-// a.from to a.to that have been idle for a.minIdleMS, in order of their IDs, until f
-// returns false or an error; on no more than a.count.
+// a.from to a.to that have been idle for a.minIdleMS, in order of their IDs, on no more
+// than a.count.
 //
 // Neither index alone will do: by ID there may be a million young entries before the
 // first idle one, and in the order of claims there may be a million idle ones where
@@ -25,45 +25,47 @@ func (tx *Tx) eachIdle(h *Head, g *group, c *consumer, a *pendingArgs, f func(id
 	if c != nil && (c.pending == 0 || a.to.Less(c.minOwned)) {
 		return nil
 	}
-	w := idleWalk{tx: tx, h: h, g: g, c: c, a: a}
-	if err := w.run(below); err != nil {
-		return fmt.Errorf("idle entries of group %q of %q: %w", g.name, h.Name, err)
-	}
+	w := idleWalk{h: h, g: g, c: c, a: a, nowMS: tx.NowMS, pending: tx.pendingCursor(h, g)}
+	err := w.run(tx.kv, below)
 	for _, id := range w.found {
-		p, err := tx.indexed(h, g, id)
 		if err != nil {
-			return err
+			break
 		}
-		if more, err := f(id, p); err != nil || !more {
-			return err
+		var p pendingEntry
+		if p, err = w.pending.indexed(id); err == nil {
+			_, err = f(id, p)
 		}
+	}
+	if err = firstError(err, w.pending.close()); err != nil {
+		return fmt.Errorf("idle entries of group %q of %q: %w", g.name, h.Name, err)
 	}
 	return nil
 }
 
 // idleWalk is one walk of eachIdle over both indexes.
 type idleWalk struct {
-	tx *Tx
-	h  *Head
-	g  *group
-	c  *consumer
-	a  *pendingArgs
+	h     *Head
+	g     *group
+	c     *consumer // nil: of any
+	a     *pendingArgs
+	nowMS int64
 
-	found []ID   // in order
-	least maxIDs // the least IDs found in the order of claims so far
+	pending *cursor
+	found   []ID   // in order
+	least   maxIDs // the least IDs found in the order of claims so far
 }
 
-func (w *idleWalk) run(below uint64) (err error) {
+func (w *idleWalk) run(kv Reader, below uint64) (err error) {
 	lo, hi := pendingBounds(w.h, w.g, w.a.from, w.a.to)
 	if w.c != nil {
 		lo, hi = ownedBounds(w.h, w.g, w.c, w.a.from, w.a.to)
 	}
-	byID, err := w.tx.kv.Iter(lo, hi)
+	byID, err := kv.Iter(lo, hi)
 	if err != nil {
 		return err
 	}
 	defer func() { err = firstError(err, byID.Close()) }()
-	byClaim, err := w.tx.kv.Iter(dueBounds(w.h, w.g, below))
+	byClaim, err := kv.Iter(dueBounds(w.h, w.g, below))
 	if err != nil {
 		return err
 	}
@@ -100,11 +102,11 @@ func (w *idleWalk) visitByID(it Iterator) error {
 	var p pendingEntry
 	var err error
 	if w.c != nil {
-		p, err = w.tx.indexed(w.h, w.g, id)
+		p, err = w.pending.indexed(id)
 	} else {
 		p, err = decodePending(it.Value())
 	}
-	if err == nil && p.claimable(w.tx.NowMS, w.a.minIdleMS) {
+	if err == nil && p.claimable(w.nowMS, w.a.minIdleMS) {
 		w.found = append(w.found, id)
 	}
 	return err
@@ -121,7 +123,10 @@ func (w *idleWalk) visitByClaim(it Iterator) error {
 		return nil
 	}
 	if w.c != nil {
-		p, err := w.tx.indexed(w.h, w.g, id)
+		if dueOfKey(it.Key()) < claimOwned {
+			return nil // released: nobody's
+		}
+		p, err := w.pending.indexed(id)
 		if err != nil || p.cid != w.c.cid {
 			return err
 		}

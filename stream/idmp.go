@@ -72,10 +72,18 @@ type iidRecord struct {
 	recordedMS int64
 }
 
+func (rec iidRecord) encode() []byte {
+	return binary.AppendVarint(binary.AppendUvarint(rec.id.appendBytes(nil), rec.seq), rec.recordedMS)
+}
+
 func decodeIID(h *Head, b []byte) (iidRecord, error) {
 	r := recordReader{b: b}
 	rec := iidRecord{id: r.id(), seq: r.uvarint(), recordedMS: r.varint()}
 	return rec, r.err("idempotent ID", h.Name)
+}
+
+func (p producer) encode() []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(nil, p.count), p.oldest)
 }
 
 func decodeProducer(h *Head, b []byte) (producer, error) {
@@ -145,7 +153,7 @@ func (tx *Tx) putProducer(h *Head, pid []byte, p producer) error {
 		h.IDMP.PIDs--
 		return tx.batch.Delete(h.producerKey(pid))
 	}
-	return tx.batch.Set(h.producerKey(pid), binary.AppendUvarint(binary.AppendUvarint(nil, p.count), p.oldest))
+	return tx.batch.Set(h.producerKey(pid), p.encode())
 }
 
 // rememberIID notes that an idempotent ID, which is not known, became the entry id. It
@@ -170,9 +178,9 @@ func (tx *Tx) rememberIID(h *Head, pid, iid []byte, id ID) error {
 	}
 	p.count++
 	age := appendBytes(appendBytes(binary.AppendVarint(nil, tx.NowMS), pid), iid)
-	rec := binary.AppendVarint(binary.AppendUvarint(id.appendBytes(nil), seq), tx.NowMS)
+	rec := iidRecord{id: id, seq: seq, recordedMS: tx.NowMS}
 	err = firstError(
-		tx.batch.Set(h.iidKey(pid, iid), rec),
+		tx.batch.Set(h.iidKey(pid, iid), rec.encode()),
 		tx.batch.Set(h.iidOrderKey(pid, seq), iid),
 		tx.batch.Set(h.iidAgeKey(seq), age),
 		tx.putProducer(h, pid, p))

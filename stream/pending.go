@@ -334,14 +334,7 @@ func (tx *Tx) eachOwned(h *Head, g *group, c *consumer, from, to ID, f func(id I
 		return nil
 	}
 	lo, hi := ownedBounds(h, g, c, from, to)
-	return tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
-		id := idOfKey(key)
-		p, err := tx.indexed(h, g, id)
-		if err != nil {
-			return false, err
-		}
-		return f(id, p)
-	})
+	return tx.eachIndexed(h, g, lo, hi, f)
 }
 
 // eachClaimable calls f on the pending entries of g that lie below a place in the
@@ -351,23 +344,22 @@ func (tx *Tx) eachClaimable(h *Head, g *group, below uint64, f func(id ID, p pen
 		return nil
 	}
 	lo, hi := dueBounds(h, g, below)
+	return tx.eachIndexed(h, g, lo, hi, f)
+}
+
+// eachIndexed calls f on the pending entries of g that the keys of an index in [lo, hi)
+// name, in the order of the index.
+func (tx *Tx) eachIndexed(h *Head, g *group, lo, hi []byte, f func(id ID, p pendingEntry) (bool, error)) (err error) {
+	pending := tx.pendingCursor(h, g)
+	defer func() { err = firstError(err, pending.close()) }()
 	return tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
 		id := idOfKey(key)
-		p, err := tx.indexed(h, g, id)
+		p, err := pending.indexed(id)
 		if err != nil {
 			return false, err
 		}
 		return f(id, p)
 	})
-}
-
-// indexed returns the pending entry that another of its keys says exists.
-func (tx *Tx) indexed(h *Head, g *group, id ID) (pendingEntry, error) {
-	p, ok, err := tx.getPending(h, g, id)
-	if err == nil && !ok {
-		err = fmt.Errorf("stream: index of group %q of %q names %v, which is not pending", g.name, h.Name, id)
-	}
-	return p, err
 }
 
 // firstKey returns a copy of the first key in [lo, hi), where there is one.

@@ -230,7 +230,8 @@ func (tx *Tx) dropNodes(h *Head, front node, t *trimArgs, limit uint64) (cut nod
 }
 
 // trimWithin deletes entries from the start of n, the first node of h, which does not
-// go as a whole.
+// go as a whole. By minimal ID all its entries may go nevertheless, where its last ID is
+// of a deleted one; Redis then leaves an empty node, and here it goes.
 func (tx *Tx) trimWithin(h *Head, n node, t *trimArgs) (uint64, error) {
 	// When whole nodes went before it, First may be a deleted entry of n.
 	if err := tx.settle(h); err != nil {

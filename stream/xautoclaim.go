@@ -96,15 +96,20 @@ func runXAutoClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 	left := min(a.count, maxAutoClaim)
 	looks := left * autoClaimLooks
 	how := claimArgs{minIdleMS: a.minIdleMS, timeMS: tx.NowMS, retries: -1, justID: a.justID}
-	var cursor ID
+	var next ID
 	var claimed, deleted []resp.Value
+	entries := tx.entryCursor(h)
 	err = tx.eachPending(h, g, a.start, MaxID, func(id ID, p pendingEntry) (bool, error) {
 		if looks == 0 || left == 0 {
-			cursor = id
+			next = id
 			return false, nil
 		}
 		looks--
-		v, outcome, err := tx.claimPending(h, g, c, id, p, &how)
+		raw, exists, err := entries.get(id)
+		if err != nil {
+			return false, err
+		}
+		v, outcome, err := tx.claimPending(h, g, c, claimable{id: id, pending: p, raw: raw, exists: exists}, &how)
 		switch outcome {
 		case claimTaken:
 			claimed = append(claimed, v)
@@ -115,8 +120,8 @@ func runXAutoClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 		}
 		return true, err
 	})
-	if err != nil {
+	if err = firstError(err, entries.close()); err != nil {
 		return resp.Value{}, err
 	}
-	return resp.Array(idValue(cursor), resp.Array(claimed...), resp.Array(deleted...)), nil
+	return resp.Array(idValue(next), resp.Array(claimed...), resp.Array(deleted...)), nil
 }

@@ -134,16 +134,19 @@ func (tx *Tx) claim(h *Head, g *group, c *consumer, id ID, a *claimArgs) (v resp
 	if err != nil {
 		return v, false, err
 	}
-	if pending {
-		v, outcome, err := tx.claimPending(h, g, c, id, p, a)
-		return v, outcome == claimTaken, err
-	}
-	if !a.force {
+	if !pending && !a.force {
 		return v, false, nil
 	}
 	raw, exists, err := tx.getEntry(h, id)
-	if err != nil || !exists {
+	if err != nil {
 		return v, false, err
+	}
+	if pending {
+		v, outcome, err := tx.claimPending(h, g, c, claimable{id: id, pending: p, raw: raw, exists: exists}, a)
+		return v, outcome == claimTaken, err
+	}
+	if !exists {
+		return v, false, nil
 	}
 	// As in Redis, an entry that becomes pending by force counts one delivery for that.
 	if err := tx.addPending(h, g, id, c, a.apply(pendingEntry{deliveries: 1})); err != nil {
@@ -163,23 +166,28 @@ const (
 	claimDeleted                     // its entry was deleted, so it is no longer pending
 )
 
-// claimPending makes id, whose pending entry is p, c's, and returns what is answered
-// for it.
-func (tx *Tx) claimPending(h *Head, g *group, c *consumer, id ID, p pendingEntry, a *claimArgs) (resp.Value, claimOutcome, error) {
-	raw, exists, err := tx.getEntry(h, id)
+// claimable is a pending entry, and the entry of the stream if that still exists.
+type claimable struct {
+	id      ID
+	pending pendingEntry
+	raw     []byte
+	exists  bool
+}
+
+// claimPending makes a pending entry c's, if it is old enough, and returns what is
+// answered for it.
+func (tx *Tx) claimPending(h *Head, g *group, c *consumer, e claimable, a *claimArgs) (resp.Value, claimOutcome, error) {
 	switch {
-	case err != nil:
-		return resp.Value{}, claimYoung, err
-	case !exists:
-		return resp.Value{}, claimDeleted, tx.dropPending(h, g, id, p)
-	case !p.claimable(tx.NowMS, a.minIdleMS):
+	case !e.exists:
+		return resp.Value{}, claimDeleted, tx.dropPending(h, g, e.id, e.pending)
+	case !e.pending.claimable(tx.NowMS, a.minIdleMS):
 		return resp.Value{}, claimYoung, nil
 	}
-	if err := tx.movePending(h, g, id, p, c, a.apply(p)); err != nil {
+	if err := tx.movePending(h, g, e.id, e.pending, c, a.apply(e.pending)); err != nil {
 		return resp.Value{}, claimYoung, err
 	}
 	c.activeMS = tx.NowMS
-	v, err := a.reply(id, raw)
+	v, err := a.reply(e.id, e.raw)
 	return v, claimTaken, err
 }
 

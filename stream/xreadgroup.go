@@ -181,11 +181,12 @@ func (tx *Tx) history(r *groupRead, c *consumer, a *readArgs, limit *readLimit) 
 	if err != nil {
 		return nil, nil // nothing follows the greatest ID
 	}
+	existing := tx.entryCursor(r.h)
 	err = tx.eachOwned(r.h, r.g, c, from, MaxID, func(id ID, p pendingEntry) (bool, error) {
 		if take.full() {
 			return false, nil
 		}
-		raw, ok, err := tx.getEntry(r.h, id)
+		raw, ok, err := existing.get(id)
 		if err != nil {
 			return false, err
 		}
@@ -203,7 +204,7 @@ func (tx *Tx) history(r *groupRead, c *consumer, a *readArgs, limit *readLimit) 
 		p.delivered()
 		return true, tx.movePending(r.h, r.g, id, old, c, p)
 	})
-	return take.entries, err
+	return take.entries, firstError(err, existing.close())
 }
 
 // deliver returns entries that have been pending too long, if the call claims, and
@@ -263,12 +264,13 @@ func (tx *Tx) deliverNew(r *groupRead, c *consumer, id ID) error {
 // deliverClaimed takes entries of the group that have been pending for minIdleMS, the
 // longest first. Those that have been deleted from the stream are passed over.
 func (tx *Tx) deliverClaimed(r *groupRead, c *consumer, minIdleMS int64, take *readTake) error {
+	existing := tx.entryCursor(r.h)
 	below := claimableBelow(tx.NowMS, minIdleMS)
-	return tx.eachClaimable(r.h, r.g, below, func(id ID, p pendingEntry) (bool, error) {
+	err := tx.eachClaimable(r.h, r.g, below, func(id ID, p pendingEntry) (bool, error) {
 		if take.full() {
 			return false, nil
 		}
-		raw, ok, err := tx.getEntry(r.h, id)
+		raw, ok, err := existing.get(id)
 		if err != nil || !ok {
 			return err == nil, err
 		}
@@ -284,6 +286,7 @@ func (tx *Tx) deliverClaimed(r *groupRead, c *consumer, minIdleMS int64, take *r
 		c.activeMS = tx.NowMS
 		return true, tx.movePending(r.h, r.g, id, old, c, p)
 	})
+	return firstError(err, existing.close())
 }
 
 // readyXReadGroup reports whether the call would answer entries or an error.
