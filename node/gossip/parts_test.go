@@ -1,0 +1,219 @@
+package gossip
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// These bytes go between versions.
+func TestMetaGolden(t *testing.T) {
+	a := announcement{
+		start: time.UnixMilli(0x0102030405),
+		host:  "node-1",
+		Meta:  Meta{FeatureLevel: 3, PeerPort: 7947, ClientPort: 6379, HTTPPort: 9646, InCluster: true, Draining: true},
+	}
+	want := "01" + "0000000102030405" + "0003" + "1f0b" + "18eb" + "25ae" + "03" + "06" + hex.EncodeToString([]byte("node-1"))
+	if got := hex.EncodeToString(a.encode()); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	// A later version appends, and may use other flags.
+	later := append(a.encode(), 1, 2, 3)
+	later[0], later[17] = 2, 0xff
+	if got, err := decodeAnnouncement(later); err != nil || got != a {
+		t.Errorf("%+v, %v", got, err)
+	}
+	longest := announcement{host: strings.Repeat("h", maxHostLen)}
+	if n := len(longest.encode()); n > memberlist.MetaMaxSize {
+		t.Errorf("%d bytes, memberlist panics above %d", n, memberlist.MetaMaxSize)
+	}
+}
+
+func TestBadMeta(t *testing.T) {
+	good := announcement{host: "node-1"}.encode()
+	for n := range len(good) {
+		if _, err := decodeAnnouncement(good[:n]); err == nil {
+			t.Errorf("metadata cut at %d decodes", n)
+		}
+	}
+	if _, err := decodeAnnouncement(append(bytes.Clone(good), 0)); err == nil {
+		t.Error("metadata with a byte too many decodes")
+	}
+	zero := bytes.Clone(good)
+	zero[0] = 0
+	if _, err := decodeAnnouncement(zero); err == nil {
+		t.Error("version 0 decodes")
+	}
+	for _, host := range []string{"a b", "a\nb", "a/b", "\x7f", "é"} {
+		if _, err := decodeAnnouncement(announcement{host: host}.encode()); err == nil {
+			t.Errorf("host %q decodes", host)
+		}
+	}
+	// What does not decode is no member, nor is a name that is no node ID.
+	d := delegate{}
+	if err := d.NotifyAlive(&memberlist.Node{Name: id(1), Meta: good}); err != nil {
+		t.Error(err)
+	}
+	if d.NotifyAlive(&memberlist.Node{Name: id(1), Meta: good[1:]}) == nil || d.NotifyAlive(&memberlist.Node{Name: "x", Meta: good}) == nil {
+		t.Error("a node that says nothing is let in")
+	}
+}
+
+func FuzzGossipMeta(f *testing.F) {
+	f.Add(announcement{host: "node-1", Meta: Meta{PeerPort: 1, Draining: true}}.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, err := decodeAnnouncement(b)
+		if err != nil {
+			return
+		}
+		again := a.encode()
+		back, err := decodeAnnouncement(again)
+		if err != nil || back != a {
+			t.Fatalf("%+v came back as %+v, %v", a, back, err)
+		}
+		if b[0] == metaVersion && b[17] < 4 && !bytes.Equal(again, b) {
+			t.Fatalf("%x decodes, and encodes as %x", b, again)
+		}
+	})
+}
+
+func TestPeersFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "peers.json")
+	now := time.Now().UTC()
+	if p, err := loadPeers(path); err != nil || len(p) != 0 {
+		t.Fatalf("no file: %v, %v", p, err)
+	}
+	p := peers{}
+	self := Member{ID: id(1), Addr: "a", Alive: true}
+	list := []Member{self, {ID: id(2), Addr: "b", GossipPort: 5, Alive: true}, {ID: id(3), Addr: "c", GossipPort: 5}}
+	if !p.meet(list, self.ID, now) || p.meet(list, self.ID, now) {
+		t.Error("meet does not tell news from old")
+	}
+	list[1].Addr = "moved"
+	if !p.meet(list, self.ID, now) {
+		t.Error("a peer that moved is no news")
+	}
+	if err := p.save(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := loadPeers(path)
+	if want := (peer{ID: id(2), Addr: "moved:5", LastSeen: now}); err != nil || len(got) != 1 || got[id(2)] != want {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 1 {
+		t.Errorf("%v beside the file", names)
+	}
+	for text, ok := range map[string]bool{
+		"":                         false,
+		"{":                        false,
+		`{"version":2,"peers":[]}`: false,
+		`{"version":1,"peers":[]}`: true,
+		`{"version":1,"peers":[{"id":"x","addr":"y","last_seen":"2099-01-01T00:00:00Z"}]}`: true,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := loadPeers(path); (err == nil) != ok || p == nil || len(p) != 0 {
+			t.Errorf("%q: %v, %v", text, p, err)
+		}
+	}
+}
+
+func TestPeersAreBounded(t *testing.T) {
+	now := time.Now()
+	p := peers{}
+	for i := range maxPeers + 50 {
+		p[id(i)] = peer{ID: id(i), LastSeen: now.Add(-time.Duration(i) * time.Minute)}
+	}
+	p[id(9999)] = peer{ID: id(9999), LastSeen: now.Add(-peerLife - time.Hour)}
+	p.prune(now)
+	if len(p) != maxPeers {
+		t.Fatalf("%d peers", len(p))
+	}
+	if _, ok := p[id(0)]; !ok {
+		t.Error("the newest was dropped")
+	}
+	m := newMembers()
+	meta := announcement{}.encode()
+	for i := range maxGone + 50 {
+		m.NotifyJoin(&memberlist.Node{Name: id(i), Meta: meta})
+		m.NotifyLeave(&memberlist.Node{Name: id(i), Meta: meta})
+	}
+	m.NotifyJoin(&memberlist.Node{Name: id(9999), Meta: meta})
+	if n := len(m.current.Load().list); n != maxGone+1 {
+		t.Errorf("%d members", n)
+	}
+}
+
+func TestLogWriter(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Now()
+	w := &logWriter{
+		log:  slog.New(slog.NewTextHandler(&out, nil)),
+		now:  func() time.Time { return now },
+		said: make(map[string]time.Time),
+	}
+	write := func(line string) string {
+		out.Reset()
+		if n, err := w.Write([]byte(line)); n != len(line) || err != nil {
+			t.Fatal(n, err)
+		}
+		return out.String()
+	}
+	for _, quiet := range []string{"[DEBUG] memberlist: x\n", "[INFO] memberlist: x\n", "x\n", "\n", "[", "[WARN"} {
+		if got := write(quiet); got != "" {
+			t.Errorf("%q says %s", quiet, got)
+		}
+	}
+	bad := "[ERR] memberlist: Decrypt packet failed: No installed keys could decrypt the message from=%d\n"
+	if got := write(fmt.Sprintf(bad, 1)); !strings.Contains(got, `level=WARN msg="Decrypt packet failed`) {
+		t.Errorf("says %q", got)
+	}
+	if got := write(fmt.Sprintf(bad, 2)); got != "" {
+		t.Errorf("says again %s", got)
+	}
+	if got := write("[WARN] memberlist: something else\n"); got == "" {
+		t.Error("another warning is not said")
+	}
+	now = now.Add(repeatAfter)
+	if got := write(fmt.Sprintf(bad, 3)); got == "" {
+		t.Error("not said again after a minute")
+	}
+	for i := range 3 * maxKinds {
+		write(fmt.Sprintf("[WARN] memberlist: %d\n", i))
+	}
+	if len(w.said) > maxKinds {
+		t.Errorf("%d kinds remembered", len(w.said))
+	}
+}
+
+// BenchmarkIdle reports what three idle nodes cost together, as a part of one core.
+func BenchmarkIdle(b *testing.B) {
+	conf := func(n int, seeds ...string) Config { c := config(n, seeds...); c.Timing = Timing{}; return c }
+	first := start(b, conf(1))
+	sees(b, start(b, conf(2, first.LocalAddr())), 1, 2)
+	sees(b, start(b, conf(3, first.LocalAddr())), 1, 2, 3)
+	for b.Loop() {
+		before, at := cpu(), time.Now()
+		time.Sleep(20 * time.Second)
+		b.ReportMetric(100*float64(cpu()-before)/float64(time.Since(at)), "%core")
+	}
+}
+
+func cpu() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
