@@ -113,10 +113,10 @@ func printState(key, value []byte) string {
 		if err != nil {
 			return fmt.Sprintf("map: %v", err)
 		}
-		return fmt.Sprintf("map %+v", *m)
+		return "map " + m.String()
 	}
 	if text, ok := shard.PrintSystem(key, value); ok {
 		return text
 	}
-	return stream.PrintKey(key) + ": " + stream.PrintRecord(key, value)
+	return stream.PrintRecord(key, value)
 }
