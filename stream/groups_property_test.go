@@ -25,7 +25,9 @@ func TestGroupsAgainstModel(t *testing.T) {
 		defer p.second.close()
 		p.m.nowMS = p.first.nowMS
 		p.send("XADD s 1-0 f v1-0", p.m.add(stream.ID{MS: 1}))
-		p.T.Repeat(p.actions())
+		for range 4 {
+			p.T.Repeat(p.actions())
+		}
 		p.second.commit()
 		p.sameBytes()
 	})
@@ -244,7 +246,7 @@ func (p *player) actions() map[string]func(*rapid.T) {
 // flood delivers so many entries, and acknowledges so many of them, that bounds are
 // made exact and walks go past their first strides.
 func (p *player) flood() {
-	if !p.chance(4) {
+	if !p.chance(8) {
 		return
 	}
 	for range 150 {
@@ -387,4 +389,53 @@ func (p *player) infoGroups() {
 			p.Fatalf("group %q has %d entries ahead, and a lag of %d", name, ahead, lag.Int)
 		}
 	}
+}
+
+// TestPendingIdle compares XPENDING IDLE with what XPENDING without it tells, where
+// entries are so many that the walks over both indexes take turns, and either may be
+// the one that answers.
+func TestPendingIdle(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		r := openRig(rt)
+		defer r.close()
+		const n = 1500
+		var cmds [][][]byte
+		for i := 1; i <= n; i++ {
+			cmds = append(cmds, argvOf("XADD", "s", fmt.Sprintf("%d-0", i), "f", "v"))
+		}
+		r.apply(cmds...)
+		r.do("XGROUP CREATE s g 0")
+		r.do(fmt.Sprintf("XREADGROUP GROUP g a COUNT %d STREAMS s >", n/2))
+		r.do("XREADGROUP GROUP g b STREAMS s >")
+		r.nowMS += 1000
+		// Some spans get other ages, owners, or none.
+		for range rapid.IntRange(0, 4).Draw(rt, "spans") {
+			from := rapid.IntRange(1, n).Draw(rt, "from")
+			to := min(n, from+rapid.IntRange(0, 600).Draw(rt, "length"))
+			var ids []stream.ID
+			for i := from; i <= to; i++ {
+				ids = append(ids, stream.ID{MS: uint64(i)})
+			}
+			if rapid.IntRange(0, 4).Draw(rt, "release") == 0 {
+				r.do(fmt.Sprintf("XNACK s g FAIL IDS %d %s", len(ids), words(ids)))
+			} else {
+				idle := rapid.IntRange(0, 3000).Draw(rt, "idle")
+				r.do(fmt.Sprintf("XCLAIM s g %s 0 %s IDLE %d JUSTID", rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "owner"), words(ids), idle))
+			}
+		}
+		from, to := rapid.IntRange(1, n).Draw(rt, "least"), rapid.IntRange(1, n).Draw(rt, "greatest")
+		minIdle := rapid.IntRange(1, 3001).Draw(rt, "minIdle")
+		count := rapid.SampledFrom([]int{1, 10, 300, n + 1}).Draw(rt, "count")
+		owner := rapid.SampledFrom([]string{"", " a", " b", " c"}).Draw(rt, "by")
+		var want []resp.Value
+		for _, row := range r.do(fmt.Sprintf("XPENDING s g %d %d %d%s", from, to, n, owner)).Elems {
+			if idle := row.Elems[2].Int; (idle < 0 || idle >= int64(minIdle)) && len(want) < count {
+				want = append(want, row)
+			}
+		}
+		line := fmt.Sprintf("XPENDING s g IDLE %d %d %d %d%s", minIdle, from, to, count, owner)
+		if got := r.do(line); got.String() != resp.Array(want...).String() {
+			rt.Fatalf("%s\n got %v\nwant %v", line, got, want)
+		}
+	})
 }

@@ -6,8 +6,12 @@ import (
 	"slices"
 )
 
-// idleStride is how many steps each of the two walks of eachIdle takes in turn.
-const idleStride = 64
+// The two walks of eachIdle take so many steps in turn. Most often the walk by ID has
+// the answer at once, or the other one has hardly anything to look at.
+const (
+	idleStrideByID    = 256
+	idleStrideByClaim = 64
+)
 
 // eachIdle calls f on the pending entries of g, or of c when that is not nil, from
 // a.from to a.to that have been idle for a.minIdleMS, in order of their IDs, on no more
@@ -73,7 +77,7 @@ func (w *idleWalk) run(kv Reader, below uint64) (err error) {
 
 	idOK, claimOK := byID.First(), byClaim.First()
 	for {
-		for range idleStride {
+		for range idleStrideByID {
 			if !idOK || int64(len(w.found)) == w.a.count {
 				return byID.Error()
 			}
@@ -82,7 +86,7 @@ func (w *idleWalk) run(kv Reader, below uint64) (err error) {
 			}
 			idOK = byID.Next()
 		}
-		for range idleStride {
+		for range idleStrideByClaim {
 			if !claimOK {
 				w.found = w.least
 				slices.SortFunc(w.found, ID.Compare)

@@ -102,3 +102,42 @@ func millionPending(b *testing.B, n int) *rig {
 	}
 	return r
 }
+
+// BenchmarkReadAck measures what a group's work on one entry costs, delivery and
+// acknowledgement, with a hundred commands to a batch.
+func BenchmarkReadAck(b *testing.B) {
+	for _, count := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("count=%d", count), func(b *testing.B) {
+			r := openRig(b)
+			defer r.close()
+			r.do("XGROUP CREATE s g 0 MKSTREAM")
+			const perBatch = 50
+			entries, next := perBatch*count, 0
+			read := argvOf("XREADGROUP", "GROUP", "g", "c", "COUNT", fmt.Sprint(count), "STREAMS", "s", ">")
+			for b.Loop() {
+				b.StopTimer()
+				adds := make([][][]byte, entries)
+				acks := make([][][]byte, 0, perBatch)
+				ack := argvOf("XACK", "s", "g")
+				for i := range adds {
+					next++
+					id := fmt.Sprintf("%d-0", next)
+					adds[i] = argvOf("XADD", "s", id, "field", "some value of an entry")
+					if ack = append(ack, []byte(id)); len(ack) == 3+count {
+						acks = append(acks, ack)
+						ack = argvOf("XACK", "s", "g")
+					}
+				}
+				r.apply(adds...)
+				b.StartTimer()
+				var cmds [][][]byte
+				for _, ack := range acks {
+					cmds = append(cmds, read, ack)
+				}
+				r.nowMS++
+				r.apply(cmds...)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*entries), "ns/entry")
+		})
+	}
+}
