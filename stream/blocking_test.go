@@ -52,9 +52,9 @@ func TestXReadGroupReady(t *testing.T) {
 		{"stream deleted", "", "DEL t", 0, block, true, "t"},
 		// Redis wakes nobody here, and neither does this: the next XADD will.
 		{"moved back", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XGROUP SETID s g 0", 0, block, true, ""},
-		{"history", "", "XGROUP CREATECONSUMER s g c", 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > 0", true, ""},
-		{"malformed", "", "XGROUP CREATECONSUMER s g c", 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > $", true, ""},
-		{"no such option", "", "XGROUP CREATECONSUMER s g c", 0, "XREADGROUP GROUP g c BLOC 0 STREAMS s t > >", true, ""},
+		{"history", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > 0", true, ""},
+		{"malformed", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > $", true, ""},
+		{"no such option", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOC 0 STREAMS s t > >", true, ""},
 
 		{"pending, no claim", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 1000, block, false, ""},
 		{"pending, too young", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 99, claim, false, ""},
@@ -70,6 +70,8 @@ func TestXReadGroupReady(t *testing.T) {
 			r := newRig(t)
 			r.do("XGROUP CREATE s g 0 MKSTREAM")
 			r.do("XGROUP CREATE t g 0 MKSTREAM")
+			r.do("XGROUP CREATECONSUMER s g c")
+			r.do("XGROUP CREATECONSUMER t g c")
 			if r.ready(test.call) != (test.name == "history" || test.name == "malformed" || test.name == "no such option") {
 				t.Errorf("ready before anything was done")
 			}
@@ -95,6 +97,71 @@ func TestXReadGroupReady(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestXReadGroupReadyForNewConsumer makes a consumer that waits for its first entry: as
+// in Redis, everybody may see that it waits.
+func TestXReadGroupReadyForNewConsumer(t *testing.T) {
+	const call = "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > >"
+	r := newRig(t)
+	r.do("XGROUP CREATE s g 0 MKSTREAM")
+	r.do("XGROUP CREATE t g 0 MKSTREAM")
+	r.do("XGROUP CREATECONSUMER s g c")
+	if !r.ready(call) {
+		t.Error("the call is not run for its consumer's sake")
+	}
+	if v := r.do(call); !v.IsNull() {
+		t.Errorf("it answers %v", v)
+	}
+	if r.ready(call) {
+		t.Error("it is run again")
+	}
+	if got := r.touched(); got != "" {
+		t.Errorf("it touched %s", got)
+	}
+	if n := len(r.do("XINFO CONSUMERS t g").Elems); n != 1 {
+		t.Errorf("the group has %d consumers", n)
+	}
+}
+
+// TestXReadGroupReadyAt tells when time alone makes a call with CLAIM ready.
+func TestXReadGroupReadyAt(t *testing.T) {
+	const call = "XREADGROUP GROUP g c BLOCK 0 CLAIM 100 STREAMS s t > >"
+	r := newRig(t)
+	at := func() int64 {
+		t.Helper()
+		ms, err := r.state.ReadyAt(pebblekv.Reader{R: r.db}, r.nowMS, argvOf(strings.Fields(call)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ms
+	}
+	expect := func(line string, want int64) {
+		t.Helper()
+		if v := r.do(line); v.IsErr() {
+			t.Fatalf("%s: %v", line, v)
+		}
+		if got := at(); got != want {
+			t.Errorf("after %s it is ready at %d, not %d", line, got, want)
+		}
+	}
+	r.nowMS = 5000
+	expect("XGROUP CREATE s g 0 MKSTREAM", 0) // NOGROUP is no matter of time
+	expect("XGROUP CREATE t g 0 MKSTREAM", 0)
+	expect("XADD t 1-0 f v", 0)
+	expect("XREADGROUP GROUP g c STREAMS t >", 5100)
+	r.nowMS = 5030
+	expect("XADD s 1-0 f v", 5100)
+	expect("XREADGROUP GROUP g c STREAMS s >", 5100)
+	expect("XCLAIM t g c 0 1-0", 5130)
+	expect("XCLAIM s g c 0 1-0 IDLE 20", 5110)
+	r.nowMS = 5110
+	if !r.ready(call) {
+		t.Error("it is not ready then")
+	}
+	expect("XNACK t g FAIL IDS 1 1-0", 5110)
+	expect("XACK t g 1-0", 5110)
+	expect("XDEL s 1-0", 0)
 }
 
 // TestReadKeys finds the keys of commands whose other words may be called as options are.

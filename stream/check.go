@@ -58,9 +58,11 @@ type nameCheck struct {
 	prefix string
 	head   *Head
 
-	entries, nodes, live  uint64
-	firstEntry, lastEntry ID
-	groups                map[uint64]*groupCheck // by number
+	ids    []ID                   // of the entries
+	nodes  []node                 // but the last
+	iids   map[byte]uint64        // records of idempotent IDs, by kind
+	byPID  uint64                 // idempotent IDs as the producers count them
+	groups map[uint64]*groupCheck // by number
 }
 
 // groupCheck is what Check has read of one group. What is known before the group's own
@@ -76,7 +78,7 @@ type groupCheck struct {
 }
 
 func newNameCheck(prefix []byte) *nameCheck {
-	return &nameCheck{prefix: string(prefix), groups: make(map[uint64]*groupCheck)}
+	return &nameCheck{prefix: string(prefix), iids: make(map[byte]uint64), groups: make(map[uint64]*groupCheck)}
 }
 
 func (c *nameCheck) of(gid uint64) *groupCheck {
@@ -113,10 +115,13 @@ func (c *nameCheck) add(kind byte, rest, value []byte) (err error) {
 	case kindNode:
 		var n node
 		n, err = decodeNode(idOfKey(rest), value)
-		c.nodes++
-		c.live += n.Live
-		if n.Live == 0 {
-			err = fmt.Errorf("stream: node without entries")
+		c.nodes = append(c.nodes, n)
+	case kindIID, kindIIDOrder, kindIIDAge, kindProducer:
+		c.iids[kind]++
+		if _, err = printIDMPRecord(c.head, kind, value); err == nil && kind == kindProducer {
+			var p producer
+			p, err = decodeProducer(c.head, value)
+			c.byPID += p.count
 		}
 	case kindGroup:
 		var g *group
@@ -153,11 +158,7 @@ func (c *nameCheck) addEntry(rest, value []byte) error {
 	if len(rest) != idBytes {
 		return fmt.Errorf("stream: %d bytes after the kind", len(rest))
 	}
-	if c.entries == 0 {
-		c.firstEntry = idOfKey(rest)
-	}
-	c.lastEntry = idOfKey(rest)
-	c.entries++
+	c.ids = append(c.ids, idOfKey(rest))
 	_, err := entryWords(value)
 	return err
 }
@@ -168,15 +169,20 @@ func (c *nameCheck) finish() error {
 	if h == nil {
 		return fmt.Errorf("stream: keys of %q without a head", c.prefix[4:])
 	}
-	if h.Nodes > 0 {
-		c.nodes, c.live = c.nodes+1, c.live+h.Tail.Live
-	}
 	err := disagreement{}
-	err.count("entries", h.Length, c.entries)
-	err.count("entries of nodes", h.Length, c.live)
-	err.count("nodes", h.Nodes, c.nodes)
-	err.that(h.First == c.firstEntry, "first entry %v, not %v", h.First, c.firstEntry)
-	err.that(h.LastEntry == c.lastEntry, "last entry %v, not %v", h.LastEntry, c.lastEntry)
+	err.count("entries", h.Length, uint64(len(c.ids)))
+	var first, last ID
+	if n := len(c.ids); n > 0 {
+		first, last = c.ids[0], c.ids[n-1]
+	}
+	err.that(h.First == first, "first entry %v, not %v", h.First, first)
+	err.that(h.LastEntry == last, "last entry %v, not %v", h.LastEntry, last)
+	c.checkNodes(&err)
+	err.count("idempotent IDs", h.IDMP.IIDs, c.iids[kindIID])
+	err.count("idempotent IDs of producers", h.IDMP.IIDs, c.byPID)
+	err.count("idempotent IDs in order", h.IDMP.IIDs, c.iids[kindIIDOrder])
+	err.count("idempotent IDs by age", h.IDMP.IIDs, c.iids[kindIIDAge])
+	err.count("producers", h.IDMP.PIDs, c.iids[kindProducer])
 	err.that(!h.Last.Less(h.LastEntry), "greatest ID %v is below the last entry %v", h.Last, h.LastEntry)
 	err.count("groups", h.GroupCount, uint64(len(c.groups)))
 	pending := uint64(0)
@@ -193,6 +199,31 @@ func (c *nameCheck) finish() error {
 		return fmt.Errorf("stream %q: %w", h.Name, err.first)
 	}
 	return nil
+}
+
+// checkNodes verifies that each entry is in the one node that covers it.
+func (c *nameCheck) checkNodes(err *disagreement) {
+	h := c.head
+	if h.Nodes > 0 {
+		c.nodes = append(c.nodes, h.Tail)
+	} else {
+		err.that(h.Tail == node{}, "there is a last node and no node")
+	}
+	err.count("nodes", h.Nodes, uint64(len(c.nodes)))
+	ids := c.ids
+	for i, n := range c.nodes {
+		live := 0
+		for live < len(ids) && !n.Last.Less(ids[live]) {
+			live++
+		}
+		err.that(live > 0, "node %v has no entries", n.First)
+		err.count("entries of a node", n.Live, uint64(live))
+		err.that(live == 0 || !ids[0].Less(n.First), "entry before node %v", n.First)
+		err.that(n.Live <= n.Total, "node %v has %d live entries of %d", n.First, n.Live, n.Total)
+		err.that(i == 0 || c.nodes[i-1].Last.Less(n.First), "node %v begins in the one before", n.First)
+		ids = ids[live:]
+	}
+	err.that(len(ids) == 0, "%d entries are in no node", len(ids))
 }
 
 func (g *groupCheck) finish() error {

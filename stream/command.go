@@ -63,8 +63,12 @@ type Command struct {
 	// failing disk or broken state, and stops the shard.
 	Run func(tx *Tx, argv [][]byte) (resp.Value, error)
 	// Ready reports whether a blocked call of this command, run now, would answer
-	// something: data or an error. Only for Blocking commands.
+	// something, data or an error, or leave a trace that a first try leaves. Only for
+	// Blocking commands.
 	Ready func(tx *Tx, argv [][]byte) (bool, error)
+	// ReadyAt returns when a blocked call becomes ready by the passing of time alone, in
+	// milliseconds since the Unix epoch; zero is never. nil where time changes nothing.
+	ReadyAt func(tx *Tx, argv [][]byte) (int64, error)
 }
 
 // Is reports whether all flags of f are set.

@@ -83,8 +83,7 @@ func (h *Head) small() bool {
 	return h.Length+3*h.Pending+2*h.IDMP.IIDs <= pointDeleteMax && h.Added <= 32*pointDeleteMax
 }
 
-func (h *Head) encode() []byte {
-	b := make([]byte, 0, 160)
+func (h *Head) append(b []byte) []byte {
 	b = append(b, byte(h.Type), headVersion)
 	b = binary.AppendVarint(b, h.ExpireAtMS)
 	b = binary.AppendUvarint(b, h.Length)
@@ -118,25 +117,31 @@ func decodeHead(name, b []byte) (*Head, error) {
 	return h, r.err("head", name)
 }
 
-// flush writes h and its changed groups and consumers into b.
-func (h *Head) flush(b Batch) error {
+// flush writes h and its changed groups and consumers into b. It builds keys and
+// values in buf, and returns it for the next one.
+func (h *Head) flush(b Batch, buf []byte) ([]byte, error) {
 	if h.gone {
-		return nil
+		return buf, nil
 	}
 	for _, g := range h.changed {
 		if err := g.flush(b, h.prefix); err != nil {
-			return err
+			return buf, err
 		}
 	}
 	clear(h.changed)
 	h.changed = h.changed[:0]
 	if h.frontDirty {
 		h.frontDirty = false
-		key := h.front.First.appendBytes(append(append(make([]byte, 0, len(h.prefix)+1+idBytes), h.prefix...), kindNode))
-		if err := b.Set(key, h.front.append(nil)); err != nil {
-			return err
+		buf = h.front.First.appendBytes(append(append(buf[:0], h.prefix...), kindNode))
+		n := len(buf)
+		buf = h.front.append(buf)
+		if err := b.Set(buf[:n], buf[n:]); err != nil {
+			return buf, err
 		}
 	}
 	h.dirty = false
-	return b.Set(headKey(h.Name), h.encode())
+	buf = append(append(buf[:0], h.prefix...), kindHead)
+	n := len(buf)
+	buf = h.append(buf)
+	return buf, b.Set(buf[:n], buf[n:])
 }

@@ -22,7 +22,7 @@ var records = []struct {
 		First: ID{6, 1}, LastEntry: ID{1 << 40, 6}, GroupCount: 2, NextGID: 9, Pending: 4, Nodes: 2,
 		Tail: node{First: ID{6, 2}, Last: ID{1 << 40, 6}, Total: 5, Live: 2, Bytes: 300, Fields: 0x0102030405060708},
 		IDMP: idmpHead{100, 101, 2, 3, 4, 5, 6, 1}, prefix: appendName(nil, []byte("s")),
-	}, func(v any) []byte { h := v.(Head); return h.encode() }, func(b []byte) (any, error) {
+	}, func(v any) []byte { h := v.(Head); return h.append(nil) }, func(b []byte) (any, error) {
 		h, err := decodeHead([]byte("s"), b)
 		if err != nil {
 			return nil, err
@@ -33,7 +33,7 @@ var records = []struct {
 			"00000100000000000000000000000006020904020000000000000006000000000000000201000001000000000000000000000000060502ac02010203" +
 			"04050607086465020304050601"},
 	{"empty head", Head{Name: []byte("s"), Type: TypeStream, prefix: appendName(nil, []byte("s"))},
-		func(v any) []byte { h := v.(Head); return h.encode() }, func(b []byte) (any, error) {
+		func(v any) []byte { h := v.(Head); return h.append(nil) }, func(b []byte) (any, error) {
 			h, err := decodeHead([]byte("s"), b)
 			if err != nil {
 				return nil, err

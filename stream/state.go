@@ -25,14 +25,15 @@ var ErrUnknownCommand = errors.New("stream: unknown command in a record")
 type State struct {
 	firstSlot uint16
 
-	cached  map[string]*Head
-	dirty   []*Head
-	bulky   []*Head // those that keep more than maxGroupCached groups or consumers
-	sys     *system // nil until loaded
-	touched [][]byte
-	round   uint64 // how often touched was taken; from one
-	idArena []byte // where newID writes
-	tx      Tx     // of the call being applied, reused
+	cached   map[string]*Head
+	dirty    []*Head
+	bulky    []*Head // those that keep more than maxGroupCached groups or consumers
+	sys      *system // nil until loaded
+	touched  [][]byte
+	round    uint64 // how often touched was taken; from one
+	idArena  []byte // where newID writes
+	flushBuf []byte // where Flush builds keys and values
+	tx       Tx     // of the call being applied, reused
 }
 
 // NewState returns the state machine of the shard whose run of slots starts at firstSlot.
@@ -80,8 +81,9 @@ func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, erro
 // before the batch is committed.
 func (s *State) Flush(b Batch) error {
 	for _, h := range s.dirty {
-		if err := h.flush(b); err != nil {
-			return err
+		var err error
+		if s.flushBuf, err = h.flush(b, s.flushBuf); err != nil {
+			return fmt.Errorf("stream: write the head of %q: %w", h.Name, err)
 		}
 	}
 	clear(s.dirty)
@@ -161,13 +163,26 @@ func (s *State) BlockKeys(argv [][]byte) [][]byte {
 	return keys
 }
 
-// Ready reports whether a blocking command, run now, would answer data or an error.
+// Ready reports whether a blocking command, run now, would answer data or an error, or
+// would leave what a first try leaves although it finds nothing: XREADGROUP makes its
+// consumer. So what Ready has found may answer null, but not twice.
 func (s *State) Ready(v Reader, nowMS int64, argv [][]byte) (bool, error) {
 	c, refusal := Lookup(argv)
 	if c == nil || refusal != nil || c.Ready == nil {
 		return true, nil
 	}
 	return c.Ready(&Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: v}, argv)
+}
+
+// ReadyAt returns when a blocking command becomes ready if nothing but time passes, in
+// milliseconds of the shard's time; zero is never. XREADGROUP with CLAIM waits for
+// entries to grow old: nothing touches their key then.
+func (s *State) ReadyAt(v Reader, nowMS int64, argv [][]byte) (int64, error) {
+	c, refusal := Lookup(argv)
+	if c == nil || refusal != nil || c.ReadyAt == nil {
+		return 0, nil
+	}
+	return c.ReadyAt(&Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: v}, argv)
 }
 
 // WritesWhenServed reports whether serving a blocked command changes the state, so

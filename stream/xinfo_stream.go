@@ -50,9 +50,9 @@ func runXInfoStream(tx *Tx, argv [][]byte) (resp.Value, error) {
 		resp.BulkString("iids-duplicates"), resp.Int(int64(h.IDMP.Duplicates)),
 	}
 	if full {
-		entries, err := tx.readEntries(h, ID{}, MaxID, count, false)
-		if err != nil {
-			return resp.Value{}, err
+		entries, refusal, err := tx.readEntries(h, ID{}, MaxID, count, false)
+		if err != nil || refusal != nil {
+			return refused(refusal, err)
 		}
 		groups, err := tx.fullGroups(h, count)
 		if err != nil {

@@ -76,24 +76,42 @@ func runRange(tx *Tx, argv [][]byte, reverse bool) (resp.Value, error) {
 	case a.count == 0:
 		return resp.NullArray(), nil
 	}
-	entries, err := tx.readEntries(h, a.start, a.end, a.count, reverse)
-	return resp.Array(entries...), err
+	entries, refusal, err := tx.readEntries(h, a.start, a.end, a.count, reverse)
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	return resp.Array(entries...), nil
 }
 
+// maxRangeBytes bounds what a reply of entries may take in memory. XREAD may answer
+// less than there is and be asked again; a range may not.
+const maxRangeBytes = 128 << 20
+
+// valueBytes is what a resp.Value takes besides its bytes, about.
+const valueBytes = 72
+
+var errRangeTooLarge = resp.Err("ERR the reply would take more than 128 MiB of memory; ask for fewer entries with COUNT")
+
 // readEntries returns at most count entries of h from start to end, or all when count
-// is below one.
-func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) ([]resp.Value, error) {
-	var out []resp.Value
+// is below one; a refusal where they are too many.
+func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) (out []resp.Value, refusal *resp.Value, err error) {
 	if count > 0 {
 		out = make([]resp.Value, 0, min(uint64(count), h.Length, 128))
 	}
-	err := tx.eachEntry(h, start, end, reverse, func(id ID, raw []byte) (bool, error) {
+	size := 0
+	err = tx.eachEntry(h, start, end, reverse, func(id ID, raw []byte) (bool, error) {
 		v, err := entryValue(id, raw)
 		if err != nil {
 			return false, err
 		}
 		out = append(out, v)
+		// The entry's own value and its two elements, the fields and values, their bytes.
+		size += (3+len(v.Elems[1].Elems))*valueBytes + len(raw)
+		if size > maxRangeBytes {
+			out, refusal = nil, &errRangeTooLarge
+			return false, nil
+		}
 		return count < 1 || int64(len(out)) < count, nil
 	})
-	return out, err
+	return out, refusal, err
 }

@@ -1,6 +1,10 @@
 package stream
 
-import "millrace/resp"
+import (
+	"math"
+
+	"millrace/resp"
+)
 
 // XREADGROUP GROUP group consumer [COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms]
 // [CLAIM min-idle-ms] [NOACK] STREAMS key [key …] id [id …]: entries for a consumer of
@@ -24,8 +28,9 @@ var xreadgroup = Command{
 		_, refusal := parseRead(argv, true)
 		return refusal
 	},
-	Run:   runXReadGroup,
-	Ready: readyXReadGroup,
+	Run:     runXReadGroup,
+	Ready:   readyXReadGroup,
+	ReadyAt: whenXReadGroupReady,
 }
 
 // One call of XREADGROUP is one step of the shard, so it ends after this many entries
@@ -289,7 +294,8 @@ func (tx *Tx) deliverClaimed(r *groupRead, c *consumer, minIdleMS int64, take *r
 	return firstError(err, existing.close())
 }
 
-// readyXReadGroup reports whether the call would answer entries or an error.
+// readyXReadGroup reports whether the call would answer entries or an error, or make
+// its consumer, which a call does before it waits.
 func readyXReadGroup(tx *Tx, argv [][]byte) (bool, error) {
 	a, refusal := parseRead(argv, true)
 	if refusal != nil {
@@ -304,18 +310,59 @@ func readyXReadGroup(tx *Tx, argv [][]byte) (bool, error) {
 		if !r.fresh || r.hasNew() {
 			return true, nil
 		}
+		if c, err := tx.consumer(r.h, r.g, a.consumer); c == nil || err != nil {
+			return true, err
+		}
 		if !a.claims {
 			continue
 		}
-		ready := false
-		err := tx.eachClaimable(r.h, r.g, claimableBelow(tx.NowMS, a.minIdleMS), func(id ID, _ pendingEntry) (bool, error) {
-			_, ok, err := tx.getEntry(r.h, id)
-			ready = ok
-			return !ok, err
-		})
-		if ready || err != nil {
-			return ready, err
+		_, ok, err := tx.firstClaimable(r, claimableBelow(tx.NowMS, a.minIdleMS))
+		if ok || err != nil {
+			return ok, err
 		}
 	}
 	return false, nil
+}
+
+// whenXReadGroupReady returns when the first pending entry is old enough for a call
+// with CLAIM; zero when there is none.
+func whenXReadGroupReady(tx *Tx, argv [][]byte) (atMS int64, err error) {
+	a, refusal := parseRead(argv, true)
+	if refusal != nil || !a.claims {
+		return 0, nil
+	}
+	reads, refusal, err := tx.groupReads(&a)
+	if refusal != nil || err != nil {
+		return 0, err
+	}
+	for i := range reads {
+		p, ok, err := tx.firstClaimable(&reads[i], math.MaxUint64)
+		if err != nil {
+			return 0, err
+		}
+		if !ok {
+			continue
+		}
+		at := tx.NowMS
+		if p.cid != 0 {
+			at = max(at, int64(p.time)+min(a.minIdleMS, maxTimeoutMS))
+		}
+		if atMS == 0 || at < atMS {
+			atMS = at
+		}
+	}
+	return atMS, nil
+}
+
+// firstClaimable returns the first pending entry below a place in the order of claims
+// whose entry still exists, and whether there is one.
+func (tx *Tx) firstClaimable(r *groupRead, below uint64) (first pendingEntry, ok bool, err error) {
+	existing := tx.entryCursor(r.h)
+	err = tx.eachClaimable(r.h, r.g, below, func(id ID, p pendingEntry) (bool, error) {
+		var err error
+		_, ok, err = existing.get(id)
+		first = p
+		return !ok, err
+	})
+	return first, ok, firstError(err, existing.close())
 }

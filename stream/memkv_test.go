@@ -1,0 +1,102 @@
+package stream_test
+
+import (
+	"slices"
+	"strings"
+
+	"millrace/stream"
+)
+
+// memKV is the key space as a sorted slice: slow, and plain enough to fuzz on. It
+// writes at once, so a batch is the state itself.
+type memKV struct {
+	keys   []string
+	values map[string][]byte
+}
+
+func newMemKV() *memKV { return &memKV{values: make(map[string][]byte)} }
+
+func (m *memKV) Get(key []byte) ([]byte, bool, error) {
+	v, ok := m.values[string(key)]
+	return slices.Clone(v), ok, nil
+}
+
+func (m *memKV) Set(key, value []byte) error {
+	if i, ok := slices.BinarySearch(m.keys, string(key)); !ok {
+		m.keys = slices.Insert(m.keys, i, string(key))
+	}
+	m.values[string(key)] = append([]byte{}, value...)
+	return nil
+}
+
+func (m *memKV) Delete(key []byte) error {
+	if i, ok := slices.BinarySearch(m.keys, string(key)); ok {
+		m.keys = slices.Delete(m.keys, i, i+1)
+		delete(m.values, string(key))
+	}
+	return nil
+}
+
+func (m *memKV) DeleteRange(lo, hi []byte) error {
+	for _, k := range m.span(lo, hi) {
+		if err := m.Delete([]byte(k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// span returns a copy of the keys in [lo, hi).
+func (m *memKV) span(lo, hi []byte) []string {
+	i, _ := slices.BinarySearch(m.keys, string(lo))
+	j, _ := slices.BinarySearch(m.keys, string(hi))
+	return slices.Clone(m.keys[i:max(i, j)])
+}
+
+// Iter returns an iterator over what is there now: later writes do not show, as in
+// Pebble.
+func (m *memKV) Iter(lo, hi []byte) (stream.Iterator, error) {
+	it := &memIter{keys: m.span(lo, hi), at: -1}
+	for _, k := range it.keys {
+		it.values = append(it.values, m.values[k])
+	}
+	return it, nil
+}
+
+type memIter struct {
+	keys   []string
+	values [][]byte
+	at     int
+}
+
+func (it *memIter) to(i int) bool { it.at = i; return it.Valid() }
+
+func (it *memIter) First() bool { return it.to(0) }
+func (it *memIter) Last() bool  { return it.to(len(it.keys) - 1) }
+func (it *memIter) Next() bool  { return it.to(it.at + 1) }
+func (it *memIter) Prev() bool  { return it.to(it.at - 1) }
+
+func (it *memIter) SeekGE(key []byte) bool {
+	i, _ := slices.BinarySearch(it.keys, string(key))
+	return it.to(i)
+}
+
+func (it *memIter) SeekLT(key []byte) bool {
+	i, _ := slices.BinarySearch(it.keys, string(key))
+	return it.to(i - 1)
+}
+
+func (it *memIter) Valid() bool   { return it.at >= 0 && it.at < len(it.keys) }
+func (it *memIter) Key() []byte   { return []byte(it.keys[it.at]) }
+func (it *memIter) Value() []byte { return it.values[it.at] }
+func (it *memIter) Error() error  { return nil }
+func (it *memIter) Close() error  { return nil }
+
+// print returns all records as text.
+func (m *memKV) print() string {
+	var b strings.Builder
+	for _, k := range m.keys {
+		b.WriteString(stream.PrintRecord([]byte(k), m.values[k]) + "\n")
+	}
+	return b.String()
+}
