@@ -77,6 +77,12 @@ func TestBeforeAuth(t *testing.T) {
 	}
 	c.ended()
 
+	none := func() bool {
+		g.r.mu.Lock()
+		defer g.r.mu.Unlock()
+		return g.r.unauthed == 0
+	}
+	eventually(t, "those two are forgotten", none)
 	a, b := g.dial(), g.dial()
 	a.want("AUTH secret", "+OK")
 	b.want("PING", "-"+textNoAuth)
@@ -95,11 +101,7 @@ func TestBeforeAuth(t *testing.T) {
 	if got := a.recv(); got != ":0" {
 		t.Errorf("got %s", got)
 	}
-	eventually(t, "nobody is counted as unauthenticated", func() bool {
-		g.r.mu.Lock()
-		defer g.r.mu.Unlock()
-		return g.r.unauthed == 0
-	})
+	eventually(t, "nobody is counted as unauthenticated", none)
 }
 
 // fromElsewhere is a listener whose clients seem to come from another machine.

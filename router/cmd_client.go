@@ -294,10 +294,10 @@ func (c *conn) killMatching(q *request, match func(*conn) bool, skipMe bool) (n 
 			continue
 		case o == c:
 			q.last = true
-		default:
-			o.kill()
+			n++
+		case o.kill():
+			n++
 		}
-		n++
 	}
 	return n
 }

@@ -146,12 +146,23 @@ func (c *conn) leaveLocked() {
 	}
 }
 
+// preAuthInFlight and preAuthOutput are the bounds of InFlight and OutputSoftBytes for a
+// client that has not authenticated: all it is to get is a refusal or two.
+const (
+	preAuthInFlight = 16
+	preAuthOutput   = 1 << 10
+)
+
 // waitRoom waits until another command may be read, and reports whether one should be.
 func (c *conn) waitRoom() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lim := &c.r.lim
-	for c.inFlight >= lim.InFlight || c.inBytes >= lim.InFlightBytes || c.outBytes >= lim.OutputSoftBytes {
+	inFlight, output := lim.InFlight, lim.OutputSoftBytes
+	if !c.authed {
+		inFlight, output = min(inFlight, preAuthInFlight), min(output, preAuthOutput)
+	}
+	for c.inFlight >= inFlight || c.inBytes >= lim.InFlightBytes || c.outBytes >= output {
 		if c.dead || c.draining {
 			return false
 		}
@@ -207,22 +218,23 @@ func (c *conn) drain() {
 	}
 }
 
-// kill ends the connection now.
-func (c *conn) kill() {
+// kill ends the connection now, and reports whether it had not ended before.
+func (c *conn) kill() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.killLocked()
+	return c.killLocked()
 }
 
-func (c *conn) killLocked() {
+func (c *conn) killLocked() bool {
 	if c.dead {
-		return
+		return false
 	}
 	c.dead = true
 	c.leaveLocked()
 	c.nc.Close() // nobody is left to tell that it failed
 	c.work.Broadcast()
 	c.room.Broadcast()
+	return true
 }
 
 // begin makes a request of the command just read. It is not in the list yet.

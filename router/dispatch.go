@@ -25,6 +25,10 @@ func (c *conn) dispatch(argv [][]byte) *request {
 	switch {
 	case refusal != nil:
 		c.reject(q, refusal.Str)
+	case cmd == nil && (is(argv[0], "post") || is(argv[0], "host:")):
+		c.r.log.Warn("client closed: it sent an HTTP request, as a web page can make a browser do", "client", c.addr)
+		q.last = true
+		c.answerBytes(q, nil)
 	case cmd == nil:
 		c.reject(q, []byte(unknownCommand(argv)))
 	case !c.authed && !cmd.Is(stream.NoAuth):

@@ -31,6 +31,7 @@ type lane struct {
 	term  uint64
 
 	queue   []*job // not sent yet, in order
+	spare   []*job // of no jobs: what queue grows in when it is empty
 	refused []*job // sent and refused, in order
 	writes  int    // on their way
 	reads   int    // on their way
@@ -55,6 +56,11 @@ func (l *lane) push(j *job) {
 	l.seq++
 	j.seq = l.seq
 	j.lane = l
+	if len(l.queue) == 0 {
+		l.queue = append(l.spare[:0], j)
+		l.spare = l.queue[:0]
+		return
+	}
 	l.queue = append(l.queue, j)
 }
 
@@ -95,9 +101,6 @@ func (l *lane) pump() {
 		l.c.mu.Unlock()
 		l.c.r.backend.Submit(node, &a.call)
 		l.c.mu.Lock()
-	}
-	if len(l.queue) == 0 {
-		l.queue = nil
 	}
 	l.pumping = false
 }

@@ -48,6 +48,14 @@ func TestHostileInput(t *testing.T) {
 			c.ended()
 		}
 	}
+	for _, http := range []string{"POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"} {
+		c := g.dial()
+		c.raw([]byte(http))
+		if strings.HasPrefix(http, "GET") {
+			c.recv() // GET is an unknown command; the next line gives the browser away
+		}
+		c.ended()
+	}
 	// Replies to what came before the fault are still sent, and in order.
 	c := g.dial()
 	c.raw([]byte("*3\r\n$4\r\nXLEN\r\n" + "PING\r\n"))

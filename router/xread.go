@@ -71,6 +71,7 @@ func (r *Router) parseXRead(cmd *stream.Command, argv [][]byte) (*xread, string)
 	if len(x.ids) != n {
 		return nil, "ERR syntax error"
 	}
+	capped := false
 	for i := 1; i < x.streams; i++ {
 		switch w := argv[i]; {
 		case is(w, "block"):
@@ -85,10 +86,17 @@ func (r *Router) parseXRead(cmd *stream.Command, argv [][]byte) (*xread, string)
 			i += 2
 		case is(w, "noack"):
 		default: // COUNT, CLAIM …: one word each
+			capped = capped || is(w, "maxcount") || is(w, "maxsize")
 			i++
 		}
 	}
-	return x, x.place(r)
+	if refusal := x.place(r); refusal != "" {
+		return nil, refusal
+	}
+	if capped && len(x.parts) > 1 {
+		return nil, textCapped
+	}
+	return x, ""
 }
 
 // place decides which shard gets which keys.
