@@ -27,9 +27,12 @@ type conn struct {
 	words wordArena
 
 	mu     sync.Mutex
-	cause  error      // why it failed; nil while it lives
-	wake   *sync.Cond // the writer waits on it for bytes or the end
-	choked bool       // the other node does not read what it asked for
+	cause  error       // why it failed; nil while it lives
+	wake   *sync.Cond  // the writer waits on it for bytes or the end
+	choked bool        // the other node does not read what it asked for
+	flush  bool        // something in the lanes is to be written now
+	idle   *time.Timer // calls flushLazy
+	idling bool        // idle runs
 	lanes  [lanes]lane
 	// What we asked and they have not answered.
 	open    openTable
@@ -69,6 +72,8 @@ func (p *Peers) run(nc net.Conn, who identity, attached func()) {
 	c := &conn{p: p, l: p.link(who.node), nc: nc, peer: who, done: make(chan struct{}),
 		blocked: map[*call.Call]uint64{}, servingBlocked: map[uint64]*call.Call{}, since: time.Now()}
 	c.wake = sync.NewCond(&c.mu)
+	c.idle = time.AfterFunc(time.Hour, c.flushLazy)
+	c.idle.Stop()
 	c.words.chunk = arenaWords
 	c.lastContact.Store(c.since.UnixNano())
 	p.mu.Lock()
@@ -129,6 +134,7 @@ func (c *conn) fail(err error) {
 	cancel := c.servingBlocked
 	c.servingBlocked = nil
 	handed := [lanes]uint64{c.lanes[laneRaft].handed, c.lanes[laneCall].handed}
+	c.idle.Stop()
 	c.wake.Broadcast()
 	c.mu.Unlock()
 
@@ -164,8 +170,19 @@ func brokenCall(k call.Kind, unsent bool) error {
 	return call.ErrInDoubt
 }
 
-// put appends a frame to a lane. Called with mu held, on a live connection.
+// lazyFor is how long a heartbeat and its answer may each wait for company. Raft
+// sends one for every shard and follower ten times in a heartbeat timeout, each at
+// a moment of its own: written one by one they are most of what idle nodes do.
+const lazyFor = 20 * time.Millisecond
+
+// put appends a frame to a lane, to be written as soon as possible. Called with mu
+// held, on a live connection.
 func (c *conn) put(lane int, typ frameType, shard uint32, request uint64, size int, payload func([]byte) []byte) {
+	c.queue(lane, false, typ, shard, request, size, payload)
+}
+
+// queue is put, or, if lazy, lets the frame wait for lazyFor or any other frame.
+func (c *conn) queue(lane int, lazy bool, typ frameType, shard uint32, request uint64, size int, payload func([]byte) []byte) {
 	l := &c.lanes[lane]
 	start := len(l.in)
 	if need := start + frameSize + size; need > cap(l.in) {
@@ -177,21 +194,34 @@ func (c *conn) put(lane int, typ frameType, shard uint32, request uint64, size i
 	if payload != nil {
 		l.in = payload(l.in)
 	}
-	c.sealed(l, start)
-}
-
-// sealed writes the length of the frame that starts at start, once its payload is
-// there, and wakes the writer. Called with mu held.
-func (c *conn) sealed(l *lane, start int) {
 	n := len(l.in) - start
 	putLength(l.in[start:], n-lengthSize)
 	l.total += uint64(n)
-	c.wake.Signal()
+	switch {
+	case c.flush:
+	case !lazy:
+		c.flush = true
+		c.wake.Signal()
+	case !c.idling:
+		c.idling = true
+		c.idle.Reset(lazyFor)
+	}
 	// Questions stop at QueueBytes. Answers are bounded by what the other node may
 	// have open; one that breaks that bound is cut off here.
 	if l.waiting() > 2*c.p.cfg.Limits.QueueBytes+maxReplyPayload && !c.choked {
 		c.choked = true
 		c.nc.Close() // the reader notices and ends the connection
+	}
+}
+
+// flushLazy has what waited long enough written.
+func (c *conn) flushLazy() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idling = false
+	if c.lanes[laneRaft].waiting() > 0 {
+		c.flush = true
+		c.wake.Signal()
 	}
 }
 
@@ -204,7 +234,8 @@ func (c *conn) write() {
 	var bufs net.Buffers
 	for {
 		c.mu.Lock()
-		for c.cause == nil && c.lanes[laneRaft].waiting() == 0 && c.lanes[laneCall].waiting() == 0 {
+		c.flush = c.flush && c.lanes[laneRaft].waiting()+c.lanes[laneCall].waiting() > 0
+		for c.cause == nil && !c.flush {
 			c.wake.Wait()
 		}
 		if c.cause != nil {

@@ -120,6 +120,15 @@ func (c *conn) onCall(f frame) error {
 	c.mu.Unlock()
 	cl.Done = func(res call.Result) { c.answer(cl, request, &res) }
 	c.p.cfg.Handler.Submit(cl)
+	if stays {
+		// If the connection broke before Submit had the call, fail's cancellation found
+		// nothing to cancel.
+		select {
+		case <-c.done:
+			c.p.cfg.Handler.Cancel(cl)
+		default:
+		}
+	}
 	return nil
 }
 

@@ -163,6 +163,32 @@ func TestBreak(t *testing.T) {
 	eventually(t, "connected again", func() bool { return a.Connected(b.id) && b.Connected(a.id) })
 }
 
+// A connection that breaks while a blocking call is being submitted does not leave
+// the call behind.
+func TestBreakInSubmit(t *testing.T) {
+	n := newNet(t, 2, nil)
+	a, b := n.nodes[0], n.nodes[1]
+	var known atomic.Pointer[call.Call]
+	canceled := make(chan struct{}, 1)
+	b.handler.onSubmit(func(c *call.Call) {
+		b.link(a.id).conn.Load().fail(errors.New("broken for the test"))
+		known.Store(c)
+	})
+	b.handler.onCancel(func(c *call.Call) {
+		if known.Load() == c {
+			canceled <- struct{}{}
+		}
+	})
+	connect(t, a, b)
+	c := writeCall(1, "XREAD")
+	c.Kind = call.Block
+	got := send(a.Peers, b.id, c)
+	wait(t, "cancellation", canceled)
+	if r := wait(t, "answer", got); r.Err != call.ErrInDoubt {
+		t.Errorf("got %v", r.Err)
+	}
+}
+
 // What waits in our queue behind a socket that takes nothing has not been sent.
 func TestBreakBeforeTheSocket(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.QueueBytes = 1 << 30 })
@@ -173,7 +199,7 @@ func TestBreakBeforeTheSocket(t *testing.T) {
 	p.freeze(true)
 	big := strings.Repeat("x", 1<<20)
 	var got []<-chan call.Result
-	for range 64 { // far more than the kernel's buffers take
+	for range 32 { // far more than the kernel's buffers take
 		got = append(got, send(a.Peers, b.id, writeCall(1, big)))
 	}
 	p.cut()

@@ -244,7 +244,7 @@ func (p *Peers) Stats() []LinkStats {
 		l.mu.Unlock()
 		s.ProbeFrames = l.probes.frames.Load()
 		if c != nil {
-			s.Connected = true
+			s.Connected, s.LastError = true, ""
 			s.Since = c.since
 			s.LastContact = time.Unix(0, c.lastContact.Load())
 			s.RTT = time.Duration(c.rtt.Load())

@@ -126,6 +126,7 @@ func TestNotReading(t *testing.T) {
 	a := n.nodes[0]
 	c := &conn{p: a.Peers, l: newLink(a.Peers, nodeID(1)), done: make(chan struct{})}
 	c.wake = sync.NewCond(&c.mu)
+	c.idle = time.NewTimer(time.Hour)
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	c.nc = ours

@@ -385,6 +385,58 @@ func TestHeartbeatsGoThroughConsumer(t *testing.T) {
 	}
 }
 
+// Heartbeats of many shards share writes; a vote takes those that wait along.
+func TestHeartbeatsWaitForCompany(t *testing.T) {
+	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.PingEvery = time.Hour })
+	a, b := n.nodes[0], n.nodes[1]
+	connect(t, a, b)
+	writes := func() uint64 { return a.Stats()[0].Writes + b.Stats()[0].Writes }
+	const shards = 200
+	var from []*Transport
+	for s := range uint32(shards) {
+		from = append(from, a.Transport(s, TransportOptions{}))
+		fakeRaft(t, b.Transport(s, TransportOptions{}), raft.AppendEntriesResponse{Success: true}, nil)
+	}
+	before := writes()
+	began := time.Now()
+	ended := make(chan error, shards)
+	for _, f := range from {
+		go func() {
+			var resp raft.AppendEntriesResponse
+			ended <- f.AppendEntries(raft.ServerID(b.id), "", &raft.AppendEntriesRequest{RPCHeader: headOf(a)}, &resp)
+		}()
+	}
+	for range from {
+		if err := wait(t, "answer", ended); err != nil {
+			t.Error(err)
+		}
+	}
+	d := time.Since(began)
+	if got, most := writes()-before, uint64(2*(d/lazyFor+2)); got > most {
+		t.Errorf("%d heartbeats in %v took %d writes, at most %d were expected", shards, d, got, most)
+	}
+	if d < lazyFor {
+		t.Errorf("they took only %v", d)
+	}
+
+	c := a.link(b.id).conn.Load()
+	c.mu.Lock()
+	c.queue(laneRaft, true, typePing, 0, 0, 0, nil)
+	if c.flush || !c.idling {
+		t.Error("a lazy frame is written at once")
+	}
+	c.put(laneCall, typePing, 0, 0, 0, nil)
+	if !c.flush {
+		t.Error("another frame waits")
+	}
+	c.mu.Unlock()
+	eventually(t, "both are written", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.lanes[laneRaft].waiting()+c.lanes[laneCall].waiting() == 0
+	})
+}
+
 func TestAppendIsCut(t *testing.T) {
 	from, to, id, n := pairOfTransports(t, nil)
 	received := make(chan int, 1)

@@ -137,22 +137,22 @@ func (t *Transport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, args *
 	if size > maxAppendPayload {
 		return fmt.Errorf("%w: record %d of shard %d has %d bytes", ErrFrameTooLarge, args.Entries[0].Index, t.shard, size)
 	}
-	return t.ask(id, typeAppend, size, func(b []byte) []byte { return appendEntries(b, args) }, resp)
+	return t.ask(id, typeAppend, len(args.Entries) == 0, size, func(b []byte) []byte { return appendEntries(b, args) }, resp)
 }
 
 // RequestVote implements raft.Transport.
 func (t *Transport) RequestVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return t.ask(id, typeVote, 0, func(b []byte) []byte { return appendVote(b, args) }, resp)
+	return t.ask(id, typeVote, false, 0, func(b []byte) []byte { return appendVote(b, args) }, resp)
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (t *Transport) RequestPreVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return t.ask(id, typePreVote, 0, func(b []byte) []byte { return appendPreVote(b, args) }, resp)
+	return t.ask(id, typePreVote, false, 0, func(b []byte) []byte { return appendPreVote(b, args) }, resp)
 }
 
 // TimeoutNow implements raft.Transport.
 func (t *Transport) TimeoutNow(id raft.ServerID, _ raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return t.ask(id, typeTimeoutNow, 0, func(b []byte) []byte { return appendRPCHeader(b, &args.RPCHeader) }, resp)
+	return t.ask(id, typeTimeoutNow, false, 0, func(b []byte) []byte { return appendRPCHeader(b, &args.RPCHeader) }, resp)
 }
 
 // rpcWait is where the asker of an RPC waits. Reused.
@@ -174,8 +174,9 @@ var rpcWaits = sync.Pool{New: func() any {
 	return w
 }}
 
-// ask sends an RPC and waits for its answer, which it reads into resp.
-func (t *Transport) ask(id raft.ServerID, typ frameType, size int, payload func([]byte) []byte, resp any) error {
+// ask sends an RPC and waits for its answer, which it reads into resp. A lazy one
+// and its answer may wait a little for company.
+func (t *Transport) ask(id raft.ServerID, typ frameType, lazy bool, size int, payload func([]byte) []byte, resp any) error {
 	if t.ctx.Err() != nil {
 		return ErrTransportClosed
 	}
@@ -187,7 +188,7 @@ func (t *Transport) ask(id raft.ServerID, typ frameType, size int, payload func(
 		return ErrNotConnected
 	}
 	w := rpcWaits.Get().(*rpcWait)
-	request, err := c.sendRPC(typ, t.shard, size, payload, w)
+	request, err := c.sendRPC(typ, lazy, t.shard, size, payload, w)
 	if err != nil {
 		rpcWaits.Put(w)
 		return err
@@ -210,7 +211,7 @@ func (t *Transport) ask(id raft.ServerID, typ frameType, size int, payload func(
 	return err
 }
 
-func (c *conn) sendRPC(typ frameType, shard uint32, size int, payload func([]byte) []byte, w *rpcWait) (uint64, error) {
+func (c *conn) sendRPC(typ frameType, lazy bool, shard uint32, size int, payload func([]byte) []byte, w *rpcWait) (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != nil {
@@ -220,7 +221,7 @@ func (c *conn) sendRPC(typ frameType, shard uint32, size int, payload func([]byt
 		return 0, fmt.Errorf("%w: %d", ErrQueueFull, c.lanes[laneRaft].waiting())
 	}
 	request := c.open.add(openSlot{rpc: w, at: c.lanes[laneRaft].total})
-	c.put(laneRaft, typ, shard, request, size, payload)
+	c.queue(laneRaft, lazy, typ, shard, request, size, payload)
 	return request, nil
 }
 
@@ -274,7 +275,7 @@ func (c *conn) onRPC(f frame) error {
 		return err
 	}
 	if err := c.p.deliver(c, f, cmd); err != nil {
-		c.answerRPC(f, raft.RPCResponse{Error: err})
+		c.answerRPC(f, raft.RPCResponse{Error: err}, false)
 	}
 	return nil
 }
@@ -294,14 +295,18 @@ func (p *Peers) deliver(c *conn, f frame, cmd raft.WithRPCHeader) error {
 		return err
 	}
 	f.payload = nil
+	lazy := false
+	if a, ok := cmd.(*raft.AppendEntriesRequest); ok {
+		lazy = len(a.Entries) == 0
+	}
 	// A goroutine for each request that Raft has taken or will: at most
 	// maxRPCsWaiting a shard, and none when idle.
 	p.goFunc(func() {
 		select {
 		case a := <-answer:
-			c.answerRPC(f, a)
+			c.answerRPC(f, a, lazy)
 		case <-t.ctx.Done():
-			c.answerRPC(f, raft.RPCResponse{Error: ErrTransportClosed})
+			c.answerRPC(f, raft.RPCResponse{Error: ErrTransportClosed}, false)
 		case <-c.done:
 		}
 	})
@@ -335,12 +340,12 @@ func (t *Transport) push(rpc raft.RPC) error {
 	}
 }
 
-func (c *conn) answerRPC(f frame, a raft.RPCResponse) {
+func (c *conn) answerRPC(f frame, a raft.RPCResponse, lazy bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != nil {
 		return
 	}
 	// Answers are small and at most one for each request: they are always queued.
-	c.put(laneRaft, f.typ|answer, f.shard, f.request, 0, func(b []byte) []byte { return appendRPCAnswer(b, a) })
+	c.queue(laneRaft, lazy, f.typ|answer, f.shard, f.request, 0, func(b []byte) []byte { return appendRPCAnswer(b, a) })
 }
