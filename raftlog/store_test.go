@@ -372,3 +372,25 @@ func TestClosed(t *testing.T) {
 		}
 	}
 }
+
+// After an open the log is searched from where it begins, not from index 0: the
+// records deleted below may still be there to be stepped over.
+func TestSearchStartsAtFloor(t *testing.T) {
+	fs := vfs.NewMem()
+	db := mustOpen(t, fs, Options{})
+	storeLogs(t, db.Store(1), commands(1, 500, 1))
+	for _, to := range []uint64{10, 400, 450} { // one by one, and as a range
+		deleteRange(t, db.Store(1), 1, to)
+		if got := db.Store(1).floor; got != to+1 {
+			t.Errorf("floor is %d after deleting up to %d", got, to)
+		}
+	}
+	deleteRange(t, db.Store(1), 490, 500) // the tail does not move it
+	closeDB(t, db)
+	db = mustOpen(t, fs, Options{})
+	defer closeDB(t, db)
+	if got := db.Store(1).floor; got != 451 {
+		t.Errorf("floor is %d after an open", got)
+	}
+	wantBounds(t, db.Store(1), 451, 489)
+}

@@ -98,6 +98,7 @@ func (g *Gossip) open(ctx context.Context) (err error) {
 	c.Delegate = delegate{g}
 	c.Alive = delegate{g}
 	c.Conflict = conflictDelegate{g.cfg.NodeID, g.conflicts}
+	// RequireNodeNames stays off: a seed has no name until it has been asked.
 	// Packets are small, and unpacking is what an attacker would aim at.
 	c.EnableCompression = false
 	c.TCPTimeout = t.TCP
