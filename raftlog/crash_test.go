@@ -211,7 +211,7 @@ func TestPowerCut(t *testing.T) {
 	const shards = 3
 	points := 3000
 	if testing.Short() || raceEnabled {
-		points = 600
+		points = 300
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
