@@ -11,6 +11,7 @@ var xgroup = Command{
 	Name: "xgroup", Arity: -2, Since: "5.0.0", Group: "stream",
 	Summary:    "A container for consumer groups commands.",
 	Complexity: "Depends on subcommand.",
+	Categories: []string{"slow"},
 	Subcommands: []*Command{
 		&xgroupCreate, &xgroupCreateConsumer, &xgroupDelConsumer, &xgroupDestroy, &xgroupHelp, &xgroupSetID,
 	},
