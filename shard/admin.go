@@ -173,7 +173,7 @@ func (a *admin) wait(ctx context.Context, term uint64, done func() bool) (*insta
 	for {
 		inst := a.sup.current.Load()
 		switch {
-		case inst == nil || a.lead.leads() != term:
+		case inst == nil || term == 0 || a.lead.leads() != term:
 			return nil, a.lead.hint()
 		case done():
 			return inst, nil
