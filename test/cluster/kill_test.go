@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 var (
@@ -21,7 +22,10 @@ var (
 	killSeed     = flag.Uint64("kill-seed", 0, "seed of TestKillNodes; 0: a new one")
 )
 
-func TestMain(m *testing.M) { os.Exit(RunMain(m)) }
+func TestMain(m *testing.M) {
+	redis.SetLogger(&logging.VoidLogger{}) // nodes are down on purpose
+	os.Exit(RunMain(m))
+}
 
 // The load of TestKillNodes.
 const (
@@ -114,7 +118,7 @@ func TestKillNodes(t *testing.T) {
 func client(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr: addr, MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: time.Second, PoolSize: 2, DisableIdentity: true,
+		WriteTimeout: time.Second, PoolSize: 2, DisableIdentity: true, DialerRetries: 1,
 	})
 }
 
