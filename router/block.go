@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"math"
+	"time"
 
 	"millrace/resp"
 	"millrace/shard/call"
@@ -186,10 +187,14 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 
 // blockMany waits on all shards and reads when one has something.
 func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblockMode) []byte {
-	for {
+	for round := 0; ; round++ {
 		reply := c.readAll(q, x, end)
 		if !isNull(reply) || c.r.now() >= end {
 			return reply
+		}
+		if round > maxHops {
+			// Others were faster again and again, or a shard sees data where there is none.
+			c.nap(pause(round - maxHops))
 		}
 		list := make([]*errand, len(x.parts))
 		for p := range x.parts {
@@ -215,6 +220,16 @@ func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblock
 				return errorReply(errorText(e.kind, e.res.Err))
 			}
 		}
+	}
+}
+
+// nap waits for d, or until the client leaves.
+func (c *conn) nap(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.gone:
 	}
 }
 

@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -277,4 +278,68 @@ func TestBlockBounds(t *testing.T) {
 		}
 	}
 	w.want("XREAD BLOCK 10 STREAMS s $", "nilarray") // there is room again
+}
+
+// Consumers that block over two shards while leaders come and go get every entry
+// exactly once: nothing is delivered to a call that has returned or moved on.
+func TestBlockedConsumersUnderMoves(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
+	w := g.dial()
+	w.want("XGROUP CREATE "+a+" g $ MKSTREAM", "+OK")
+	w.want("XGROUP CREATE "+b+" g $ MKSTREAM", "+OK")
+	const entries, consumers = 150, 4
+	var (
+		mu   sync.Mutex
+		seen = make(map[string]int)
+		wg   sync.WaitGroup
+	)
+	for n := range consumers {
+		c := g.dial()
+		keys := fmt.Sprintf("STREAMS %s %s > >", a, b)
+		if n == 0 {
+			keys = fmt.Sprintf("STREAMS %s >", a) // one waits on a single shard
+		}
+		line := fmt.Sprintf("XREADGROUP GROUP g c%d COUNT 2 BLOCK 100 %s", n, keys)
+		wg.Go(func() {
+			for end := time.Now().Add(patience); time.Now().Before(end); {
+				c.send(line)
+				v, err := c.read()
+				if err != nil || v.IsErr() {
+					t.Errorf("consumer %d: %s, %v", n, show(v), err)
+					return
+				}
+				mu.Lock()
+				for _, stream := range v.Elems {
+					for _, entry := range stream.Elems[1].Elems {
+						seen[string(entry.Elems[1].Elems[1].Str)]++
+					}
+				}
+				done := len(seen) == entries
+				mu.Unlock()
+				if done {
+					return
+				}
+			}
+			t.Errorf("consumer %d: not everything was delivered", n)
+		})
+	}
+	for i := range entries {
+		if i%5 == 0 {
+			g.cl.move(i/5%2, i/10%3)
+		}
+		key := a
+		if i%3 == 0 {
+			key = b
+		}
+		if got := w.do(fmt.Sprintf("XADD %s * n %d", key, i)); got[0] != '"' {
+			t.Errorf("XADD %d: %s", i, got)
+		}
+	}
+	wg.Wait()
+	for p, n := range seen {
+		if n != 1 {
+			t.Errorf("entry %s was delivered %d times", p, n)
+		}
+	}
 }

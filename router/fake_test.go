@@ -295,7 +295,8 @@ func (s *fakeShard) try(c *call.Call) (call.Result, bool) {
 	case c.Kind == call.Wait:
 		return call.Result{Reply: encode(resp.OK, c.Proto)}, true
 	case s.state.WritesWhenServed(c.Cmds[0]):
-		return call.Result{Reply: s.write(c)}, true
+		reply := s.write(c) // it may only have made the consumer; then the call waits on
+		return call.Result{Reply: reply}, !isNull(reply)
 	}
 	return call.Result{Reply: s.read(c)}, true
 }

@@ -156,3 +156,26 @@ func TestElements(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a shard answers, taking it apart ends well, and what is found is all of it.
+func FuzzElements(f *testing.F) {
+	for _, s := range []string{"*1\r\n*2\r\n$1\r\nk\r\n*0\r\n", "%1\r\n$1\r\nk\r\n*-1\r\n", "*-1\r\n", "_\r\n", "*2\r\n:1\r\n-ERR x\r\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		raw, keys, err := elements(b)
+		if err != nil {
+			return
+		}
+		if len(raw) != len(keys) {
+			t.Fatalf("%d elements and %d keys", len(raw), len(keys))
+		}
+		n := 0
+		for _, e := range raw {
+			n += len(e)
+		}
+		if len(raw) > 0 && n+headLen(b) != len(b) {
+			t.Fatalf("%d of %d bytes found", n+headLen(b), len(b))
+		}
+	})
+}

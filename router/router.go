@@ -35,6 +35,9 @@ type Router struct {
 	handlers map[*stream.Command]handler
 	start    time.Time
 	stats    *stats
+	// buffers are write buffers of connections that have something to write: an idle
+	// one holds none.
+	buffers sync.Pool
 
 	ctx  context.Context // ends when the router is closed
 	stop context.CancelFunc
@@ -78,6 +81,7 @@ func New(cfg Config) (*Router, error) {
 	}
 	r.table, r.handlers = buildTable()
 	r.stats = newStats(r.table)
+	r.buffers.New = func() any { b := make([]byte, 0, writeBuffer); return &b }
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r, nil
 }

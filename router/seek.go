@@ -43,9 +43,11 @@ const (
 	pauseMin = 5 * time.Millisecond
 	pauseMax = 100 * time.Millisecond
 
-	// askEvery is the pause between two questions to replicas, maxAsking how many may
-	// be without an answer, askTimeout how long one may take.
-	askEvery   = 20 * time.Millisecond
+	// askMin is the pause between the first questions to replicas; it doubles up to
+	// askMax. maxAsking is how many may be without an answer, askTimeout how long one
+	// may take.
+	askMin     = 10 * time.Millisecond
+	askMax     = 160 * time.Millisecond
 	maxAsking  = 3
 	askTimeout = 200 * time.Millisecond
 )
@@ -95,6 +97,7 @@ func (s *seeker) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var nextAsk int64
+	every := askMin
 	for {
 		changed := s.r.leaders.Watch(s.shard)
 		node, term := s.r.leader(s.shard)
@@ -140,7 +143,8 @@ func (s *seeker) run() {
 		if curious {
 			if nextAsk <= now {
 				s.ask()
-				nextAsk = now + int64(askEvery)
+				nextAsk = now + int64(every)
+				every = min(2*every, askMax)
 			}
 			until = min(until, nextAsk)
 		}

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"sync"
 	"time"
 
 	"millrace/resp"
@@ -14,10 +13,6 @@ const (
 	// writeChunk is what one write hands over: a client has WriteStall for each.
 	writeChunk = 256 << 10
 )
-
-// buffers are write buffers of connections that have something to write: an idle one
-// holds none.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, writeBuffer); return &b }}
 
 // write sends replies in the order of the requests, pumps the lanes that became
 // ready, and runs serial requests, until the connection is dead or all is said.
@@ -83,11 +78,11 @@ func (c *conn) takeDone(done []*request) []*request {
 // flush sends the replies of done, and what became ready meanwhile, and reports
 // whether the connection goes on.
 func (c *conn) flush(done []*request) bool {
-	held := buffers.Get().(*[]byte)
+	held := c.r.buffers.Get().(*[]byte)
 	buf := (*held)[:0]
 	defer func() {
 		*held = buf[:0]
-		buffers.Put(held)
+		c.r.buffers.Put(held)
 	}()
 	freed, last := 0, false
 	now := c.r.now()
