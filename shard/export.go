@@ -168,7 +168,7 @@ func newTableWriter(cfg *Config, path string) (*tableWriter, error) {
 	return &tableWriter{w: w, out: out}, nil
 }
 
-// hashedFile hashes what is written to it.
+// hashedFile hashes what is written to it. After a failed write it is of no use.
 type hashedFile struct {
 	vfs.File
 	hash hash.Hash
@@ -176,8 +176,7 @@ type hashedFile struct {
 }
 
 func (h *hashedFile) Write(p []byte) (int, error) {
-	n, err := h.File.Write(p)
-	h.hash.Write(p[:n])
-	h.size += uint64(n)
-	return n, err
+	h.hash.Write(p) // first: a file may spoil what it is given to write
+	h.size += uint64(len(p))
+	return h.File.Write(p)
 }

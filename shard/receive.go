@@ -103,10 +103,10 @@ func (r *receiver) writeFile(p []byte) (int, error) {
 		r.file, r.hash, r.left = f, sha256.New(), r.header.files[r.next].size
 	}
 	n := int(min(uint64(len(p)), r.left))
+	r.hash.Write(p[:n]) // first: a file may spoil what it is given to write
 	if _, err := r.file.Write(p[:n]); err != nil {
 		return 0, err
 	}
-	r.hash.Write(p[:n])
 	if r.left -= uint64(n); r.left > 0 {
 		return n, nil
 	}
