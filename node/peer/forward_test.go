@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -363,34 +365,53 @@ func TestQueueBound(t *testing.T) {
 	}
 }
 
-// Raft's frames overtake replies that wait.
-func TestRaftFirst(t *testing.T) {
-	n := newNet(t, 2, nil)
-	a, b := n.nodes[0], n.nodes[1]
-	connect(t, a, b)
-	reply := bytes.Repeat([]byte("r"), 1<<20)
-	b.handler.onSubmit(func(c *call.Call) { c.Done(call.Result{Reply: reply}) })
-	var bytesBefore atomic.Int64
-	var wg sync.WaitGroup
-	for range 24 {
-		wg.Add(1)
-		c := writeCall(1, "X")
-		c.Kind = call.Read
-		c.Done = func(r call.Result) {
-			bytesBefore.Add(int64(len(r.Reply)))
-			wg.Done()
+// Raft's frames overtake replies that wait, and replies are not shut out by Raft.
+func TestLanesTakeTurns(t *testing.T) {
+	a := newNet(t, 1, nil).nodes[0]
+	ours, theirs := net.Pipe() // nothing is buffered between the two
+	c := &conn{p: a.Peers, l: newLink(a.Peers, nodeID(1)), nc: ours, done: make(chan struct{})}
+	c.wake = sync.NewCond(&c.mu)
+	c.idle = time.NewTimer(time.Hour)
+	fill := make([]byte, 3000)
+	put := func(lane int, typ frameType, count int) {
+		for range count {
+			c.put(lane, typ, 0, 0, len(fill), func(b []byte) []byte { return append(b, fill...) })
 		}
-		a.Submit(b.id, c)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if _, err := a.Probe(ctx, b.id, 1); err != nil {
-		t.Fatal(err)
+	const many = 4 << 20 / 3000 // frames, of 4 MiB
+	c.mu.Lock()
+	put(laneCall, typeCall, many)
+	c.mu.Unlock()
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	fr := newFrameReader(theirs)
+	until := func(typ frameType) (passed int) {
+		for {
+			f, err := fr.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.typ == typ {
+				return passed
+			}
+			passed += frameSize + len(f.payload)
+		}
 	}
-	if got := bytesBefore.Load(); got > 20<<20 {
-		t.Errorf("a probe waited behind %d MiB of replies", got>>20)
+	until(typeCall)
+	c.mu.Lock()
+	put(laneRaft, typeAppend, many)
+	put(laneCall, typeProbe, 1) // stands for the last reply
+	c.mu.Unlock()
+	if got := until(typeAppend); got > callBurst {
+		t.Errorf("Raft waited behind %d bytes of replies", got)
 	}
-	wg.Wait()
+	if got := until(typeCall); got > raftBurst {
+		t.Errorf("replies waited behind %d bytes of Raft", got)
+	}
+	until(typeProbe)
+	theirs.Close()
+	c.fail(io.EOF)
+	writer.Wait()
 }
 
 func TestProbe(t *testing.T) {
