@@ -21,6 +21,8 @@ const (
 	MaxShards = 256
 	// MaxReplicas bounds the replicas of a shard.
 	MaxReplicas = 5
+	// maxHostBytes bounds a host name: what the DNS allows.
+	maxHostBytes = 253
 	// MaxBootstrapExpect bounds the nodes that start a cluster together.
 	MaxBootstrapExpect = 64
 )
@@ -97,6 +99,15 @@ func (c Config) Validate() error {
 		if err := checkAddr(a); err != nil {
 			return bad("join", "%v", err)
 		}
+		if _, port, _ := net.SplitHostPort(a); port == "0" {
+			return bad("join", "%q names no port", a)
+		}
+	}
+	if err := checkHost(c.Advertise); err != nil {
+		return bad("advertise", "%v", err)
+	}
+	if n := len(c.Secret); n > 0 && n < MinSecretBytes {
+		return bad("cluster-secret-file", "a secret of %d bytes; at least %d are needed", n, MinSecretBytes)
 	}
 	for _, n := range []struct {
 		setting       string
@@ -130,6 +141,27 @@ func checkAddr(addr string) error {
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("%q has no port between 0 and 65535", addr)
+	}
+	return nil
+}
+
+// checkHost checks a host that others are told; an address with a port is none.
+func checkHost(host string) error {
+	if ip := net.ParseIP(host); ip != nil {
+		if ip.IsUnspecified() {
+			return fmt.Errorf("%q is no host that others could reach", host)
+		}
+		return nil
+	}
+	if len(host) > maxHostBytes {
+		return fmt.Errorf("a host of %d bytes; at most %d may be", len(host), maxHostBytes)
+	}
+	for _, c := range []byte(host) {
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '.', c == '_':
+		default:
+			return fmt.Errorf("%q is not a host name or an IP address", host)
+		}
 	}
 	return nil
 }

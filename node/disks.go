@@ -6,10 +6,13 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"millrace/placement"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
 	"millrace/shard"
@@ -69,13 +72,30 @@ func openDisks(dir string, memory int64, logger *slog.Logger, fatal func(disk.Cl
 	return d, nil
 }
 
+// checkComplete makes sure that a node which was in a cluster still has its logs. With
+// its databases gone it would be a node without memory under a known ID, and could vote
+// a second time where it has voted.
+func (d *disks) checkComplete(dir string, id identity) error {
+	if id.ClusterID == "" {
+		return nil // its databases may be about to be made
+	}
+	shards, err := d.log.Shards()
+	if err != nil {
+		return diskFailure(err)
+	}
+	if !slices.Contains(shards, placement.MetaShard) {
+		return &diskError{disk.Corrupt, fmt.Errorf("%s is of a node of cluster %.8s, and its databases are gone: restore them, or start with an empty directory", dir, id.ClusterID)}
+	}
+	return nil
+}
+
 // diskFailure gives err the class that it has as a failure of the disk. A refusal of
 // the directory is none.
 func diskFailure(err error) error {
-	if errors.Is(err, disk.ErrLocked) || errors.Is(err, disk.ErrNewerFormat) || errors.Is(err, raftlog.ErrForeign) {
+	if errors.Is(err, disk.ErrLocked) || errors.Is(err, disk.ErrNewerFormat) {
 		return err
 	}
-	if c := disk.Classify(err); c != disk.Failing {
+	if c := disk.Classify(err); c != disk.Failing || errors.Is(err, syscall.EIO) {
 		return &diskError{c, err}
 	}
 	return err

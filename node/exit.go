@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"millrace/raftlog/disk"
 )
@@ -28,8 +29,10 @@ func ExitCode(err error) int {
 	case errors.Is(err, ErrConfig):
 		return 2
 	}
-	switch c := disk.Classify(err); c {
-	case disk.Full, disk.Corrupt:
+	// A failing disk has no error of its own: outside the databases, where everything
+	// that is left is one, only the device's own word is taken for it.
+	switch c := disk.Classify(err); {
+	case c != disk.Failing, errors.Is(err, syscall.EIO):
 		return c.ExitCode()
 	}
 	return 1

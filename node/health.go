@@ -36,7 +36,7 @@ func (n *Node) Ready() error {
 // Status asks the leader of every shard how it stands.
 func (n *Node) Status(ctx context.Context) Status {
 	t := n.maps.Table()
-	st := Status{NodeID: n.ident.NodeID, ClusterID: t.ClusterID(), Version: Version}
+	st := Status{NodeID: n.id, ClusterID: t.ClusterID(), Version: Version}
 	problem := func(format string, args ...any) { st.Problems = append(st.Problems, fmt.Sprintf(format, args...)) }
 	if err := n.Ready(); err != nil {
 		problem("this node: %v", err)

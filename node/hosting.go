@@ -68,11 +68,11 @@ func (h *hosting) reconcile(ctx context.Context) error {
 		s := &m.Shards[i]
 		open := h.n.replicas.get(s.ID) != nil
 		switch {
-		case s.ShouldHost(h.n.ident.NodeID) && !open:
+		case s.ShouldHost(h.n.id) && !open:
 			if err := h.open(s); err != nil {
 				return fmt.Errorf("open shard %d: %w", s.ID, err)
 			}
-		case !s.ShouldHost(h.n.ident.NodeID) && !open:
+		case !s.ShouldHost(h.n.id) && !open:
 			// What a node kept from before it was told that the replica moved away is
 			// opened like a wanted one: only the shard's leader can say that it is done.
 			kept, err := h.kept(s.ID)
@@ -82,8 +82,10 @@ func (h *hosting) reconcile(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("open shard %d: %w", s.ID, err)
 			}
-		case !s.ShouldHost(h.n.ident.NodeID) && open:
-			h.retire(ctx, s)
+		case !s.ShouldHost(h.n.id) && open:
+			if err := h.retire(ctx, s); err != nil {
+				return fmt.Errorf("remove the replica of shard %d: %w", s.ID, err)
+			}
 		}
 	}
 	return nil
@@ -98,7 +100,7 @@ func (h *hosting) kept(id uint32) (bool, error) {
 // open starts this node's replica of a data shard.
 func (h *hosting) open(s *placement.Shard) error {
 	cfg := h.config(s.ID, s.First, s.Last, stream.NewState(s.First))
-	cfg.Found = !s.Founded && slices.Contains(s.Founders, h.n.ident.NodeID)
+	cfg.Found = !s.Founded && slices.Contains(s.Founders, h.n.id)
 	cfg.Founders = s.Founders
 	r, err := shard.Open(cfg)
 	if err != nil {
@@ -108,27 +110,11 @@ func (h *hosting) open(s *placement.Shard) error {
 	return nil
 }
 
-// retire removes a replica that the map no longer gives this node, once the shard's
-// leader has said that its configuration is without it.
-func (h *hosting) retire(ctx context.Context, s *placement.Shard) {
-	st, err := h.n.shardStatus(ctx, s.ID)
-	if err != nil || slices.Contains(st.Voters, h.n.ident.NodeID) || slices.Contains(st.Nonvoters, h.n.ident.NodeID) {
-		return // not yet, or nobody to ask: it stays
-	}
-	r := h.n.replicas.get(s.ID)
-	h.n.replicas.put(s.ID, nil)
-	if err := r.Destroy(); err != nil {
-		h.n.log.Error("a replica that moved away could not be removed", "shard", s.ID, "error", err)
-		return
-	}
-	h.n.log.Info("a replica that moved away was removed", "shard", s.ID)
-}
-
 // config returns what all shards of this node have in common.
 func (h *hosting) config(id uint32, first, last uint16, m shard.Machine) shard.Config {
 	n := h.n
 	return shard.Config{
-		ID: id, NodeID: n.ident.NodeID, FirstSlot: first, LastSlot: last, Machine: m,
+		ID: id, NodeID: n.id, FirstSlot: first, LastSlot: last, Machine: m,
 		Log: n.disks.log.Store(id), State: n.disks.state.DB,
 		StagingDir: filepath.Join(n.cfg.DataDir, stagingDir), FS: stagingFS, SnapshotSlots: h.sends,
 		Transport: func() raft.Transport { return n.peers.Transport(id, peer.TransportOptions{Applied: h.applied(id)}) },

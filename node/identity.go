@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"millrace/placement"
+	"millrace/raftlog/disk"
 )
 
 // identityFile holds who a data directory belongs to.
@@ -22,6 +25,10 @@ var (
 	ErrNewerFormat = errors.New("the data directory is of a newer format than this version knows")
 	// ErrOtherCluster: the directory belongs to a cluster other than the one joined.
 	ErrOtherCluster = errors.New("the data directory belongs to another cluster")
+	// ErrForeign: the directory holds something, and it is not a node's.
+	ErrForeign = errors.New("the data directory is not Millrace's")
+	// ErrIdentity: the directory is a node's, and cannot say any more whose.
+	ErrIdentity = fmt.Errorf("the data directory does not say whose it is: %w", disk.ErrCorrupt)
 )
 
 // identity is who a node is. The ID is made with the directory and never changes: an
@@ -32,14 +39,11 @@ type identity struct {
 	ClusterID string `json:"cluster_id,omitempty"` // empty until the node is in a cluster
 }
 
-// loadIdentity reads dir's identity, or makes one where dir is empty or missing.
+// loadIdentity reads the identity of dir, or makes one where dir is empty.
 func loadIdentity(dir string) (identity, error) {
 	path := filepath.Join(dir, identityFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		if err := refuseForeign(dir); err != nil {
-			return identity{}, err
-		}
 		id := identity{Format: identityFormat, NodeID: randomID()}
 		return id, id.save(dir)
 	}
@@ -48,20 +52,24 @@ func loadIdentity(dir string) (identity, error) {
 	}
 	var id identity
 	if err := json.Unmarshal(b, &id); err != nil {
-		return identity{}, fmt.Errorf("data directory: %s: %w", path, err)
+		return identity{}, fmt.Errorf("%s: %w: %w", path, ErrIdentity, err)
 	}
-	if id.Format > identityFormat {
+	switch {
+	case id.Format > identityFormat:
 		return identity{}, fmt.Errorf("%s: format %d, known up to %d: %w", path, id.Format, identityFormat, ErrNewerFormat)
-	}
-	if len(id.NodeID) != 40 {
-		return identity{}, fmt.Errorf("data directory: %s: node_id %q is not 40 hex digits", path, id.NodeID)
+	case id.Format < 1:
+		return identity{}, fmt.Errorf("%s: %w: format %d", path, ErrIdentity, id.Format)
+	case !placement.ValidID(id.NodeID):
+		return identity{}, fmt.Errorf("%s: %w: node_id %.50q is not 40 hex digits", path, ErrIdentity, id.NodeID)
+	case id.ClusterID != "" && !placement.ValidID(id.ClusterID):
+		return identity{}, fmt.Errorf("%s: %w: cluster_id %.50q is not 40 hex digits", path, ErrIdentity, id.ClusterID)
 	}
 	return id, nil
 }
 
-// refuseForeign makes dir, or checks that it is empty: a directory with other
-// things in it was probably named by mistake.
-func refuseForeign(dir string) error {
+// prepareDir makes dir, or looks whether it is a node's or empty: one with other
+// things in it was probably named by mistake, and nothing is written there.
+func prepareDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
@@ -69,12 +77,21 @@ func refuseForeign(dir string) error {
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
+	foreign := ""
 	for _, e := range entries {
 		switch e.Name() {
+		case identityFile:
+			return nil
+		case raftlogDir, stateDir:
+			// The identity is written, synced, before the databases are made.
+			return fmt.Errorf("%s: %w: it holds %s, and no %s", dir, ErrIdentity, e.Name(), identityFile)
 		case "lost+found", lockFile, identityFile + ".new":
 		default:
-			return fmt.Errorf("data directory %s holds %s but no %s: it is not Millrace's", dir, e.Name(), identityFile)
+			foreign = e.Name()
 		}
+	}
+	if foreign != "" {
+		return fmt.Errorf("%s: %w: it holds %s, and no %s", dir, ErrForeign, foreign, identityFile)
 	}
 	return nil
 }
@@ -109,12 +126,28 @@ func writeFileSync(path string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	d, err := os.Open(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
+}
+
+// removeFileSync removes path for good.
+func removeFileSync(path string) error {
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes what happened to the names in dir last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	return nil
 }
 
 // randomID returns 40 random hex digits: the form of a Redis Cluster node ID.

@@ -14,12 +14,14 @@ import (
 const (
 	leaderCallTimeout = 5 * time.Second
 	leaderCallPause   = 100 * time.Millisecond
+	// leaderHintTimeout bounds asking one node who leads: one that hangs must not keep
+	// the others from being asked.
+	leaderHintTimeout = 500 * time.Millisecond
 )
 
 // leaderCaller makes calls of the node's own to the leader of a shard, wherever it is.
 // Clients' commands do not come this way: the router has queues for those.
 type leaderCaller struct {
-	self    string
 	submit  func(node string, c *call.Call)
 	cancel  func(node string, c *call.Call)
 	leaders leaderHints
@@ -33,19 +35,21 @@ type leaderHints interface {
 	Learn(shard uint32, node string, term uint64)
 }
 
-// do runs cmds on the leader of a shard and returns its reply; an error reply comes
-// back as an error. It repeats what was not done until ctx ends or leaderCallTimeout
-// has passed, and never what is in doubt.
+// do runs a command on the leader of a shard and returns its reply; an error reply
+// comes back as an error. It repeats what was not done until ctx ends or
+// leaderCallTimeout has passed, and never what is in doubt.
 func (l *leaderCaller) do(ctx context.Context, shard uint32, kind call.Kind, argv ...[]byte) (resp.Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaderCallTimeout)
 	defer cancel()
 	for {
 		v, err := l.try(ctx, shard, kind, argv)
-		if err == nil && v.IsErr() {
+		switch {
+		case err == nil && v.IsErr():
 			return v, errors.New(string(v.Str))
-		}
-		if err == nil || errors.Is(err, call.ErrInDoubt) {
-			return v, err
+		case err == nil:
+			return v, nil
+		case errors.Is(err, call.ErrInDoubt), errors.Is(err, call.ErrTooLarge):
+			return v, fmt.Errorf("shard %d: %w", shard, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -55,36 +59,49 @@ func (l *leaderCaller) do(ctx context.Context, shard uint32, kind call.Kind, arg
 	}
 }
 
-// try asks the believed leader once; where none is known, it asks the hosts who leads.
+// try asks the believed leader, and once more when another one turns out to lead.
 func (l *leaderCaller) try(ctx context.Context, shard uint32, kind call.Kind, argv [][]byte) (resp.Value, error) {
 	node, term := l.leaders.Get(shard)
 	err := error(&call.NotLeader{})
-	if term != 0 {
+	if node != "" {
 		var v resp.Value
-		if v, err = l.ask(ctx, node, shard, term, kind, argv); err == nil || !l.learn(shard, err) && errors.Is(err, call.ErrInDoubt) {
+		if v, err = l.ask(ctx, node, shard, term, kind, argv); err == nil || errors.Is(err, call.ErrInDoubt) {
 			return v, err
 		}
+		l.learn(shard, err)
 	}
+	next, newer := l.leaders.Get(shard)
+	if next == "" || newer == term {
+		next, newer = l.find(ctx, shard, node, term)
+	}
+	if next == "" || newer == term && next == node {
+		return resp.Value{}, err
+	}
+	return l.ask(ctx, next, shard, newer, kind, argv)
+}
+
+// find asks the hosts of a shard who leads it, one after the other, until one knows
+// more than that node leads it in term. It returns what is believed then.
+func (l *leaderCaller) find(ctx context.Context, shard uint32, node string, term uint64) (string, uint64) {
 	for _, host := range l.hosts(shard) {
-		_, e := l.ask(ctx, host, shard, 0, kind, argv)
-		if n, t := l.leaders.Get(shard); l.learn(shard, e) && (n != node || t != term) {
+		hctx, cancel := context.WithTimeout(ctx, leaderHintTimeout)
+		// A term of zero asks for the hint: nothing is ever done.
+		_, err := l.ask(hctx, host, shard, 0, call.Admin, [][]byte{[]byte("STATUS")})
+		cancel()
+		l.learn(shard, err)
+		if n, t := l.leaders.Get(shard); n != "" && (n != node || t != term) || ctx.Err() != nil {
 			break
 		}
 	}
-	if n, t := l.leaders.Get(shard); t != term && n != "" {
-		return l.ask(ctx, n, shard, t, kind, argv)
-	}
-	return resp.Value{}, err
+	return l.leaders.Get(shard)
 }
 
-// learn takes the hint that err may carry, and reports whether there was one.
-func (l *leaderCaller) learn(shard uint32, err error) bool {
+// learn takes the hint that err may carry.
+func (l *leaderCaller) learn(shard uint32, err error) {
 	var nl *call.NotLeader
-	if !errors.As(err, &nl) || nl.Leader == "" || nl.Term == 0 {
-		return false
+	if errors.As(err, &nl) && nl.Leader != "" && nl.Term != 0 {
+		l.leaders.Learn(shard, nl.Leader, nl.Term)
 	}
-	l.leaders.Learn(shard, nl.Leader, nl.Term)
-	return true
 }
 
 func (l *leaderCaller) ask(ctx context.Context, node string, shard uint32, term uint64, kind call.Kind, argv [][]byte) (resp.Value, error) {
@@ -105,6 +122,9 @@ func (l *leaderCaller) ask(ctx context.Context, node string, shard uint32, term 
 			return resp.Value{}, r.Err
 		}
 		v, _, err := resp.ParseValue(r.Reply)
+		if err != nil { // it was done; what came of it cannot be read
+			err = fmt.Errorf("%w: reply of node %.8s: %w", call.ErrInDoubt, node, err)
+		}
 		return v, err
 	case <-ctx.Done():
 		l.cancel(node, c) // Done still comes; its channel has room for it

@@ -64,7 +64,7 @@ func openMeta(n *Node) (*metaGroup, error) {
 // state yet.
 func (m *metaGroup) open(found bool) error {
 	cfg := m.n.host.config(placement.MetaShard, placement.MetaSlot, placement.MetaSlot, m.machine)
-	cfg.Found, cfg.Founders = found, []string{m.n.ident.NodeID}
+	cfg.Found, cfg.Founders = found, []string{m.n.id}
 	s, err := shard.Open(cfg)
 	if err != nil {
 		return fmt.Errorf("open the meta group: %w", err)
@@ -83,7 +83,7 @@ func (m *metaGroup) notify() {
 // leads reports whether this node leads the meta group, as far as it knows.
 func (m *metaGroup) leads() bool {
 	s := m.n.replicas.get(placement.MetaShard)
-	return s != nil && s.Status().Leader == m.n.ident.NodeID
+	return s != nil && s.Status().Leader == m.n.id
 }
 
 // run joins or founds a cluster, keeps this node's addresses in the map right, and
@@ -153,21 +153,34 @@ func (m *metaGroup) step(ctx context.Context) (settled bool, err error) {
 			return true, nil
 		}
 		m.attempt(m.join(ctx, cur.ClusterID))
+	case m.n.clusterID() != "":
+		// It was in a cluster: the map is in its log, or comes from the others.
+		return false, m.missing()
 	case m.leads():
 		// Founded, and not yet written down: this process, or the one before it, was
 		// on the way.
 		m.attempt(m.propose(ctx, m.foundArgv()))
-	case m.n.clusterID() == "" && !m.founding():
+	case !m.founding():
 		return false, m.decide(ctx)
 	}
 	return false, nil
+}
+
+// missing reports that there is no map where there must be one: this node was in a
+// cluster, leads the meta group, and has applied all of its log.
+func (m *metaGroup) missing() error {
+	st := m.n.replicas.get(placement.MetaShard).Status()
+	if !st.Ready || st.Leader != m.n.id || m.machine.Map() != nil {
+		return nil
+	}
+	return &diskError{disk.Corrupt, fmt.Errorf("%s is of a node of cluster %.8s, and the cluster's map is gone", m.n.cfg.DataDir, m.n.clusterID())}
 }
 
 // founding reports whether the group has been started here, and only has to elect its
 // one voter: by this process, or by one that was killed before it could go on.
 func (m *metaGroup) founding() bool {
 	s := m.n.replicas.get(placement.MetaShard)
-	return m.founded || s != nil && slices.Contains(s.Status().Voters, m.n.ident.NodeID)
+	return m.founded || s != nil && slices.Contains(s.Status().Voters, m.n.id)
 }
 
 // attempt logs why something that is tried again soon has failed, once.
@@ -188,7 +201,7 @@ func (m *metaGroup) waiting(why string) {
 
 // placed reports whether the map knows this node under its addresses.
 func (m *metaGroup) placed(cur *placement.Map) bool {
-	node, a := cur.Node(m.n.ident.NodeID), m.n.addrs
+	node, a := cur.Node(m.n.id), m.n.addrs
 	return node != nil && node.PeerAddr == a.Peer && node.ClientAddr == a.Client && node.GossipAddr == a.Gossip && node.HTTPAddr == a.HTTP
 }
 
@@ -196,7 +209,7 @@ func (m *metaGroup) placed(cur *placement.Map) bool {
 func (m *metaGroup) decide(ctx context.Context) error {
 	g := m.greeting()
 	for _, member := range m.n.gossip.Members() {
-		if member.ID == m.n.ident.NodeID || !member.Alive {
+		if member.ID == m.n.id || !member.Alive {
 			continue
 		}
 		info, err := m.hello(ctx, member.PeerAddr())
@@ -226,7 +239,7 @@ func (m *metaGroup) decide(ctx context.Context) error {
 
 // greeting is what this node knows of itself when it asks others, or is asked.
 func (m *metaGroup) greeting() placement.Greeting {
-	return placement.Greeting{Self: m.n.ident.NodeID, Expect: m.n.cfg.BootstrapExpect, Seeds: len(m.n.cfg.Join) > 0}
+	return placement.Greeting{Self: m.n.id, Expect: m.n.cfg.BootstrapExpect, Seeds: len(m.n.cfg.Join) > 0}
 }
 
 func (m *metaGroup) hello(ctx context.Context, addr string) (peer.HelloInfo, error) {
@@ -244,7 +257,7 @@ func (m *metaGroup) foundArgv() []string {
 // self is how commands of the meta group name this node and its addresses.
 func (m *metaGroup) self() []string {
 	a := m.n.addrs
-	return []string{m.n.ident.NodeID, a.Peer, a.Client, a.Gossip, a.HTTP}
+	return []string{m.n.id, a.Peer, a.Client, a.Gossip, a.HTTP}
 }
 
 // join asks the cluster to know this node under its addresses.
@@ -254,7 +267,11 @@ func (m *metaGroup) join(ctx context.Context, clusterID string) error {
 
 // propose runs a command on the meta group, wherever it is led.
 func (m *metaGroup) propose(ctx context.Context, argv []string) error {
-	_, err := m.n.caller.do(ctx, placement.MetaShard, call.Write, words(argv)...)
+	w := words(argv)
+	if refusal, ok := placement.Check(w); !ok {
+		return errors.New(string(refusal.Str))
+	}
+	_, err := m.n.caller.do(ctx, placement.MetaShard, call.Write, w...)
 	return err
 }
 

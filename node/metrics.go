@@ -65,7 +65,7 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for id, s := range c.n.replicas.all() {
 		p, label := s.Probe(), strconv.Itoa(int(id))
-		gauge(descLeads, boolGauge(p.Leader == c.n.ident.NodeID), label)
+		gauge(descLeads, boolGauge(p.Leader == c.n.id), label)
 		gauge(descTerm, float64(p.Term), label)
 		gauge(descApplied, float64(p.Applied), label)
 		gauge(descLastIndex, float64(p.LastIndex), label)
@@ -133,12 +133,12 @@ func (n *Node) info(section string) []router.InfoField {
 	case "millrace":
 		leads := 0
 		for id, s := range n.replicas.all() {
-			if id != 0 && s.Probe().Leader == n.ident.NodeID {
+			if id != 0 && s.Probe().Leader == n.id {
 				leads++
 			}
 		}
 		return []router.InfoField{
-			{Name: "node_id", Value: n.ident.NodeID}, {Name: "cluster_id", Value: n.clusterID()},
+			{Name: "node_id", Value: n.id}, {Name: "cluster_id", Value: n.clusterID()},
 			field("shards_hosted", int64(len(n.replicas.all()))), field("shards_led", int64(leads)),
 		}
 	}

@@ -37,6 +37,7 @@ type Node struct {
 	log  *slog.Logger
 	lock *os.File
 
+	id      string // this node's ID; never changes
 	identMu sync.Mutex
 	ident   identity // guarded by identMu
 
@@ -71,8 +72,8 @@ func Open(cfg Config) (_ *Node, err error) {
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+	if err := prepareDir(cfg.DataDir); err != nil {
+		return nil, err
 	}
 	if n.lock, err = lockDir(cfg.DataDir); err != nil {
 		return nil, err
@@ -85,11 +86,12 @@ func Open(cfg Config) (_ *Node, err error) {
 	if n.ident, err = loadIdentity(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	n.log = n.log.With("node", n.ident.NodeID[:8])
-	n.lowest.Store(n.ident.NodeID)
+	n.id = n.ident.NodeID
+	n.log = n.log.With("node", n.id[:8])
+	n.lowest.Store(n.id)
 	n.replicas = newReplicas()
 	n.maps, n.leaders = placement.NewHolder(), placement.NewLeaders()
-	n.caller = &leaderCaller{self: n.ident.NodeID, submit: n.submit, cancel: n.cancel, leaders: routerLeaders{n.leaders}, hosts: n.hostsOf}
+	n.caller = &leaderCaller{submit: n.submit, cancel: n.cancel, leaders: routerLeaders{n.leaders}, hosts: n.hostsOf}
 
 	// Listeners before disks: a port in use is found before anything is written.
 	clients, err := net.Listen("tcp", cfg.ClientAddr)
@@ -104,7 +106,13 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
+	if err := checkFree(cfg.GossipAddr); err != nil {
+		return nil, fmt.Errorf("gossip-addr: %w", err)
+	}
 	if n.disks, err = openDisks(cfg.DataDir, cfg.MemoryBytes, n.log, n.fatal); err != nil {
+		return nil, err
+	}
+	if err := n.disks.checkComplete(cfg.DataDir, n.ident); err != nil {
 		return nil, err
 	}
 	if err := n.advertise(clients.Addr().String()); err != nil {
@@ -114,11 +122,14 @@ func Open(cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.host = newHosting(n)
+	if err := n.host.finishRetiring(); err != nil {
+		return nil, err
+	}
 	if n.meta, err = openMeta(n); err != nil {
 		return nil, err
 	}
 	n.router, err = router.New(router.Config{
-		NodeID: n.ident.NodeID, Listener: clients, Backend: backend{n}, Topology: n.topology, Leaders: routerLeaders{n.leaders},
+		NodeID: n.id, Listener: clients, Backend: backend{n}, Topology: n.topology, Leaders: routerLeaders{n.leaders},
 		RequirePass: cfg.RequirePass, Version: Version, Info: n.info, Logger: n.log,
 	})
 	if err != nil {
@@ -134,7 +145,7 @@ func Open(cfg Config) (_ *Node, err error) {
 func (n *Node) listen() error {
 	var err error
 	n.peers, err = peer.Listen(peer.Config{
-		NodeID: n.ident.NodeID, ClusterID: n.clusterID, Secret: n.cfg.Secret, ListenAddr: n.cfg.PeerAddr,
+		NodeID: n.id, ClusterID: n.clusterID, Secret: n.cfg.Secret, ListenAddr: n.cfg.PeerAddr,
 		Resolve: n.resolve, Handler: handler{n.replicas, n}, Logger: n.log,
 		Stalled: func() bool { return n.disks != nil && n.disks.stalled() },
 	})
@@ -151,7 +162,7 @@ func (n *Node) listen() error {
 
 // advertise works out under which addresses others reach this node.
 func (n *Node) advertise(client string) error {
-	n.addrs = Addresses{PID: os.Getpid(), NodeID: n.ident.NodeID}
+	n.addrs = Addresses{PID: os.Getpid(), NodeID: n.id}
 	for _, a := range []struct {
 		bound string
 		to    *string
@@ -162,9 +173,27 @@ func (n *Node) advertise(client string) error {
 		}
 	}
 	if n.http != nil {
-		n.addrs.HTTP = n.http.ln.Addr().String()
+		var err error
+		if n.addrs.HTTP, err = advertised(n.http.ln.Addr().String(), n.cfg.Advertise); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// checkFree returns why nothing can listen on addr for gossip, TCP and UDP. Gossip
+// itself begins once the disks are open: a node that cannot be asked is not announced.
+func checkFree(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	p, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return err
+	}
+	return p.Close()
 }
 
 func (n *Node) startGossip() error {
@@ -173,7 +202,7 @@ func (n *Node) startGossip() error {
 		key = peer.DeriveKey(n.cfg.Secret, "gossip")
 	}
 	g, err := gossip.Start(gossip.Config{
-		NodeID: n.ident.NodeID, BindAddr: n.cfg.GossipAddr, Advertise: n.cfg.Advertise, Label: "millrace",
+		NodeID: n.id, BindAddr: n.cfg.GossipAddr, Advertise: n.cfg.Advertise, Label: "millrace",
 		SecretKey: key, Seeds: n.cfg.Join, PeersFile: filepath.Join(n.cfg.DataDir, "peers.json"),
 		Meta: n.gossipMeta(), Logger: n.log,
 	})
@@ -353,7 +382,7 @@ func (n *Node) adopt(clusterID string) error {
 
 // submit sends a call to a node, this one included.
 func (n *Node) submit(node string, c *call.Call) {
-	if node == n.ident.NodeID {
+	if node == n.id {
 		n.replicas.Submit(c)
 		return
 	}
@@ -361,7 +390,7 @@ func (n *Node) submit(node string, c *call.Call) {
 }
 
 func (n *Node) cancel(node string, c *call.Call) {
-	if node == n.ident.NodeID {
+	if node == n.id {
 		n.replicas.Cancel(c)
 		return
 	}
@@ -383,7 +412,7 @@ type handler struct {
 // Hello implements peer.Handler.
 func (h handler) Hello() peer.HelloInfo {
 	return peer.HelloInfo{
-		NodeID: h.n.ident.NodeID, ClusterID: h.n.clusterID(), Version: Version,
+		NodeID: h.n.id, ClusterID: h.n.clusterID(), Version: Version,
 		Expect: uint32(h.n.cfg.BootstrapExpect), Lowest: h.n.lowest.Load().(string),
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"millrace/placement"
+	"millrace/resp"
 	"millrace/shard"
 	"millrace/shard/call"
 )
@@ -50,6 +52,16 @@ func (r *replicas) Submit(c *call.Call) {
 	if s == nil {
 		c.Done(call.Result{Err: call.ErrNoShard})
 		return
+	}
+	if c.Shard == placement.MetaShard && c.Kind == call.Write {
+		// A node of a newer version may ask for what this one does not know. In the log
+		// it would halt every replica that does not.
+		for _, argv := range c.Cmds {
+			if refusal, ok := placement.Check(argv); !ok {
+				c.Done(call.Result{Reply: resp.AppendValue(nil, refusal, int(c.Proto))})
+				return
+			}
+		}
 	}
 	s.Submit(c)
 }

@@ -75,7 +75,7 @@ func (l routerLeaders) Watch(shard uint32) <-chan struct{} {
 
 // alive reports whether gossip reaches a node: a hint.
 func (n *Node) alive(id string) bool {
-	if id == n.ident.NodeID {
+	if id == n.id {
 		return true
 	}
 	m, ok := n.gossip.Lookup(id)
@@ -98,7 +98,7 @@ func (n *Node) resolve(id string) (string, bool) {
 
 // hostsOf returns nodes that may know who leads a shard, likeliest first.
 func (n *Node) hostsOf(shard uint32) []string {
-	self := n.ident.NodeID
+	self := n.id
 	var hosts []string
 	if n.replicas.get(shard) != nil {
 		hosts = append(hosts, self)

@@ -21,9 +21,9 @@ func (w world) Map() *placement.Map { return w.n.meta.machine.Map() }
 
 // Members implements placement.World.
 func (w world) Members() []placement.Member {
-	out := []placement.Member{{ID: w.n.ident.NodeID, Alive: true}}
+	out := []placement.Member{{ID: w.n.id, Alive: !w.n.draining.Load()}}
 	for _, m := range w.n.gossip.Members() {
-		if m.ID != w.n.ident.NodeID {
+		if m.ID != w.n.id {
 			out = append(out, placement.Member{ID: m.ID, Alive: m.Alive && !m.Meta.Draining})
 		}
 	}
@@ -112,7 +112,7 @@ const probeTimeout = time.Second
 
 // probe asks a node, this one included, about its replica of a shard.
 func (n *Node) probe(ctx context.Context, node string, id uint32) (call.Probe, error) {
-	if node == n.ident.NodeID {
+	if node == n.id {
 		return n.replicas.Probe(id), nil
 	}
 	return n.peers.Probe(ctx, node, id)
@@ -123,7 +123,7 @@ func (n *Node) handOver(ctx context.Context) {
 	var wg sync.WaitGroup
 	for id, s := range n.replicas.all() {
 		st := s.Status()
-		if st.Leader != n.ident.NodeID || len(st.Voters) < 2 {
+		if st.Leader != n.id || len(st.Voters) < 2 {
 			continue
 		}
 		wg.Go(func() {
@@ -145,7 +145,7 @@ func (n *Node) handOver(ctx context.Context) {
 func (n *Node) heir(ctx context.Context, id uint32, voters []string) string {
 	best, last := "", uint64(0)
 	for _, v := range slices.Sorted(slices.Values(voters)) {
-		if v == n.ident.NodeID {
+		if v == n.id {
 			continue
 		}
 		pctx, cancel := context.WithTimeout(ctx, probeTimeout)
