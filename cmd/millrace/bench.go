@@ -18,7 +18,6 @@ func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Put load on a server, Millrace or Redis, and print rate and percentiles",
-		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "text" && output != "json" {
 				return usageError("--output: %q is not text or json", output)
@@ -35,9 +34,15 @@ func benchCommand() *cobra.Command {
 			if output == "json" {
 				enc := json.NewEncoder(cmd.OutOrStdout())
 				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+				if err := enc.Encode(r); err != nil {
+					return err
+				}
+			} else {
+				fmt.Fprint(cmd.OutOrStdout(), r)
 			}
-			fmt.Fprint(cmd.OutOrStdout(), r)
+			if r.Commands == 0 {
+				return fmt.Errorf("no command succeeded: %d errors, %d lost; %s", r.Errors, r.Lost, orDash(r.FirstError))
+			}
 			return nil
 		},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -10,7 +11,6 @@ import (
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/file"
-	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 
@@ -51,79 +51,91 @@ type serverSettings struct {
 // loadServerSettings merges flags over environment over file over defaults. A key
 // that is no flag's name is an error, wherever it stands.
 func loadServerSettings(fs *pflag.FlagSet) (serverSettings, error) {
-	var s serverSettings
-	k := koanf.New("\x00") // no nesting: setting names have no delimiter
-	if path, _ := fs.GetString("config"); path != "" {
-		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
-			return s, fmt.Errorf("config %s: %w", path, err)
-		}
-		if err := unknownKeys(fs, k, "config "+path); err != nil {
-			return s, err
-		}
+	if err := mergeSettings(fs); err != nil {
+		return serverSettings{}, err
 	}
-	envs := koanf.New("\x00")
-	err := envs.Load(env.Provider("\x00", env.Opt{Prefix: "MILLRACE_", TransformFunc: func(key, value string) (string, any) {
-		key = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(key, "MILLRACE_")), "_", "-")
-		if key == "join" {
-			return key, strings.Split(value, ",")
-		}
-		return key, value
-	}}), nil)
-	if err != nil {
-		return s, err
-	}
-	if err := unknownKeys(fs, envs, "environment (MILLRACE_…)"); err != nil {
-		return s, err
-	}
-	if err := k.Merge(envs); err != nil {
-		return s, err
-	}
-	// posflag leaves alone what is already set, unless the flag was given.
-	if err := k.Load(posflag.Provider(fs, "\x00", k), nil); err != nil {
-		return s, err
-	}
-
+	str := func(key string) string { return fs.Lookup(key).Value.String() }
+	num := func(key string) int { n, _ := fs.GetInt(key); return n } // fails only for what is no int flag
 	c := node.DefaultConfig()
-	c.DataDir = k.String("data")
+	c.DataDir = str("data")
 	if c.DataDir == "" {
-		return s, usageError("--data is required: the directory this node keeps its state in")
+		return serverSettings{}, usageError("--data is required: the directory this node keeps its state in")
 	}
-	c.ClientAddr, c.PeerAddr = k.String("client-addr"), k.String("peer-addr")
-	c.GossipAddr, c.HTTPAddr = k.String("gossip-addr"), k.String("http-addr")
-	c.Advertise, c.Join = k.String("advertise"), k.Strings("join")
-	c.RequirePass, c.Pprof = k.String("requirepass"), k.Bool("pprof")
-	for _, n := range []struct {
-		key string
-		to  *int
-	}{{"bootstrap-expect", &c.BootstrapExpect}, {"shards", &c.Shards}, {"replicas", &c.Replicas}} {
-		if *n.to, err = strconv.Atoi(k.String(n.key)); err != nil {
-			return s, usageError("%s: %q is not a number", n.key, k.String(n.key))
-		}
+	c.ClientAddr, c.PeerAddr, c.GossipAddr, c.HTTPAddr = str("client-addr"), str("peer-addr"), str("gossip-addr"), str("http-addr")
+	c.Advertise, c.RequirePass = str("advertise"), str("requirepass")
+	c.BootstrapExpect, c.Shards, c.Replicas = num("bootstrap-expect"), num("shards"), num("replicas")
+	c.Join, _ = fs.GetStringSlice("join")
+	c.Pprof, _ = fs.GetBool("pprof")
+	var err error
+	if c.MemoryBytes, err = parseBytes(str("memory")); err != nil {
+		return serverSettings{}, usageError("memory: %v", err)
 	}
-	if c.MemoryBytes, err = parseBytes(k.String("memory")); err != nil {
-		return s, usageError("memory: %v", err)
-	}
-	if path := k.String("cluster-secret-file"); path != "" {
+	if path := str("cluster-secret-file"); path != "" {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return s, fmt.Errorf("cluster secret: %w", err)
+			return serverSettings{}, usageError("cluster-secret-file: %v", err)
 		}
 		c.Secret = []byte(strings.TrimSpace(string(b)))
-		if len(c.Secret) < node.MinSecretBytes {
-			return s, usageError("cluster secret in %s: %d bytes, at least %d are needed", path, len(c.Secret), node.MinSecretBytes)
+		if len(c.Secret) == 0 { // no secret at all must not pass for none wanted
+			return serverSettings{}, usageError("cluster-secret-file: %s is empty", path)
 		}
 	}
 	if err := c.Validate(); err != nil {
-		return s, &codeError{exitUsage, err}
+		return serverSettings{}, &codeError{exitUsage, err}
 	}
-	return serverSettings{node: c, logLevel: k.String("log-level"), logFormat: k.String("log-format")}, nil
+	return serverSettings{node: c, logLevel: str("log-level"), logFormat: str("log-format")}, nil
 }
 
-func unknownKeys(fs *pflag.FlagSet, k *koanf.Koanf, where string) error {
+// envPrefix begins the names of settings in the environment.
+const envPrefix = "MILLRACE_"
+
+// mergeSettings sets every flag that was not given to what the environment says of it,
+// or else the file that --config or MILLRACE_CONFIG names.
+func mergeSettings(fs *pflag.FlagSet) error {
+	envs := koanf.New(noNesting)
+	if err := envs.Load(env.Provider(noNesting, env.Opt{Prefix: envPrefix, TransformFunc: func(key, value string) (string, any) {
+		return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(key, envPrefix)), "_", "-"), value
+	}}), nil); err != nil {
+		return err
+	}
+	if err := setFlags(fs, envs, "environment (MILLRACE_…)"); err != nil {
+		return err
+	}
+	path := fs.Lookup("config").Value.String()
+	if path == "" {
+		return nil
+	}
+	k := koanf.New(noNesting)
+	if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+		return usageError("config %s: %v", path, err)
+	}
+	if k.Exists("config") {
+		return usageError("config %s: config: a file cannot name another", path)
+	}
+	return setFlags(fs, k, "config "+path)
+}
+
+// noNesting is koanf's delimiter: names of settings have no parts.
+const noNesting = "\x00"
+
+// setFlags sets the flags that were not set before to the values in k.
+func setFlags(fs *pflag.FlagSet, k *koanf.Koanf, where string) error {
 	var bad []string
 	for _, key := range k.Keys() {
-		if fs.Lookup(key) == nil || key == "config" {
-			bad = append(bad, key)
+		f := fs.Lookup(key)
+		if f == nil || f.Name == "help" {
+			bad = append(bad, strings.ReplaceAll(key, noNesting, "."))
+			continue
+		}
+		text, err := settingText(f, k.Get(key))
+		if err != nil {
+			return usageError("%s: %s: %v", where, key, err)
+		}
+		if f.Changed {
+			continue
+		}
+		if err := fs.Set(key, text); err != nil {
+			return usageError("%s: %v", where, err)
 		}
 	}
 	if len(bad) == 0 {
@@ -131,6 +143,37 @@ func unknownKeys(fs *pflag.FlagSet, k *koanf.Koanf, where string) error {
 	}
 	sort.Strings(bad)
 	return usageError("%s: unknown settings: %s", where, strings.Join(bad, ", "))
+}
+
+// settingText returns a value as a flag takes it. YAML reads an unquoted 007 as the
+// number 7, so a password may come out as another one: words must be words.
+func settingText(f *pflag.Flag, v any) (string, error) {
+	kind := f.Value.Type()
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case bool, int, int64, uint64:
+		if kind == "string" && f.Name != "memory" {
+			return "", fmt.Errorf("%v is a %T here; put it in quotes", v, v)
+		}
+		return fmt.Sprint(v), nil
+	case []any:
+		if kind != "stringSlice" {
+			return "", errors.New("a list is not expected here")
+		}
+		words := make([]string, len(v))
+		for i, w := range v {
+			word, ok := w.(string)
+			if !ok {
+				return "", fmt.Errorf("%v is a %T here; put it in quotes", w, w)
+			}
+			words[i] = word
+		}
+		return strings.Join(words, ","), nil
+	case nil:
+		return "", errors.New("it has no value")
+	}
+	return "", fmt.Errorf("%v is not expected here", v)
 }
 
 var byteUnits = []struct {

@@ -31,7 +31,6 @@ func devCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a local cluster of several server processes until interrupted",
-		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if n < 1 || n > 9 {
 				return usageError("-n: %d is not between 1 and 9", n)

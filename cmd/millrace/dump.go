@@ -15,7 +15,6 @@ func dumpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump --data DIR",
 		Short: "Print the data directory of a node that does not run: keys, records, markers",
-		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
 				return usageError("--data is required")

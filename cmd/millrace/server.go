@@ -22,7 +22,6 @@ Settings come from flags, then MILLRACE_* in the environment, then --config, the
 the defaults. SIGTERM hands leaderships over, answers what is in flight, and exits.
 
 Exit codes: 0 stopped, 1 error, 2 usage, 10 disk full, 11 disk failing, 12 corruption.`,
-		Args: cobra.NoArgs,
 	}
 	serverFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

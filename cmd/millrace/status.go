@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"text/tabwriter"
 	"time"
@@ -29,10 +30,12 @@ func statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show nodes, shards, leaders and lag; exit 10 when unhealthy",
-		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return usageError("--output: %q is not table or json", output)
+			}
+			if _, _, err := net.SplitHostPort(addr); err != nil {
+				return usageError("--addr: %q is not HOST:PORT", addr)
 			}
 			if ready {
 				return probeReady(cmd.Context(), addr)
@@ -100,7 +103,7 @@ const maxStatusBytes = 16 << 20
 func httpGet(ctx context.Context, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, usageError("--addr: %v", err)
+		return nil, err
 	}
 	r, err := http.DefaultClient.Do(req)
 	if err != nil {
