@@ -28,6 +28,7 @@ const (
 // Options says what kind of cluster a test wants.
 type Options struct {
 	Nodes  int      // 3 when zero
+	Expect int      // --bootstrap-expect; Nodes when zero
 	Shards int      // the default of a server when zero
 	Args   []string // more arguments for every server
 }
@@ -85,21 +86,46 @@ func Start(tb testing.TB, o Options) *Cluster {
 	if o.Nodes == 0 {
 		o.Nodes = 3
 	}
+	if o.Expect == 0 {
+		o.Expect = o.Nodes
+	}
 	bin, err := binary()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	c := &Cluster{tb: tb, bin: bin, dir: tb.TempDir(), opt: o}
 	tb.Cleanup(c.stop)
-	for i := range o.Nodes {
-		n := &Node{Index: i, Dir: filepath.Join(c.dir, fmt.Sprintf("node%d", i+1))}
-		c.Nodes = append(c.Nodes, n)
-		if err := c.launch(n); err != nil {
-			tb.Fatal(err)
-		}
+	for range o.Nodes {
+		c.Add()
 	}
 	c.WaitHealthy()
 	return c
+}
+
+// Resume starts a single node on a data directory that is there.
+func Resume(tb testing.TB, dir string) *Cluster {
+	tb.Helper()
+	bin, err := binary()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &Cluster{tb: tb, bin: bin, dir: tb.TempDir(), opt: Options{Nodes: 1, Expect: 1}}
+	tb.Cleanup(c.stop)
+	c.Nodes = []*Node{{Dir: dir}}
+	c.Restart(c.Nodes[0])
+	c.WaitHealthy()
+	return c
+}
+
+// Add starts one more node. All but the first are told to join that.
+func (c *Cluster) Add() *Node {
+	c.tb.Helper()
+	n := &Node{Index: len(c.Nodes), Dir: filepath.Join(c.dir, fmt.Sprintf("node%d", len(c.Nodes)+1))}
+	c.Nodes = append(c.Nodes, n)
+	if err := c.launch(n); err != nil {
+		c.tb.Fatal(err)
+	}
+	return n
 }
 
 // launch starts n's process and waits until it says where it listens. The first time
@@ -110,7 +136,7 @@ func (c *Cluster) launch(n *Node) error {
 		client, peer, gossip, httpAddr = n.Addr.Client, n.Addr.Peer, n.Addr.Gossip, n.Addr.HTTP
 	}
 	args := []string{"server", "--data", n.Dir, "--client-addr", client, "--peer-addr", peer,
-		"--gossip-addr", gossip, "--http-addr", httpAddr, "--bootstrap-expect", fmt.Sprint(c.opt.Nodes), "--log-format", "text"}
+		"--gossip-addr", gossip, "--http-addr", httpAddr, "--bootstrap-expect", fmt.Sprint(c.opt.Expect), "--log-format", "text"}
 	if c.opt.Shards > 0 {
 		args = append(args, "--shards", fmt.Sprint(c.opt.Shards))
 	}
@@ -229,6 +255,13 @@ func (c *Cluster) Restart(n *Node) {
 	if err := c.launch(n); err != nil {
 		c.tb.Fatal(err)
 	}
+}
+
+// Move starts a node that was killed or stopped, on ports that the system chooses anew.
+func (c *Cluster) Move(n *Node) {
+	c.tb.Helper()
+	n.Addr = node.Addresses{}
+	c.Restart(n)
 }
 
 // ErrUnhealthy is wrapped by Status for a cluster that answers but is not healthy.

@@ -1,0 +1,280 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// freshArgs are those of a server that listens where the system likes.
+func freshArgs(dir string, more ...string) []string {
+	return append([]string{"server", "--data", dir, "--client-addr", "127.0.0.1:0", "--peer-addr", "127.0.0.1:0",
+		"--gossip-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--shards", "1", "--log-level", "error"}, more...)
+}
+
+// tree returns every file below dir with its content, to see that nothing was changed.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(&b, strings.TrimPrefix(path, dir), info.Mode(), info.IsDir())
+		if info.Mode().IsRegular() {
+			content, err := os.ReadFile(path)
+			fmt.Fprintf(&b, "%x\n", content)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// noDatabases fails the test if a node has begun to use dir.
+func noDatabases(t *testing.T, dir string) {
+	t.Helper()
+	for _, name := range []string{"raftlog", "state"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s was made", name)
+		}
+	}
+}
+
+// refused runs a server that must end by itself with code, and with all of texts in
+// what it says on its last line.
+func refused(t *testing.T, code int, args []string, texts ...string) {
+	t.Helper()
+	got, out := Exec(t, args...)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	last := lines[len(lines)-1]
+	if got != code {
+		t.Errorf("exit code %d, want %d: %s", got, code, out)
+	}
+	for _, text := range texts {
+		if !strings.Contains(last, text) {
+			t.Errorf("%q is not in %q", text, last)
+		}
+	}
+}
+
+// TestRefusesPlace shows what a server does where it may not be: it says which setting
+// is wrong, changes nothing, and leaves who is there alone.
+func TestRefusesPlace(t *testing.T) {
+	c := Start(t, Options{Nodes: 1, Shards: 1})
+	there := c.Nodes[0]
+	for _, tc := range []struct{ setting, addr string }{
+		{"client-addr", there.Addr.Client}, {"peer-addr", there.Addr.Peer},
+		{"gossip-addr", there.Addr.Gossip}, {"http-addr", there.Addr.HTTP},
+	} {
+		t.Run(tc.setting+" in use", func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			refused(t, 1, freshArgs(dir, "--"+tc.setting, tc.addr), tc.setting+":", tc.addr, "address already in use")
+			noDatabases(t, dir)
+		})
+	}
+	t.Run("directory in use", func(t *testing.T) {
+		refused(t, 1, freshArgs(there.Dir), there.Dir, "in use by another process")
+	})
+	t.Run("dump of a running node", func(t *testing.T) {
+		refused(t, 1, []string{"dump", "--data", there.Dir}, "in use by another process")
+	})
+	t.Run("foreign directory", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "photo.jpg"), []byte("dear"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := tree(t, dir)
+		refused(t, 1, freshArgs(dir), dir, "photo.jpg", "not Millrace's")
+		if after := tree(t, dir); after != before {
+			t.Errorf("changed from\n%s to\n%s", before, after)
+		}
+	})
+	t.Run("no directory", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, 1, freshArgs(filepath.Join(file, "data")), "data directory", "not a directory")
+	})
+	t.Run("read-only directory", func(t *testing.T) {
+		dir := t.TempDir()
+		readOnly(t, dir)
+		refused(t, 1, freshArgs(dir), "data directory", "read-only file system")
+	})
+	t.Run("beyond loopback without a secret", func(t *testing.T) {
+		for _, setting := range []string{"peer-addr", "gossip-addr"} {
+			dir := filepath.Join(t.TempDir(), "data")
+			refused(t, 2, freshArgs(dir, "--"+setting, "0.0.0.0:0"), setting, "not loopback", "cluster-secret-file")
+			if _, err := os.Stat(dir); err == nil {
+				t.Error("the directory was made")
+			}
+		}
+	})
+	if _, err := c.Status(there); err != nil {
+		t.Errorf("the node that was there: %v", err)
+	}
+}
+
+// readOnly makes dir a read-only file system, which stops root as well, until the test
+// ends.
+func readOnly(t *testing.T, dir string) {
+	t.Helper()
+	if err := syscall.Mount(dir, dir, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("a read-only mount needs privileges: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	if err := syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Skipf("a read-only mount: %v", err)
+	}
+}
+
+// stoppedNode returns the directory of a node that has held something, was started
+// again, and was stopped in order; so there are both tables and logs.
+func stoppedNode(t *testing.T) string {
+	t.Helper()
+	c := Start(t, Options{Nodes: 1, Shards: 1})
+	n := c.Nodes[0]
+	for round := range 2 {
+		cl := client(n.Addr.Client)
+		for i := range 200 {
+			if err := cl.XAdd(context.Background(), &redis.XAddArgs{Stream: "s", Values: []string{"p", fmt.Sprint(round, i, strings.Repeat("x", 100))}}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cl.Close()
+		if code := c.Terminate(n); code != 0 {
+			t.Fatalf("exit code %d\n%s", code, c.LogTail(n, 20))
+		}
+		if round == 0 {
+			c.Restart(n)
+			c.WaitHealthy()
+		}
+	}
+	return n.Dir
+}
+
+// flip damages the middle of the newest non-empty file that matches.
+func flip(t *testing.T, pattern string) {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := len(paths) - 1; i >= 0; i-- {
+		b, err := os.ReadFile(paths[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b) < 64 {
+			continue
+		}
+		for j := len(b) / 3; j < len(b)/3+16; j++ {
+			b[j] ^= 0x5a
+		}
+		if err := os.WriteFile(paths[i], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("nothing to damage: %s", pattern)
+}
+
+// TestRefusesDirectory shows what a server does with a directory of its own that it
+// cannot go on with: it says why, with an exit code that names the class, and touches
+// nothing.
+func TestRefusesDirectory(t *testing.T) {
+	intact := stoppedNode(t)
+	write := func(dir, name, content string) error {
+		return os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600)
+	}
+	const id = "0123456789abcdef0123456789abcdef01234567"
+	for _, tc := range []struct {
+		name  string
+		spoil func(t *testing.T, dir string) error
+		code  int
+		texts []string
+		keeps bool // not a byte is changed
+	}{
+		{"newer layout", func(t *testing.T, dir string) error {
+			return write(dir, "node.json", `{"format":2,"node_id":"`+id+`"}`)
+		}, 1, []string{"node.json", "format 2", "newer"}, true},
+		{"newer Pebble", func(t *testing.T, dir string) error {
+			markers, _ := filepath.Glob(filepath.Join(dir, "raftlog", "marker.format-version.*"))
+			if len(markers) != 1 {
+				return fmt.Errorf("markers: %v", markers)
+			}
+			return os.Rename(markers[0], filepath.Join(dir, "raftlog", "marker.format-version.000099.099"))
+		}, 1, []string{"raftlog", "newer version"}, true},
+		{"identity damaged", func(t *testing.T, dir string) error { return write(dir, "node.json", "{") }, 12, []string{"node.json", "does not say whose"}, true},
+		{"identity empty", func(t *testing.T, dir string) error { return write(dir, "node.json", "") }, 12, []string{"node.json"}, true},
+		{"no node ID", func(t *testing.T, dir string) error { return write(dir, "node.json", `{"format":1}`) }, 12, []string{"node_id"}, true},
+		{"identity gone", func(t *testing.T, dir string) error { return os.Remove(filepath.Join(dir, "node.json")) }, 12, []string{"raftlog", "no node.json"}, true},
+		{"databases gone", func(t *testing.T, dir string) error {
+			for _, name := range []string{"raftlog", "state"} {
+				if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, 12, []string{"databases are gone"}, false},
+		{"log gone", func(t *testing.T, dir string) error { return os.RemoveAll(filepath.Join(dir, "raftlog")) }, 12, nil, false},
+		{"log's WAL damaged", func(t *testing.T, dir string) error {
+			flip(t, filepath.Join(dir, "raftlog", "*.log"))
+			return nil
+		}, 12, []string{"corruption"}, false},
+		{"log's table damaged", func(t *testing.T, dir string) error {
+			flip(t, filepath.Join(dir, "raftlog", "*.sst"))
+			return nil
+		}, 12, nil, false},
+		{"state's manifest damaged", func(t *testing.T, dir string) error {
+			flip(t, filepath.Join(dir, "state", "MANIFEST-*"))
+			return nil
+		}, 12, []string{"corruption"}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			if err := os.CopyFS(dir, os.DirFS(intact)); err != nil {
+				t.Fatal(err)
+			}
+			if err := tc.spoil(t, dir); err != nil {
+				t.Fatal(err)
+			}
+			before := ""
+			if tc.keeps {
+				before = tree(t, dir)
+			}
+			refused(t, tc.code, freshArgs(dir), tc.texts...)
+			if tc.keeps && tree(t, dir) != before {
+				t.Error("the directory was changed")
+			}
+		})
+	}
+	t.Run("state's WAL damaged", func(t *testing.T) {
+		// It is never synced: its end may always be lost, and the log has it all.
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := os.CopyFS(dir, os.DirFS(intact)); err != nil {
+			t.Fatal(err)
+		}
+		flip(t, filepath.Join(dir, "state", "*.log"))
+		c := Resume(t, dir)
+		cl := client(c.Nodes[0].Addr.Client)
+		defer cl.Close()
+		if n, err := cl.XLen(context.Background(), "s").Result(); n != 400 || err != nil {
+			t.Errorf("%d entries, want 400: %v", n, err)
+		}
+	})
+	code, out := Exec(t, "dump", "--data", intact, "--part", "state")
+	if code != 0 || !strings.Contains(out, "node_id") || strings.Count(out, "\n") < 100 {
+		t.Errorf("dump of what is intact: code %d\n%.500s", code, out)
+	}
+}
