@@ -369,6 +369,9 @@ func TestQueueBound(t *testing.T) {
 func TestLanesTakeTurns(t *testing.T) {
 	a := newNet(t, 1, nil).nodes[0]
 	ours, theirs := net.Pipe() // nothing is buffered between the two
+	if err := theirs.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	c := &conn{p: a.Peers, l: newLink(a.Peers, nodeID(1)), nc: ours, done: make(chan struct{})}
 	c.wake = sync.NewCond(&c.mu)
 	c.idle = time.NewTimer(time.Hour)

@@ -306,12 +306,13 @@ func (p *proxy) copy(dst, src net.Conn, up bool) {
 	var sum int64
 	for {
 		n, err := src.Read(buf)
-		if err != nil && err != io.EOF || n == 0 {
-			return
-		}
 		p.mu.Lock()
-		for p.frozen && !p.closed {
+		for p.frozen && !p.closed { // an end does not get through either
 			p.thaw.Wait()
+		}
+		if err != nil && err != io.EOF || n == 0 {
+			p.mu.Unlock()
+			return
 		}
 		if up && p.limit > 0 && sum+int64(n) > p.limit {
 			p.mu.Unlock()

@@ -84,7 +84,9 @@ func TestDialMe(t *testing.T) {
 func TestReturn(t *testing.T) {
 	for _, unseen := range []bool{false, true} {
 		t.Run(fmt.Sprintf("unseen=%v", unseen), func(t *testing.T) {
-			n := newNet(t, 2, nil)
+			// Nothing else may notice: no ping does.
+			patient := func(_ int, c *Config) { c.Limits.PingEvery = time.Hour }
+			n := newNet(t, 2, patient)
 			a, b := n.nodes[0], n.nodes[1]
 			p := newProxy(t, b.Addr().String())
 			n.setAddr(b.id, p.addr())
@@ -96,7 +98,7 @@ func TestReturn(t *testing.T) {
 			if !unseen {
 				eventually(t, "parted", func() bool { return !a.Connected(b.id) })
 			}
-			b2 := n.add(t, 1, nil)
+			b2 := n.add(t, 1, patient)
 			connect(t, b2, a)
 			if r := wait(t, "reply", send(a.Peers, b2.id, writeCall(1, "X"))); r.Err != nil {
 				t.Error(r.Err)
