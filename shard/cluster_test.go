@@ -74,6 +74,8 @@ func (c *testCluster) closeAll() {
 	}
 }
 
+var discardLogger = slog.New(slog.DiscardHandler)
+
 func testLogger(id string) *slog.Logger {
 	if os.Getenv("SHARD_TEST_LOG") == "" {
 		return nil

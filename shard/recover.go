@@ -30,7 +30,7 @@ var (
 // recover brings state, marker, staged files and log into line, before a Raft instance
 // starts on them. A crash may have struck anywhere in what install does.
 func (s *snapshots) recover(log LogStore) error {
-	if err := s.cfg.FS.MkdirAll(s.dir, 0o700); err != nil {
+	if err := s.makeDir(); err != nil {
 		return fmt.Errorf("shard %d: %w", s.cfg.ID, err)
 	}
 	m, ok, err := log.Marker()
@@ -57,6 +57,17 @@ func (s *snapshots) recover(log LogStore) error {
 		return err
 	}
 	return s.checkLog(log, m)
+}
+
+// makeDir makes the staging directory, so that it is there after a crash: a marker may
+// name what is in it.
+func (s *snapshots) makeDir() error {
+	fs := s.cfg.FS
+	if err := fs.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	above := fs.PathDir(s.dir)
+	return errors.Join(syncDir(fs, above), syncDir(fs, fs.PathDir(above)))
 }
 
 // clean removes everything from the staging directory. Nothing in it is needed: what

@@ -1,0 +1,453 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"millrace/raftlog"
+	"millrace/raftlog/disk"
+	"millrace/raftlog/disk/crashfs"
+	"millrace/shard/call"
+	"millrace/stream/pebblekv"
+)
+
+// crashPoints is how many moments a crash test looks at, at most.
+func crashPoints(normal int) int64 {
+	if s := os.Getenv("SHARD_CRASH_POINTS"); s != "" {
+		if n, err := strconv.Atoi(s); err == nil {
+			return int64(n)
+		}
+	}
+	return int64(normal)
+}
+
+// crasher clones a node's disk at its syncs, as a power cut would leave it, and has
+// each clone looked at.
+type crasher struct {
+	t      *testing.T
+	mem    *vfs.MemFS
+	fs     vfs.FS
+	max    int64
+	points atomic.Int64
+	active atomic.Bool
+	// observe is called before the clone is taken, and says what must be in it.
+	observe func() (check func(*clone) error)
+
+	mu  sync.Mutex
+	rng *rand.Rand // guarded by mu
+	wg  sync.WaitGroup
+	sem chan struct{}
+}
+
+func newCrasher(t *testing.T, seed uint64, max int64, observe func() func(*clone) error) *crasher {
+	c := &crasher{t: t, mem: vfs.NewCrashableMem(), max: max, observe: observe, rng: rand.New(rand.NewPCG(seed, 1)), sem: make(chan struct{}, 4)}
+	c.fs = crashfs.Wrap(c.mem, c.cut)
+	return c
+}
+
+func (c *crasher) cut(path string) {
+	if !c.active.Load() || c.t.Failed() || c.points.Add(1) > c.max {
+		return
+	}
+	check := c.observe()
+	c.mu.Lock()
+	percent := []int{0, 100, c.rng.IntN(100)}[c.rng.IntN(3)]
+	fs := c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: c.rng})
+	c.mu.Unlock()
+	c.sem <- struct{}{}
+	c.wg.Go(func() {
+		defer func() { <-c.sem }()
+		cl, err := openClone(fs)
+		if err == nil {
+			err = errors.Join(check(cl), cl.close())
+		}
+		if err != nil {
+			c.t.Errorf("power cut at a sync of %s, %d %% of what was not synced kept: %v", path, percent, err)
+		}
+	})
+}
+
+// finish waits for the checks, and returns how many there were.
+func (c *crasher) finish() int64 {
+	c.active.Store(false)
+	c.wg.Wait()
+	return min(c.points.Load(), c.max)
+}
+
+// clone is a node's disk after a power cut, with the shard's parts on it, but Raft.
+type clone struct {
+	cfg       *Config
+	log       *raftlog.DB
+	store     *raftlog.Store
+	state     *disk.DB
+	applier   *applier
+	snapshots *snapshots
+}
+
+func openClone(fs vfs.FS) (*clone, error) {
+	cl := new(clone)
+	var err error
+	if cl.log, err = raftlog.Open("raftlog", raftlog.Options{FS: fs}); err != nil {
+		return nil, err
+	}
+	if cl.state, err = disk.Open("state", disk.Options{Name: "state", FS: fs}); err != nil {
+		return nil, errors.Join(err, cl.log.Close())
+	}
+	cl.store = cl.log.Store(testShard)
+	cl.cfg = &Config{
+		ID: testShard, NodeID: "x", LastSlot: 99, Machine: newListMachine(0), Log: cl.store, State: cl.state.DB,
+		StagingDir: "staging", FS: fs, Limits: Limits{}.withDefaults(), Logger: discardLogger,
+	}
+	cl.applier = assembleApplier(cl.cfg)
+	cl.snapshots = &snapshots{cfg: cl.cfg, log: cl.store, applier: cl.applier, configs: cl.applier.configs, dir: "staging/7"}
+	return cl, nil
+}
+
+func (cl *clone) close() error { return errors.Join(cl.log.Close(), cl.state.Close()) }
+
+// replay applies what the log has beyond the state.
+func (cl *clone) replay() error {
+	last, err := cl.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	for i := cl.applier.now.index + 1; i <= last; i++ {
+		l := new(raft.Log)
+		if err := cl.store.GetLog(i, l); err != nil {
+			return fmt.Errorf("record %d of %d: %w", i, last, err)
+		}
+		cl.applier.ApplyBatch([]*raft.Log{l})
+		if cl.applier.halted.Load() {
+			return fmt.Errorf("halted at record %d", i)
+		}
+	}
+	return nil
+}
+
+// list returns the values at key.
+func (cl *clone) list(key string) ([]string, error) {
+	v, err := cl.cfg.Machine.Read(pebblekv.Reader{R: cl.state.DB}, 0, words("RANGE", key))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range v.Elems {
+		out = append(out, string(e.Str))
+	}
+	return out, nil
+}
+
+// counted checks that key holds 1, 2, 3 … up to at least n.
+func (cl *clone) counted(key string, n int64) error {
+	list, err := cl.list(key)
+	if err != nil {
+		return err
+	}
+	for i, v := range list {
+		if v != strconv.Itoa(i+1) {
+			return fmt.Errorf("%s: value %d is %s", key, i+1, v)
+		}
+	}
+	if int64(len(list)) < n {
+		return fmt.Errorf("%s: %d values, %d were acknowledged", key, len(list), n)
+	}
+	return nil
+}
+
+// A replica alone: whatever was acknowledged is there after a power cut at any moment,
+// snapshots and truncations included.
+func TestCrashAlone(t *testing.T) {
+	const keys = 4
+	var acked [keys]atomic.Int64
+	cr := newCrasher(t, 11, crashPoints(250), func() func(*clone) error {
+		var must [keys]int64
+		for i := range must {
+			must[i] = acked[i].Load()
+		}
+		return func(cl *clone) error {
+			if err := cl.snapshots.recover(cl.store); err != nil {
+				return err
+			}
+			if err := cl.replay(); err != nil {
+				return err
+			}
+			for i, n := range must {
+				if err := cl.counted(fmt.Sprint("k", i), n); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	})
+	c := newTestCluster(t, "a")
+	c.fsOf = func(string) vfs.FS { return cr.fs }
+	c.tune = func(id string, cfg *Config) {
+		smallLogs(40)(id, cfg)
+		cfg.Limits.RecordBytes = 300
+		// A power cut takes time here.
+		cfg.Timing.LogStall = testPatience
+	}
+	cr.active.Store(true)
+	c.startAll()
+	n := c.leader()
+	var wg sync.WaitGroup
+	for k := range keys {
+		wg.Go(func() {
+			for i := int64(1); cr.points.Load() < cr.max && !t.Failed(); i++ {
+				if out, err := n.do(t, call.Write, "APPEND", fmt.Sprint("k", k), strconv.FormatInt(i, 10)); err != nil {
+					t.Errorf("write: %q, %v", out, err)
+					return
+				}
+				acked[k].Store(i)
+			}
+		})
+	}
+	wg.Wait()
+	if n := cr.finish(); n < cr.max {
+		t.Fatalf("%d points", n)
+	}
+	if st := n.shard.Status(); st.SnapshotsTaken < 2 {
+		t.Fatalf("%d snapshots: the test shows little", st.SnapshotsTaken)
+	}
+}
+
+// A follower that installs snapshots again and again: after a power cut at any moment
+// it opens, has what it acknowledged to the leader, and its state is one that the
+// leader had.
+func TestCrashInstall(t *testing.T) {
+	const id = "b"
+	var ackedIndex atomic.Uint64 // what the follower's log has returned from
+	var installs func() uint64
+	cr := newCrasher(t, 12, crashPoints(200), func() func(*clone) error {
+		must := ackedIndex.Load()
+		return func(cl *clone) error {
+			if err := cl.snapshots.recover(cl.store); err != nil {
+				return err
+			}
+			if names, err := cl.cfg.FS.List("staging/7"); err != nil || len(names) > 0 {
+				return fmt.Errorf("staging: %v, %v", names, err)
+			}
+			if err := cl.replay(); err != nil {
+				return err
+			}
+			if got := cl.applier.now.index; got < must {
+				return fmt.Errorf("it has %d, and acknowledged %d", got, must)
+			}
+			return cl.counted("k", 0)
+		}
+	})
+	c := newTestCluster(t, "a", "b", "c")
+	c.fsOf = func(node string) vfs.FS {
+		if node == id {
+			return cr.fs
+		}
+		return vfs.NewMem()
+	}
+	c.wrapLog = func(node string, l LogStore) LogStore {
+		if node == id {
+			return &ackLog{LogStore: l, acked: &ackedIndex}
+		}
+		return l
+	}
+	c.tune = func(node string, cfg *Config) {
+		smallLogs(20)(node, cfg)
+		cfg.Limits.TableBytes = 600
+		if node == id { // never a leader: then what it logs is what the leader sent
+			cfg.Timing.Heartbeat = 20 * testHeartbeat
+		}
+		cfg.Timing.LogStall = testPatience
+	}
+	c.startAll()
+	next := 0
+	writes := func(n int, among ...string) {
+		for range n {
+			l := c.leader(among...)
+			out, err := l.do(t, call.Write, "APPEND", "k", strconv.Itoa(next+1))
+			if err != nil {
+				// Whether it was done tells the length.
+				out = l.mustDo(t, call.Read, "COUNT", "k")
+			}
+			if _, serr := fmt.Sscanf(out, ":%d\r\n", &next); serr != nil {
+				t.Fatal(out, err, serr)
+			}
+		}
+	}
+	n := c.nodes[id]
+	installs = func() uint64 { return n.shard.Status().SnapshotsStaged }
+	cr.active.Store(true)
+	for round := uint64(1); cr.points.Load() < cr.max && !t.Failed(); round++ {
+		c.net.isolate(id, c.ids, true, true)
+		writes(50, "a", "c")
+		c.truncated(c.leader("a", "c").id, n.shard.Probe().LastIndex)
+		before := installs()
+		c.net.isolate(id, c.ids, false, true)
+		c.eventually("it is installed", func() bool { return installs() > before || t.Failed() })
+		writes(5, "a", "c")
+		c.eventually("it follows", func() bool {
+			return n.shard.Probe().Applied >= c.leader("a", "c").shard.Probe().Applied || t.Failed()
+		})
+	}
+	if points := cr.finish(); points < cr.max {
+		t.Fatalf("%d points", points)
+	}
+	if installs() < 3 {
+		t.Fatalf("%d installs", installs())
+	}
+	c.converge()
+}
+
+// ackLog notes how far the log has been written.
+type ackLog struct {
+	LogStore
+	acked *atomic.Uint64
+}
+
+func (a *ackLog) StoreLogs(l []*raft.Log) error {
+	err := a.LogStore.StoreLogs(l)
+	if err == nil && len(l) > 0 {
+		a.acked.Store(l[len(l)-1].Index)
+	}
+	return err
+}
+func (a *ackLog) StoreLog(l *raft.Log) error { return a.StoreLogs([]*raft.Log{l}) }
+
+// The way out of a conflict between log and snapshot, cut anywhere: it opens, and what
+// diverged is not in the state, nor in a log that begins before the snapshot ends.
+func TestCrashConflict(t *testing.T) {
+	var before atomic.Uint64 // records up to it do not diverge
+	cr := newCrasher(t, 13, crashPoints(150), func() func(*clone) error {
+		return func(cl *clone) error {
+			if err := cl.snapshots.recover(cl.store); err != nil {
+				return err
+			}
+			list, err := cl.list("k")
+			if err != nil {
+				return err
+			}
+			for _, v := range list {
+				if v != "good" {
+					return fmt.Errorf("the state has %q", v)
+				}
+			}
+			m, ok, err := cl.store.Marker()
+			if err != nil || !ok || m.Index <= before.Load() {
+				return err
+			}
+			if m.Applied > cl.applier.now.index {
+				return fmt.Errorf("applied %d, %v", cl.applier.now.index, m)
+			}
+			last, err := cl.store.LastIndex()
+			if err != nil || last == 0 {
+				return err
+			}
+			var l raft.Log
+			if err := cl.store.GetLog(m.Index, &l); err == nil && l.Term != m.Term || last < m.Index {
+				return fmt.Errorf("the log ends at %d and has term %d at %d, %v", last, l.Term, m.Index, m)
+			}
+			return nil
+		}
+	})
+	c := newTestCluster(t, "a", "b", "c")
+	c.fsOf = func(node string) vfs.FS {
+		if node == "a" {
+			return cr.fs
+		}
+		return vfs.NewMem()
+	}
+	c.tune = func(node string, cfg *Config) {
+		smallLogs(30)(node, cfg)
+		cfg.Limits.InFlight = 60
+		cfg.Limits.RecordBytes = 1
+		cfg.Timing.LogStall = testPatience
+	}
+	c.startAll()
+	a := c.nodes["a"]
+	for round := 0; cr.points.Load() < cr.max && !t.Failed(); round++ {
+		if l := c.leader(); l.id != "a" {
+			c.converge()
+			if err := l.shard.Transfer(background(t), "a"); err != nil {
+				continue
+			}
+		}
+		if c.leader().id != "a" {
+			continue
+		}
+		if _, err := a.do(t, call.Write, "APPEND", "k", "good"); err != nil {
+			continue
+		}
+		c.converge()
+		before.Store(a.shard.Probe().LastIndex)
+		base := before.Load()
+		c.net.isolate("a", c.ids, true, true)
+		term := a.shard.lead.leads()
+		for range 60 {
+			w, _ := newCall(call.Write, term, "APPEND", "k", "divergent")
+			a.shard.Submit(w)
+		}
+		c.leader("b", "c")
+		for range 35 {
+			c.fillOne("b", "c")
+		}
+		c.truncated(c.leader("b", "c").id, base+2)
+		restarts := a.shard.Status().Restarts
+		cr.active.Store(true)
+		c.net.isolate("a", c.ids, false, true)
+		if a.shard.Probe().LastIndex > c.leader("b", "c").shard.Probe().LastIndex {
+			c.eventually("the instance was replaced", func() bool { return a.shard.Status().Restarts > restarts || t.Failed() })
+		}
+		c.converge()
+		cr.active.Store(false)
+	}
+	if points := cr.finish(); points < cr.max {
+		t.Fatalf("%d points", points)
+	}
+}
+
+func (c *testCluster) fillOne(among ...string) {
+	if l := c.leader(among...); l != nil {
+		_, _ = l.do(c.t, call.Write, "APPEND", "k", "good")
+	}
+}
+
+// Destroying a replica, cut anywhere: to do it again ends in nothing being left.
+func TestCrashDestroy(t *testing.T) {
+	cr := newCrasher(t, 14, 200, func() func(*clone) error {
+		return func(cl *clone) error {
+			if err := Destroy(*cl.cfg); err != nil {
+				return err
+			}
+			if err := cl.snapshots.recover(cl.store); err != nil {
+				return err
+			}
+			last, err := cl.store.LastIndex()
+			if err != nil || last != 0 || cl.applier.now.index != 0 {
+				return fmt.Errorf("log to %d, applied %d, %v", last, cl.applier.now.index, err)
+			}
+			return nil
+		}
+	})
+	c := newTestCluster(t, "a")
+	c.fsOf = func(string) vfs.FS { return cr.fs }
+	c.tune = smallLogs(20)
+	c.startAll()
+	c.fill(60, 100)
+	cr.active.Store(true)
+	n := c.nodes["a"]
+	c.net.register("a", nil)
+	if err := n.shard.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	n.shard = nil
+	if cr.finish() < 4 {
+		t.Fatal("no syncs")
+	}
+}
