@@ -25,6 +25,7 @@ func TestGroupsAgainstModel(t *testing.T) {
 		defer p.second.close()
 		p.m.nowMS = p.first.nowMS
 		p.send("XADD s 1-0 f v1-0", p.m.add(stream.ID{MS: 1}))
+		p.send("XGROUP CREATE s g 0", p.m.create("g", stream.ID{}))
 		for range 4 {
 			p.T.Repeat(p.actions())
 		}

@@ -95,8 +95,6 @@ func kindKey(name []byte, kind byte) []byte {
 
 func headKey(name []byte) []byte { return kindKey(name, kindHead) }
 
-func entryKey(name []byte, id ID) []byte { return id.appendBytes(kindKey(name, kindEntry)) }
-
 // The functions below append a key of a consumer group to dst. prefix is the one that
 // appendName makes.
 

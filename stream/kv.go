@@ -5,8 +5,8 @@ package stream
 type Reader interface {
 	// Get returns a copy of the value at key, and whether there is one.
 	Get(key []byte) (value []byte, ok bool, err error)
-	// Iter returns an iterator over the keys in [lo, hi), which it does not keep. The
-	// caller closes it.
+	// Iter returns an iterator over the keys in [lo, hi), which it does not keep. It does
+	// not see what is written after it was made. The caller closes it.
 	Iter(lo, hi []byte) (Iterator, error)
 }
 
