@@ -2,6 +2,7 @@ package router
 
 import (
 	"strings"
+	"time"
 
 	"millrace/resp"
 	"millrace/shard/call"
@@ -153,11 +154,40 @@ func (r *Router) locate(key []byte) (shard uint32, refusal string) {
 	if len(key) > stream.MaxKeyLen {
 		return 0, textTooLong
 	}
-	shard, ok := r.topology().ShardOf(stream.Slot(key))
+	slot := stream.Slot(key)
+	shard, ok := r.topology().ShardOf(slot)
+	if !ok && r.awaitShards() {
+		shard, ok = r.topology().ShardOf(slot)
+	}
 	if !ok {
 		return 0, textNoSlot
 	}
 	return shard, ""
+}
+
+// mapTick is how often a router that has just started looks whether there is a map.
+const mapTick = 20 * time.Millisecond
+
+// awaitShards waits for the first map with shards, and reports whether there is one. A
+// node needs a moment to found or to join a cluster, and a client that connects in it
+// is no worse off than one whose shard has no leader. Once Patience has passed since
+// the start there is nothing to wait for that is about to happen.
+func (r *Router) awaitShards() bool {
+	tick := time.NewTicker(mapTick)
+	defer tick.Stop()
+	for {
+		if _, ok := r.topology().ShardOf(0); ok {
+			return true
+		}
+		if r.now() > int64(r.lim.Patience) {
+			return false
+		}
+		select {
+		case <-tick.C:
+		case <-r.ctx.Done():
+			return false
+		}
+	}
 }
 
 // maxEcho bounds what error texts repeat of a client's words; Redis's bound.
