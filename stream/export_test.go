@@ -20,3 +20,12 @@ func PutString(s *State, b Batch, name []byte) error {
 	tx.createStream(name).Type = TypeString
 	return s.Flush(b)
 }
+
+// GroupsCached returns how many groups and consumers s keeps decoded for a stream, and
+// how many it may when a batch begins.
+func GroupsCached(s *State, name string) (cached, bound int) {
+	if h := s.cached[name]; h != nil {
+		cached = h.groupsCached
+	}
+	return cached, maxGroupCached
+}
