@@ -319,7 +319,7 @@ func TestEntriesAgainstRedis(t *testing.T) {
 			},
 			"add many": func(*rapid.T) {
 				fields := w.fields()[:2]
-				for range rapid.IntRange(50, 150).Draw(rt, "how many") {
+				for range rapid.IntRange(20, 60).Draw(rt, "how many") {
 					w.top++
 					m.ids = append(m.ids, stream.ID{MS: w.top})
 					both("XADD", "s", fmt.Sprint(w.top), fields[0], fields[1])

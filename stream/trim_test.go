@@ -128,27 +128,3 @@ func (r *rig) dump() []string {
 	}
 	return out
 }
-
-// TestRangeTooLarge asks for more than fits into a reply.
-func TestRangeTooLarge(t *testing.T) {
-	r := newRig(t)
-	value := strings.Repeat("v", 1<<20)
-	for i := range 140 {
-		if v := r.run(argvOf("XADD", "s", fmt.Sprint(i+1), "f", value)); v.IsErr() {
-			t.Fatal(v)
-		}
-	}
-	const want = "-ERR the reply would take more than 128 MiB of memory; ask for fewer entries with COUNT"
-	for _, line := range []string{"XRANGE s - +", "XREVRANGE s + -", "XINFO STREAM s FULL COUNT 0"} {
-		if got := r.show(line); got != want {
-			t.Errorf("%s answers %.100s", line, got)
-		}
-	}
-	if n := len(r.do("XRANGE s - + COUNT 100").Elems); n != 100 {
-		t.Errorf("%d entries", n)
-	}
-	// XREAD answers what fits: the caller goes on from there.
-	if n := len(r.do("XREAD STREAMS s 0").Elems[1].Elems); n != 32 {
-		t.Errorf("XREAD answers %d entries", n)
-	}
-}

@@ -59,28 +59,32 @@ type addArgs struct {
 // word; i-1 where there is neither.
 func (a *addArgs) idempotency(argv [][]byte, i int) (int, *resp.Value) {
 	more := len(argv) - 1 - i
-	a.autoIID = isWord(argv[i], "IDMPAUTO")
+	auto := isWord(argv[i], "IDMPAUTO")
 	switch {
-	case a.autoIID && more >= 1:
-		a.pid, i = argv[i+1], i+1
-		if len(a.pid) == 0 {
-			return i, &errIDMPAutoPID
-		}
-	case isWord(argv[i], "IDMP") && more >= 2:
-		a.pid, a.iid, i = argv[i+1], argv[i+2], i+2
-		if len(a.pid) == 0 {
-			return i, &errIDMPNoPID
-		}
+	case auto && more >= 1 || isWord(argv[i], "IDMP") && more >= 2:
+	default:
+		return i - 1, nil
+	}
+	if a.pid != nil {
+		return i, &errIDMPTwice
+	}
+	a.pid, a.autoIID = argv[i+1], auto
+	switch {
+	case len(a.pid) == 0 && auto:
+		return i, &errIDMPAutoPID
+	case len(a.pid) == 0:
+		return i, &errIDMPNoPID
+	case !auto:
+		a.iid = argv[i+2]
 		if len(a.iid) == 0 {
 			return i, &errIDMPNoIID
 		}
-	default:
-		return i - 1, nil
+		i++
 	}
 	if len(a.pid) > maxIDMPText || len(a.iid) > maxIDMPText {
 		return i, &errIDMPTooLong
 	}
-	return i, nil
+	return i + 1, nil
 }
 
 // parseAdd reads the words of XADD: options in any order, then the ID, which is the
@@ -98,14 +102,8 @@ func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
 			continue
 		}
 		last, refusal := a.trim.option(argv, i)
-		if refusal == nil && last < i && len(w) >= len("IDMP") && (w[0] == 'I' || w[0] == 'i') {
-			before := a
-			if last, refusal = a.idempotency(argv, i); refusal == nil && last >= i && before.pid != nil {
-				refusal = &errIDMPTwice
-			}
-			if last < i {
-				a = before
-			}
+		if refusal == nil && last < i {
+			last, refusal = a.idempotency(argv, i)
 		}
 		if refusal != nil {
 			return a, refusal
@@ -215,7 +213,7 @@ func runXAdd(tx *Tx, argv [][]byte) (resp.Value, error) {
 
 // idempotentID returns the ID that the words give or make.
 func (a *addArgs) idempotentID() []byte {
-	if a.iid == nil && a.autoIID {
+	if a.autoIID && a.iid == nil {
 		a.iid = autoIID(a.words)
 	}
 	return a.iid

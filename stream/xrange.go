@@ -105,8 +105,7 @@ func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) (ou
 			return false, err
 		}
 		out = append(out, v)
-		// The entry's own value and its two elements, the fields and values, their bytes.
-		size += (3+len(v.Elems[1].Elems))*valueBytes + len(raw)
+		size += entryMemory(v, raw)
 		if size > maxRangeBytes {
 			out, refusal = nil, &errRangeTooLarge
 			return false, nil
@@ -114,4 +113,10 @@ func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) (ou
 		return count < 1 || int64(len(out)) < count, nil
 	})
 	return out, refusal, err
+}
+
+// entryMemory is about what the reply of an entry takes: its own value and its two
+// elements, its fields and values, and their bytes.
+func entryMemory(v resp.Value, raw []byte) int {
+	return (3+len(v.Elems[1].Elems))*valueBytes + len(raw)
 }

@@ -23,9 +23,9 @@ var xread = Command{
 
 var errReadGreater = resp.Err("ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.")
 
-// maxReadBytes is after how many bytes a reply of XREAD ends although more entries
+// maxReadBytes is after how much memory a reply of XREAD ends although more entries
 // wait: the caller goes on from the last one.
-const maxReadBytes = 32 << 20
+const maxReadBytes = 64 << 20
 
 // streamRead is one stream of an XREAD: its entries from from on are wanted.
 type streamRead struct {
@@ -84,17 +84,15 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
 	}
-	limit := readLimit{maxCount: a.maxCount, maxSize: maxReadBytes}
-	if a.maxSize > 0 {
-		limit.maxSize = min(limit.maxSize, a.maxSize)
-	}
+	limit := readLimit{maxCount: a.maxCount, maxSize: a.maxSize}
 	var reply []resp.Value
+	memory := 0
 	for i := range reads {
 		r := &reads[i]
 		if !r.ready() {
 			continue
 		}
-		if limit.full() {
+		if limit.full() || memory >= maxReadBytes {
 			break
 		}
 		var entries []resp.Value
@@ -106,7 +104,8 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 			}
 			entries = append(entries, v)
 			limit.entry(v)
-			return (a.count == 0 || int64(len(entries)) < a.count) && !limit.full(), nil
+			memory += entryMemory(v, raw)
+			return (a.count == 0 || int64(len(entries)) < a.count) && !limit.full() && memory < maxReadBytes, nil
 		})
 		if err != nil {
 			return resp.Value{}, err

@@ -1,0 +1,55 @@
+package stream_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestReplyTooLarge asks for more than a reply may take in memory. Empty fields take
+// little else.
+func TestReplyTooLarge(t *testing.T) {
+	const entries, words = 50, 40000 // 2.88 MB each as a reply
+	r := newRig(t)
+	add := slices.Concat([]string{"XADD", "s", ""}, slices.Repeat([]string{""}, words))
+	for i := range entries {
+		add[2] = fmt.Sprint(i + 1)
+		if v := r.run(argvOf(add...)); v.IsErr() {
+			t.Fatal(v)
+		}
+	}
+	const want = "-ERR the reply would take more than 128 MiB of memory; ask for fewer entries with COUNT"
+	for _, line := range []string{"XRANGE s - +", "XINFO STREAM s FULL COUNT 0"} {
+		if got := r.show(line); got != want {
+			t.Errorf("%s answers %.100s", line, got)
+		}
+	}
+	if n := len(r.do("XRANGE s - + COUNT 40").Elems); n != 40 {
+		t.Errorf("%d entries", n)
+	}
+	// XREAD answers what fits: the caller goes on from there.
+	v := r.do("XREAD STREAMS s s 0 0")
+	if n := len(v.Elems[1].Elems); n != 23 || len(v.Elems) != 2 {
+		t.Errorf("XREAD answers %d entries, and %d streams", n, len(v.Elems)/2)
+	}
+}
+
+// TestLongWords adds an entry whose words have every length of a length prefix.
+func TestLongWords(t *testing.T) {
+	r := newRig(t)
+	var words []string
+	for _, n := range []int{0, 1, 127, 128, 16383, 16384, 1 << 20} {
+		words = append(words, strings.Repeat("w", n))
+	}
+	words = append(words, "last")
+	if v := r.run(argvOf(slices.Concat([]string{"XADD", "s", "1"}, words)...)); v.IsErr() {
+		t.Fatal(v)
+	}
+	v := r.do("XRANGE s - +").Elems[0].Elems[1].Elems
+	for i, w := range words {
+		if string(v[i].Str) != w {
+			t.Errorf("word %d has %d bytes, not %d", i, len(v[i].Str), len(w))
+		}
+	}
+}
