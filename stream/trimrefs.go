@@ -88,7 +88,7 @@ func (tx *Tx) nodeAfter(h *Head, first ID) (n node, ok bool, err error) {
 	}
 	next, err := first.Succ()
 	if err != nil {
-		return node{}, false, nil
+		return node{}, false, err // not where another node follows
 	}
 	lo, hi := tx.bounds(h, kindNode, next, h.Tail.First)
 	err = tx.scan(lo, hi, func(key, value []byte) (bool, error) {
