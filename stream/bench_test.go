@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -75,5 +76,29 @@ func benchmarkXADD(b *testing.B, streams int, words []string, commit bool) {
 		if !commit {
 			b.StartTimer()
 		}
+	}
+}
+
+// BenchmarkHeadOfQueue reads the first entry of a stream from which 300000 have been
+// trimmed, one by one or by nodes: the dead ones before it must not matter.
+func BenchmarkHeadOfQueue(b *testing.B) {
+	for _, trim := range []string{"MAXLEN 100", "MAXLEN ~ 100"} {
+		b.Run(trim, func(b *testing.B) {
+			r := newRig(b)
+			const batch = 1000
+			for i := range 300 {
+				var cmds [][][]byte
+				for j := range batch {
+					cmds = append(cmds, argvOf(append(append([]string{"XADD", "s"}, strings.Fields(trim)...), fmt.Sprint(i*batch+j+1), "f", "v")...))
+				}
+				r.apply(cmds...)
+			}
+			b.ResetTimer()
+			for range b.N {
+				if v := r.do("XRANGE s - + COUNT 1"); len(v.Elems) != 1 {
+					b.Fatal(v)
+				}
+			}
+		})
 	}
 }
