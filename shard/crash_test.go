@@ -272,9 +272,8 @@ func TestCrashInstall(t *testing.T) {
 		for range n {
 			l := c.leader(among...)
 			out, err := l.do(t, call.Write, "APPEND", "k", strconv.Itoa(next+1))
-			if err != nil {
-				// Whether it was done tells the length.
-				out = l.mustDo(t, call.Read, "COUNT", "k")
+			for err != nil { // whether it was done tells the length
+				out, err = c.leader(among...).do(t, call.Read, "COUNT", "k")
 			}
 			if _, serr := fmt.Sscanf(out, ":%d\r\n", &next); serr != nil {
 				t.Fatal(out, err, serr)

@@ -100,20 +100,22 @@ func (p *proposer) enqueue(c *call.Call) error {
 	return nil
 }
 
-// serve queues the command of a blocked call, beyond the bounds for calls: blocked
-// calls have a bound of their own. It refuses when term has ended.
-func (p *proposer) serve(term uint64, s *serving) error {
+// serve queues the commands of blocked calls, next to each other, and beyond the bounds
+// for calls: blocked calls have a bound of their own. It refuses all when term has ended.
+func (p *proposer) serve(term uint64, bundle []*serving) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped != nil {
 		return p.stopped
 	}
-	if term != p.term {
+	if term == 0 || term != p.term {
 		return p.hint()
 	}
-	size := callSize(s.call)
-	p.queue = append(p.queue, queued{serving: s, size: size, deadlineNS: 1<<63 - 1})
-	p.bytes += size
+	for _, s := range bundle {
+		size := callSize(s.call)
+		p.queue = append(p.queue, queued{serving: s, size: size, deadlineNS: 1<<63 - 1})
+		p.bytes += size
+	}
 	p.idle = false
 	p.poke()
 	return nil

@@ -13,11 +13,9 @@ import (
 )
 
 const (
-	// passChunk is how many blocked calls of a key are looked at on one view.
-	passChunk = 64
-	// minWindow and maxWindow bound how many commands of blocked calls are under way for
-	// a key. The window doubles when one found something and shrinks when one did not:
-	// a thousand calls that wait for one entry do not all go to the log for it.
+	// minWindow and maxWindow bound how many commands of blocked calls are proposed for a
+	// key at once. The window doubles when all found something and shrinks when one did
+	// not: a thousand calls that wait for one entry do not all go to the log for it.
 	minWindow, maxWindow = 4, 32
 	// maxBlockMS is "for ever" for timers: longer than any process lives.
 	maxBlockMS = 1 << 42
@@ -73,12 +71,16 @@ type waitKey struct {
 	waiters *list.List // of *waiter, in order of arrival
 	touches uint64     // how often it was touched
 
-	busy   bool   // a pass over its waiters is under way
-	again  bool   // and has to begin anew when it ends
-	cursor uint64 // how far it is: the last arrival looked at
+	busy  bool // a pass over its waiters is under way
+	again bool // and another has to follow
 
-	window, serving int
-	full            bool // something may be ready, but the window was full
+	// Commands are proposed in bundles, next to each other in the log and one bundle at a
+	// time: were a write to come between two of them, the second could find what the first
+	// had just missed.
+	window  int  // size of the next bundle
+	serving int  // commands of the present one that have not come back
+	missed  bool // one of them found nothing
+	full    bool // something may be ready for others
 }
 
 // waits keeps blocked calls, and serves them in order of arrival when their keys are
@@ -216,17 +218,24 @@ func (w *waits) confirmed(wt *waiter, err error) {
 
 // verdict is what a look at a waiter found.
 type verdict struct {
-	ready bool
-	reply []byte // for one that is served by a read
-	err   error
+	looked bool
+	ready  bool
+	reply  []byte // for one that is served by a read
+	err    error
 }
 
-// look looks at waiters on one view.
-func (w *waits) look(list []*waiter) []verdict {
+// look looks at waiters on one view, so that those who come first in list are not found
+// less ready than those behind only for having been looked at earlier. Once enough are
+// found whose commands can be proposed, more of those are not looked at.
+func (w *waits) look(list []*waiter, enough int) []verdict {
 	out := make([]verdict, len(list))
 	w.reads.view(func(v pebblekv.Reader, nowMS int64) {
 		for i, wt := range list {
 			argv := wt.call.Cmds[0]
+			if wt.writes && enough == 0 {
+				continue
+			}
+			out[i].looked = true
 			if wt.call.Kind == call.Block && !wt.writes {
 				val, err := w.reads.read(v, nowMS, argv)
 				out[i].err = err
@@ -236,6 +245,9 @@ func (w *waits) look(list []*waiter) []verdict {
 				continue
 			}
 			out[i].ready, out[i].err = w.reads.blockedReady(w.blocker, v, nowMS, argv)
+			if wt.writes && out[i].ready {
+				enough--
+			}
 		}
 	})
 	return out
@@ -244,23 +256,31 @@ func (w *waits) look(list []*waiter) []verdict {
 // firstLook looks at one waiter alone: a pass over all that wait with it, for each that
 // comes, would be too much.
 func (w *waits) firstLook(wt *waiter) {
-	v := w.look([]*waiter{wt})[0]
+	v := w.look([]*waiter{wt}, 1)[0]
 	var out finished
 	w.mu.Lock()
-	if wt.state == waitIdle {
-		if k := w.elderLocked(wt); k != nil && v.ready && wt.writes {
+	if wt.state == waitIdle && w.judgeLocked(&out, wt, v) {
+		if k := w.elderLocked(wt); k != nil {
 			w.passLocked(k) // what is there is for those who came before
 		} else {
-			w.judgeLocked(&out, wt, nil, v)
+			var k *waitKey
+			if len(wt.keys) > 0 {
+				k = wt.keys[0]
+			}
+			w.serveLocked(&out, k, []*waiter{wt})
 		}
 	}
 	w.mu.Unlock()
 	out.give()
 }
 
-// elderLocked returns a key at which somebody waits before wt, or nil.
+// elderLocked returns a key at which somebody waits before wt, or is being served; or
+// nil.
 func (w *waits) elderLocked(wt *waiter) *waitKey {
 	for i, k := range wt.keys {
+		if k.serving > 0 {
+			return k
+		}
 		for e := wt.places[i].Prev(); e != nil; e = e.Prev() {
 			if o := e.Value.(*waiter); o.writes && o.state == waitIdle {
 				return k
@@ -270,9 +290,9 @@ func (w *waits) elderLocked(wt *waiter) *waitKey {
 	return nil
 }
 
-// judgeLocked acts on a verdict about an idle waiter; k is the key it was looked at
-// for, nil for its first.
-func (w *waits) judgeLocked(out *finished, wt *waiter, k *waitKey, v verdict) {
+// judgeLocked acts on a verdict about an idle waiter. It reports whether its command is
+// to be proposed.
+func (w *waits) judgeLocked(out *finished, wt *waiter, v verdict) (propose bool) {
 	switch {
 	case v.err != nil:
 		w.finishLocked(out, wt, nil, v.err)
@@ -286,30 +306,34 @@ func (w *waits) judgeLocked(out *finished, wt *waiter, k *waitKey, v verdict) {
 	case !wt.writes:
 		w.finishLocked(out, wt, v.reply, nil)
 	default:
-		if k == nil && len(wt.keys) > 0 {
-			k = wt.keys[0]
-		}
-		if k != nil && k.serving >= k.window && !wt.expired {
-			k.full = true
-			return
-		}
-		w.serveLocked(out, wt, k)
+		return true
 	}
+	return false
 }
 
-// serveLocked proposes the command of an idle waiter.
-func (w *waits) serveLocked(out *finished, wt *waiter, k *waitKey) {
-	s := &serving{waits: w, waiter: wt, call: wt.call, key: k}
-	for _, k := range wt.keys {
-		s.touches = append(s.touches, k.touches)
+// serveLocked proposes the commands of idle waiters as k's next bundle; k is nil for a
+// call without keys.
+func (w *waits) serveLocked(out *finished, k *waitKey, list []*waiter) {
+	bundle := make([]*serving, len(list))
+	for i, wt := range list {
+		s := &serving{waits: w, waiter: wt, call: wt.call, key: k}
+		for _, k := range wt.keys {
+			s.touches = append(s.touches, k.touches)
+		}
+		bundle[i] = s
 	}
-	if err := w.proposer.serve(wt.term, s); err != nil {
-		w.finishLocked(out, wt, nil, err)
+	// All of them wait in the same term: the present one.
+	if err := w.proposer.serve(w.term, bundle); err != nil {
+		for _, wt := range list {
+			w.finishLocked(out, wt, nil, err)
+		}
 		return
 	}
-	wt.state, wt.serving = waitServing, s
+	for i, wt := range list {
+		wt.state, wt.serving = waitServing, bundle[i]
+	}
 	if k != nil {
-		k.serving++
+		k.serving, k.missed = len(bundle), false
 	}
 }
 
@@ -317,7 +341,7 @@ func (w *waits) serveLocked(out *finished, wt *waiter, k *waitKey) {
 func (w *waits) served(s *serving, v resp.Value, err error) {
 	var out finished
 	w.mu.Lock()
-	wt, k := s.waiter, s.key
+	wt := s.waiter
 	found := err == nil && !v.IsNull()
 	wt.serving = nil
 	switch {
@@ -341,21 +365,26 @@ func (w *waits) served(s *serving, v resp.Value, err error) {
 			}
 		}
 	}
-	w.leaveWindowLocked(k, found)
+	w.cameBackLocked(s.key, found)
 	w.mu.Unlock()
 	out.give()
 }
 
-// leaveWindowLocked makes room in k's window for the next.
-func (w *waits) leaveWindowLocked(k *waitKey, found bool) {
+// cameBackLocked notes that a command of k's bundle is not under way any more. After
+// the last it is the turn of those who wait.
+func (w *waits) cameBackLocked(k *waitKey, found bool) {
 	if k == nil {
 		return
 	}
 	k.serving--
-	if found {
-		k.window = min(2*k.window, maxWindow)
-	} else {
+	k.missed = k.missed || !found
+	if k.serving > 0 {
+		return
+	}
+	if k.missed {
 		k.window = minWindow
+	} else {
+		k.window = min(2*k.window, maxWindow)
 	}
 	if k.full {
 		k.full = false
@@ -384,49 +413,52 @@ func (w *waits) passLocked(k *waitKey) {
 		k.again = true
 		return
 	}
-	k.busy, k.again, k.cursor = true, false, 0
-	w.chunkLocked(k)
-}
-
-// chunkLocked looks at the next waiters of the pass, or ends it.
-func (w *waits) chunkLocked(k *waitKey) {
-	for {
-		var chunk []*waiter
-		for e := k.waiters.Front(); e != nil && len(chunk) < passChunk; e = e.Next() {
-			wt := e.Value.(*waiter)
-			if wt.seq <= k.cursor || wt.state != waitIdle {
-				continue
-			}
-			if wt.writes && k.serving >= k.window && !wt.expired {
-				k.full = true
-				continue
-			}
-			chunk = append(chunk, wt)
+	k.again = false
+	var list []*waiter
+	for e := k.waiters.Front(); e != nil; e = e.Next() {
+		wt := e.Value.(*waiter)
+		if wt.state != waitIdle {
+			continue
 		}
-		if len(chunk) > 0 {
-			k.cursor = chunk[len(chunk)-1].seq
-			w.reads.pool.run(func() { w.pass(k, chunk) })
-			return
+		if wt.writes && k.serving > 0 {
+			k.full = true
+			continue
 		}
-		if !k.again {
-			k.busy = false
-			return
-		}
-		k.again, k.cursor = false, 0
+		list = append(list, wt)
+	}
+	if len(list) > 0 {
+		k.busy = true
+		w.reads.pool.run(func() { w.pass(k, list) })
 	}
 }
 
-// pass looks at some waiters of k.
-func (w *waits) pass(k *waitKey, chunk []*waiter) {
-	verdicts := w.look(chunk)
+// pass looks at the waiters of k.
+func (w *waits) pass(k *waitKey, list []*waiter) {
+	verdicts := w.look(list, maxWindow)
 	var out finished
 	w.mu.Lock()
-	for i, wt := range chunk {
-		if wt.state == waitIdle {
-			w.judgeLocked(&out, wt, k, verdicts[i])
+	var bundle []*waiter
+	for i, wt := range list {
+		switch {
+		case !verdicts[i].looked:
+			k.full = true
+		case wt.state != waitIdle || !w.judgeLocked(&out, wt, verdicts[i]):
+		case k.serving == 0 && len(bundle) < k.window:
+			bundle = append(bundle, wt)
+		default:
+			k.full = true
 		}
 	}
-	w.chunkLocked(k)
+	if len(bundle) > 0 {
+		w.serveLocked(&out, k, bundle)
+	} else if k.full && k.serving == 0 {
+		// Those that were ready have gone meanwhile, and nobody is to come back.
+		k.full, k.again = false, true
+	}
+	k.busy = false
+	if k.again {
+		w.passLocked(k)
+	}
 	w.mu.Unlock()
 	out.give()
 }
@@ -450,7 +482,7 @@ func (w *waits) giveUpLocked(out *finished, wt *waiter, reply []byte, err error)
 			return false
 		}
 		wt.serving = nil
-		w.leaveWindowLocked(s.key, false)
+		w.cameBackLocked(s.key, false)
 	}
 	w.finishLocked(out, wt, reply, err)
 	return true

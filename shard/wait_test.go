@@ -1,0 +1,395 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"millrace/shard/call"
+)
+
+// block submits a Block call.
+func (n *testNode) block(ms uint64, argv ...string) (*call.Call, <-chan call.Result) {
+	c, done := newCall(call.Block, n.shard.lead.leads(), argv...)
+	c.BlockMS = ms
+	n.shard.Submit(c)
+	return c, done
+}
+
+// waiting waits until n calls are blocked and have been looked at.
+func (n *testNode) waiting(t testing.TB, count int) {
+	t.Helper()
+	waitFor(t, fmt.Sprint(count, " blocked calls"), func() bool {
+		w := n.shard.waits
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		looked := 0
+		for _, wt := range w.byCall {
+			if wt.looked {
+				looked++
+			}
+		}
+		return looked == count && len(w.byCall) == count
+	})
+}
+
+func single(t *testing.T) *testNode {
+	t.Helper()
+	c := newTestCluster(t, "a")
+	c.startAll()
+	return c.leader()
+}
+
+// Blocked calls of both kinds are served when something comes.
+func TestBlockServed(t *testing.T) {
+	n := single(t)
+	_, read := n.block(0, "AFTER", "k", "0")
+	_, take := n.block(0, "TAKE", "k")
+	w, wait := newCall(call.Wait, n.shard.lead.leads(), "TAKE", "k")
+	n.shard.Submit(w)
+	n.waiting(t, 3)
+	n.mustDo(t, call.Write, "APPEND", "other", "x")
+	n.mustDo(t, call.Write, "APPEND", "k", "v")
+	for name, c := range map[string]struct {
+		done <-chan call.Result
+		want string
+	}{
+		"take": {take, "*1\r\n$1\r\nv\r\n"}, "wait": {wait, "+OK\r\n"}, "read": {read, "*1\r\n$1\r\nv\r\n"},
+	} {
+		if name == "read" || name == "wait" {
+			// Its look may come after the value was taken: then it waits on.
+			n.mustDo(t, call.Write, "APPEND", "k", "v")
+		}
+		if got, err := await(t, c.done); err != nil || got != c.want && name != "read" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if got := n.shard.Status().Waiters; got != 0 {
+		t.Fatalf("%d waiters are left", got)
+	}
+}
+
+// What is there at once is answered at once.
+func TestBlockAtOnce(t *testing.T) {
+	n := single(t)
+	n.mustDo(t, call.Write, "APPEND", "k", "1")
+	n.mustDo(t, call.Write, "APPEND", "k", "2")
+	_, read := n.block(0, "AFTER", "k", "1")
+	if got, err := await(t, read); err != nil || got != "*1\r\n$1\r\n2\r\n" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	for _, want := range []string{"1", "2"} {
+		_, take := n.block(0, "TAKE", "k")
+		if got, err := await(t, take); err != nil || got != "*1\r\n$1\r\n"+want+"\r\n" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	_, bad := n.block(0, "AFTER", "k", "x") // an error is an answer
+	if got, err := await(t, bad); err != nil || got != "-ERR not an integer\r\n" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+// Those who came first are served first, each with one value.
+func TestBlockInOrder(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c")
+	c.startAll()
+	n := c.leader()
+	const calls = 100
+	var done []<-chan call.Result
+	for i := range calls {
+		_, d := n.block(0, "TAKE", "k")
+		done = append(done, d)
+		n.waiting(t, i+1)
+	}
+	for i := range calls {
+		n.mustDo(t, call.Write, "APPEND", "k", fmt.Sprint(i))
+	}
+	for i, d := range done {
+		v := fmt.Sprint(i)
+		if got, err := await(t, d); err != nil || got != fmt.Sprintf("*1\r\n$%d\r\n%s\r\n", len(v), v) {
+			t.Fatalf("call %d: %q, %v", i, got, err)
+		}
+	}
+	// A thousand that wait do not all go to the log for one value.
+	for i := range 200 {
+		n.block(0, "TAKE", "m")
+		if i%50 == 49 {
+			n.waiting(t, i+1)
+		}
+	}
+	before := n.shard.Status().Calls
+	n.mustDo(t, call.Write, "APPEND", "m", "v")
+	c.eventually("one is served", func() bool { return n.shard.Status().Waiters == 199 })
+	c.converge()
+	if calls := n.shard.Status().Calls - before; calls > 1+2*maxWindow {
+		t.Fatalf("%d commands for one value", calls)
+	}
+}
+
+// Time over is the null array, in the call's protocol; not before the time.
+func TestBlockTimeout(t *testing.T) {
+	n := single(t)
+	for _, argv := range [][]string{{"TAKE", "k"}, {"AFTER", "k", "0"}} {
+		for proto, want := range map[uint8]string{2: "*-1\r\n", 3: "_\r\n"} {
+			start := time.Now()
+			c, done := newCall(call.Block, n.shard.lead.leads(), argv...)
+			c.BlockMS, c.Proto = 60, proto
+			n.shard.Submit(c)
+			got, err := await(t, done)
+			if took := time.Since(start); err != nil || got != want || took < 60*time.Millisecond || took > 2*time.Second {
+				t.Errorf("%v: %q, %v after %v", argv, got, err, took)
+			}
+		}
+	}
+	w, done := newCall(call.Wait, n.shard.lead.leads(), "TAKE", "k")
+	w.BlockMS = 10
+	n.shard.Submit(w)
+	if got, err := await(t, done); err != nil || got != "*-1\r\n" {
+		t.Errorf("wait: %q, %v", got, err)
+	}
+	// The shortest come out first, whatever their order.
+	var order []uint64
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, ms := range []uint64{200, 50, 120} {
+		wg.Add(1)
+		c, _ := newCall(call.Block, n.shard.lead.leads(), "TAKE", "k")
+		c.BlockMS = ms
+		c.Done = func(call.Result) {
+			mu.Lock()
+			order = append(order, ms)
+			mu.Unlock()
+			wg.Done()
+		}
+		n.shard.Submit(c)
+	}
+	wg.Wait()
+	if fmt.Sprint(order) != "[50 120 200]" {
+		t.Errorf("order %v", order)
+	}
+}
+
+// A canceled call takes nothing, and leaves its place.
+func TestBlockCancel(t *testing.T) {
+	n := single(t)
+	c, done := n.block(0, "TAKE", "k")
+	_, next := n.block(0, "TAKE", "k")
+	n.waiting(t, 2)
+	n.shard.Cancel(c)
+	if _, err := await(t, done); !errors.Is(err, call.ErrCanceled) {
+		t.Fatal(err)
+	}
+	n.shard.Cancel(c) // nothing more happens
+	n.mustDo(t, call.Write, "APPEND", "k", "v")
+	if got, err := await(t, next); err != nil || got != "*1\r\n$1\r\nv\r\n" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	select {
+	case r := <-done:
+		t.Fatalf("answered twice: %+v", r)
+	default:
+	}
+	w, _ := newCall(call.Write, n.shard.lead.leads(), "APPEND", "k", "v")
+	n.shard.Cancel(w) // not one that waits
+}
+
+// Blocked calls have a bound, and end with the term and with the shard.
+func TestBlockEnds(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c")
+	c.tune = func(_ string, cfg *Config) { cfg.Limits.Waiters = 3 }
+	c.startAll()
+	n := c.leader()
+	var done []<-chan call.Result
+	for range 3 {
+		_, d := n.block(0, "TAKE", "k")
+		done = append(done, d)
+	}
+	_, over := n.block(0, "TAKE", "k")
+	if _, err := await(t, over); !errors.Is(err, call.ErrOverloaded) {
+		t.Fatal(err)
+	}
+	n.waiting(t, 3)
+	if err := n.shard.Transfer(background(t), c.others(n.id)[0]); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range done {
+		var moved *call.NotLeader
+		if _, err := await(t, d); !errors.As(err, &moved) {
+			t.Fatal(err)
+		}
+	}
+	n = c.leader()
+	_, last := n.block(0, "TAKE", "k")
+	n.waiting(t, 1)
+	if err := n.shard.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := await(t, last); !errors.Is(err, call.ErrStopping) {
+		t.Fatal(err)
+	}
+	_, late := n.block(0, "TAKE", "k")
+	if _, err := await(t, late); !errors.Is(err, call.ErrStopping) {
+		t.Fatal(err)
+	}
+}
+
+// Everything at random: appends, takers that time out or are canceled, leaders that
+// move, instances that are replaced, a partition. Every call is answered once; no value
+// is taken twice; none is lost but to a call that was told it is in doubt.
+func TestBlockStress(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c")
+	c.startAll()
+	c.leader()
+	const keys, takers, appenders = 3, 24, 3
+	length := 3 * time.Second
+	if testing.Short() {
+		length = time.Second
+	}
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	appended := map[string]bool{} // acknowledged
+	maybe := map[string]bool{}    // appended, perhaps
+	taken := map[string]int{}     // handed out
+	doubts := 0                   // takers told that they may have taken something
+	outcomes := map[string]int{}  // of takers
+	var pending, answered atomic.Int64
+
+	for w := range appenders {
+		wg.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				v := fmt.Sprint(w, ".", i)
+				_, err := c.leaderNow().do(t, call.Write, "APPEND", fmt.Sprint("k", i%keys), v)
+				mu.Lock()
+				switch {
+				case err == nil:
+					appended[v] = true
+				case !call.NotDone(err):
+					maybe[v] = true
+				}
+				mu.Unlock()
+				time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond) // a rate, not a wait
+			}
+		})
+	}
+	for w := range takers {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(w), 7))
+			for !stop.Load() {
+				n := c.leaderNow()
+				kind := call.Block
+				argv := words("TAKE", fmt.Sprint("k", rng.IntN(keys)))
+				if rng.IntN(8) == 0 {
+					argv = append(words("AFTER"), argv[1], []byte("1000000"))
+				} else if rng.IntN(10) == 0 {
+					kind = call.Wait
+				}
+				var times atomic.Int64
+				done := make(chan call.Result, 4)
+				k := &call.Call{
+					Shard: testShard, Term: n.shard.lead.leads(), Kind: kind, Cmds: [][][]byte{argv}, Proto: 2,
+					TimeoutMS: 5000, BlockMS: uint64(1 + rng.IntN(30)),
+					Done: func(r call.Result) {
+						times.Add(1)
+						answered.Add(1)
+						done <- r
+					},
+				}
+				pending.Add(1)
+				n.shard.Submit(k)
+				if rng.IntN(3) == 0 {
+					if d := rng.IntN(20); d > 0 {
+						time.Sleep(time.Duration(d) * 500 * time.Microsecond)
+					}
+					n.shard.Cancel(k)
+				}
+				reply, err := await(t, done)
+				mu.Lock()
+				switch {
+				case err == nil && kind == call.Block && string(argv[0]) == "TAKE" && reply != "*-1\r\n":
+					taken[values(reply)[0]]++
+					outcomes["taken"]++
+				case err == nil:
+					outcomes["null"]++
+				case call.NotDone(err):
+					outcomes["refused"]++
+					if errors.Is(err, call.ErrCanceled) {
+						outcomes["canceled"]++
+					}
+				default:
+					doubts++
+				}
+				mu.Unlock()
+				if k := times.Load(); k != 1 {
+					t.Errorf("answered %d times", k)
+				}
+			}
+		})
+	}
+	until := time.Now().Add(length)
+	rng := rand.New(rand.NewPCG(3, 9))
+	for time.Now().Before(until) {
+		n := c.leader()
+		switch rng.IntN(4) {
+		case 0:
+			_ = n.shard.Transfer(background(t), c.others(n.id)[rng.IntN(2)])
+		case 1:
+			n.shard.Restart()
+		case 2:
+			c.net.isolate(n.id, c.ids, true, true)
+			c.leader(c.others(n.id)...)
+			c.net.isolate(n.id, c.ids, false, true)
+		}
+		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond) // calm between faults
+	}
+	stop.Store(true)
+	wg.Wait()
+	if pending.Load() != answered.Load() {
+		t.Fatalf("%d calls, %d answers", pending.Load(), answered.Load())
+	}
+	c.leader()
+	c.converge()
+	left := map[string]bool{}
+	for k := range keys {
+		for _, v := range values(c.leader().mustDo(t, call.Read, "RANGE", fmt.Sprint("k", k))) {
+			left[v] = true
+		}
+	}
+	missing := 0
+	for v := range appended {
+		if taken[v] == 0 && !left[v] {
+			missing++
+		}
+	}
+	for v, times := range taken {
+		if times > 1 {
+			t.Errorf("%s was taken %d times", v, times)
+		}
+		if left[v] {
+			t.Errorf("%s was taken and is there", v)
+		}
+		if !appended[v] && !maybe[v] {
+			t.Errorf("%s was taken, and nobody appended it", v)
+		}
+	}
+	if missing > doubts {
+		t.Errorf("%d values are missing, %d takers are in doubt", missing, doubts)
+	}
+	t.Logf("appended %d (%d in doubt), taken %d, left %d, missing %d of %d in doubt, %v",
+		len(appended), len(maybe), len(taken), len(left), missing, doubts, outcomes)
+	for _, what := range []string{"taken", "null", "refused", "canceled"} {
+		if outcomes[what] == 0 {
+			t.Errorf("no call was %s: the test shows little", what)
+		}
+	}
+	for _, id := range c.ids {
+		if st := c.nodes[id].shard.Status(); st.Waiters != 0 || st.InFlight != 0 || st.QueueReads != 0 {
+			t.Errorf("%s is left with %+v", id, st)
+		}
+	}
+}
