@@ -12,6 +12,8 @@
 // minute and never asks for them again, so a partition would last for ever; a
 // goroutine here keeps asking, and the peers it asks for are kept on disk.
 //
+// Nodes of other clusters are not let in; a node that is in no cluster yet sees all.
+//
 // Packets are encrypted with a key that the nodes share, and carry the cluster's
 // label. Without a key nothing but loopback is listened on.
 package gossip

@@ -28,6 +28,7 @@ type Gossip struct {
 	transport *transport
 	members   *members
 	conflicts *conflicts
+	strangers *strangers
 	meta      atomic.Pointer[[]byte] // encoded announcement
 	announce  chan struct{}          // capacity 1: meta has changed
 	conflict  chan error             // capacity 1
@@ -53,6 +54,7 @@ func Start(cfg Config) (*Gossip, error) {
 		start:     time.UnixMilli(time.Now().UnixMilli()),
 		members:   newMembers(),
 		conflicts: &conflicts{seen: make(chan struct{}, 1)},
+		strangers: newStrangers(),
 		announce:  make(chan struct{}, 1),
 		conflict:  make(chan error, 1),
 		stop:      stop,
@@ -138,6 +140,7 @@ func (g *Gossip) Lookup(id string) (Member, bool) {
 
 // SetMeta changes what others are told of this node. It does not wait for them.
 func (g *Gossip) SetMeta(m Meta) {
+	g.strangers.cluster.Store(m.Cluster)
 	b := announcement{Meta: m, start: g.start, host: g.place.host}.encode()
 	if old := g.meta.Swap(&b); old == nil || string(*old) == string(b) {
 		return
@@ -197,13 +200,16 @@ type delegate struct{ g *Gossip }
 func (d delegate) NodeMeta(int) []byte { return *d.g.meta.Load() }
 
 // NotifyAlive implements memberlist.AliveDelegate: whoever says nothing we can read
-// is no member.
+// is no member, and neither is a node of another cluster.
 func (d delegate) NotifyAlive(n *memberlist.Node) error {
 	if !validID(n.Name) {
 		return fmt.Errorf("name %.60q is no node ID", n.Name)
 	}
-	_, err := decodeAnnouncement(n.Meta)
-	return err
+	a, err := decodeAnnouncement(n.Meta)
+	if err != nil {
+		return err
+	}
+	return d.g.strangers.refuse(n, a)
 }
 
 // NotifyMsg implements memberlist.Delegate: we send none.

@@ -157,6 +157,56 @@ func TestThreeNodes(t *testing.T) {
 	}
 }
 
+// Two clusters that meet stay two, and a node in none sees both.
+func TestOtherCluster(t *testing.T) {
+	noLeak(t)
+	in := func(n int, cluster uint64, seeds ...string) *Gossip {
+		c := config(n, seeds...)
+		c.Meta.Cluster = cluster
+		c.PeersFile = filepath.Join(t.TempDir(), "peers.json")
+		return start(t, c)
+	}
+	a := in(1, 7)
+	b := in(2, 7, a.LocalAddr())
+	sees(t, a, 1, 2)
+	other := in(3, 8, a.LocalAddr())
+	var met []Stranger
+	eventually(t, func() error {
+		select {
+		case s := <-other.Strangers():
+			met = append(met, s)
+		default:
+		}
+		for _, s := range met {
+			if s == (Stranger{ID: id(1), Addr: a.LocalAddr(), Seed: true}) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it met %+v", met)
+	})
+	fresh := in(4, 0, a.LocalAddr(), other.LocalAddr())
+	sees(t, fresh, 1, 2, 3, 4)
+	sees(t, other, 3, 4)
+	for _, g := range []*Gossip{a, b} {
+		sees(t, g, 1, 2, 4)
+	}
+	select {
+	case s := <-a.Strangers():
+		if s.ID != id(3) || s.Seed {
+			t.Errorf("%+v", s)
+		}
+	default:
+		t.Error("the node that was asked heard of no stranger")
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := loadPeers(other.cfg.PeersFile)
+	if _, is := kept[id(1)]; is || err != nil {
+		t.Errorf("the stranger is to be asked again: %v, %v", kept, err)
+	}
+}
+
 func drain(ch <-chan struct{}) bool {
 	select {
 	case <-ch:

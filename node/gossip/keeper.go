@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -93,17 +94,20 @@ func (g *Gossip) rejoin(ctx context.Context, known peers) {
 			wanted[p.Addr] = true
 		}
 	}
+	// Not memberlist's list: its nodes change under who reads them.
 	inSight := make(map[string]bool)
-	for _, n := range g.list.Members() {
-		inSight[n.Address()] = true
+	for _, m := range g.Members() {
+		if m.Alive {
+			inSight[m.at] = true
+		}
 	}
 	// Others may hold this node under a former address, and cannot find it there:
 	// it has to go to them, until they take the new one.
 	insist := g.conflicts.recent(time.Now(), 3*g.cfg.Timing.Rejoin)
 	if insist {
-		for _, n := range g.list.Members() {
-			if n.Name != g.cfg.NodeID {
-				wanted[n.Address()] = true
+		for _, m := range g.Members() {
+			if m.Alive && m.ID != g.cfg.NodeID {
+				wanted[m.at] = true
 			}
 		}
 	}
@@ -115,6 +119,9 @@ func (g *Gossip) rejoin(ctx context.Context, known peers) {
 			if err != nil {
 				g.log.Debug("a peer has no address", "peer", addr, "error", err)
 				return nil
+			}
+			if slices.Contains(g.cfg.Seeds, addr) {
+				g.strangers.seedAt(at)
 			}
 			if ctx.Err() != nil || inSight[at] && !insist || at == g.at {
 				return nil

@@ -30,6 +30,7 @@ type Member struct {
 	Since time.Time
 
 	start time.Time
+	at    string // ip:port under which memberlist knows it
 }
 
 // PeerAddr is the host:port for other nodes.
@@ -88,7 +89,7 @@ func (m *members) heard(n *memberlist.Node, alive bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old, known := m.all[n.Name]
-	v := Member{ID: n.Name, Addr: a.host, GossipPort: n.Port, Meta: a.Meta, Alive: alive, Since: now, start: a.start}
+	v := Member{ID: n.Name, Addr: a.host, GossipPort: n.Port, Meta: a.Meta, Alive: alive, Since: now, start: a.start, at: n.Address()}
 	if v.Addr == "" {
 		v.Addr = n.Addr.String()
 	}

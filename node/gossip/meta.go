@@ -13,6 +13,9 @@ type Meta struct {
 	FeatureLevel uint16
 	// PeerPort, ClientPort and HTTPPort go with the member's host; 0 is none.
 	PeerPort, ClientPort, HTTPPort uint16
+	// Cluster is the beginning of the ID of the cluster that the node belongs to; 0
+	// while it is in none.
+	Cluster uint64
 	// InCluster: the node belongs to a cluster, rather than waits for one.
 	InCluster bool
 	// Draining: the node is about to stop, and takes no new work.
@@ -22,12 +25,12 @@ type Meta struct {
 // announcement is the metadata of a member as it travels: Meta and what the package
 // adds. memberlist allows 512 bytes.
 //
-//	 0         1       9          11     13       15     17      18      19
-//	+---------+-------+----------+------+--------+------+-------+-------+--------+
-//	| version | start | feature  | peer | client | http | flags | n     | host   |
-//	| u8 ≥ 1  | u64   | level    | port | port   | port |       |       |        |
-//	|         |       | u16      | u16  | u16    | u16  | u8    | u8    | n B    |
-//	+---------+-------+----------+------+--------+------+-------+-------+--------+
+//	 0         1       9          11     13       15     17        25      26      27
+//	+---------+-------+----------+------+--------+------+---------+-------+-------+--------+
+//	| version | start | feature  | peer | client | http | cluster | flags | n     | host   |
+//	| u8 ≥ 1  | u64   | level    | port | port   | port |         |       |       |        |
+//	|         |       | u16      | u16  | u16    | u16  | u64     | u8    | u8    | n B    |
+//	+---------+-------+----------+------+--------+------+---------+-------+-------+--------+
 //
 // A later version may append fields, and never changes these: bytes after host are
 // skipped, and so are flags that are not known.
@@ -41,7 +44,7 @@ type announcement struct {
 
 const (
 	metaVersion   = 1
-	metaHeaderLen = 19
+	metaHeaderLen = 27
 	maxHostLen    = 255
 
 	flagInCluster = 1 << 0
@@ -55,6 +58,7 @@ func (a announcement) encode() []byte {
 	for _, v := range []uint16{a.FeatureLevel, a.PeerPort, a.ClientPort, a.HTTPPort} {
 		b = binary.BigEndian.AppendUint16(b, v)
 	}
+	b = binary.BigEndian.AppendUint64(b, a.Cluster)
 	var flags byte
 	if a.InCluster {
 		flags |= flagInCluster
@@ -73,7 +77,7 @@ func decodeAnnouncement(b []byte) (announcement, error) {
 	if b[0] == 0 {
 		return announcement{}, errors.New("metadata of version 0")
 	}
-	n := int(b[18])
+	n := int(b[26])
 	if len(b) < metaHeaderLen+n {
 		return announcement{}, fmt.Errorf("metadata: host of %d bytes, %d present", n, len(b)-metaHeaderLen)
 	}
@@ -93,8 +97,9 @@ func decodeAnnouncement(b []byte) (announcement, error) {
 			PeerPort:     binary.BigEndian.Uint16(b[11:]),
 			ClientPort:   binary.BigEndian.Uint16(b[13:]),
 			HTTPPort:     binary.BigEndian.Uint16(b[15:]),
-			InCluster:    b[17]&flagInCluster != 0,
-			Draining:     b[17]&flagDraining != 0,
+			Cluster:      binary.BigEndian.Uint64(b[17:]),
+			InCluster:    b[25]&flagInCluster != 0,
+			Draining:     b[25]&flagDraining != 0,
 		},
 		host: host,
 	}, nil

@@ -20,15 +20,15 @@ func TestMetaGolden(t *testing.T) {
 	a := announcement{
 		start: time.UnixMilli(0x0102030405),
 		host:  "node-1",
-		Meta:  Meta{FeatureLevel: 3, PeerPort: 7947, ClientPort: 6379, HTTPPort: 9646, InCluster: true, Draining: true},
+		Meta:  Meta{FeatureLevel: 3, PeerPort: 7947, ClientPort: 6379, HTTPPort: 9646, Cluster: 0x0102030405060708, InCluster: true, Draining: true},
 	}
-	want := "01" + "0000000102030405" + "0003" + "1f0b" + "18eb" + "25ae" + "03" + "06" + hex.EncodeToString([]byte("node-1"))
+	want := "01" + "0000000102030405" + "0003" + "1f0b" + "18eb" + "25ae" + "0102030405060708" + "03" + "06" + hex.EncodeToString([]byte("node-1"))
 	if got := hex.EncodeToString(a.encode()); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	// A later version appends, and may use other flags.
 	later := append(a.encode(), 1, 2, 3)
-	later[0], later[17] = 2, 0xff
+	later[0], later[25] = 2, 0xff
 	if got, err := decodeAnnouncement(later); err != nil || got != a {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -59,7 +59,7 @@ func TestBadMeta(t *testing.T) {
 		}
 	}
 	// What does not decode is no member, nor is a name that is no node ID.
-	d := delegate{}
+	d := delegate{&Gossip{strangers: newStrangers()}}
 	if err := d.NotifyAlive(&memberlist.Node{Name: id(1), Meta: good}); err != nil {
 		t.Error(err)
 	}
