@@ -23,8 +23,8 @@ const (
 	metaSettled = 5 * time.Second
 	// helloTimeout bounds asking one node who it is.
 	helloTimeout = time.Second
-	// strangerCheck is for how long after its start a node that was told whom to join
-	// makes sure that those are of its own cluster.
+	// strangerCheck is for how long after its start a node ends when it meets, where it
+	// was told to join, a node of another cluster.
 	strangerCheck = 15 * time.Second
 )
 
@@ -41,23 +41,23 @@ type metaGroup struct {
 
 // openMeta starts this node's replica of the meta group with what is on disk. One
 // that was never in a cluster waits to be founded or to be added.
-func openMeta(n *Node) (*metaGroup, error) {
+func openMeta(n *Node) error {
 	m := &metaGroup{n: n, wake: make(chan struct{}, 1)}
 	m.machine = placement.NewMachine(func(read func(stream.Reader) error) error {
 		return read(pebblekv.Reader{R: n.disks.state.DB})
 	})
 	if err := m.machine.Load(); err != nil {
-		return nil, &diskError{disk.Corrupt, err}
+		return &diskError{disk.Corrupt, err}
 	}
 	m.controller = placement.NewController(world{n}, n.log)
-	n.meta = m
+	n.meta = m // before the replica runs, which calls it
 	m.machine.OnChange(func(cur *placement.Map) {
 		n.maps.Publish(cur)
 		n.host.notify()
 		m.controller.Wake()
 		m.notify()
 	})
-	return m, m.open(false)
+	return m.open(false)
 }
 
 // open starts the replica; found makes it the only voter of a new group if it has no
@@ -128,9 +128,6 @@ func (m *metaGroup) run(ctx context.Context) error {
 		wait := metaEager
 		if settled {
 			wait = metaSettled
-			if time.Since(m.n.started) < strangerCheck {
-				wait = time.Second
-			}
 		}
 		t.Reset(wait)
 	}
@@ -146,9 +143,6 @@ func (m *metaGroup) step(ctx context.Context) (settled bool, err error) {
 			return false, err
 		}
 		m.n.gossip.SetMeta(m.n.gossipMeta())
-		if err := m.refuseStrangers(ctx, cur); err != nil {
-			return false, err
-		}
 		if m.placed(cur) {
 			return true, nil
 		}
@@ -222,19 +216,24 @@ func (m *metaGroup) decide(ctx context.Context) error {
 	switch d := placement.Decide(g); d.Verdict {
 	case placement.Found:
 		m.n.log.Info("founding a cluster", "why", d.Why)
-		s := m.n.replicas.get(placement.MetaShard)
-		m.n.replicas.put(placement.MetaShard, nil)
-		if err := s.Close(); err != nil {
-			return err
-		}
-		m.founded = true
-		return m.open(true)
+		return m.found()
 	case placement.Join:
 		m.attempt(m.join(ctx, d.ClusterID))
 	default:
 		m.waiting(d.Why)
 	}
 	return nil
+}
+
+// found starts the meta group with this node as its only voter.
+func (m *metaGroup) found() error {
+	s := m.n.replicas.get(placement.MetaShard)
+	m.n.replicas.put(placement.MetaShard, nil)
+	if err := s.Close(); err != nil {
+		return err
+	}
+	m.founded = true
+	return m.open(true)
 }
 
 // greeting is what this node knows of itself when it asks others, or is asked.
@@ -281,21 +280,4 @@ func words(argv []string) [][]byte {
 		out[i] = []byte(w)
 	}
 	return out
-}
-
-// refuseStrangers ends a node whose directory belongs to one cluster and that was told
-// to join nodes of another: serving on would split what its operator takes for one.
-func (m *metaGroup) refuseStrangers(ctx context.Context, cur *placement.Map) error {
-	if len(m.n.cfg.Join) == 0 || time.Since(m.n.started) > strangerCheck {
-		return nil
-	}
-	for _, member := range m.n.gossip.Members() {
-		if cur.Node(member.ID) != nil || !member.Alive {
-			continue
-		}
-		if _, err := m.hello(ctx, member.PeerAddr()); errors.Is(err, peer.ErrOtherCluster) {
-			return fmt.Errorf("%w: %s is of another cluster than %.8s, which %s holds", ErrOtherCluster, member.PeerAddr(), cur.ClusterID, m.n.cfg.DataDir)
-		}
-	}
-	return nil
 }

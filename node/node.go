@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -125,7 +126,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err := n.host.finishRetiring(); err != nil {
 		return nil, err
 	}
-	if n.meta, err = openMeta(n); err != nil {
+	if err := openMeta(n); err != nil {
 		return nil, err
 	}
 	n.router, err = router.New(router.Config{
@@ -307,8 +308,12 @@ func (n *Node) fatal(class disk.Class, err error) {
 	os.Exit(class.ExitCode())
 }
 
+// maxStrangersTold bounds the nodes of other clusters that are remembered as logged.
+const maxStrangersTold = 256
+
 // watchMembers wakes what acts on gossip's hints.
 func (n *Node) watchMembers(ctx context.Context) error {
+	told := make(map[string]bool) // strangers that have been spoken of
 	for {
 		select {
 		case <-ctx.Done():
@@ -318,8 +323,27 @@ func (n *Node) watchMembers(ctx context.Context) error {
 			n.meta.notify()
 		case err := <-n.gossip.Conflict():
 			return err
+		case s := <-n.gossip.Strangers():
+			if err := n.meet(s, told); err != nil {
+				return err
+			}
+			if len(told) < maxStrangersTold {
+				told[s.ID] = true
+			}
 		}
 	}
+}
+
+// meet judges a node of another cluster: serving on, where this node was told to join
+// it, would split what its operator takes for one.
+func (n *Node) meet(s gossip.Stranger, told map[string]bool) error {
+	if s.Seed && time.Since(n.started) < strangerCheck {
+		return fmt.Errorf("%w: join: %s is a node of another cluster than %.8s, to which %s belongs", ErrOtherCluster, s.Addr, n.clusterID(), n.cfg.DataDir)
+	}
+	if !told[s.ID] {
+		n.log.Warn("a node of another cluster has been met, and is not let in", "id", s.ID, "gossip_addr", s.Addr)
+	}
+	return nil
 }
 
 // watchStalls ends the process when a log sync has hung for too long: its shards are
@@ -341,7 +365,11 @@ func (n *Node) watchStalls(ctx context.Context) error {
 
 // gossipMeta is what gossip tells the others of this node.
 func (n *Node) gossipMeta() gossip.Meta {
-	m := gossip.Meta{InCluster: n.clusterID() != "", Draining: n.draining.Load()}
+	id := n.clusterID()
+	m := gossip.Meta{InCluster: id != "", Draining: n.draining.Load()}
+	if id != "" {
+		m.Cluster, _ = strconv.ParseUint(id[:16], 16, 64) // hex digits: see placement.ValidID
+	}
 	for _, p := range []struct {
 		addr string
 		to   *uint16

@@ -1,0 +1,30 @@
+package node
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+func TestLockDir(t *testing.T) {
+	dir := t.TempDir()
+	f, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The lock is the open file's: a second one, in this process or another, is refused.
+	if _, err := lockDir(dir); !errors.Is(err, ErrInUse) || ExitCode(err) != 1 {
+		t.Errorf("locked twice: %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := lockDir(dir)
+	if err != nil {
+		t.Fatalf("after it was given free: %v", err)
+	}
+	again.Close()
+	if _, err := lockDir(filepath.Join(dir, "nowhere")); err == nil || errors.Is(err, ErrInUse) {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+}
