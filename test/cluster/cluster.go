@@ -327,11 +327,15 @@ func (c *Cluster) Addrs() []string {
 	return out
 }
 
-// stop ends all processes; the logs are shown when the test failed.
+// stop ends all processes; the logs are shown when the test failed. A process that
+// was killed cannot say by its exit code that it has raced: its log does.
 func (c *Cluster) stop() {
 	for _, n := range c.Nodes {
 		n.signal(syscall.SIGCONT)
 		n.end(syscall.SIGKILL)
+		if log := c.LogTail(n, 1<<20); len(raceFlags) > 0 && strings.Contains(log, "WARNING: DATA RACE") {
+			c.tb.Errorf("node %d has a data race:\n%s", n.Index+1, log[strings.Index(log, "WARNING: DATA RACE"):])
+		}
 		if c.tb.Failed() {
 			c.tb.Logf("node %d:\n%s", n.Index+1, c.LogTail(n, 40))
 		}

@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+)
+
+// A node that is asked to stop hands its leaderships over first: clients of the other
+// nodes get no error. It comes back by itself with its directory, on other ports too.
+func TestStopAndMove(t *testing.T) {
+	c := Start(t, Options{Shards: 3})
+	gone := c.Leader(c.Nodes[0], 0) // the meta group's leader: the controller goes with it
+	if gone == nil {
+		t.Fatal("nobody leads the meta group")
+	}
+	var others []string
+	for _, n := range c.Nodes {
+		if n != gone {
+			others = append(others, n.Addr.Client)
+		}
+	}
+	l := startLoad("move", 12, append(others, others...)...)
+	time.Sleep(500 * time.Millisecond)
+	began := time.Now()
+	code := c.Terminate(gone)
+	t.Logf("stopped in %v", time.Since(began).Round(time.Millisecond))
+	if code != 0 {
+		t.Errorf("exit code %d\n%s", code, c.LogTail(gone, 20))
+	}
+	time.Sleep(500 * time.Millisecond)
+	for _, err := range l.errors() {
+		t.Errorf("a client of another node was told: %v", err)
+	}
+	old := gone.Addr
+	c.Move(gone)
+	if gone.Addr.NodeID != old.NodeID || gone.Addr.Client == old.Client || gone.Addr.Peer == old.Peer || gone.Addr.Gossip == old.Gossip {
+		t.Fatalf("it did not move: %+v, before %+v", gone.Addr, old)
+	}
+	c.WaitHealthy()
+	for _, n := range c.Nodes {
+		st, err := c.Status(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range st.Nodes {
+			if m.ID == gone.Addr.NodeID && (m.ClientAddr != gone.Addr.Client || m.PeerAddr != gone.Addr.Peer) {
+				t.Errorf("node %d knows %+v, it is %+v", n.Index+1, m, gone.Addr)
+			}
+		}
+	}
+	l.end(t, c)
+}
+
+// One node that is killed has everything it has acknowledged when it comes back.
+func TestSingleNodeKilled(t *testing.T) {
+	c := Start(t, Options{Nodes: 1, Shards: 2})
+	n := c.Nodes[0]
+	l := startLoad("single", 4, n.Addr.Client, n.Addr.Client)
+	for range 3 {
+		time.Sleep(300 * time.Millisecond)
+		c.Kill(n)
+		c.Restart(n)
+		c.WaitHealthy()
+	}
+	time.Sleep(300 * time.Millisecond)
+	l.end(t, c)
+}
+
+// A cluster grows from one node to three while a client writes: every shard gets three
+// replicas, and nothing is lost.
+func TestGrow(t *testing.T) {
+	c := Start(t, Options{Nodes: 1, Expect: 1, Shards: 3})
+	first := c.Nodes[0].Addr.Client
+	l := startLoad("grow", 6, first, first)
+	for range 2 {
+		time.Sleep(200 * time.Millisecond)
+		c.Add()
+	}
+	waitReplicas(t, c, 3)
+	for _, err := range l.errors() {
+		t.Errorf("the writer was told: %v", err)
+	}
+	l.end(t, c)
+	st, err := c.Status(c.Nodes[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range st.Shards {
+		if s.Leader == "" || len(s.Replicas) != 3 {
+			t.Errorf("shard %d: %+v", s.ID, s)
+		}
+	}
+}
+
+// waitReplicas waits until every shard has so many replicas with a vote.
+func waitReplicas(t *testing.T, c *Cluster, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(HealthyTimeout); ; time.Sleep(5 * poll) {
+		st, err := c.Status(c.Nodes[0])
+		fewest := want
+		for _, s := range st.Shards {
+			voters := 0
+			for _, r := range s.Replicas {
+				if r.Voter && r.Reached {
+					voters++
+				}
+			}
+			fewest = min(fewest, voters)
+		}
+		if err == nil && fewest == want && len(st.Shards) > 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("a shard has %d voters after %v: %+v %v\n%s", fewest, HealthyTimeout, st, err, c.LogTail(c.Nodes[0], 40))
+		}
+	}
+}
