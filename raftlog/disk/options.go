@@ -94,8 +94,8 @@ func (o *Options) pebbleOptions(fail func(error)) *pebble.Options {
 		MaxOpenFiles:                o.MaxOpenFiles,
 		MemTableSize:                o.MemTableBytes,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       2,
-		L0StopWritesThreshold:       24,
+		L0CompactionThreshold:       8,
+		L0StopWritesThreshold:       32,
 		LBaseMaxBytes:               64 << 20,
 		// Space of deleted runs of keys comes back soon even when writes are few.
 		FlushDelayDeleteRange: 10 * time.Second,
