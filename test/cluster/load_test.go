@@ -83,6 +83,13 @@ func (l *load) end(t *testing.T, c *Cluster) {
 	}
 }
 
+// slowestWrite returns how long the slowest write has taken.
+func (l *load) slowestWrite() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slowest
+}
+
 // errors returns what the writers were refused, or do not know.
 func (l *load) errors() []error {
 	l.mu.Lock()
