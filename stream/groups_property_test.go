@@ -440,3 +440,42 @@ func TestPendingIdle(t *testing.T) {
 		}
 	})
 }
+
+// TestPendingIdleByClaim has the walk in the order of claims answer: what is idle lies
+// behind a thousand young entries, the older after the younger.
+func TestPendingIdleByClaim(t *testing.T) {
+	r := newRig(t)
+	span := func(from, to int) string {
+		var ids []stream.ID
+		for i := from; i <= to; i++ {
+			ids = append(ids, stream.ID{MS: uint64(i)})
+		}
+		return words(ids)
+	}
+	for i := 1; i <= 1500; i++ {
+		r.do(fmt.Sprintf("XADD s %d-0 f v", i))
+	}
+	r.do("XGROUP CREATE s g 0")
+	r.do("XREADGROUP GROUP g a STREAMS s >")
+	r.do("XCLAIM s g b 0 " + span(1400, 1430) + " IDLE 2000 JUSTID")
+	r.do("XCLAIM s g c 0 " + span(1300, 1330) + " IDLE 1500 JUSTID")
+	r.do("XNACK s g FAIL IDS 10 " + span(1450, 1459))
+	for _, test := range []struct{ args, want string }{
+		{"- + 10", span(1300, 1309)},
+		{"- + 40", span(1300, 1330) + " " + span(1400, 1408)},
+		{"- + 1000", span(1300, 1330) + " " + span(1400, 1430) + " " + span(1450, 1459)},
+		{"1310 1405 1000", span(1310, 1330) + " " + span(1400, 1405)},
+		{"1320 1425 20", span(1320, 1330) + " " + span(1400, 1408)},
+		{"- + 5 b", span(1400, 1404)},
+		{"- + 1000 c", span(1300, 1330)},
+		{"- + 1000 a", ""},
+	} {
+		var got []string
+		for _, row := range r.do("XPENDING s g IDLE 1200 " + test.args).Elems {
+			got = append(got, string(row.Elems[0].Str))
+		}
+		if got := strings.Join(got, " "); got != test.want {
+			t.Errorf("IDLE 1200 %s\n got %s\nwant %s", test.args, got, test.want)
+		}
+	}
+}

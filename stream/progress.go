@@ -17,38 +17,25 @@ func (h *Head) tombstoneFrom(id ID) bool {
 	return !h.MaxDeleted.Less(id)
 }
 
-// readUpTo estimates how many entries were added up to and with id; unknownRead where
-// that cannot be told.
+// readUpTo estimates how many entries were added up to and with id, in a stream that
+// has entries; unknownRead where that cannot be told.
 func (h *Head) readUpTo(id ID) int64 {
 	switch {
-	case h.Added == 0:
-		return 0
-	case h.Length == 0 && !h.Last.Less(id):
-		return int64(h.Added)
-	case !id.IsZero() && id.Less(h.MaxDeleted):
-		return unknownRead
 	case id == h.Last:
 		return int64(h.Added)
-	case h.Last.Less(id):
+	case h.tombstoneFrom(h.First) || h.First.Less(id):
 		return unknownRead
+	case id == h.First:
+		return int64(h.Added-h.Length) + 1
 	}
-	if h.MaxDeleted.IsZero() || h.MaxDeleted.Less(h.First) {
-		if id.Less(h.First) {
-			return int64(h.Added - h.Length)
-		}
-		if id == h.First {
-			return int64(h.Added-h.Length) + 1
-		}
-	}
-	return unknownRead
+	return int64(h.Added - h.Length)
 }
 
 // advance moves g, a group of h, to id, an entry that is being delivered.
 func (g *group) advance(h *Head, id ID) {
-	switch {
-	case g.entriesRead != unknownRead && !g.delivered.Less(h.First) && !h.tombstoneFrom(g.delivered):
+	if g.entriesRead != unknownRead && !g.delivered.Less(h.First) && !h.tombstoneFrom(g.delivered) {
 		g.entriesRead++
-	case h.Added > 0:
+	} else {
 		g.entriesRead = h.readUpTo(id)
 	}
 	g.delivered = id
@@ -58,7 +45,7 @@ func (g *group) advance(h *Head, id ID) {
 // known.
 func (g *group) lag(h *Head) (int64, bool) {
 	switch {
-	case h.Added == 0 || h.Length == 0:
+	case h.Length == 0:
 		return 0, true
 	case g.delivered.Less(h.First) && h.MaxDeleted.Less(h.First):
 		return int64(h.Length), true
