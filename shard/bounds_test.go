@@ -24,11 +24,7 @@ func stalled(t *testing.T, tune func(*Config)) (*testNode, func()) {
 	}
 	c.startAll()
 	n := c.leader()
-	resume := log.hang()
-	var once sync.Once
-	release := func() { once.Do(resume) }
-	t.Cleanup(release)
-	return n, release
+	return n, log.hang(t)
 }
 
 // What waits is bounded in calls and in bytes; over it the answer comes at once, and

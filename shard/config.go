@@ -198,7 +198,7 @@ func orInt[T int | int64 | uint64 | time.Duration](v *T, def T) {
 func (l Limits) withDefaults() Limits {
 	orInt(&l.RecordBytes, 128<<10)
 	orInt(&l.MaxCallBytes, 4<<20)
-	orInt(&l.InFlight, 4)
+	orInt(&l.InFlight, 2)
 	orInt(&l.QueueCalls, 65536)
 	orInt(&l.QueueBytes, 32<<20)
 	orInt(&l.QueueReads, 65536)

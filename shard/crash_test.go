@@ -196,9 +196,9 @@ func TestCrashAlone(t *testing.T) {
 		// A power cut takes time here.
 		cfg.Timing.LogStall = testPatience
 	}
-	cr.active.Store(true)
 	c.startAll()
 	n := c.leader()
+	cr.active.Store(true)
 	var wg sync.WaitGroup
 	for k := range keys {
 		wg.Go(func() {

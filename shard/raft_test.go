@@ -315,11 +315,13 @@ func (h *hungLog) StoreLogs(l []*raft.Log) error {
 }
 func (h *hungLog) StoreLog(l *raft.Log) error { return h.StoreLogs([]*raft.Log{l}) }
 
-// hang makes writes wait, until the function it returns is called.
-func (h *hungLog) hang() func() {
+// hang makes writes wait, until the function it returns is called, or t ends.
+func (h *hungLog) hang(t *testing.T) func() {
 	g := make(chan struct{})
 	h.gate.Store(&g)
-	return func() { h.gate.Store(nil); close(g) }
+	resume := sync.OnceFunc(func() { h.gate.Store(nil); close(g) })
+	t.Cleanup(resume)
+	return resume
 }
 
 // A process that was stopped, or whose disk hangs, still believes that it leads after
@@ -340,7 +342,7 @@ func TestReadsOnStaleLeader(t *testing.T) {
 		old.mustDo(t, call.Write, "APPEND", key, "1")
 		term := old.shard.lead.leads()
 		// Its main loop hangs in a write, so that it cannot step down.
-		resume := logs[old.id].hang()
+		resume := logs[old.id].hang(t)
 		hung, hungDone := newCall(call.Write, term, "APPEND", key, "hung")
 		old.shard.Submit(hung)
 		c.eventually("the write hangs", func() bool { return old.shard.LogStalled() > 0 })
@@ -390,7 +392,7 @@ func TestLogStall(t *testing.T) {
 	c.startAll()
 	old := c.leader()
 	old.mustDo(t, call.Write, "APPEND", "k", "1")
-	resume := logs[old.id].hang()
+	resume := logs[old.id].hang(t)
 	hung, hungDone := newCall(call.Write, old.shard.lead.leads(), "APPEND", "k", "hung")
 	old.shard.Submit(hung)
 	c.eventually("the write hangs", func() bool { return old.shard.LogStalled() > 0 })
