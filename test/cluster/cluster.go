@@ -129,8 +129,19 @@ func (c *Cluster) Add() *Node {
 }
 
 // launch starts n's process and waits until it says where it listens. The first time
-// the system chooses the ports; after that they are kept.
+// the system chooses the ports; after that they are kept. While n was down, the system
+// may have given one of them to somebody's outgoing connection: that passes.
 func (c *Cluster) launch(n *Node) error {
+	for deadline := time.Now().Add(ListenTimeout); ; time.Sleep(10 * poll) {
+		err := c.launchOnce(n)
+		taken := err != nil && n.Addr.PID != 0 && strings.Contains(err.Error(), "address already in use")
+		if !taken || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func (c *Cluster) launchOnce(n *Node) error {
 	client, peer, gossip, httpAddr := "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	if n.Addr.PID != 0 {
 		client, peer, gossip, httpAddr = n.Addr.Client, n.Addr.Peer, n.Addr.Gossip, n.Addr.HTTP

@@ -54,6 +54,7 @@ func ask(t *testing.T, addr, words string) string {
 // Without a password clients from elsewhere are refused; with one, those that know it
 // are served, wherever they are.
 func TestWhoMayConnect(t *testing.T) {
+	t.Parallel()
 	host := outside(t)
 	open := Start(t, Options{Nodes: 1, Shards: 1, Args: []string{"--client-addr", "0.0.0.0:0", "--advertise", "127.0.0.1"}})
 	local := open.Nodes[0].Addr.Client
@@ -119,6 +120,7 @@ var hostileWords = []string{
 // Hostile bytes are answered or cut off, each on its own connection; clients beside
 // them notice nothing, and the server does not grow.
 func TestHostileClients(t *testing.T) {
+	t.Parallel()
 	c := Start(t, Options{Nodes: 1, Shards: 2})
 	n := c.Nodes[0]
 	before := resident(t, n.PID())

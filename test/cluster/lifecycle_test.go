@@ -8,6 +8,7 @@ import (
 // A node that is asked to stop hands its leaderships over first: clients of the other
 // nodes get no error. It comes back by itself with its directory, on other ports too.
 func TestStopAndMove(t *testing.T) {
+	t.Parallel()
 	c := Start(t, Options{Shards: 3})
 	gone := c.Leader(c.Nodes[0], 0) // the meta group's leader: the controller goes with it
 	if gone == nil {
@@ -53,6 +54,7 @@ func TestStopAndMove(t *testing.T) {
 
 // One node that is killed has everything it has acknowledged when it comes back.
 func TestSingleNodeKilled(t *testing.T) {
+	t.Parallel()
 	c := Start(t, Options{Nodes: 1, Shards: 2})
 	n := c.Nodes[0]
 	l := startLoad("single", 4, n.Addr.Client, n.Addr.Client)
@@ -69,6 +71,7 @@ func TestSingleNodeKilled(t *testing.T) {
 // A cluster grows from one node to three while a client writes: every shard gets three
 // replicas, and nothing is lost.
 func TestGrow(t *testing.T) {
+	t.Parallel()
 	c := Start(t, Options{Nodes: 1, Expect: 1, Shards: 3})
 	first := c.Nodes[0].Addr.Client
 	l := startLoad("grow", 6, first, first)

@@ -70,6 +70,7 @@ func refused(t *testing.T, code int, args []string, texts ...string) {
 // TestRefusesPlace shows what a server does where it may not be: it says which setting
 // is wrong, changes nothing, and leaves who is there alone.
 func TestRefusesPlace(t *testing.T) {
+	t.Parallel()
 	c := Start(t, Options{Nodes: 1, Shards: 1})
 	there := c.Nodes[0]
 	for _, tc := range []struct{ setting, addr string }{
@@ -193,6 +194,7 @@ func flip(t *testing.T, pattern string) {
 // cannot go on with: it says why, with an exit code that names the class, and touches
 // nothing.
 func TestRefusesDirectory(t *testing.T) {
+	t.Parallel()
 	intact := stoppedNode(t)
 	write := func(dir, name, content string) error {
 		return os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600)
