@@ -460,13 +460,16 @@ func TestPendingIdleByClaim(t *testing.T) {
 	r.do("XCLAIM s g b 0 " + span(1400, 1430) + " IDLE 2000 JUSTID")
 	r.do("XCLAIM s g c 0 " + span(1300, 1330) + " IDLE 1500 JUSTID")
 	r.do("XNACK s g FAIL IDS 10 " + span(1450, 1459))
+	r.do("XCLAIM s g b 0 2-0 IDLE 2000 JUSTID")
 	for _, test := range []struct{ args, want string }{
-		{"- + 10", span(1300, 1309)},
-		{"- + 40", span(1300, 1330) + " " + span(1400, 1408)},
-		{"- + 1000", span(1300, 1330) + " " + span(1400, 1430) + " " + span(1450, 1459)},
+		{"- + 10", span(2, 2) + " " + span(1300, 1308)},
+		{"3 + 10", span(1300, 1309)},
+		{"3 + 40", span(1300, 1330) + " " + span(1400, 1408)},
+		{"3 1405 1000", span(1300, 1330) + " " + span(1400, 1405)},
+		{"3 + 1000", span(1300, 1330) + " " + span(1400, 1430) + " " + span(1450, 1459)},
 		{"1310 1405 1000", span(1310, 1330) + " " + span(1400, 1405)},
 		{"1320 1425 20", span(1320, 1330) + " " + span(1400, 1408)},
-		{"- + 5 b", span(1400, 1404)},
+		{"3 + 5 b", span(1400, 1404)},
 		{"- + 1000 c", span(1300, 1330)},
 		{"- + 1000 a", ""},
 	} {
