@@ -95,6 +95,11 @@ func open(dir string, o Options) (_ *DB, err error) {
 	if o.ReadOnly && !desc.Exists {
 		return nil, ErrMissing
 	}
+	if desc.Exists {
+		if err := checkManifest(o.FS, desc.ManifestFilename); err != nil {
+			return nil, err
+		}
+	}
 
 	if !o.ReadOnly {
 		o.FS = &walFS{FS: o.FS, armed: &db.armed, fail: db.Fail}
