@@ -131,7 +131,9 @@ type Limits struct {
 	RecordBytes int // 128 KiB
 	// MaxCallBytes bounds one call; above it the answer is call.ErrTooLarge.
 	MaxCallBytes int // 4 MiB
-	// InFlight bounds the records that were proposed and are not yet applied.
+	// InFlight bounds the records that were proposed and are not yet applied. A second
+	// one is proposed only when it is full: calls that come while a record is under way
+	// cost less in one record than in several.
 	InFlight int // 4
 	// QueueCalls and QueueBytes bound the writes that wait to be proposed, and
 	// QueueReads the reads that wait for a read index or a reader. Above them the
@@ -175,7 +177,7 @@ type Timing struct {
 	// LogStall is how long one write to the log may take before a leader gives up.
 	LogStall time.Duration // 3 s
 	// Watch is how often the supervisor looks for what is stuck.
-	Watch time.Duration // 250 ms
+	Watch time.Duration // 500 ms
 	// Transfer bounds a leadership transfer, draining included.
 	Transfer time.Duration // 5 s
 }
@@ -198,7 +200,7 @@ func orInt[T int | int64 | uint64 | time.Duration](v *T, def T) {
 func (l Limits) withDefaults() Limits {
 	orInt(&l.RecordBytes, 128<<10)
 	orInt(&l.MaxCallBytes, 4<<20)
-	orInt(&l.InFlight, 2)
+	orInt(&l.InFlight, 4)
 	orInt(&l.QueueCalls, 65536)
 	orInt(&l.QueueBytes, 32<<20)
 	orInt(&l.QueueReads, 65536)
@@ -221,7 +223,7 @@ func (t Timing) withDefaults() Timing {
 	orInt(&t.CommitTimeout, 500*time.Millisecond)
 	orInt(&t.Probe, time.Second)
 	orInt(&t.LogStall, 3*time.Second)
-	orInt(&t.Watch, 250*time.Millisecond)
+	orInt(&t.Watch, 500*time.Millisecond)
 	orInt(&t.Transfer, 5*time.Second)
 	return t
 }

@@ -91,8 +91,12 @@ func (p *proposer) enqueue(c *call.Call) error {
 	}
 	p.queue = append(p.queue, queued{call: c, size: size, deadlineNS: deadline})
 	p.bytes += size
-	wake := p.idle
-	p.idle = false
+	// The first call that waits starts the clock of those that wait too long; after
+	// that there is something to do only when there is room for a record.
+	wake := p.idle && (len(p.queue) == 1 || p.roomLocked())
+	if wake {
+		p.idle = false
+	}
 	p.mu.Unlock()
 	if wake {
 		p.poke()
@@ -286,7 +290,7 @@ func (p *proposer) next() (_ *proposal, _ raftApply, waiting bool) {
 	case !p.opened && !p.paused:
 		p.opened = true
 		prop = &proposal{opening: true}
-	case p.ready && !p.paused && p.inflight.len() < p.limits.InFlight:
+	case p.ready && !p.paused && p.roomLocked():
 		prop, expired = p.fillLocked(now, expired)
 	}
 	r := p.raft
@@ -304,6 +308,14 @@ func (p *proposer) next() (_ *proposal, _ raftApply, waiting bool) {
 		expired[i].refuse(call.ErrTimeout)
 	}
 	return prop, r, waiting
+}
+
+// roomLocked reports whether a record may be proposed now. The work of a record is
+// fsyncs and messages, of which a fuller one needs no more: so while one is under way,
+// the next waits until it is full.
+func (p *proposer) roomLocked() bool {
+	n := p.inflight.len()
+	return n == 0 || n < p.limits.InFlight && p.bytes >= p.limits.RecordBytes
 }
 
 // fillLocked moves the head of the queue into a proposal, or returns nil when there is
