@@ -213,14 +213,25 @@ func (a *admin) change(ctx context.Context, term uint64, inst *instance, hand fu
 		return a.late(ctx)
 	}
 	hand(inst.raft, patience) // returns once the main loop has it, or did not take it
-	if _, err := a.wait(ctx, term, done); err != nil {
-		if a.lead.leads() == 0 && done() {
-			return nil // it was the removal of this replica
-		}
-		// It may have been appended.
-		return errors.Join(call.ErrInDoubt, err)
+	if _, err := a.wait(ctx, term, done); err != nil && !a.seen(ctx, done) {
+		return errors.Join(call.ErrInDoubt, err) // it may have been appended
 	}
 	return nil
+}
+
+// seen waits a moment for a change after the term has ended: a leader that has removed
+// itself steps down before the removal is applied, and others may have committed what
+// this one could not.
+func (a *admin) seen(ctx context.Context, done func() bool) bool {
+	tick := time.NewTicker(adminTick)
+	defer tick.Stop()
+	for until := time.Now().Add(a.cfg.Timing.Heartbeat); time.Now().Before(until) && ctx.Err() == nil; {
+		if done() {
+			return true
+		}
+		<-tick.C
+	}
+	return done()
 }
 
 func (a *admin) addNonvoter(ctx context.Context, term uint64, id string, index uint64) error {

@@ -152,7 +152,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []interface{} {
 func (a *applier) halt(err error) {
 	a.halted.Store(true)
 	a.cfg.Machine.Reset()
-	a.gate.shut(errHalted)
+	a.gate.shut(call.ErrStopping)
 	a.onHalt(err)
 }
 
