@@ -268,7 +268,7 @@ func (n *Node) drain() {
 func (n *Node) close() error {
 	var errs []error
 	if n.router != nil {
-		n.router.Close()
+		errs = append(errs, n.router.Close())
 	}
 	if n.http != nil {
 		n.http.ln.Close()

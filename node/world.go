@@ -140,12 +140,12 @@ func (n *Node) handOver(ctx context.Context) {
 	wg.Wait()
 }
 
-// heir returns the voter of a shard, other than this node, that has most of its log;
-// empty when none answers.
+// heir returns the voter of a shard, other than this node, that has most of its log and
+// is not about to stop itself; empty when none answers.
 func (n *Node) heir(ctx context.Context, id uint32, voters []string) string {
 	best, last := "", uint64(0)
 	for _, v := range slices.Sorted(slices.Values(voters)) {
-		if v == n.id {
+		if m, ok := n.gossip.Lookup(v); v == n.id || ok && m.Meta.Draining {
 			continue
 		}
 		pctx, cancel := context.WithTimeout(ctx, probeTimeout)

@@ -22,7 +22,7 @@ import (
 // underscores, in the environment (MILLRACE_CLIENT_ADDR).
 func serverFlags(fs *pflag.FlagSet) {
 	d := node.DefaultConfig()
-	fs.String("config", "", "YAML file of settings named like these flags")
+	fs.String("config", "", "YAML file of settings named like these flags (or MILLRACE_CONFIG)")
 	fs.String("data", "", "data directory (required)")
 	fs.String("client-addr", d.ClientAddr, "address for Redis clients")
 	fs.String("peer-addr", d.PeerAddr, "address for the other nodes: Raft and forwarded commands")
