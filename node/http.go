@@ -39,19 +39,19 @@ func listenHTTP(addr string, src httpSource, reg *prometheus.Registry, withPprof
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeOK(w) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := src.Ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		w.Write([]byte("ok\n"))
+		writeOK(w)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), httpStatusTimeout)
 		defer cancel()
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(src.Status(ctx))
+		_ = json.NewEncoder(w).Encode(src.Status(ctx)) // the client has gone
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	if withPprof {
@@ -63,6 +63,9 @@ func listenHTTP(addr string, src httpSource, reg *prometheus.Registry, withPprof
 	}
 	return &httpServer{ln, &http.Server{Handler: mux, ReadHeaderTimeout: httpHeaderTimeout}}, nil
 }
+
+// writeOK answers that all is well; an error says that the client has gone.
+func writeOK(w http.ResponseWriter) { _, _ = w.Write([]byte("ok\n")) }
 
 // serve runs until ctx ends, then gives requests under way a moment to finish.
 func (s *httpServer) serve(ctx context.Context) error {

@@ -230,7 +230,7 @@ func TestShardsAreApart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if db.Store(1) != db.Store(1) {
+	if first, second := db.Store(1), db.Store(1); first != second {
 		t.Error("Store made a second store for one shard")
 	}
 	got, err := db.Shards()

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -217,7 +218,7 @@ func (r *ValueReader) ReadValue() (Value, error) {
 			return r.take()
 		default:
 			if _, err := r.in.fill(r.pos + r.frame.skip); err != nil {
-				if err == io.EOF && r.in.buffered() > 0 {
+				if errors.Is(err, io.EOF) && r.in.buffered() > 0 {
 					err = io.ErrUnexpectedEOF
 				}
 				return Value{}, err

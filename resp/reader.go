@@ -2,6 +2,7 @@ package resp
 
 import (
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -89,7 +90,7 @@ func (r *Reader) ReadCommand() ([][]byte, error) {
 			want = r.pos + r.bulk + 2
 		}
 		if _, err := r.in.fill(want); err != nil {
-			if err == io.EOF && r.in.buffered() > 0 {
+			if errors.Is(err, io.EOF) && r.in.buffered() > 0 {
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, err

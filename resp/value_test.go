@@ -246,11 +246,11 @@ func TestValueReaderDeadlineLosesNothing(t *testing.T) {
 	whole := "*2\r\n$3\r\nabc\r\n:1\r\n"
 	for i := 1; i < len(whole); i++ {
 		r := NewValueReader(&pieces{whole[:i], "", whole[i:]}, 0)
-		v, err := r.ReadValue()
+		_, err := r.ReadValue()
 		if err == nil {
 			t.Fatalf("no deadline after %d bytes", i)
 		}
-		if v, err = r.ReadValue(); err != nil || v.String() != `["abc", :1]` {
+		if v, err := r.ReadValue(); err != nil || v.String() != `["abc", :1]` {
 			t.Errorf("deadline after %d bytes: %v, %v", i, v, err)
 		}
 	}

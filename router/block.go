@@ -139,7 +139,7 @@ func (c *conn) gather(q *request, list []*errand, end int64) []byte {
 		for _, e := range list {
 			if !e.done {
 				c.r.stats.abandoned.Add(1)
-				err := error(call.ErrTimeout)
+				err := call.ErrTimeout
 				if e.kind == call.Write && e.cur != nil {
 					err = call.ErrInDoubt
 				}

@@ -375,7 +375,7 @@ func fdOf(nc net.Conn) int {
 	fd := -1
 	if t, ok := nc.(*net.TCPConn); ok {
 		if raw, err := t.SyscallConn(); err == nil {
-			raw.Control(func(f uintptr) { fd = int(f) })
+			_ = raw.Control(func(f uintptr) { fd = int(f) })
 		}
 	}
 	return fd

@@ -54,11 +54,11 @@ func (r *Router) split(argv [][]byte, first int) (calls []subcall, refusal strin
 
 // DBSIZE is the sum of what all shards hold.
 func runDBSize(c *conn, q *request, _ [][]byte) {
-	shards := c.r.topology().Shards()
-	if len(shards) == 0 {
+	if !c.r.awaitShards() {
 		c.refuse(q, textNoSlot)
 		return
 	}
+	shards := c.r.topology().Shards()
 	calls := make([]subcall, len(shards))
 	for i, s := range shards {
 		calls[i] = subcall{s.ID, [][]byte{[]byte("_DBSIZE")}}
@@ -121,7 +121,7 @@ var errShape = errors.New("router: reply of another shape")
 func elements(b []byte) (raw [][]byte, keys [][]byte, err error) {
 	v, n, err := resp.ParseValue(b)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %v", errShape, err)
+		return nil, nil, fmt.Errorf("%w: %w", errShape, err)
 	}
 	if n != len(b) {
 		return nil, nil, fmt.Errorf("%w: %d bytes follow it", errShape, len(b)-n)
@@ -142,7 +142,7 @@ func elements(b []byte) (raw [][]byte, keys [][]byte, err error) {
 		for range step {
 			_, n, err := resp.ParseValue(rest[size:])
 			if err != nil {
-				return nil, nil, fmt.Errorf("%w: %v", errShape, err)
+				return nil, nil, fmt.Errorf("%w: %w", errShape, err)
 			}
 			size += n
 		}

@@ -269,7 +269,7 @@ var errNoLeader = errors.New("router: no leader is known")
 // abandon gives up on the answer of j, which has been on its way for too long.
 func (l *lane) abandon(j *job) {
 	j.cur = nil
-	err := error(call.ErrTimeout)
+	err := call.ErrTimeout
 	if j.kind == call.Write {
 		err = call.ErrInDoubt
 	}

@@ -224,7 +224,7 @@ func (r *Router) admit(nc net.Conn) {
 		r.stats.rejected.Add(1)
 		// The socket of a new connection has room for one line, so this cannot stall.
 		nc.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-		nc.Write(errorReply(refusal))
+		_, _ = nc.Write(errorReply(refusal))
 		nc.Close()
 		return
 	}

@@ -307,7 +307,9 @@ func (a *admin) remove(ctx context.Context, term uint64, id string, index uint64
 	}, func() bool { _, ok := a.member(id); return !ok })
 }
 
-// caughtUp asks a replica how far it is.
+// caughtUp asks a replica how far it is: its log may be behind by so many records. Its
+// state may be a little further behind: it learns what is committed with the next
+// append, which a leader that holds writes back does not send for a while.
 func (a *admin) caughtUp(ctx context.Context, id string, behind uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timing.Probe)
 	defer cancel()
@@ -319,7 +321,7 @@ func (a *admin) caughtUp(ctx context.Context, id string, behind uint64) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrNotCaughtUp, id, err)
 	}
-	if !p.Hosted || p.LastIndex+behind < last || p.Applied+behind < a.gate.index.Load() {
+	if !p.Hosted || p.LastIndex+behind < last || p.Applied+a.cfg.Limits.CatchUpRecords < a.gate.index.Load() {
 		return fmt.Errorf("%w: %s has %d and has applied %d of %d", ErrNotCaughtUp, id, p.LastIndex, p.Applied, last)
 	}
 	return nil

@@ -260,21 +260,6 @@ func (n *testNode) mustDo(t testing.TB, kind call.Kind, argv ...string) string {
 	return out
 }
 
-// write appends on whichever node leads, until it is done for sure. It reports how
-// often the outcome was unknown.
-func (c *testCluster) write(argv ...string) (reply string, doubts int) {
-	c.t.Helper()
-	for {
-		out, err := c.leader().do(c.t, call.Write, argv...)
-		if err == nil {
-			return out, doubts
-		}
-		if !call.NotDone(err) {
-			doubts++
-		}
-	}
-}
-
 // dump returns all keys and values of a node's shard.
 func (n *testNode) dump(t testing.TB) []byte {
 	t.Helper()

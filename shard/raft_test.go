@@ -15,7 +15,6 @@ import (
 
 	"millrace/raftlog/disk"
 	"millrace/shard/call"
-	"millrace/stream/pebblekv"
 )
 
 // The state must not depend on how Raft cuts the log into batches, nor on restarts in
@@ -647,18 +646,4 @@ func TestAdminCalls(t *testing.T) {
 	if err := n.shard.AddNonvoter(context.Background(), "z", 0); !errors.As(err, &moved) {
 		t.Errorf("a change on a follower: %v", err)
 	}
-}
-
-// readApplied reads what the state of a node says of itself, from its database.
-func readApplied(t testing.TB, n *testNode, key []byte) applied {
-	t.Helper()
-	v, ok, err := pebblekv.Reader{R: n.state.DB}.Get(key)
-	if err != nil || !ok {
-		t.Fatalf("applied index: %v, %v", ok, err)
-	}
-	a, err := decodeApplied(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
 }

@@ -168,15 +168,6 @@ func (tx *Tx) scan(lo, hi []byte, f func(key, value []byte) (bool, error)) (err 
 	return it.Error()
 }
 
-// flush writes the changed heads into the batch, so that a command can iterate over
-// heads, groups and consumers. It does nothing in a read.
-func (tx *Tx) flush() error {
-	if tx.state == nil {
-		return nil
-	}
-	return tx.state.Flush(tx.batch)
-}
-
 // keyCount returns how many names of this shard have a head.
 func (tx *Tx) keyCount() (uint64, error) {
 	sys, err := tx.system()

@@ -40,7 +40,7 @@ func devCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				defer os.RemoveAll(tmp)
+				defer func() { _ = os.RemoveAll(tmp) }()
 				dir = tmp
 			}
 			return runDev(cmd.Context(), cmd.OutOrStdout(), dir, n, shards, memory)
@@ -135,19 +135,22 @@ func (d *devNode) start(self string, args []string) error {
 // wait returns when the process has ended: asked to when ctx ends, or by itself,
 // which is an error.
 func (d *devNode) wait(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() { done <- d.cmd.Wait() }() // ends with the process
+	done := make(chan struct{})
+	go func() { // ends with the process, whose state says how
+		_ = d.cmd.Wait()
+		close(done)
+	}()
 	defer d.log.Close()
 	select {
-	case err := <-done:
-		return fmt.Errorf("%s ended (%v): see %s", filepath.Base(d.dir), err, d.log.Name())
+	case <-done:
+		return fmt.Errorf("%s ended (%s): see %s", filepath.Base(d.dir), d.cmd.ProcessState, d.log.Name())
 	case <-ctx.Done():
 	}
-	d.cmd.Process.Signal(syscall.SIGTERM)
+	_ = d.cmd.Process.Signal(syscall.SIGTERM) // an error says that it has ended
 	select {
 	case <-done:
 	case <-time.After(devStopGrace):
-		d.cmd.Process.Kill()
+		_ = d.cmd.Process.Kill()
 		<-done
 	}
 	return nil

@@ -178,7 +178,7 @@ func printStatus(w io.Writer, st node.Status) {
 		}
 		fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%d\t%s\n", s.ID, slots, orDash(fmt.Sprintf("%.8s", s.Leader)), s.Term, s.Commit, replicaList(s.Replicas))
 	}
-	t.Flush()
+	_ = t.Flush() // an error of w is found by whoever writes to it next
 }
 
 func replicaList(rs []node.ReplicaStatus) string {

@@ -56,10 +56,7 @@ func (r *ring) batch(at, n int) (requests []byte, expect [][]byte) {
 }
 
 // What the first line of a good reply starts with.
-var (
-	expectBulk   = []byte("$")
-	expectStatus = []byte("+")
-)
+var expectBulk = []byte("$")
 
 // addRing has an XADD to each of the streams in turn, each with a value of its own.
 func (c *Config) addRing(streams []int) (*ring, error) {

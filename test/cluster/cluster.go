@@ -75,7 +75,7 @@ var binary = sync.OnceValues(func() (string, error) {
 func RunMain(m *testing.M) int {
 	code := m.Run()
 	if bin, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(bin))
+		_ = os.RemoveAll(filepath.Dir(bin))
 	}
 	return code
 }
@@ -166,7 +166,7 @@ func (c *Cluster) launchOnce(n *Node) error {
 		return err
 	}
 	done := make(chan struct{})
-	go func() { proc.Wait(); close(done) }() // ends with the process, which stop kills
+	go func() { _ = proc.Wait(); close(done) }() // ends with the process, which stop kills
 	n.mu.Lock()
 	n.proc, n.done = proc, done
 	n.mu.Unlock()

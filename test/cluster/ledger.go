@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -194,8 +196,8 @@ func CompareIDs(a, b string) int {
 }
 
 func splitID(id string) (ms, seq uint64) {
-	if id != "" {
-		fmt.Sscanf(id, "%d-%d", &ms, &seq)
-	}
+	a, b, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(a, 10, 64) // the empty ID is 0-0
+	seq, _ = strconv.ParseUint(b, 10, 64)
 	return ms, seq
 }
