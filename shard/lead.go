@@ -81,22 +81,37 @@ func (l *leadership) update(r raftLeader) {
 	} else if now.leader == l.cfg.NodeID {
 		now.leader = "" // it was, a moment ago
 	}
+	if now.leads && l.term == 0 {
+		// Before anybody here hears of the term: what is sent for it is to be taken.
+		l.open(now.term, r)
+	}
 	old := l.current.Swap(&now)
 	if l.term != 0 && (!now.leads || now.term != l.term) {
 		l.lost(l.hint())
 		l.abandon(l.hint())
 	}
-	if now.leads && l.term == 0 {
-		l.term = now.term
-		l.since.Store(now.term)
-		l.waits.open(now.term)
-		l.reads.open(now.term, r)
-		l.writes.open(now.term, r)
-		l.cfg.Logger.Info("leading", "shard", l.cfg.ID, "term", now.term)
+	switch {
+	case now.leads && l.term == 0: // a term was lost and another one won in between
+		l.open(now.term, r)
+	case now.leads:
+	case now.leader != "":
+		l.writes.settle(now.term)
+	case now.term > 0:
+		l.writes.settle(now.term - 1) // this node may yet win the present one
 	}
 	if f := l.cfg.OnLeader; f != nil && (old == nil || old.leader != now.leader || old.term != now.term) {
 		f(now.leader, now.term)
 	}
+}
+
+// open starts a term in which this replica leads.
+func (l *leadership) open(term uint64, r raftLeader) {
+	l.term = term
+	l.waits.open(term)
+	l.reads.open(term, r)
+	l.writes.open(term, r)
+	l.since.Store(term)
+	l.cfg.Logger.Info("leading", "shard", l.cfg.ID, "term", term)
 }
 
 // lost closes the term: what waits is refused. What was proposed keeps waiting for
