@@ -56,22 +56,21 @@ func newAdmin(cfg *Config) *admin {
 	return a
 }
 
-// submit takes an Admin call: STATUS, ADDNONVOTER id index, ADDVOTER id index, REMOVE id
+// accept takes an Admin call: STATUS, ADDNONVOTER id index, ADDVOTER id index, REMOVE id
 // index, TRANSFER id. index is that of the configuration which the change is meant for;
 // 0 is any.
-func (a *admin) submit(c *call.Call) {
+func (a *admin) accept(c *call.Call) error {
 	term := a.lead.leads()
 	switch {
+	case len(c.Cmds) != 1 || len(c.Cmds[0]) == 0:
+		return errEmptyCall
 	case a.ctx.Err() != nil:
-		c.Done(call.Result{Err: call.ErrStopping})
-		return
+		return call.ErrStopping
 	case c.Term == 0 || c.Term != term:
-		c.Done(call.Result{Err: a.lead.hint()})
-		return
+		return a.lead.hint()
 	case a.waiting.Add(1) > int64(a.cfg.Limits.AdminCalls):
 		a.waiting.Add(-1)
-		c.Done(call.Result{Err: call.ErrOverloaded})
-		return
+		return call.ErrOverloaded
 	}
 	a.pool.run(func() {
 		defer a.waiting.Add(-1)
@@ -84,6 +83,7 @@ func (a *admin) submit(c *call.Call) {
 		}
 		c.Done(res)
 	})
+	return nil
 }
 
 // end waits for the calls under way.
@@ -95,9 +95,6 @@ func (a *admin) end() {
 // run runs an Admin call. What the shard refuses is an error reply; errors are those of
 // package call.
 func (a *admin) run(ctx context.Context, term uint64, c *call.Call) (resp.Value, error) {
-	if len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
-		return resp.Value{}, errEmptyCall
-	}
 	argv := c.Cmds[0]
 	name := strings.ToUpper(string(argv[0]))
 	words := map[string]int{"STATUS": 1, "ADDNONVOTER": 3, "ADDVOTER": 3, "REMOVE": 3, "TRANSFER": 2}

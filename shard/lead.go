@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -40,18 +41,27 @@ func readRole(r raftRole) role {
 }
 
 // leadership opens and closes the terms in which this replica leads, and knows whom to
-// name otherwise. update, lost and stop are the supervisor's, which calls them from one
-// goroutine.
+// name otherwise. update, lost and forget are the supervisor's, which calls them from
+// one goroutine.
 type leadership struct {
 	cfg      *Config
 	writes   *proposer
 	reads    *reads
 	waits    *waits
 	inflight *inflight
+	// accept hands a call to the part that takes its kind, or says why it is refused.
+	accept func(*call.Call) error
+	// running returns the Raft instance there is, or nil.
+	running func() raftRole
+	// nudge makes the supervisor call update soon.
+	nudge func()
 
 	current atomic.Pointer[role] // what was learned last
 	term    uint64               // the term we lead in; 0 when we do not
-	since   atomic.Uint64        // the same, for others
+	open    atomic.Uint64        // the same, for others, once its calls are taken
+
+	mu    sync.Mutex   // held while a term is opened
+	early []*call.Call // guarded by mu: calls of a term that Raft leads in and that is not open yet
 }
 
 // hint is the refusal of a call that another leader, or another term, should get.
@@ -64,7 +74,57 @@ func (l *leadership) hint() *call.NotLeader {
 }
 
 // leads returns the term that this replica leads in; 0 when it does not.
-func (l *leadership) leads() uint64 { return l.since.Load() }
+func (l *leadership) leads() uint64 { return l.open.Load() }
+
+// take hands c to the part that takes its kind, or returns why it is refused.
+//
+// A follower, and so the sender of a call, can know of a new leader before that
+// leader's supervisor does. Such a call is kept until its term opens, and goes first:
+// were it refused, the next one under the same term could be taken. A term in which
+// Raft does not lead now was not begun when its calls were sent, or is over.
+func (l *leadership) take(c *call.Call) error {
+	if c.Term == l.open.Load() || c.Term == 0 {
+		return l.accept(c)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.Term != l.open.Load() {
+		r := l.running()
+		if r == nil {
+			return l.hint()
+		}
+		if now := readRole(r); !now.leads || now.term != c.Term {
+			return l.hint()
+		}
+		if len(l.early) >= l.cfg.Limits.QueueCalls {
+			return call.ErrOverloaded
+		}
+		l.early = append(l.early, c)
+		l.nudge()
+		return nil
+	}
+	return l.accept(c)
+}
+
+// refuseEarly refuses the early calls of all terms but one.
+func (l *leadership) refuseEarly(but uint64, refusal error) {
+	l.mu.Lock()
+	var out []*call.Call
+	kept := l.early[:0]
+	for _, c := range l.early {
+		if c.Term == but && but != 0 {
+			kept = append(kept, c)
+		} else {
+			out = append(out, c)
+		}
+	}
+	clear(l.early[len(kept):])
+	l.early = kept
+	l.mu.Unlock()
+	for _, c := range out {
+		c.Done(call.Result{Err: refusal})
+	}
+}
 
 // raftLeader is what a leader's parts need of *raft.Raft.
 type raftLeader interface {
@@ -81,48 +141,57 @@ func (l *leadership) update(r raftLeader) {
 	} else if now.leader == l.cfg.NodeID {
 		now.leader = "" // it was, a moment ago
 	}
-	if now.leads && l.term == 0 {
-		// Before anybody here hears of the term: what is sent for it is to be taken.
-		l.open(now.term, r)
-	}
 	old := l.current.Swap(&now)
 	if l.term != 0 && (!now.leads || now.term != l.term) {
 		l.lost(l.hint())
 		l.abandon(l.hint())
 	}
-	switch {
-	case now.leads && l.term == 0: // a term was lost and another one won in between
-		l.open(now.term, r)
-	case now.leads:
-	case now.leader != "":
-		l.writes.settle(now.term)
-	case now.term > 0:
-		l.writes.settle(now.term - 1) // this node may yet win the present one
+	if now.leads && l.term == 0 {
+		l.begin(now.term, r)
 	}
+	l.refuseEarly(0, l.hint())
 	if f := l.cfg.OnLeader; f != nil && (old == nil || old.leader != now.leader || old.term != now.term) {
 		f(now.leader, now.term)
 	}
 }
 
-// open starts a term in which this replica leads.
-func (l *leadership) open(term uint64, r raftLeader) {
+// begin opens a term.
+func (l *leadership) begin(term uint64, r raftLeader) {
 	l.term = term
+	l.refuseEarly(term, l.hint())
+	type refused struct {
+		call *call.Call
+		err  error
+	}
+	var out []refused
+	l.mu.Lock()
 	l.waits.open(term)
 	l.reads.open(term, r)
 	l.writes.open(term, r)
-	l.since.Store(term)
+	for _, c := range l.early {
+		if err := l.accept(c); err != nil {
+			out = append(out, refused{c, err})
+		}
+	}
+	l.early = nil
+	l.open.Store(term)
+	l.mu.Unlock()
+	for _, r := range out {
+		r.call.Done(call.Result{Err: r.err})
+	}
 	l.cfg.Logger.Info("leading", "shard", l.cfg.ID, "term", term)
 }
 
 // lost closes the term: what waits is refused. What was proposed keeps waiting for
 // abandon.
 func (l *leadership) lost(refusal error) {
+	l.refuseEarly(0, refusal)
 	if l.term == 0 {
 		return
 	}
 	l.cfg.Logger.Info("not leading any more", "shard", l.cfg.ID, "term", l.term)
 	l.term = 0
-	l.since.Store(0)
+	l.open.Store(0)
 	l.writes.close(refusal)
 	l.reads.close(refusal)
 	l.waits.close(refusal)

@@ -38,8 +38,6 @@ type proposer struct {
 	queue   []queued  // guarded by mu, as all below
 	bytes   int       // of the queue
 	term    uint64    // the term we lead in; 0 while we do not
-	settled uint64    // no term up to this one will be opened any more
-	early   []queued  // calls of terms that may be opened yet, in order
 	raft    raftApply // of that term
 	opened  bool      // the term's first record was handed to Raft
 	ready   bool      // … and applied: writes go out
@@ -62,14 +60,8 @@ func newProposer(l *Limits, w stopwatch, c *shardClock, f *inflight, n *counters
 	}
 }
 
-// submit queues a Write or refuses it.
-func (p *proposer) submit(c *call.Call) {
-	if err := p.enqueue(c); err != nil {
-		c.Done(call.Result{Err: err})
-	}
-}
-
-func (p *proposer) enqueue(c *call.Call) error {
+// accept queues a Write, or returns why it is refused.
+func (p *proposer) accept(c *call.Call) error {
 	size := callSize(c)
 	if size < 0 {
 		return errEmptyCall
@@ -83,22 +75,13 @@ func (p *proposer) enqueue(c *call.Call) error {
 	case p.stopped != nil:
 		p.mu.Unlock()
 		return p.stopped
-	case c.Term == 0 || c.Term != p.term && c.Term <= p.settled:
+	case c.Term == 0 || c.Term != p.term:
 		p.mu.Unlock()
 		return p.hint()
-	case len(p.queue)+len(p.early) >= p.limits.QueueCalls || p.bytes+size > p.limits.QueueBytes && len(p.queue)+len(p.early) > 0:
+	case len(p.queue) >= p.limits.QueueCalls || p.bytes+size > p.limits.QueueBytes && len(p.queue) > 0:
 		p.mu.Unlock()
 		p.counters.overloaded.Add(1)
 		return call.ErrOverloaded
-	case c.Term != p.term:
-		// A follower can know of a leader before the leader's own goroutines do. To refuse
-		// this call and take the next, of the same term, would turn their order around.
-		p.early = append(p.early, queued{call: c, size: size, deadlineNS: deadline})
-		p.bytes += size
-		p.idle = false
-		p.mu.Unlock()
-		p.poke() // its time to wait runs
-		return nil
 	}
 	p.queue = append(p.queue, queued{call: c, size: size, deadlineNS: deadline})
 	p.bytes += size
@@ -172,49 +155,11 @@ func (p *proposer) wakeUp() {
 // open starts a term: calls are queued, and the term's first record is proposed.
 func (p *proposer) open(term uint64, r raftApply) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.term, p.raft, p.opened, p.ready, p.paused = term, r, false, false, false
 	p.openNS = p.watch.now()
-	refused := p.settleLocked(term)
 	p.idle = false
 	p.poke()
-	p.mu.Unlock()
-	for i := range refused {
-		refused[i].refuse(p.hint())
-	}
-}
-
-// settle says that no term up to this one will be opened any more, and refuses what
-// came early for one of them.
-func (p *proposer) settle(term uint64) {
-	p.mu.Lock()
-	refused := p.settleLocked(term)
-	p.mu.Unlock()
-	for i := range refused {
-		refused[i].refuse(p.hint())
-	}
-}
-
-// settleLocked queues the early calls of the term that is open, and returns those whose
-// term will not be.
-func (p *proposer) settleLocked(term uint64) (refused []queued) {
-	p.settled = max(p.settled, term)
-	if len(p.early) == 0 {
-		return nil
-	}
-	var kept []queued
-	for _, q := range p.early {
-		switch {
-		case q.call.Term == p.term:
-			p.queue = append(p.queue, q)
-		case q.call.Term <= p.settled:
-			refused = append(refused, q)
-			p.bytes -= q.size
-		default:
-			kept = append(kept, q)
-		}
-	}
-	p.early = kept
-	return refused
 }
 
 // setReady lets the writes of term go out: its first record was applied.
@@ -231,7 +176,6 @@ func (p *proposer) setReady(term uint64) {
 // close ends the term and refuses what waits. What is in flight is not touched.
 func (p *proposer) close(refusal error) {
 	p.mu.Lock()
-	p.settled = max(p.settled, p.term)
 	p.term, p.raft, p.ready = 0, nil, false
 	queue := p.takeQueueLocked()
 	p.mu.Unlock()
@@ -246,8 +190,6 @@ func (p *proposer) stop(refusal error) {
 	if p.stopped == nil {
 		p.stopped = refusal
 	}
-	p.queue = append(p.queue, p.early...)
-	p.early = nil
 	p.mu.Unlock()
 	p.close(refusal)
 }
@@ -260,10 +202,7 @@ func (p *proposer) end() {
 
 func (p *proposer) takeQueueLocked() []queued {
 	q := p.queue
-	p.queue = nil
-	for i := range q {
-		p.bytes -= q[i].size
-	}
+	p.queue, p.bytes = nil, 0
 	return q
 }
 
@@ -355,7 +294,7 @@ func (p *proposer) next() (_ *proposal, _ raftApply, waiting bool) {
 		// Under the lock, so that the end of the term finds it either here or queued.
 		p.inflight.add(prop)
 	} else {
-		waiting = len(p.queue)+len(p.early) > 0
+		waiting = len(p.queue) > 0
 		p.idle = true
 	}
 	p.mu.Unlock()
@@ -408,19 +347,17 @@ func (p *proposer) fillLocked(now int64, expired []queued) (*proposal, []queued)
 
 // expireLocked moves the calls that have waited too long to expired.
 func (p *proposer) expireLocked(now int64, expired []queued) []queued {
-	for _, list := range []*[]queued{&p.queue, &p.early} {
-		kept := (*list)[:0]
-		for _, q := range *list {
-			if q.deadlineNS > now {
-				kept = append(kept, q)
-			} else {
-				expired = append(expired, q)
-				p.bytes -= q.size
-			}
+	kept := p.queue[:0]
+	for _, q := range p.queue {
+		if q.deadlineNS > now {
+			kept = append(kept, q)
+		} else {
+			expired = append(expired, q)
+			p.bytes -= q.size
 		}
-		clear((*list)[len(kept):])
-		*list = kept
 	}
+	clear(p.queue[len(kept):])
+	p.queue = kept
 	return expired
 }
 

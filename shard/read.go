@@ -81,16 +81,13 @@ func newReads(cfg *Config) *reads {
 	return r
 }
 
-// submit queues a Read, or refuses it.
-func (r *reads) submit(c *call.Call) {
+// accept queues a Read, or returns why it is refused.
+func (r *reads) accept(c *call.Call) error {
 	if len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
-		c.Done(call.Result{Err: errEmptyCall})
-		return
+		return errEmptyCall
 	}
-	p := pendingRead{call: c, deadlineNS: r.watch.now() + int64(c.TimeoutMS)*int64(time.Millisecond)}
-	if err := r.enqueue(c.Term, p, true); err != nil {
-		c.Done(call.Result{Err: err})
-	}
+	deadline := r.watch.now() + int64(c.TimeoutMS)*int64(time.Millisecond)
+	return r.enqueue(c.Term, pendingRead{call: c, deadlineNS: deadline}, true)
 }
 
 // lookSoon calls look once every write answered before is visible, or with an error.
@@ -144,26 +141,22 @@ func (r *reads) poke() {
 	}
 }
 
-// stale runs a ReadStale on whatever is applied here.
-func (r *reads) stale(c *call.Call) {
+// acceptStale runs a ReadStale on whatever is applied here, or returns why it is refused.
+func (r *reads) acceptStale(c *call.Call) error {
 	if len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
-		c.Done(call.Result{Err: errEmptyCall})
-		return
+		return errEmptyCall
 	}
 	if !r.admit() {
-		c.Done(call.Result{Err: call.ErrOverloaded})
-		return
+		return call.ErrOverloaded
 	}
 	r.mu.Lock()
-	err := r.stopped
-	if err == nil {
-		r.pool.run(func() { r.runChunk([]pendingRead{{call: c}}) })
-	}
-	r.mu.Unlock()
-	if err != nil {
+	defer r.mu.Unlock()
+	if r.stopped != nil {
 		r.waiting.Add(-1)
-		c.Done(call.Result{Err: err})
+		return r.stopped
 	}
+	r.pool.run(func() { r.runChunk([]pendingRead{{call: c}}) })
+	return nil
 }
 
 func (r *reads) open(term uint64, rf raftRead) {

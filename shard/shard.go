@@ -112,6 +112,14 @@ func assemble(cfg *Config) *Shard {
 	s.supervisor.snapshots, s.supervisor.lead, s.supervisor.writes = s.snapshots, s.lead, s.writes
 	s.supervisor.counters, s.supervisor.onFatal = s.counters, onFatal
 
+	s.lead.accept, s.lead.nudge = s.accept, s.supervisor.look
+	s.lead.running = func() raftRole {
+		if inst := s.supervisor.current.Load(); inst != nil {
+			return inst.raft
+		}
+		return nil
+	}
+
 	s.applier.onHalt = s.supervisor.halt
 	s.applier.onRestore = s.supervisor.restore
 	s.applier.onOpened = s.lead.ready
@@ -128,20 +136,30 @@ func assemble(cfg *Config) *Shard {
 
 // Submit implements call.Backend. It takes c, or refuses it, at once.
 func (s *Shard) Submit(c *call.Call) {
+	var err error
+	if c.Kind == call.ReadStale { // of no term
+		err = s.reads.acceptStale(c)
+	} else {
+		err = s.lead.take(c)
+	}
+	if err != nil {
+		c.Done(call.Result{Err: err})
+	}
+}
+
+// accept hands c to the part that takes its kind, or returns why it is refused.
+func (s *Shard) accept(c *call.Call) error {
 	switch c.Kind {
 	case call.Write:
-		s.writes.submit(c)
+		return s.writes.accept(c)
 	case call.Read:
-		s.reads.submit(c)
-	case call.ReadStale:
-		s.reads.stale(c)
+		return s.reads.accept(c)
 	case call.Block, call.Wait:
-		s.waits.submit(c)
+		return s.waits.accept(c)
 	case call.Admin:
-		s.admin.submit(c)
-	default:
-		c.Done(call.Result{Err: fmt.Errorf("%w: kind %d", errEmptyCall, c.Kind)})
+		return s.admin.accept(c)
 	}
+	return fmt.Errorf("%w: kind %d", errEmptyCall, c.Kind)
 }
 
 // Cancel implements call.Backend.

@@ -82,6 +82,7 @@ type supervisor struct {
 
 	ask  chan cause    // capacity 1
 	full chan struct{} // capacity 1: the log is over its bound
+	wake chan struct{} // capacity 1: look at the role
 	quit chan struct{}
 	done chan struct{}
 }
@@ -91,6 +92,7 @@ func newSupervisor(cfg *Config) *supervisor {
 		cfg:  cfg,
 		ask:  make(chan cause, 1),
 		full: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1),
 		quit: make(chan struct{}),
 		done: make(chan struct{}),
 	}
@@ -100,6 +102,14 @@ func newSupervisor(cfg *Config) *supervisor {
 func (s *supervisor) replaceSoon(c cause) {
 	select {
 	case s.ask <- c:
+	default:
+	}
+}
+
+// look makes the supervisor look at Raft's role soon.
+func (s *supervisor) look() {
+	select {
+	case s.wake <- struct{}{}:
 	default:
 	}
 }
@@ -284,6 +294,7 @@ func (s *supervisor) watchOver(inst *instance) cause {
 		s.lead.update(inst.raft)
 		select {
 		case <-inst.events:
+		case <-s.wake:
 		case <-s.full:
 			s.takeSnapshot(inst)
 		case <-tick.C:

@@ -138,20 +138,14 @@ func (f finished) give() {
 	}
 }
 
-// submit takes a Block or Wait call, or refuses it.
-func (w *waits) submit(c *call.Call) {
+// accept takes a Block or Wait call, or returns why it is refused.
+func (w *waits) accept(c *call.Call) error {
 	if w.blocker == nil || len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
-		c.Done(call.Result{Err: errEmptyCall})
-		return
+		return errEmptyCall
 	}
-	now := w.watch.now()
 	wt := &waiter{call: c, term: c.Term, timer: -1}
 	wt.writes = c.Kind == call.Block && w.blocker.WritesWhenServed(c.Cmds[0])
-	names := w.blocker.BlockKeys(c.Cmds[0])
-
-	if err := w.register(wt, names, now); err != nil {
-		c.Done(call.Result{Err: err})
-	}
+	return w.register(wt, w.blocker.BlockKeys(c.Cmds[0]), w.watch.now())
 }
 
 func (w *waits) register(wt *waiter, names [][]byte, now int64) error {
