@@ -1,0 +1,147 @@
+package shard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"millrace/shard/call"
+)
+
+// Membership: a node joins as a non-voter, catches up, gets a vote, another leaves, the
+// leader itself too.
+func TestMembership(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c", "d")
+	c.founders = []string{"a", "b", "c"}
+	for _, id := range c.founders {
+		c.start(id)
+	}
+	n := c.leader()
+	for i := range 20 {
+		n.mustDo(t, call.Write, "APPEND", "k", fmt.Sprint(i))
+	}
+	ctx := background(t)
+	if err := n.shard.AddVoter(ctx, "d", 0); !errors.Is(err, ErrMember) {
+		t.Fatalf("a vote for a stranger: %v", err)
+	}
+	if err := n.shard.AddNonvoter(ctx, "d", 0); err != nil {
+		t.Fatal(err)
+	}
+	index := n.shard.Status().ConfigurationIndex
+	if err := n.shard.AddVoter(ctx, "d", index); !errors.Is(err, ErrNotCaughtUp) {
+		t.Fatalf("a vote for an absent replica: %v", err)
+	}
+	c.start("d")
+	c.converge()
+	// Its answer does not count for reads.
+	if err := n.shard.AddVoter(ctx, "d", index+1); !errors.Is(err, ErrConfigChanged) {
+		t.Fatalf("with a wrong index: %v", err)
+	}
+	if err := n.shard.AddVoter(ctx, "d", index); err != nil {
+		t.Fatal(err)
+	}
+	gone := "a"
+	if gone == n.id {
+		gone = "b"
+	}
+	if err := n.shard.Remove(ctx, gone, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.shard.Remove(ctx, gone, 0); err != nil {
+		t.Fatalf("once more: %v", err)
+	}
+	st := n.shard.Status()
+	if len(st.Voters) != 3 || len(st.Nonvoters) != 0 || contains(st.Voters, gone) {
+		t.Fatalf("%+v", st)
+	}
+	// What is removed can be destroyed, and starts as if it never was.
+	g := c.nodes[gone]
+	c.net.register(gone, nil)
+	if err := g.shard.Destroy(); err != nil {
+		t.Fatal(err)
+	}
+	if b := dumpRange(t, g.state.DB, g.shard.applier.lo, g.shard.applier.hi); len(b) > 0 {
+		t.Fatalf("left behind: %s", b)
+	}
+	g.shard = nil
+	if err := n.shard.Remove(ctx, n.id, 0); err != nil {
+		t.Fatalf("the leader itself: %v", err)
+	}
+	var rest []string
+	for _, id := range c.ids {
+		if id != gone && id != n.id {
+			rest = append(rest, id)
+		}
+	}
+	if got := c.leader(rest...).mustDo(t, call.Write, "APPEND", "k", "last"); got != ":21\r\n" {
+		t.Fatalf("reply %q", got)
+	}
+	c.converge(rest...)
+}
+
+// Non-voters do not count: with them alone on its side a leader cannot read.
+func TestReadsCountVotersOnly(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c", "d")
+	c.founders = []string{"a", "b", "c"}
+	c.startAll()
+	n := c.leader()
+	if err := n.shard.AddNonvoter(background(t), "d", 0); err != nil {
+		t.Fatal(err)
+	}
+	c.converge()
+	c.net.mu.Lock()
+	for _, id := range c.founders {
+		c.net.cutProbe[[2]string{n.id, id}] = true
+	}
+	c.net.mu.Unlock()
+	var moved *call.NotLeader
+	if out, err := n.do(t, call.Read, "LEN", "k"); !errors.As(err, &moved) {
+		t.Fatalf("%q, %v", out, err)
+	}
+}
+
+// Admin calls do the same through the call's words.
+func TestAdminCalls(t *testing.T) {
+	c := newTestCluster(t, "a", "b")
+	c.founders = []string{"a"}
+	c.startAll()
+	n := c.leader()
+	for _, step := range []struct {
+		want string
+		argv []string
+	}{
+		{"+OK\r\n", []string{"ADDNONVOTER", "b", "1"}},
+		{"-ERR unknown shard request\r\n", []string{"EXPLODE", "b"}},
+		{"-ERR wrong number of arguments for a shard request\r\n", []string{"REMOVE", "b"}},
+		{"-ERR shard: the configuration has changed: it is of index 4, not 1\r\n", []string{"REMOVE", "b", "1"}},
+		{"-ERR shard: no such change of membership: a is the last voter\r\n", []string{"remove", "a", "0"}},
+		{"-ERR shard: no such change of membership: b is not a voter\r\n", []string{"TRANSFER", "b"}},
+	} {
+		if got := n.mustDo(t, call.Admin, step.argv...); got != step.want {
+			t.Errorf("%s: %q", step.argv, got)
+		}
+	}
+	c.converge()
+	if got := n.mustDo(t, call.Admin, "ADDVOTER", "b", "x"); got != "-ERR configuration index is not an integer\r\n" {
+		t.Error(got)
+	}
+	if got := n.mustDo(t, call.Admin, "ADDVOTER", "b", "0"); got != "+OK\r\n" {
+		t.Error(got)
+	}
+	if got := n.mustDo(t, call.Admin, "STATUS"); !bytes.Contains([]byte(got), []byte(`"voters":["a","b"]`)) {
+		t.Error(got)
+	}
+	c.converge()
+	if got := n.mustDo(t, call.Admin, "TRANSFER", "b"); got != "+OK\r\n" {
+		t.Error(got)
+	}
+	var moved *call.NotLeader
+	if _, err := n.do(t, call.Admin, "STATUS"); !errors.As(err, &moved) {
+		t.Errorf("status of a follower: %v", err)
+	}
+	if err := n.shard.AddNonvoter(context.Background(), "z", 0); !errors.As(err, &moved) {
+		t.Errorf("a change on a follower: %v", err)
+	}
+}
