@@ -52,8 +52,10 @@ type Config struct {
 	Secret      []byte
 	RequirePass string
 
-	Pprof  bool
-	Logger *slog.Logger
+	Pprof bool
+	// EnableDebug has DEBUG served to clients, which can disturb the node with it.
+	EnableDebug bool
+	Logger      *slog.Logger
 }
 
 // DefaultConfig returns the defaults of the command line.

@@ -113,16 +113,20 @@ func (h *hosting) open(s *placement.Shard) error {
 // config returns what all shards of this node have in common.
 func (h *hosting) config(id uint32, first, last uint16, m shard.Machine) shard.Config {
 	n := h.n
+	digests := uint64(0)
+	if n.cfg.EnableDebug {
+		digests = digestEvery
+	}
 	return shard.Config{
 		ID: id, NodeID: n.id, FirstSlot: first, LastSlot: last, Machine: m,
 		Log: n.disks.log.Store(id), State: n.disks.state.DB,
 		StagingDir: filepath.Join(n.cfg.DataDir, stagingDir), FS: stagingFS, SnapshotSlots: h.sends,
 		Transport: func() raft.Transport { return n.peers.Transport(id, peer.TransportOptions{Applied: h.applied(id)}) },
 		Prober:    n.peers,
-		Clock:     func() int64 { return time.Now().UnixMilli() },
+		Clock:     n.clock.nowMS,
 		OnLeader:  func(leader string, term uint64) { n.learn(id, leader, term) },
 		OnFatal:   func(err error) { n.shardFailed(id, err) },
-		Logger:    n.log,
+		Logger:    n.log, DigestEvery: digests,
 	}
 }
 

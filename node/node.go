@@ -38,6 +38,7 @@ type Node struct {
 	log  *slog.Logger
 	lock *os.File
 
+	clock   clock
 	id      string // this node's ID; never changes
 	identMu sync.Mutex
 	ident   identity // guarded by identMu
@@ -129,10 +130,15 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err := openMeta(n); err != nil {
 		return nil, err
 	}
-	n.router, err = router.New(router.Config{
+	rc := router.Config{
 		NodeID: n.id, Listener: clients, Backend: backend{n}, Topology: n.topology, Leaders: routerLeaders{n.leaders},
 		RequirePass: cfg.RequirePass, Version: Version, Info: n.info, Logger: n.log,
-	})
+	}
+	if cfg.EnableDebug {
+		n.log.Warn("enable-debug is set: clients may disturb this node")
+		rc.Debug = n.debug
+	}
+	n.router, err = router.New(rc)
 	if err != nil {
 		return nil, err
 	}

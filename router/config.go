@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,9 @@ type Config struct {
 	// Info returns what the node adds to a section of INFO ("memory", "keyspace" …), or
 	// nil. A field that the router also has replaces it. Default: adds nothing.
 	Info func(section string) []InfoField
+	// Debug runs the subcommands of DEBUG: the words after the first. It may take its
+	// time, but no longer than ctx. Nil: DEBUG is refused.
+	Debug func(ctx context.Context, argv [][]byte) resp.Value
 	// Limits bound what clients can take; zero fields have the defaults.
 	Limits Limits
 	// Logger takes what operators should see; never payloads or passwords. Default:

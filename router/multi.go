@@ -28,6 +28,7 @@ var runsInMulti = map[string]bool{
 var notInMulti = map[string]string{
 	"hello":        "ERR HELLO is not allowed in a transaction",
 	"dbsize":       "ERR DBSIZE asks all shards and is not allowed in a transaction",
+	"debug":        "ERR DEBUG is not allowed in a transaction",
 	"client|reply": "ERR CLIENT REPLY is not allowed in a transaction",
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/resp"
 	"millrace/stream"
 )
 
@@ -28,6 +29,7 @@ type Router struct {
 	password *[sha256.Size]byte // of the default user; nil: none is required
 	version  string
 	info     func(string) []InfoField
+	debug    func(context.Context, [][]byte) resp.Value // nil: DEBUG is refused
 	lim      Limits
 	log      *slog.Logger
 
@@ -63,7 +65,7 @@ func New(cfg Config) (*Router, error) {
 	}
 	r := &Router{
 		self: cfg.NodeID, listener: cfg.Listener, backend: cfg.Backend, topology: cfg.Topology,
-		leaders: cfg.Leaders, version: cfg.Version, info: cfg.Info, lim: cfg.Limits, log: cfg.Logger,
+		leaders: cfg.Leaders, version: cfg.Version, info: cfg.Info, debug: cfg.Debug, lim: cfg.Limits, log: cfg.Logger,
 		start: time.Now(), seekers: make(map[uint32]*seeker), conns: make(map[uint64]*conn),
 	}
 	if r.version == "" {

@@ -29,7 +29,7 @@ func buildTable() (map[string]*stream.Command, map[*stream.Command]handler) {
 		}
 	}
 	for _, group := range [][]line{
-		connectionLines(), clientLines(), commandLines(), clusterLines(), infoLines(), transactionLines(),
+		connectionLines(), clientLines(), commandLines(), clusterLines(), infoLines(), debugLines(), transactionLines(),
 	} {
 		for _, l := range group {
 			cmd := l.cmd

@@ -79,6 +79,8 @@ type applier struct {
 	// under open views.
 	fence *sync.RWMutex
 
+	digests *digester
+
 	// onApplied hears of keys to look at for blocked calls, and that records of ours
 	// may have left the flight.
 	onApplied func(touched [][]byte)
@@ -197,6 +199,9 @@ func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
 		case raft.LogConfiguration:
 			a.noteConfig(l)
 		}
+		if a.digests.due(at.index) {
+			break
+		}
 	}
 	if err := a.cfg.Machine.Flush(kv); err != nil {
 		return 0, fmt.Errorf("%w: flush at index %d: %w", errHalted, at.index, err)
@@ -223,6 +228,7 @@ func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
 		a.onOpened(opened)
 	}
 	a.onApplied(a.cfg.Machine.Touched())
+	a.digests.applied(at.index)
 	return n, nil
 }
 

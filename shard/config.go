@@ -108,6 +108,10 @@ type Config struct {
 	// Clock is the node's clock in ms since the Unix epoch.
 	Clock func() int64
 
+	// DigestEvery, if not zero, has a digest of the state taken at the records whose
+	// index is a multiple of it, or of its doubles where that would take too much time.
+	DigestEvery uint64
+
 	// Found makes a shard that has no state yet start with Founders as its voters.
 	Found    bool
 	Founders []string

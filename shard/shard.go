@@ -33,6 +33,7 @@ type Shard struct {
 	waits      *waits
 	applier    *applier
 	snapshots  *snapshots
+	digests    *digester
 	supervisor *supervisor
 	lead       *leadership
 	admin      *admin
@@ -101,6 +102,9 @@ func assemble(cfg *Config) *Shard {
 	s.applier = newApplier(cfg)
 	s.applier.watch, s.applier.clock, s.applier.inflight, s.applier.gate = watch, s.clock, s.inflight, s.gate
 	s.applier.counters, s.applier.configs, s.applier.hint, s.applier.fence = s.counters, s.configs, s.lead.hint, fence
+
+	s.digests = newDigester(cfg, s.applier, watch, onFatal)
+	s.applier.digests = s.digests
 
 	s.snapshots = &snapshots{
 		cfg: cfg, log: cfg.Log, applier: s.applier, configs: s.configs,
@@ -204,6 +208,7 @@ func (s *Shard) Close() error {
 		s.settle()
 		s.admin.end()
 		s.supervisor.end()
+		s.digests.end()
 		s.writes.end()
 		s.waits.end()
 		s.reads.end()
