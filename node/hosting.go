@@ -99,7 +99,7 @@ func (h *hosting) kept(id uint32) (bool, error) {
 
 // open starts this node's replica of a data shard.
 func (h *hosting) open(s *placement.Shard) error {
-	cfg := h.config(s.ID, s.First, s.Last, stream.NewState(s.First))
+	cfg := h.config(s.ID, s.First, s.Last, stream.NewState(s.First, s.Last))
 	cfg.Found = !s.Founded && slices.Contains(s.Founders, h.n.id)
 	cfg.Founders = s.Founders
 	r, err := shard.Open(cfg)

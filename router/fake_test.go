@@ -93,7 +93,7 @@ func newCluster(t testing.TB, n int) *cluster {
 		first, last := i*stream.Slots/n, (i+1)*stream.Slots/n-1
 		cl.shards = append(cl.shards, &fakeShard{
 			id: uint32(i + 1), slots: SlotRange{uint16(first), uint16(last)}, leader: cl.nodes[0], term: 1,
-			db: db, state: stream.NewState(uint16(first)), nowMS: 1_000_000,
+			db: db, state: stream.NewState(uint16(first), uint16(last)), nowMS: 1_000_000,
 		})
 	}
 	t.Cleanup(cl.close)

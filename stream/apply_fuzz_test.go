@@ -32,7 +32,7 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, script []byte) {
 		each, whole := newMemKV(), newMemKV()
-		first, second := stream.NewState(0), stream.NewState(0)
+		first, second := stream.NewState(0, stream.Slots-1), stream.NewState(0, stream.Slots-1)
 		apply := func(s *stream.State, kv *memKV, nowMS int64, argv [][]byte) string {
 			replies, err := s.Apply(kv, nowMS, [][][]byte{argv})
 			if err != nil {

@@ -47,7 +47,7 @@ func benchmarkXADD(b *testing.B, streams int, words []string, commit bool) {
 	for i := range cmds {
 		cmds[i] = append(argvOf(append([]string{"XADD", fmt.Sprintf("stream:%d", i)}, words...)...), value)
 	}
-	state := stream.NewState(0)
+	state := stream.NewState(0, stream.Slots-1)
 	b.ReportAllocs()
 	b.ResetTimer()
 	next := 0

@@ -9,7 +9,7 @@ import (
 // every count is the number of what it counts, every bound holds, a pending entry has
 // its key in every index and no index has another, and nothing is left of what was
 // deleted. It returns the first disagreement. It is for tests and for looking at data
-// directories: it keeps in memory what it has read of one name.
+// directories: it keeps in memory what it has read of one name, and the names of one slot.
 func Check(r Reader, first, last uint16) error {
 	sys, err := loadSystem(r, first)
 	if err != nil {
@@ -21,10 +21,15 @@ func Check(r Reader, first, last uint16) error {
 	}
 	var c *nameCheck
 	names := uint64(0)
+	var index indexCheck
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
 		key := it.Key()
 		n := int(binary.BigEndian.Uint16(key[2:]))
-		if n == systemLen {
+		if err = index.enter(binary.BigEndian.Uint16(key)); err != nil || n == systemLen {
+			continue
+		}
+		if n == indexLen {
+			err = index.add(key, it.Value())
 			continue
 		}
 		if len(key) < 5+n {
@@ -36,6 +41,7 @@ func Check(r Reader, first, last uint16) error {
 				err = c.finish()
 			}
 			c = newNameCheck(prefix)
+			index.names[string(prefix[4:])] = true
 			names++
 		}
 		if err == nil {
@@ -47,10 +53,49 @@ func Check(r Reader, first, last uint16) error {
 	if err == nil && c != nil {
 		err = c.finish()
 	}
+	if err == nil {
+		err = index.finish()
+	}
 	if err == nil && names != sys.keys {
 		err = fmt.Errorf("stream: the shard counts %d names and has %d", sys.keys, names)
 	}
 	return firstError(err, it.Error(), it.Close())
+}
+
+// indexCheck is what Check has read of one slot: its names, which all come before the
+// slot's index, and go from here when they are found in it.
+type indexCheck struct {
+	slot  uint16
+	names map[string]bool
+}
+
+// enter says which slot the next key is of.
+func (c *indexCheck) enter(slot uint16) error {
+	if c.names != nil && slot == c.slot {
+		return nil
+	}
+	err := c.finish()
+	c.slot, c.names = slot, make(map[string]bool)
+	return err
+}
+
+func (c *indexCheck) add(key, value []byte) error {
+	_, name, ok := parseIndexKey(key)
+	switch {
+	case !ok || string(key) != string(indexKey(name)) || len(value) != 0:
+		return fmt.Errorf("%s: not an index key", PrintKey(key))
+	case !c.names[string(name)]:
+		return fmt.Errorf("stream: the index of slot %d has %q, which is not there", c.slot, name)
+	}
+	delete(c.names, string(name))
+	return nil
+}
+
+func (c *indexCheck) finish() error {
+	for name := range c.names {
+		return fmt.Errorf("stream: %q is not in the index of slot %d", name, c.slot)
+	}
+	return nil
 }
 
 // nameCheck is what Check has read of one name.

@@ -128,7 +128,7 @@ func (tx *Tx) putEntry(h *Head, id ID, words [][]byte, size uint64) error {
 	h.Length++
 	h.Added++
 	h.Last, h.LastEntry = id, id
-	tx.dirty(h)
+	tx.modified(h)
 	return tx.appendNode(h, id, words, size)
 }
 
@@ -157,7 +157,7 @@ func (tx *Tx) dropEntry(h *Head, id ID, tombstone bool) error {
 	if id == h.First || id == h.LastEntry || h.Length == 0 {
 		tx.unsettle(h)
 	}
-	tx.dirty(h)
+	tx.modified(h)
 	return tx.shrinkNode(h, id)
 }
 

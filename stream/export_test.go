@@ -17,7 +17,11 @@ func PutString(s *State, b Batch, name []byte) error {
 			return err
 		}
 	}
-	tx.createStream(name).Type = TypeString
+	h, err := tx.createStream(name)
+	if err != nil {
+		return err
+	}
+	h.Type = TypeString
 	return s.Flush(b)
 }
 

@@ -21,8 +21,9 @@ const pointDeleteMax = 512
 // decoded head of a State also carries the groups that commands have used.
 //
 //	+------+----------+----------------------------------------------------------+
-//	| type | version  | expireAtMS varint | length uvarint | added uvarint       |
-//	| u8   | u8 = 1   | last 16 | maxDeleted 16 | first 16 | lastEntry 16         |
+//	| type | version  | expireAtMS varint | modified uvarint                     |
+//	| u8   | u8 = 1   | length uvarint | added uvarint                           |
+//	|      |          | last 16 | maxDeleted 16 | first 16 | lastEntry 16         |
 //	|      |          | groups uvarint | nextGID uvarint | pending uvarint        |
 //	|      |          | nodes uvarint | tail: first 16, a node record (node.go)    |
 //	|      |          | idmp: 8 uvarints (idmp.go)                                 |
@@ -32,6 +33,9 @@ type Head struct {
 	Type Type
 	// ExpireAtMS is when the name goes away; zero is never.
 	ExpireAtMS int64
+	// Modified is the shard's count of modifications as it was at the last one of this
+	// name; see Tx.modified.
+	Modified uint64
 
 	Length     uint64 // live entries
 	Added      uint64 // entries ever added, or as XSETID says
@@ -86,6 +90,7 @@ func (h *Head) small() bool {
 func (h *Head) append(b []byte) []byte {
 	b = append(b, byte(h.Type), headVersion)
 	b = binary.AppendVarint(b, h.ExpireAtMS)
+	b = binary.AppendUvarint(b, h.Modified)
 	b = binary.AppendUvarint(b, h.Length)
 	b = binary.AppendUvarint(b, h.Added)
 	for _, id := range [...]ID{h.Last, h.MaxDeleted, h.First, h.LastEntry} {
@@ -105,7 +110,7 @@ func decodeHead(name, b []byte) (*Head, error) {
 	if v := r.u8(); v != headVersion || h.Type != TypeStream && h.Type != TypeString {
 		return nil, fmt.Errorf("stream: head of %q has type %d, version %d: not known here", name, h.Type, v)
 	}
-	h.ExpireAtMS = r.varint()
+	h.ExpireAtMS, h.Modified = r.varint(), r.uvarint()
 	h.Length, h.Added = r.uvarint(), r.uvarint()
 	for _, id := range [...]*ID{&h.Last, &h.MaxDeleted, &h.First, &h.LastEntry} {
 		*id = r.id()

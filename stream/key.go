@@ -30,7 +30,8 @@ import (
 // order of claims: pendingEntry.due.
 //
 // A system key belongs to the shard itself: slot is the shard's first, n is 0xFFFF,
-// which no name has, and one byte of tag follows.
+// which no name has, and one byte of tag follows. An index key stands for a name in
+// the order in which SCAN walks; n is 0xFFFE: index.go draws it.
 const (
 	kindHead     = 'a'
 	kindEntry    = 'e'
@@ -46,9 +47,11 @@ const (
 	kindIIDAge   = 'w'
 	kindProducer = 'u'
 
-	// MaxKeyLen bounds the name of a key, in bytes.
-	MaxKeyLen = 0xFFFF - 1
+	// MaxKeyLen bounds the name of a key, in bytes. The lengths above it mark keys that
+	// are no name's.
+	MaxKeyLen = indexLen - 1
 
+	indexLen  = 0xFFFE
 	systemLen = 0xFFFF
 
 	// Slots is the number of hash slots.
@@ -153,6 +156,13 @@ func PrintKey(key []byte) string {
 	slot, n := binary.BigEndian.Uint16(key), int(binary.BigEndian.Uint16(key[2:]))
 	if n == systemLen {
 		return fmt.Sprintf("system slot=%d tag=%q", slot, key[4:])
+	}
+	if n == indexLen {
+		p, name, ok := parseIndexKey(key)
+		if !ok {
+			return fmt.Sprintf("?%x", key)
+		}
+		return fmt.Sprintf("index slot=%d hash=%012x %q", slot, p.hash(), name)
 	}
 	if len(key) < 5+n {
 		return fmt.Sprintf("?%x", key)

@@ -82,7 +82,7 @@ func millionPending(b *testing.B, n int) *rig {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	r := &rig{t: b, db: db, state: stream.NewState(0), nowMS: 1}
+	r := &rig{t: b, db: db, state: stream.NewState(0, stream.Slots-1), nowMS: 1}
 	const step = 1000
 	for at := 1; at <= n; at += step {
 		r.nowMS = int64(at)

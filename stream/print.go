@@ -24,6 +24,12 @@ func printValue(key, value []byte) (string, error) {
 	if n == systemLen {
 		return printSystem(key[4], value)
 	}
+	if n == indexLen {
+		if _, _, ok := parseIndexKey(key); !ok || len(value) != 0 {
+			return "", fmt.Errorf("stream: index key of %d bytes with a value of %d", len(key), len(value))
+		}
+		return "-", nil
+	}
 	if len(key) < 5+n {
 		return "", fmt.Errorf("stream: key of %d bytes with a name of %d", len(key), n)
 	}
@@ -84,7 +90,7 @@ func printSystem(tag byte, value []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("keys=%d nodeMaxEntries=%d nodeMaxBytes=%d idmpSeconds=%d idmpMaxSize=%d", s.keys,
+	return fmt.Sprintf("keys=%d modified=%d nodeMaxEntries=%d nodeMaxBytes=%d idmpSeconds=%d idmpMaxSize=%d", s.keys, s.modified,
 		s.settings.nodeMaxEntries, s.settings.nodeMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize), nil
 }
 
@@ -109,8 +115,8 @@ func (n *node) print() string {
 
 func (h *Head) print() string {
 	m := &h.IDMP
-	return fmt.Sprintf("%v expireAtMS=%d length=%d added=%d last=%v maxDeleted=%v first=%v lastEntry=%v groups=%d nextGID=%d pending=%d nodes=%d "+
+	return fmt.Sprintf("%v expireAtMS=%d modified=%d length=%d added=%d last=%v maxDeleted=%v first=%v lastEntry=%v groups=%d nextGID=%d pending=%d nodes=%d "+
 		"tail=[%v %s] idmp=[seconds=%d maxSize=%d pids=%d iids=%d added=%d duplicates=%d nextSeq=%d oldestSeq=%d]",
-		h.Type, h.ExpireAtMS, h.Length, h.Added, h.Last, h.MaxDeleted, h.First, h.LastEntry, h.GroupCount, h.NextGID, h.Pending, h.Nodes,
+		h.Type, h.ExpireAtMS, h.Modified, h.Length, h.Added, h.Last, h.MaxDeleted, h.First, h.LastEntry, h.GroupCount, h.NextGID, h.Pending, h.Nodes,
 		h.Tail.First, h.Tail.print(), m.Seconds, m.MaxSize, m.PIDs, m.IIDs, m.Added, m.Duplicates, m.NextSeq, m.OldestSeq)
 }

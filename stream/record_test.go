@@ -18,7 +18,7 @@ var records = []struct {
 	hex    string
 }{
 	{"head", Head{
-		Name: []byte("s"), Type: TypeStream, ExpireAtMS: 1 << 41, Length: 3, Added: 200, Last: ID{1 << 40, 7}, MaxDeleted: ID{5, 0},
+		Name: []byte("s"), Type: TypeStream, ExpireAtMS: 1 << 41, Modified: 77, Length: 3, Added: 200, Last: ID{1 << 40, 7}, MaxDeleted: ID{5, 0},
 		First: ID{6, 1}, LastEntry: ID{1 << 40, 6}, GroupCount: 2, NextGID: 9, Pending: 4, Nodes: 2,
 		Tail: node{First: ID{6, 2}, Last: ID{1 << 40, 6}, Total: 5, Live: 2, Bytes: 300, Fields: 0x0102030405060708},
 		IDMP: idmpHead{100, 101, 2, 3, 4, 5, 6, 1}, prefix: appendName(nil, []byte("s")),
@@ -29,7 +29,7 @@ var records = []struct {
 		}
 		return *h, nil
 	},
-		"01018080808080800103c801000001000000000000000000000000070000000000000005000000000000000000000000000000060000000000000001" +
+		"0101808080808080014d03c801000001000000000000000000000000070000000000000005000000000000000000000000000000060000000000000001" +
 			"00000100000000000000000000000006020904020000000000000006000000000000000201000001000000000000000000000000060502ac02010203" +
 			"04050607086465020304050601"},
 	{"empty head", Head{Name: []byte("s"), Type: TypeStream, prefix: appendName(nil, []byte("s"))},
@@ -40,7 +40,7 @@ var records = []struct {
 			}
 			return *h, nil
 		},
-		"010100000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000" +
+		"01010000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000" +
 			"000000000000000000000000000000000000000000000000000000000001000000000000000000000000000000000000000000000000000000000000" +
 			"0000000000"},
 	{"node", node{First: ID{1, 2}, Last: ID{3, 4}, Total: 128, Live: 100, Bytes: 4000, Fields: math.MaxUint64},
@@ -52,7 +52,7 @@ var records = []struct {
 		"020166017600820178787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878" +
 			"787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878" +
 			"787878787878787878787878787878787878"},
-	{"system", system{keys: 300, settings: settings{100, 4096, 100, 200}},
+	{"system", system{keys: 300, modified: 5, settings: settings{100, 4096, 100, 200}},
 		func(v any) []byte { s := v.(system); return s.encode() },
 		func(b []byte) (any, error) {
 			s, err := decodeSystem(b)
@@ -60,7 +60,7 @@ var records = []struct {
 				return nil, err
 			}
 			return *s, nil
-		}, "01000000000000012c64802064c801"},
+		}, "01000000000000012c000000000000000564802064c801"},
 	{"pending entry", pendingEntry{cid: 1, time: 1 << 40, deliveries: 3},
 		func(v any) []byte { return v.(pendingEntry).append(nil) },
 		func(b []byte) (any, error) { return decodePending(b) }, "010180808080802003"},

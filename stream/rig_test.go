@@ -42,7 +42,7 @@ func openRig(t failer) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{t: t, db: db, state: stream.NewState(0), nowMS: 1_000_000}
+	return &rig{t: t, db: db, state: stream.NewState(0, stream.Slots-1), nowMS: 1_000_000}
 }
 
 func (r *rig) close() {

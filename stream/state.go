@@ -23,7 +23,7 @@ var ErrUnknownCommand = errors.New("stream: unknown command in a record")
 // applies. Read, Ready and what they call touch no field that changes, and may run
 // beside it.
 type State struct {
-	firstSlot uint16
+	firstSlot, lastSlot uint16
 
 	cached   map[string]*Head
 	dirty    []*Head
@@ -36,9 +36,9 @@ type State struct {
 	tx       Tx     // of the call being applied, reused
 }
 
-// NewState returns the state machine of the shard whose run of slots starts at firstSlot.
-func NewState(firstSlot uint16) *State {
-	return &State{firstSlot: firstSlot, cached: make(map[string]*Head), round: 1}
+// NewState returns the state machine of the shard of the slots firstSlot to lastSlot.
+func NewState(firstSlot, lastSlot uint16) *State {
+	return &State{firstSlot: firstSlot, lastSlot: lastSlot, cached: make(map[string]*Head), round: 1}
 }
 
 // Apply runs one call's commands at nowMS: a single command, or all of an EXEC. It
@@ -51,7 +51,7 @@ func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, erro
 		}
 		s.sys = sys
 	}
-	s.tx = Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: b, batch: b, state: s, keyBuf: s.tx.keyBuf, valueBuf: s.tx.valueBuf}
+	s.tx = Tx{NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: b, batch: b, state: s, keyBuf: s.tx.keyBuf, valueBuf: s.tx.valueBuf}
 	replies := make([]resp.Value, len(cmds))
 	for i, argv := range cmds {
 		c, refusal := Lookup(argv)
@@ -142,11 +142,16 @@ func (s *State) Read(v Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	if c == nil || c.Run == nil || c.Is(Write) {
 		return resp.Value{}, fmt.Errorf("stream: %q is no command that reads", printable(argv[0], 64))
 	}
-	out, err := c.Run(&Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: v}, argv)
+	out, err := c.Run(s.reading(v, nowMS), argv)
 	if err != nil {
 		return resp.Value{}, fmt.Errorf("stream: %s: %w", c.Name, err)
 	}
 	return out, nil
+}
+
+// reading returns what a command that does not write sees of v.
+func (s *State) reading(v Reader, nowMS int64) *Tx {
+	return &Tx{NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: v}
 }
 
 // BlockKeys returns the names that a blocking command waits on.
@@ -171,7 +176,7 @@ func (s *State) Ready(v Reader, nowMS int64, argv [][]byte) (bool, error) {
 	if c == nil || refusal != nil || c.Ready == nil {
 		return true, nil
 	}
-	return c.Ready(&Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: v}, argv)
+	return c.Ready(s.reading(v, nowMS), argv)
 }
 
 // ReadyAt returns when a blocking command becomes ready if nothing but time passes, in
@@ -182,7 +187,7 @@ func (s *State) ReadyAt(v Reader, nowMS int64, argv [][]byte) (int64, error) {
 	if c == nil || refusal != nil || c.ReadyAt == nil {
 		return 0, nil
 	}
-	return c.ReadyAt(&Tx{NowMS: nowMS, firstSlot: s.firstSlot, kv: v}, argv)
+	return c.ReadyAt(s.reading(v, nowMS), argv)
 }
 
 // WritesWhenServed reports whether serving a blocked command changes the state, so

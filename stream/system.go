@@ -7,13 +7,14 @@ import (
 
 // system is what a shard's stream state keeps under SystemKey(first, SystemState).
 //
-//	 0         1         9
-//	+---------+---------+------------------------+----------------------+
-//	| version | keys    | nodeMaxEntries uvarint | nodeMaxBytes uvarint |
-//	| u8 = 1  | u64     | idmpSeconds uvarint    | idmpMaxSize uvarint  |
-//	+---------+---------+------------------------+----------------------+
+//	 0         1      9          17
+//	+---------+------+----------+------------------------+----------------------+
+//	| version | keys | modified | nodeMaxEntries uvarint | nodeMaxBytes uvarint |
+//	| u8 = 1  | u64  | u64      | idmpSeconds uvarint    | idmpMaxSize uvarint  |
+//	+---------+------+----------+------------------------+----------------------+
 type system struct {
 	keys     uint64 // names that have a head
+	modified uint64 // modifications of names ever; see Tx.modified
 	settings settings
 	dirty    bool
 }
@@ -39,6 +40,7 @@ const systemVersion = 1
 
 func (s *system) encode() []byte {
 	b := binary.BigEndian.AppendUint64([]byte{systemVersion}, s.keys)
+	b = binary.BigEndian.AppendUint64(b, s.modified)
 	for _, v := range [...]uint64{s.settings.nodeMaxEntries, s.settings.nodeMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize} {
 		b = binary.AppendUvarint(b, v)
 	}
@@ -50,7 +52,7 @@ func decodeSystem(b []byte) (*system, error) {
 	if v := r.u8(); v != systemVersion {
 		return nil, fmt.Errorf("stream: system record has version %d: not known here", v)
 	}
-	s := &system{keys: r.u64()}
+	s := &system{keys: r.u64(), modified: r.u64()}
 	for _, v := range [...]*uint64{&s.settings.nodeMaxEntries, &s.settings.nodeMaxBytes, &s.settings.idmpSeconds, &s.settings.idmpMaxSize} {
 		*v = r.uvarint()
 	}

@@ -324,7 +324,7 @@ func (tx *Tx) dropEntries(h *Head, count uint64, upTo ID, exact bool) error {
 	}
 	h.Length -= count
 	h.First = upTo
-	tx.dirty(h)
+	tx.modified(h)
 	if !exact {
 		tx.unsettle(h)
 		h.ahead = h.ahead[:0]
@@ -344,7 +344,7 @@ func (tx *Tx) dropAll(h *Head) error {
 	h.First, h.LastEntry = ID{}, ID{}
 	h.Tail, h.front, h.frontDirty = node{}, node{}, false
 	h.ahead = h.ahead[:0]
-	tx.dirty(h)
+	tx.modified(h)
 	return nil
 }
 

@@ -14,10 +14,11 @@ type Tx struct {
 	// NowMS is the shard's time, in milliseconds since the Unix epoch. It never goes back.
 	NowMS int64
 
-	firstSlot uint16
-	kv        Reader
-	batch     Batch  // nil in a read
-	state     *State // nil in a read
+	firstSlot, lastSlot uint16 // of the shard
+
+	kv    Reader
+	batch Batch  // nil in a read
+	state *State // nil in a read
 
 	seen map[string]*Head // a read's own heads; nil until one is read
 
@@ -92,13 +93,32 @@ func (tx *Tx) stream(name []byte) (*Head, *resp.Value, error) {
 }
 
 // createStream makes an empty stream at name, where there is nothing.
-func (tx *Tx) createStream(name []byte) *Head {
+func (tx *Tx) createStream(name []byte) (*Head, error) {
 	h := newStreamHead(append([]byte(nil), name...), tx.settings())
-	tx.state.cached[string(name)] = h
+	return h, tx.register(h)
+}
+
+// register puts h where there is nothing: the one way in which a name comes to be.
+// remove is its reverse.
+func (tx *Tx) register(h *Head) error {
+	tx.state.cached[string(h.Name)] = h
 	tx.state.sys.keys++
-	tx.state.sys.dirty = true
+	tx.modified(h)
+	if err := tx.batch.Set(indexKey(h.Name), nil); err != nil {
+		return fmt.Errorf("index %q: %w", h.Name, err)
+	}
+	return nil
+}
+
+// modified says that a command did to h what WATCH watches for. Which commands do is
+// Redis's choice: changes of groups and pending entries are none. The numbers rise over
+// all names of the shard and for ever, so a name that goes and comes back has another.
+func (tx *Tx) modified(h *Head) {
+	sys := tx.state.sys
+	sys.modified++
+	sys.dirty = true
+	h.Modified = sys.modified
 	tx.dirty(h)
-	return h
 }
 
 // dirty says that h was changed: Flush will write it.
@@ -134,6 +154,9 @@ func (tx *Tx) remove(h *Head) error {
 	tx.state.sys.keys--
 	tx.state.sys.dirty = true
 	tx.touch(h.Name)
+	if err := tx.batch.Delete(indexKey(h.Name)); err != nil {
+		return fmt.Errorf("index without %q: %w", h.Name, err)
+	}
 	lo, hi := nameBounds(h.Name)
 	if h.small() {
 		return tx.deleteEach(lo, hi)

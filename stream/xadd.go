@@ -194,7 +194,9 @@ func runXAdd(tx *Tx, argv [][]byte) (resp.Value, error) {
 		return errAddTooLarge, nil
 	}
 	if h == nil {
-		h = tx.createStream(argv[1])
+		if h, err = tx.createStream(argv[1]); err != nil {
+			return resp.Value{}, err
+		}
 	}
 	if err := tx.putEntry(h, id, a.words, size); err != nil {
 		return resp.Value{}, err

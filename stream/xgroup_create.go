@@ -46,7 +46,9 @@ func runXGroupCreate(tx *Tx, argv [][]byte) (resp.Value, error) {
 		delivered = id
 	}
 	if h == nil {
-		h = tx.createStream(argv[2])
+		if h, err = tx.createStream(argv[2]); err != nil {
+			return resp.Value{}, err
+		}
 	}
 	if g != nil {
 		return errBusyGroup, nil
