@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 )
 
 // Check reads all keys of the slots first to last and verifies that they agree: that
@@ -22,10 +23,26 @@ func Check(r Reader, first, last uint16) error {
 	var c *nameCheck
 	names := uint64(0)
 	var index indexCheck
+	deadlines := deadlineCheck{keys: make(map[string]int64), heads: make(map[string]int64), first: math.MaxInt64}
+	finish := func() error {
+		if c == nil {
+			return nil
+		}
+		if c.head != nil && c.head.ExpireAtMS != 0 {
+			deadlines.heads[string(c.head.Name)] = c.head.ExpireAtMS
+		}
+		return c.finish()
+	}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
 		key := it.Key()
 		n := int(binary.BigEndian.Uint16(key[2:]))
-		if err = index.enter(binary.BigEndian.Uint16(key)); err != nil || n == systemLen {
+		if err = index.enter(binary.BigEndian.Uint16(key)); err != nil {
+			break
+		}
+		if n == systemLen {
+			if key[4] == SystemExpiry {
+				err = deadlines.add(key)
+			}
 			continue
 		}
 		if n == indexLen {
@@ -37,9 +54,7 @@ func Check(r Reader, first, last uint16) error {
 			break
 		}
 		if prefix := key[:4+n]; c == nil || string(prefix) != c.prefix {
-			if c != nil {
-				err = c.finish()
-			}
+			err = finish()
 			c = newNameCheck(prefix)
 			index.names[string(prefix[4:])] = true
 			names++
@@ -50,8 +65,11 @@ func Check(r Reader, first, last uint16) error {
 			}
 		}
 	}
-	if err == nil && c != nil {
-		err = c.finish()
+	if err == nil {
+		err = finish()
+	}
+	if err == nil {
+		err = deadlines.finish(sys)
 	}
 	if err == nil {
 		err = index.finish()
@@ -98,11 +116,42 @@ func (c *indexCheck) finish() error {
 	return nil
 }
 
+// deadlineCheck is what Check has read of deadlines.
+type deadlineCheck struct {
+	keys, heads map[string]int64 // by name: as the index has them, and as the heads do
+	first       int64
+}
+
+func (d *deadlineCheck) add(key []byte) error {
+	if len(key) < deadlineHead {
+		return fmt.Errorf("stream: the key %x is no deadline", key)
+	}
+	atMS, name := deadlineOfKey(key)
+	if _, twice := d.keys[string(name)]; twice {
+		return fmt.Errorf("stream: %q has two deadlines", name)
+	}
+	d.keys[string(name)] = atMS
+	d.first = min(d.first, atMS)
+	return nil
+}
+
+func (d *deadlineCheck) finish(sys *system) error {
+	err := disagreement{}
+	for name, atMS := range d.heads {
+		err.that(d.keys[name] == atMS, "%q goes away at %d, and the index says %d", name, atMS, d.keys[name])
+	}
+	err.that(len(d.keys) == len(d.heads), "%d deadlines are of no name", len(d.keys)-len(d.heads))
+	err.count("deadlines", sys.expires, uint64(len(d.keys)))
+	err.that((sys.dueMS == 0) == (len(d.keys) == 0) && sys.dueMS <= d.first, "the first deadline is %d, and %d was expected", d.first, sys.dueMS)
+	return err.first
+}
+
 // nameCheck is what Check has read of one name.
 type nameCheck struct {
 	prefix string
 	head   *Head
 
+	value  []byte                 // of a string; nil: none was met
 	ids    []ID                   // of the entries
 	nodes  []node                 // but the last
 	iids   map[byte]uint64        // records of idempotent IDs, by kind
@@ -155,6 +204,8 @@ func (c *nameCheck) add(kind byte, rest, value []byte) (err error) {
 	switch kind {
 	case kindHead:
 		c.head, err = decodeHead([]byte(c.prefix[4:]), value)
+	case kindValue:
+		c.value = append([]byte{}, value...)
 	case kindEntry:
 		err = c.addEntry(rest, value)
 	case kindNode:
@@ -214,7 +265,11 @@ func (c *nameCheck) finish() error {
 	if h == nil {
 		return fmt.Errorf("stream: keys of %q without a head", c.prefix[4:])
 	}
+	if h.Type == TypeString {
+		return c.finishString()
+	}
 	err := disagreement{}
+	err.that(c.value == nil, "it has the value of a string")
 	err.count("entries", h.Length, uint64(len(c.ids)))
 	var first, last ID
 	if n := len(c.ids); n > 0 {
@@ -242,6 +297,18 @@ func (c *nameCheck) finish() error {
 	err.count("pending entries of all groups", h.Pending, pending)
 	if err.first != nil {
 		return fmt.Errorf("stream %q: %w", h.Name, err.first)
+	}
+	return nil
+}
+
+// finishString is finish for a string, which has a value and no other key.
+func (c *nameCheck) finishString() error {
+	err := disagreement{}
+	err.that(c.value != nil, "there is no value")
+	err.count("bytes", c.head.Length, uint64(len(c.value)))
+	err.that(len(c.ids)+len(c.nodes)+len(c.iids)+len(c.groups) == 0, "it has keys of a stream")
+	if err.first != nil {
+		return fmt.Errorf("string %q: %w", c.head.Name, err.first)
 	}
 	return nil
 }

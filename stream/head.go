@@ -17,9 +17,10 @@ const (
 // pointDeleteMax is up to how many keys a stream is deleted key by key.
 const pointDeleteMax = 512
 
-// Head is what a name holds apart from its entries, groups and pending entries. A
-// decoded head of a State also carries the groups that commands have used.
+// Head is what a name holds apart from its value, or its entries, groups and pending
+// entries. A decoded head of a State also carries the groups that commands have used.
 //
+//	a stream:
 //	+------+----------+----------------------------------------------------------+
 //	| type | version  | expireAtMS varint | modified uvarint                     |
 //	| u8   | u8 = 1   | length uvarint | added uvarint                           |
@@ -28,16 +29,22 @@ const pointDeleteMax = 512
 //	|      |          | nodes uvarint | tail: first 16, a node record (node.go)    |
 //	|      |          | idmp: 8 uvarints (idmp.go)                                 |
 //	+------+----------+----------------------------------------------------------+
+//
+//	a string:
+//	+------+----------+----------------------------------------------------------+
+//	| type | version  | expireAtMS varint | modified uvarint | length uvarint    |
+//	| u8   | u8 = 1   |                                                          |
+//	+------+----------+----------------------------------------------------------+
 type Head struct {
 	Name []byte
 	Type Type
-	// ExpireAtMS is when the name goes away; zero is never.
+	// ExpireAtMS is when the name goes away; zero is never. See Tx.setDeadline.
 	ExpireAtMS int64
 	// Modified is the shard's count of modifications as it was at the last one of this
 	// name; see Tx.modified.
 	Modified uint64
 
-	Length     uint64 // live entries
+	Length     uint64 // live entries; of a string, its bytes
 	Added      uint64 // entries ever added, or as XSETID says
 	Last       ID     // greatest ID ever, or as XSETID says
 	MaxDeleted ID     // greatest ID that XDEL and its like have deleted
@@ -79,12 +86,24 @@ func newStreamHead(name []byte, set *settings) *Head {
 	}
 }
 
+func newStringHead(name []byte) *Head {
+	return &Head{Name: name, Type: TypeString, prefix: appendName(nil, name)}
+}
+
 func (h *Head) expired(nowMS int64) bool { return h.ExpireAtMS != 0 && h.ExpireAtMS <= nowMS }
+
+// keyCount returns about how many keys h has.
+func (h *Head) keyCount() uint64 {
+	if h.Type == TypeString {
+		return 2
+	}
+	return 1 + h.Length + 3*h.Pending + 2*h.IDMP.IIDs
+}
 
 // small reports whether h has so few keys that they are deleted one by one, and has
 // had so few that those deleted already are no matter to crawl over.
 func (h *Head) small() bool {
-	return h.Length+3*h.Pending+2*h.IDMP.IIDs <= pointDeleteMax && h.Added <= 32*pointDeleteMax
+	return h.keyCount() <= pointDeleteMax && h.Added <= 32*pointDeleteMax
 }
 
 func (h *Head) append(b []byte) []byte {
@@ -92,6 +111,9 @@ func (h *Head) append(b []byte) []byte {
 	b = binary.AppendVarint(b, h.ExpireAtMS)
 	b = binary.AppendUvarint(b, h.Modified)
 	b = binary.AppendUvarint(b, h.Length)
+	if h.Type == TypeString {
+		return b
+	}
 	b = binary.AppendUvarint(b, h.Added)
 	for _, id := range [...]ID{h.Last, h.MaxDeleted, h.First, h.LastEntry} {
 		b = id.appendBytes(b)
@@ -111,7 +133,11 @@ func decodeHead(name, b []byte) (*Head, error) {
 		return nil, fmt.Errorf("stream: head of %q has type %d, version %d: not known here", name, h.Type, v)
 	}
 	h.ExpireAtMS, h.Modified = r.varint(), r.uvarint()
-	h.Length, h.Added = r.uvarint(), r.uvarint()
+	h.Length = r.uvarint()
+	if h.Type == TypeString {
+		return h, r.err("head", name)
+	}
+	h.Added = r.uvarint()
 	for _, id := range [...]*ID{&h.Last, &h.MaxDeleted, &h.First, &h.LastEntry} {
 		*id = r.id()
 	}

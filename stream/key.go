@@ -13,6 +13,7 @@ import (
 //	| u16  | u16  | n B  | u8   |                                              |
 //	+------+------+------+------+----------------------------------------------+
 //	                       'a'    –                              head
+//	                       'v'    –                              value of a string
 //	                       'e'    ms u64, seq u64                entry
 //	                       'n'    ms u64, seq u64                node: run of entries
 //	                       'g'    group name                     group
@@ -31,9 +32,16 @@ import (
 //
 // A system key belongs to the shard itself: slot is the shard's first, n is 0xFFFF,
 // which no name has, and one byte of tag follows. An index key stands for a name in
-// the order in which SCAN walks; n is 0xFFFE: index.go draws it.
+// the order in which SCAN walks; n is 0xFFFE: index.go draws it. A deadline is a system
+// key that goes on:
+//
+//	 0      2        4      5               13
+//	+------+--------+------+---------------+------+
+//	| slot | 0xFFFF | 'x'  | expireAtMS u64 | name |
+//	+------+--------+------+---------------+------+
 const (
 	kindHead     = 'a'
+	kindValue    = 'v'
 	kindEntry    = 'e'
 	kindNode     = 'n'
 	kindGroup    = 'g'
@@ -61,7 +69,8 @@ const (
 // System key tags: who keeps what under SystemKey.
 const (
 	SystemApplied = 'a' // package shard: applied index and clock
-	SystemState   = 's' // package stream: see state.go
+	SystemState   = 's' // package stream: see system.go
+	SystemExpiry  = 'x' // package stream: the deadlines of names, in order; see expiry.go
 )
 
 // SystemKey returns the key of a shard's own record; firstSlot is the first of its run.
@@ -70,6 +79,25 @@ func SystemKey(firstSlot uint16, tag byte) []byte {
 	k = binary.BigEndian.AppendUint16(k, firstSlot)
 	k = binary.BigEndian.AppendUint16(k, systemLen)
 	return append(k, tag)
+}
+
+// deadlineKey returns the key that says that name goes away at atMS.
+func deadlineKey(firstSlot uint16, atMS int64, name []byte) []byte {
+	k := append(make([]byte, 0, deadlineHead+len(name)), SystemKey(firstSlot, SystemExpiry)...)
+	return append(binary.BigEndian.AppendUint64(k, uint64(atMS)), name...)
+}
+
+// deadlineHead is what stands before the name in the key of a deadline, in bytes.
+const deadlineHead = 13
+
+// deadlineBounds returns the range [lo, hi) of the keys of all deadlines from fromMS on.
+func deadlineBounds(firstSlot uint16, fromMS int64) (lo, hi []byte) {
+	return deadlineKey(firstSlot, fromMS, nil), SystemKey(firstSlot, SystemExpiry+1)
+}
+
+// deadlineOfKey returns what stands in the key of a deadline. name shares memory with it.
+func deadlineOfKey(key []byte) (atMS int64, name []byte) {
+	return int64(binary.BigEndian.Uint64(key[deadlineHead-8:])), key[deadlineHead:]
 }
 
 // SlotBounds returns the range [lo, hi) of all keys of the slots first to last.
@@ -154,6 +182,10 @@ func PrintKey(key []byte) string {
 		return fmt.Sprintf("?%x", key)
 	}
 	slot, n := binary.BigEndian.Uint16(key), int(binary.BigEndian.Uint16(key[2:]))
+	if n == systemLen && len(key) >= deadlineHead && key[4] == SystemExpiry {
+		atMS, name := deadlineOfKey(key)
+		return fmt.Sprintf("deadline slot=%d %d %q", slot, atMS, name)
+	}
 	if n == systemLen {
 		return fmt.Sprintf("system slot=%d tag=%q", slot, key[4:])
 	}
@@ -173,6 +205,8 @@ func PrintKey(key []byte) string {
 	switch {
 	case kind == kindHead && len(rest) == 0:
 		return "head " + at
+	case kind == kindValue && len(rest) == 0:
+		return "value " + at
 	case (kind == kindEntry || kind == kindNode) && len(rest) == idBytes:
 		what := "entry "
 		if kind == kindNode {

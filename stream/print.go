@@ -35,6 +35,8 @@ func printValue(key, value []byte) (string, error) {
 	}
 	name, kind, rest := key[4:4+n], key[4+n], key[5+n:]
 	switch kind {
+	case kindValue:
+		return fmt.Sprintf("%q", value), nil
 	case kindHead:
 		h, err := decodeHead(name, value)
 		if err != nil {
@@ -83,14 +85,20 @@ func printValue(key, value []byte) (string, error) {
 }
 
 func printSystem(tag byte, value []byte) (string, error) {
-	if tag != SystemState {
+	switch {
+	case tag == SystemExpiry && len(value) == 0:
+		return "-", nil
+	case tag == SystemExpiry:
+		return "", fmt.Errorf("stream: a deadline has a value")
+	case tag != SystemState:
 		return fmt.Sprintf("%x", value), nil // of package shard
 	}
 	s, err := decodeSystem(value)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("keys=%d modified=%d nodeMaxEntries=%d nodeMaxBytes=%d idmpSeconds=%d idmpMaxSize=%d", s.keys, s.modified,
+	return fmt.Sprintf("keys=%d modified=%d expires=%d dueMS=%d nodeMaxEntries=%d nodeMaxBytes=%d idmpSeconds=%d idmpMaxSize=%d",
+		s.keys, s.modified, s.expires, s.dueMS,
 		s.settings.nodeMaxEntries, s.settings.nodeMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize), nil
 }
 
@@ -114,6 +122,9 @@ func (n *node) print() string {
 }
 
 func (h *Head) print() string {
+	if h.Type == TypeString {
+		return fmt.Sprintf("%v expireAtMS=%d modified=%d length=%d", h.Type, h.ExpireAtMS, h.Modified, h.Length)
+	}
 	m := &h.IDMP
 	return fmt.Sprintf("%v expireAtMS=%d modified=%d length=%d added=%d last=%v maxDeleted=%v first=%v lastEntry=%v groups=%d nextGID=%d pending=%d nodes=%d "+
 		"tail=[%v %s] idmp=[seconds=%d maxSize=%d pids=%d iids=%d added=%d duplicates=%d nextSeq=%d oldestSeq=%d]",

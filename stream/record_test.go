@@ -32,6 +32,15 @@ var records = []struct {
 		"0101808080808080014d03c801000001000000000000000000000000070000000000000005000000000000000000000000000000060000000000000001" +
 			"00000100000000000000000000000006020904020000000000000006000000000000000201000001000000000000000000000000060502ac02010203" +
 			"04050607086465020304050601"},
+	{"head of a string", Head{
+		Name: []byte("s"), Type: TypeString, ExpireAtMS: 1 << 41, Modified: 77, Length: 300, prefix: appendName(nil, []byte("s")),
+	}, func(v any) []byte { h := v.(Head); return h.append(nil) }, func(b []byte) (any, error) {
+		h, err := decodeHead([]byte("s"), b)
+		if err != nil {
+			return nil, err
+		}
+		return *h, nil
+	}, "0201808080808080014dac02"},
 	{"empty head", Head{Name: []byte("s"), Type: TypeStream, prefix: appendName(nil, []byte("s"))},
 		func(v any) []byte { h := v.(Head); return h.append(nil) }, func(b []byte) (any, error) {
 			h, err := decodeHead([]byte("s"), b)
@@ -52,7 +61,7 @@ var records = []struct {
 		"020166017600820178787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878" +
 			"787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878" +
 			"787878787878787878787878787878787878"},
-	{"system", system{keys: 300, modified: 5, settings: settings{100, 4096, 100, 200}},
+	{"system", system{keys: 300, modified: 5, settings: settings{100, 4096, 100, 200}, expires: 3, dueMS: 1 << 41},
 		func(v any) []byte { s := v.(system); return s.encode() },
 		func(b []byte) (any, error) {
 			s, err := decodeSystem(b)
@@ -60,7 +69,7 @@ var records = []struct {
 				return nil, err
 			}
 			return *s, nil
-		}, "01000000000000012c000000000000000564802064c801"},
+		}, "01000000000000012c000000000000000564802064c80103808080808040"},
 	{"pending entry", pendingEntry{cid: 1, time: 1 << 40, deliveries: 3},
 		func(v any) []byte { return v.(pendingEntry).append(nil) },
 		func(b []byte) (any, error) { return decodePending(b) }, "010180808080802003"},
@@ -146,7 +155,7 @@ func FuzzRecords(f *testing.F) {
 		if PrintRecord(key, b) == "" {
 			t.Error("nothing printed")
 		}
-		for _, kind := range []byte("aengicpqtdfwu") {
+		for _, kind := range []byte("avengicpqtdfwu") {
 			PrintRecord(append([]byte{0, 1, 0, 1, 's', kind}, key...), b)
 		}
 	})

@@ -119,13 +119,8 @@ func (r *rig) apply(cmds ...[][]byte) []resp.Value {
 // putString makes name hold another type than a stream.
 func (r *rig) putString(name string) {
 	r.t.Helper()
-	b := r.db.NewIndexedBatch()
-	defer b.Close()
-	if err := stream.PutString(r.state, pebblekv.NewBatch(b), []byte(name)); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := b.Commit(pebble.NoSync); err != nil {
-		r.t.Fatal(err)
+	if v := r.apply(argvOf("SET", name, "x"))[0]; v.IsErr() {
+		r.t.Fatalf("SET %s: %v", name, v)
 	}
 }
 

@@ -11,10 +11,13 @@ import (
 //	+---------+------+----------+------------------------+----------------------+
 //	| version | keys | modified | nodeMaxEntries uvarint | nodeMaxBytes uvarint |
 //	| u8 = 1  | u64  | u64      | idmpSeconds uvarint    | idmpMaxSize uvarint  |
+//	|         |      |          | expires uvarint        | dueMS uvarint        |
 //	+---------+------+----------+------------------------+----------------------+
 type system struct {
 	keys     uint64 // names that have a head
 	modified uint64 // modifications of names ever; see Tx.modified
+	expires  uint64 // names that have a deadline
+	dueMS    int64  // no deadline is before it; zero: there is none
 	settings settings
 	dirty    bool
 }
@@ -44,7 +47,8 @@ func (s *system) encode() []byte {
 	for _, v := range [...]uint64{s.settings.nodeMaxEntries, s.settings.nodeMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize} {
 		b = binary.AppendUvarint(b, v)
 	}
-	return b
+	b = binary.AppendUvarint(b, s.expires)
+	return binary.AppendUvarint(b, uint64(s.dueMS))
 }
 
 func decodeSystem(b []byte) (*system, error) {
@@ -56,6 +60,7 @@ func decodeSystem(b []byte) (*system, error) {
 	for _, v := range [...]*uint64{&s.settings.nodeMaxEntries, &s.settings.nodeMaxBytes, &s.settings.idmpSeconds, &s.settings.idmpMaxSize} {
 		*v = r.uvarint()
 	}
+	s.expires, s.dueMS = r.uvarint(), int64(r.uvarint())
 	return s, r.err("system record", nil)
 }
 

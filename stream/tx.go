@@ -49,6 +49,18 @@ var wrongType = resp.Err("WRONGTYPE Operation against a key holding the wrong ki
 // head returns the head at name, or nil where there is none or it has expired. The
 // result is shared by all commands of a batch: whoever changes it calls tx.dirty.
 func (tx *Tx) head(name []byte) (*Head, error) {
+	h, err := tx.loadHead(name)
+	if err != nil || h == nil || !h.expired(tx.NowMS) {
+		return h, err
+	}
+	if tx.batch == nil {
+		return nil, nil
+	}
+	return nil, tx.remove(h)
+}
+
+// loadHead is head, and passes no judgement on the deadline.
+func (tx *Tx) loadHead(name []byte) (*Head, error) {
 	heads := tx.seen
 	if tx.state != nil {
 		heads = tx.state.cached
@@ -69,12 +81,6 @@ func (tx *Tx) head(name []byte) (*Head, error) {
 			}
 			heads[string(name)] = h
 		}
-	}
-	if h != nil && h.expired(tx.NowMS) {
-		if tx.batch == nil {
-			return nil, nil
-		}
-		return nil, tx.remove(h)
 	}
 	return h, nil
 }
@@ -148,6 +154,9 @@ func (tx *Tx) touchHead(h *Head) {
 
 // remove deletes h and everything under its name.
 func (tx *Tx) remove(h *Head) error {
+	if err := tx.dropDeadline(h); err != nil {
+		return err
+	}
 	h.gone = true
 	h.dirty = true // so that a write after this one does not queue it again
 	delete(tx.state.cached, string(h.Name))

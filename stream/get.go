@@ -1,0 +1,22 @@
+package stream
+
+import "millrace/resp"
+
+// GET key: the value of the string at key, null where there is none.
+var get = Command{
+	Name: "get", Arity: 2, Flags: ReadOnly | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Categories: []string{"read", "string", "fast"},
+	Since:      "1.0.0", Group: "string",
+	Summary:    "Returns the string value of a key.",
+	Complexity: "O(1)",
+	Run:        runGet,
+}
+
+func runGet(tx *Tx, argv [][]byte) (resp.Value, error) {
+	v, _, refusal, err := tx.bulkAt(argv[1])
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	return v, nil
+}

@@ -1,0 +1,25 @@
+package stream
+
+import "millrace/resp"
+
+// GETDEL key: as GET, and deletes the string.
+var getdel = Command{
+	Name: "getdel", Arity: 2, Flags: Write | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Categories: []string{"write", "string", "fast"},
+	Since:      "6.2.0", Group: "string",
+	Summary:    "Returns the string value of a key after deleting the key.",
+	Complexity: "O(1)",
+	Run:        runGetDel,
+}
+
+func runGetDel(tx *Tx, argv [][]byte) (resp.Value, error) {
+	v, h, refusal, err := tx.bulkAt(argv[1])
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	if h == nil {
+		return v, nil
+	}
+	return v, tx.remove(h)
+}

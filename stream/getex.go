@@ -1,0 +1,61 @@
+package stream
+
+import "millrace/resp"
+
+// GETEX key [EX s | PX ms | EXAT unix-s | PXAT unix-ms | PERSIST]: as GET, and sets or
+// takes away the deadline of the string.
+var getex = Command{
+	Name: "getex", Arity: -2, Flags: Write | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Categories: []string{"write", "string", "fast"},
+	Since:      "6.2.0", Group: "string",
+	Summary:    "Returns the string value of a key after setting its expiration time.",
+	Complexity: "O(1)",
+	Check: func(argv [][]byte) *resp.Value {
+		_, refusal := parseGetEx(argv)
+		return refusal
+	},
+	Run: runGetEx,
+}
+
+func parseGetEx(argv [][]byte) (a setArgs, refusal *resp.Value) {
+	a.ttl.command = "getex"
+	for i := 2; i < len(argv); i++ {
+		if isWord(argv[i], "PERSIST") && a.ttlWord == "" {
+			a.persist = true
+			continue
+		}
+		last := a.ttlOption(argv, i)
+		if last < i {
+			return a, &errSyntax
+		}
+		i = last
+	}
+	return a, nil
+}
+
+// As in Redis the time is looked at only where there is a string.
+func runGetEx(tx *Tx, argv [][]byte) (resp.Value, error) {
+	a, refusal := parseGetEx(argv)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	v, h, refusal, err := tx.bulkAt(argv[1])
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	if h == nil {
+		return v, nil
+	}
+	atMS, refusal := a.ttl.at(tx.NowMS)
+	switch {
+	case refusal != nil:
+		return *refusal, nil
+	case a.persist && h.ExpireAtMS == 0, !a.persist && atMS == 0:
+		return v, nil
+	case !a.persist && atMS <= tx.NowMS:
+		return v, tx.remove(h)
+	}
+	tx.modified(h)
+	return v, tx.setDeadline(h, atMS)
+}

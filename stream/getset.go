@@ -1,0 +1,22 @@
+package stream
+
+import "millrace/resp"
+
+// GETSET key value: as SET with GET.
+var getset = Command{
+	Name: "getset", Arity: 3, Flags: Write | DenyOOM | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Categories: []string{"write", "string", "fast"},
+	Since:      "1.0.0", Group: "string",
+	Summary:    "Returns the previous string value of a key after setting it to a new value.",
+	Complexity: "O(1)",
+	Run:        runGetSet,
+}
+
+func runGetSet(tx *Tx, argv [][]byte) (resp.Value, error) {
+	old, _, refusal, err := tx.set(argv[1], argv[2], &setArgs{get: true})
+	if err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	return old, nil
+}

@@ -1,0 +1,43 @@
+package stream
+
+import "millrace/resp"
+
+// MGET key [key …]: the value of each, null where there is no string.
+var mget = Command{
+	Name: "mget", Arity: -2, Flags: ReadOnly | Fast,
+	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
+	Categories: []string{"read", "string", "fast"},
+	Since:      "1.0.0", Group: "string",
+	Summary:    "Atomically returns the string values of one or more keys.",
+	Complexity: "O(N) where N is the number of keys to retrieve.",
+	Run:        runMGet,
+}
+
+// maxMGetBytes bounds the values that one MGET returns of a shard.
+const maxMGetBytes = 64 << 20
+
+var errMGetTooLarge = resp.Err("ERR the values are larger than 64 MiB together: ask for fewer keys")
+
+func runMGet(tx *Tx, argv [][]byte) (resp.Value, error) {
+	out := make([]resp.Value, len(argv)-1)
+	size := uint64(0)
+	for i, name := range argv[1:] {
+		out[i] = resp.Null()
+		h, refusal, err := tx.stringAt(name)
+		if err != nil {
+			return resp.Value{}, err
+		}
+		if h == nil || refusal != nil {
+			continue
+		}
+		if size += h.Length; size > maxMGetBytes {
+			return errMGetTooLarge, nil
+		}
+		v, err := tx.stringValue(h)
+		if err != nil {
+			return resp.Value{}, err
+		}
+		out[i] = resp.Bulk(v)
+	}
+	return resp.Array(out...), nil
+}

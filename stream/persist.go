@@ -1,0 +1,26 @@
+package stream
+
+import "millrace/resp"
+
+// PERSIST key: takes the deadline of a name away; 1 where it had one.
+var persist = Command{
+	Name: "persist", Arity: 2, Flags: Write | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Categories: []string{"keyspace", "write", "fast"},
+	Since:      "2.2.0", Group: "generic",
+	Summary:    "Removes the expiration time of a key.",
+	Complexity: "O(1)",
+	Run:        runPersist,
+}
+
+func runPersist(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, err := tx.head(argv[1])
+	if err != nil {
+		return resp.Value{}, err
+	}
+	if h == nil || h.ExpireAtMS == 0 {
+		return resp.Int(0), nil
+	}
+	tx.modified(h)
+	return resp.Int(1), tx.setDeadline(h, 0)
+}

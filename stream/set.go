@@ -1,0 +1,150 @@
+package stream
+
+import (
+	"bytes"
+
+	"millrace/resp"
+)
+
+// SET key value [NX | XX | IFEQ value | IFNE value] [GET]
+// [EX s | PX ms | EXAT unix-s | PXAT unix-ms | KEEPTTL]: makes key a string, whatever
+// it held. It answers null where a condition keeps it from that, and with GET what was
+// there before in either case.
+var set = Command{
+	Name: "set", Arity: -3, Flags: Write | DenyOOM,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Categories: []string{"write", "string", "slow"},
+	Since:      "1.0.0", Group: "string",
+	Summary:    "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+	Complexity: "O(1)",
+	Check: func(argv [][]byte) *resp.Value {
+		_, refusal := parseSet(argv)
+		return refusal
+	},
+	Run: runSet,
+}
+
+// setArgs are the options of SET, and of GETEX.
+type setArgs struct {
+	nx, xx, get bool
+	ifEq, ifNe  bool
+	match       []byte // of ifEq and ifNe
+	keepTTL     bool
+	persist     bool // of GETEX only
+	ttlWord     string
+	ttl         deadlineArg
+}
+
+// ttlWords are the options that set a deadline.
+var ttlWords = []struct {
+	word              string
+	seconds, relative bool
+}{
+	{"EX", true, true}, {"PX", false, true}, {"EXAT", true, false}, {"PXAT", false, false},
+}
+
+// ttlOption reads EX and its like at argv[i] and returns the index of its last word; i-1
+// where there is none.
+func (a *setArgs) ttlOption(argv [][]byte, i int) int {
+	for _, w := range ttlWords {
+		if !isWord(argv[i], w.word) {
+			continue
+		}
+		// The same option twice: the last one counts.
+		if a.keepTTL || a.persist || a.ttlWord != "" && a.ttlWord != w.word || i+1 == len(argv) {
+			break
+		}
+		a.ttlWord = w.word
+		a.ttl.text, a.ttl.seconds, a.ttl.relative = argv[i+1], w.seconds, w.relative
+		return i + 1
+	}
+	return i - 1
+}
+
+// parseSet reads the options of SET. Which exclude each other, and in which order, is as
+// in Redis's parseExtendedStringArgumentsOrReply: it refuses IFEQ after NX, but not
+// the reverse.
+func parseSet(argv [][]byte) (a setArgs, refusal *resp.Value) {
+	a.ttl.command = "set"
+	for i := 3; i < len(argv); i++ {
+		w, last := argv[i], i+1 == len(argv)
+		switch {
+		case isWord(w, "NX") && !a.xx:
+			a.nx = true
+		case isWord(w, "XX") && !a.nx:
+			a.xx = true
+		case isWord(w, "GET"):
+			a.get = true
+		case isWord(w, "KEEPTTL") && a.ttlWord == "":
+			a.keepTTL = true
+		case isWord(w, "IFEQ") && !last && !a.nx && !a.xx && !a.ifNe:
+			i++
+			a.ifEq, a.match = true, argv[i]
+		case isWord(w, "IFNE") && !last && !a.nx && !a.xx && !a.ifEq:
+			i++
+			a.ifNe, a.match = true, argv[i]
+		default:
+			if last := a.ttlOption(argv, i); last >= i {
+				i = last
+				continue
+			}
+			return a, &errSyntax
+		}
+	}
+	_, refusal = a.ttl.at(0)
+	return a, refusal
+}
+
+func runSet(tx *Tx, argv [][]byte) (resp.Value, error) {
+	a, refusal := parseSet(argv)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	old, done, refusal, err := tx.set(argv[1], argv[2], &a)
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case a.get:
+		return old, nil
+	case done:
+		return resp.OK, nil
+	}
+	return resp.Null(), nil
+}
+
+// set does what SET does. It reports whether the value was set, and with GET what was
+// there.
+func (tx *Tx) set(name, value []byte, a *setArgs) (old resp.Value, done bool, refusal *resp.Value, err error) {
+	atMS, refusal := a.ttl.at(tx.NowMS)
+	if refusal != nil {
+		return old, false, refusal, nil
+	}
+	if len(value) > maxStringBytes {
+		return old, false, &errStringTooLong, nil
+	}
+	h, err := tx.head(name)
+	if err != nil {
+		return old, false, nil, err
+	}
+	old = resp.Null()
+	if h != nil && (a.get || a.ifEq || a.ifNe) {
+		if h.Type != TypeString {
+			return old, false, &wrongType, nil
+		}
+		v, err := tx.stringValue(h)
+		if err != nil {
+			return old, false, nil, err
+		}
+		old = resp.Bulk(v)
+	}
+	if h != nil && a.nx || h == nil && (a.xx || a.ifEq) {
+		return old, false, nil, nil
+	}
+	if h != nil && (a.ifEq || a.ifNe) && bytes.Equal(old.Str, a.match) != a.ifEq {
+		return old, false, nil, nil
+	}
+	if a.keepTTL && h != nil {
+		atMS = h.ExpireAtMS
+	}
+	return old, true, nil, tx.putString(name, h, value, atMS)
+}

@@ -1,0 +1,25 @@
+package stream
+
+import "millrace/resp"
+
+// SETNX key value: as SET with NX; 1 where it did so, else 0.
+var setnx = Command{
+	Name: "setnx", Arity: 3, Flags: Write | DenyOOM | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "OW"},
+	Categories: []string{"write", "string", "fast"},
+	Since:      "1.0.0", Group: "string",
+	Summary:    "Set the string value of a key only when the key doesn't exist.",
+	Complexity: "O(1)",
+	Run:        runSetNX,
+}
+
+func runSetNX(tx *Tx, argv [][]byte) (resp.Value, error) {
+	_, done, refusal, err := tx.set(argv[1], argv[2], &setArgs{nx: true})
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case done:
+		return resp.Int(1), nil
+	}
+	return resp.Int(0), nil
+}

@@ -1,0 +1,88 @@
+package stream
+
+import (
+	"fmt"
+
+	"millrace/resp"
+)
+
+// A string is a head and a key of its own with its bytes. They are not in the head:
+// thousands of heads are kept in memory, and a value may be large.
+
+// maxStringBytes bounds the value of a string: as much as a call may carry, unless it
+// is told otherwise.
+const maxStringBytes = 4 << 20
+
+// errStringTooLong is Redis's refusal of a value above its bound.
+var errStringTooLong = resp.Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+
+// stringAt returns the head of the string at name: nil where there is none, and a
+// refusal where the name holds another type.
+func (tx *Tx) stringAt(name []byte) (*Head, *resp.Value, error) {
+	h, err := tx.head(name)
+	if err != nil || h == nil {
+		return nil, nil, err
+	}
+	if h.Type != TypeString {
+		return nil, &wrongType, nil
+	}
+	return h, nil, nil
+}
+
+// valueKey returns the key of the value of the string h. It is good until the next key
+// is built.
+func (tx *Tx) valueKey(h *Head) []byte {
+	tx.keyBuf = append(append(tx.keyBuf[:0], h.prefix...), kindValue)
+	return tx.keyBuf
+}
+
+// stringValue returns a copy of the value of the string h.
+func (tx *Tx) stringValue(h *Head) ([]byte, error) {
+	v, ok, err := tx.kv.Get(tx.valueKey(h))
+	if err == nil && (!ok || uint64(len(v)) != h.Length) {
+		err = fmt.Errorf("it has %d bytes by its head, and %d (%t)", h.Length, len(v), ok)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the value of %q: %w", h.Name, err)
+	}
+	return v, nil
+}
+
+// bulkAt returns the value of the string at name as a reply, null where there is none,
+// and its head.
+func (tx *Tx) bulkAt(name []byte) (v resp.Value, h *Head, refusal *resp.Value, err error) {
+	h, refusal, err = tx.stringAt(name)
+	if err != nil || refusal != nil || h == nil {
+		return resp.Null(), nil, refusal, err
+	}
+	b, err := tx.stringValue(h)
+	return resp.Bulk(b), h, nil, err
+}
+
+// putString makes name a string of value, whatever it held. h is its head now, or nil.
+// It goes away at expireAtMS; zero is never, and where that has passed, it goes at once.
+func (tx *Tx) putString(name []byte, h *Head, value []byte, expireAtMS int64) error {
+	expired := expireAtMS != 0 && expireAtMS <= tx.NowMS
+	if h != nil && (h.Type != TypeString || expired) {
+		if err := tx.remove(h); err != nil {
+			return err
+		}
+		h = nil
+	}
+	if expired {
+		return nil
+	}
+	if h == nil {
+		h = newStringHead(append([]byte(nil), name...))
+		if err := tx.register(h); err != nil {
+			return err
+		}
+	} else {
+		tx.modified(h)
+	}
+	h.Length = uint64(len(value))
+	if err := tx.batch.Set(tx.valueKey(h), value); err != nil {
+		return fmt.Errorf("put the value of %q: %w", name, err)
+	}
+	return tx.setDeadline(h, expireAtMS)
+}

@@ -1,0 +1,25 @@
+package stream
+
+import "millrace/resp"
+
+// STRLEN key: the length of the string at key in bytes, 0 where there is none.
+var strlen = Command{
+	Name: "strlen", Arity: 2, Flags: ReadOnly | Fast,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Categories: []string{"read", "string", "fast"},
+	Since:      "2.2.0", Group: "string",
+	Summary:    "Returns the length of a string value.",
+	Complexity: "O(1)",
+	Run:        runStrLen,
+}
+
+func runStrLen(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, refusal, err := tx.stringAt(argv[1])
+	switch {
+	case err != nil || refusal != nil:
+		return refused(refusal, err)
+	case h == nil:
+		return resp.Int(0), nil
+	}
+	return resp.Int(int64(h.Length)), nil
+}
