@@ -19,7 +19,7 @@ type subcall struct {
 // when a shard fails the others' part is done: the reply then is the error, for the
 // first such shard in the order of the keys.
 func runSum(c *conn, q *request, argv [][]byte) {
-	calls, refusal := c.r.split(argv, 1)
+	calls, _, refusal := c.r.split(argv, 1)
 	switch {
 	case refusal != "":
 		c.refuse(q, refusal)
@@ -32,14 +32,31 @@ func runSum(c *conn, q *request, argv [][]byte) {
 	}
 }
 
+// runMGet runs a command over keys whose answer is an array with an element for each:
+// MGET. The elements are put in the order of the keys. Atomicity is per key, as above.
+func runMGet(c *conn, q *request, argv [][]byte) {
+	calls, of, refusal := c.r.split(argv, 1)
+	switch {
+	case refusal != "":
+		c.refuse(q, refusal)
+	case len(calls) == 1:
+		c.single(q, calls[0].shard, kindOf(q.cmd), argv)
+	case len(argv) > c.r.lim.FanOut:
+		c.refuse(q, textWide)
+	default:
+		c.spread(q, kindOf(q.cmd), calls, func(q *request) []byte { return buildInOrder(q, of) })
+	}
+}
+
 // split gives every shard its keys of argv, which stand from word first on, in the
-// order of the keys.
-func (r *Router) split(argv [][]byte, first int) (calls []subcall, refusal string) {
+// order of the keys. of says for each key which call has it.
+func (r *Router) split(argv [][]byte, first int) (calls []subcall, of []int, refusal string) {
 	at := make(map[uint32]int)
+	of = make([]int, 0, len(argv)-first)
 	for _, key := range argv[first:] {
 		shard, refusal := r.locate(key)
 		if refusal != "" {
-			return nil, refusal
+			return nil, nil, refusal
 		}
 		i, ok := at[shard]
 		if !ok {
@@ -48,8 +65,9 @@ func (r *Router) split(argv [][]byte, first int) (calls []subcall, refusal strin
 			calls = append(calls, subcall{shard, append([][]byte(nil), argv[:first]...)})
 		}
 		calls[i].argv = append(calls[i].argv, key)
+		of = append(of, i)
 	}
-	return calls, ""
+	return calls, of, ""
 }
 
 // DBSIZE is the sum of what all shards hold.
@@ -97,6 +115,32 @@ func buildSum(q *request) []byte {
 		sum += v.Int
 	}
 	return encode(resp.Int(sum), q.proto)
+}
+
+// buildInOrder makes an array of the elements of the parts' arrays; of says for each
+// element which part has it.
+func buildInOrder(q *request, of []int) []byte {
+	size := 0
+	left := make([][][]byte, len(q.parts))
+	for i, p := range q.parts {
+		if reply := failure(kindOf(q.cmd), p); reply != nil {
+			return reply
+		}
+		var err error
+		if left[i], _, err = elements(p.reply); err != nil {
+			return errorReply(textInternal)
+		}
+		size += len(p.reply)
+	}
+	out := resp.AppendArrayLen(make([]byte, 0, size), len(of))
+	for _, i := range of {
+		if len(left[i]) == 0 {
+			return errorReply(textInternal)
+		}
+		out = append(out, left[i][0]...)
+		left[i] = left[i][1:]
+	}
+	return out
 }
 
 // failure returns the error reply of a part, or nil where it has a proper answer.

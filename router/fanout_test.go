@@ -30,6 +30,34 @@ func TestSumsOverShards(t *testing.T) {
 	}
 }
 
+// The values come in the order of the keys, whatever shards they are on.
+func TestMGetOverShards(t *testing.T) {
+	g := newRig(t, 3, nil)
+	a, b, d := g.cl.key(0, 0), g.cl.key(1, 0), g.cl.key(2, 0)
+	a2 := g.cl.key(0, 1)
+	c := g.dial()
+	c.want("SET "+a+" one", "+OK")
+	c.want("SET "+a2+" two", "+OK")
+	c.want("SET "+b+" three", "+OK")
+	c.want("XADD "+d+" 1-1 f v", `"1-1"`)
+	for _, proto := range []int{2, 3} {
+		c.do(fmt.Sprintf("HELLO %d", proto))
+		c.want(fmt.Sprintf("MGET %s %s %s %s %s nosuch %s", b, a, d, a2, b, a), `["three", "one", nil, "two", "three", nil, "one"]`)
+		c.want(fmt.Sprintf("MGET %s nosuch %s", d, a), `[nil, nil, "one"]`)
+		c.want(fmt.Sprintf("MGET %s %s", a2, a), `["two", "one"]`)
+	}
+	c.want("MGET", "-ERR wrong number of arguments for 'mget' command")
+	g.cl.setFault(func(_ string, c *call.Call) fault {
+		if c.Shard == 2 {
+			return fault{err: call.ErrTooLarge}
+		}
+		return fault{}
+	})
+	if got := c.do("MGET " + a + " " + b); got[0] != '-' {
+		t.Errorf("a shard refuses, and the reply is %s", got)
+	}
+}
+
 // A part that fails decides the reply, whatever the others answer.
 func TestSumWithFailure(t *testing.T) {
 	g := newRig(t, 2, nil)

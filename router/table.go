@@ -53,5 +53,6 @@ func buildTable() (map[string]*stream.Command, map[*stream.Command]handler) {
 // fanOuts are the commands of the state machine that may span shards.
 var fanOuts = map[string]handler{
 	"del": runSum, "unlink": runSum, "exists": runSum, "touch": runSum,
+	"mget":  runMGet,
 	"xread": runXRead, "xreadgroup": runXRead,
 }
