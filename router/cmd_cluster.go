@@ -28,6 +28,8 @@ func clusterLines() []line {
 		sub("shards", 2, "7.0.0", "Returns the mapping of slots to shards.", viewed(clusterShards)),
 		sub("nodes", 2, "3.0.0", "Returns the nodes of the cluster.", viewed(clusterNodes)),
 		sub("keyslot", 3, "3.0.0", "Returns the hash slot for a key.", runClusterKeySlot),
+		sub("countkeysinslot", 3, "3.0.0", "Returns the number of keys in a hash slot.", runClusterCountKeys),
+		sub("getkeysinslot", 4, "3.0.0", "Returns the key names in a hash slot.", runClusterGetKeys),
 		sub("links", 2, "7.0.0", "Returns an empty array: Millrace has no cluster bus.", runClusterLinks),
 		sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)),
 	}
@@ -46,6 +48,10 @@ func clusterLines() []line {
 
 var clusterHelp = []string{
 	"CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+	"COUNTKEYSINSLOT <slot>",
+	"    Return the number of keys in <slot>.",
+	"GETKEYSINSLOT <slot> <count>",
+	"    Return key names stored by current node in a slot.",
 	"INFO",
 	"    Return information about the cluster.",
 	"KEYSLOT <key>",

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -230,7 +231,7 @@ func runCommandList(c *conn, q *request, argv [][]byte) {
 		cat := strings.ToLower(string(argv[4]))
 		keep = func(cmd *stream.Command) bool { return slices.Contains(cmd.Categories, cat) }
 	case is(argv[3], "pattern"):
-		keep = func(cmd *stream.Command) bool { return glob(strings.ToLower(string(argv[4])), cmd.Name) }
+		keep = func(cmd *stream.Command) bool { return matches(argv[4], cmd.Name) }
 	default:
 		c.refuse(q, "ERR syntax error")
 		return
@@ -280,66 +281,7 @@ func runCommandGetKeys(c *conn, q *request, argv [][]byte) {
 	c.answer(q, resp.Array(out...))
 }
 
-// glob reports whether s matches a pattern of Redis: * ? [a-z] [^a] and \ before a
-// special character. The work is at most len(pattern) × len(s).
-func glob(pattern, s string) bool {
-	p, i := 0, 0
-	star, from := -1, 0
-	for i < len(s) {
-		if p < len(pattern) {
-			if pattern[p] == '*' {
-				star, from = p, i
-				p++
-				continue
-			}
-			if n, ok := globOne(pattern[p:], s[i]); ok {
-				p += n
-				i++
-				continue
-			}
-		}
-		if star < 0 {
-			return false
-		}
-		from++
-		p, i = star+1, from
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
-}
-
-// globOne matches one character against the head of a pattern, which is no star, and
-// returns the length of that head.
-func globOne(p string, b byte) (n int, ok bool) {
-	switch p[0] {
-	case '?':
-		return 1, true
-	case '\\':
-		if len(p) > 1 {
-			return 2, p[1] == b
-		}
-	case '[':
-		i, not, hit := 1, false, false
-		if i < len(p) && p[i] == '^' {
-			not = true
-			i++
-		}
-		for ; i < len(p) && p[i] != ']'; i++ {
-			lo := p[i]
-			if lo == '\\' && i+1 < len(p) {
-				i++
-				lo = p[i]
-			}
-			hi := lo
-			if i+2 < len(p) && p[i+1] == '-' && p[i+2] != ']' {
-				hi = p[i+2]
-				i += 2
-			}
-			hit = hit || min(lo, hi) <= b && b <= max(lo, hi)
-		}
-		return min(i+1, len(p)), hit != not
-	}
-	return 1, p[0] == b
+// matches reports whether a name, which is in lower case, matches a client's pattern.
+func matches(pattern []byte, name string) bool {
+	return stream.Match(bytes.ToLower(pattern), []byte(name))
 }

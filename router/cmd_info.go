@@ -270,7 +270,7 @@ func (r *Router) config() []InfoField {
 func runConfigGet(c *conn, q *request, argv [][]byte) {
 	var out []resp.Value
 	for _, f := range c.r.config() {
-		if slices.ContainsFunc(argv[2:], func(w []byte) bool { return glob(strings.ToLower(string(w)), f.Name) }) {
+		if slices.ContainsFunc(argv[2:], func(w []byte) bool { return matches(w, f.Name) }) {
 			out = append(out, resp.BulkString(f.Name), resp.BulkString(f.Value))
 		}
 	}

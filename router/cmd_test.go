@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"millrace/resp"
 )
@@ -282,26 +281,5 @@ func TestCommandTable(t *testing.T) {
 		if err != nil || len(v.Elems) == 0 || v.Elems[0].Kind != resp.KindSimple {
 			t.Errorf("%s HELP: %s, %v", container, show(v), err)
 		}
-	}
-}
-
-func TestGlob(t *testing.T) {
-	for _, tc := range []struct {
-		pattern, s string
-		want       bool
-	}{
-		{"*", "", true}, {"", "", true}, {"", "a", false}, {"a*c", "abc", true}, {"a*c", "ab", false}, {"a?c", "abc", true},
-		{"*a*b*", "xxaxxbxx", true}, {"*a*b", "xxaxxbx", false}, {"[a-c]x", "bx", true}, {"[^a-c]x", "bx", false},
-		{"[c-a]", "b", true}, {`\*`, "*", true}, {`\*`, "a", false}, {"[", "a", false}, {"[a", "a", true}, {`[\]]`, "]", true},
-		{"**", "abc", true}, {"max*", "maxmemory", true},
-	} {
-		if got := glob(tc.pattern, tc.s); got != tc.want {
-			t.Errorf("glob(%q, %q) = %v", tc.pattern, tc.s, got)
-		}
-	}
-	start := time.Now()
-	glob(strings.Repeat("*a", 5000)+"b", strings.Repeat("a", 20000))
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("a nasty pattern took %v", d)
 	}
 }

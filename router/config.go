@@ -90,6 +90,9 @@ type Limits struct {
 	// FanOut is how many keys a command that spans shards may name; more are refused.
 	// Default 10,000.
 	FanOut int
+	// Keys is how many names a shard may have for KEYS to look at them; with more, KEYS
+	// is refused. Default 100,000.
+	Keys int
 	// Input bounds what an authenticated client may send; PreAuth what others may.
 	// Defaults resp.DefaultLimits and resp.PreAuthLimits.
 	Input, PreAuth resp.Limits
@@ -122,6 +125,7 @@ func (l Limits) withDefaults() Limits {
 	n(&l.MultiBytes, 1<<20)
 	n(&l.ReadAhead, 1)
 	n(&l.FanOut, 10_000)
+	n(&l.Keys, 100_000)
 	if l.Input == (resp.Limits{}) {
 		l.Input = resp.DefaultLimits
 	}

@@ -154,7 +154,11 @@ func (r *Router) locate(key []byte) (shard uint32, refusal string) {
 	if len(key) > stream.MaxKeyLen {
 		return 0, textTooLong
 	}
-	slot := stream.Slot(key)
+	return r.locateSlot(stream.Slot(key))
+}
+
+// locateSlot returns the shard of a slot, or why it has none.
+func (r *Router) locateSlot(slot uint16) (shard uint32, refusal string) {
 	shard, ok := r.topology().ShardOf(slot)
 	if !ok && r.awaitShards() {
 		shard, ok = r.topology().ShardOf(slot)

@@ -72,14 +72,10 @@ func (r *Router) split(argv [][]byte, first int) (calls []subcall, of []int, ref
 
 // DBSIZE is the sum of what all shards hold.
 func runDBSize(c *conn, q *request, _ [][]byte) {
-	if !c.r.awaitShards() {
-		c.refuse(q, textNoSlot)
+	calls, refusal := c.r.everyShard("_DBSIZE")
+	if refusal != "" {
+		c.refuse(q, refusal)
 		return
-	}
-	shards := c.r.topology().Shards()
-	calls := make([]subcall, len(shards))
-	for i, s := range shards {
-		calls[i] = subcall{s.ID, [][]byte{[]byte("_DBSIZE")}}
 	}
 	c.spread(q, call.Read, calls, buildSum)
 }

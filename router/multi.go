@@ -26,10 +26,16 @@ var runsInMulti = map[string]bool{
 // notInMulti are the commands that cannot be part of an EXEC, with the reason in place
 // of their reply.
 var notInMulti = map[string]string{
-	"hello":        "ERR HELLO is not allowed in a transaction",
-	"dbsize":       "ERR DBSIZE asks all shards and is not allowed in a transaction",
-	"debug":        "ERR DEBUG is not allowed in a transaction",
-	"client|reply": "ERR CLIENT REPLY is not allowed in a transaction",
+	"hello":     "ERR HELLO is not allowed in a transaction",
+	"dbsize":    "ERR DBSIZE asks all shards and is not allowed in a transaction",
+	"keys":      "ERR KEYS asks all shards and is not allowed in a transaction",
+	"randomkey": "ERR RANDOMKEY asks all shards and is not allowed in a transaction",
+	"scan":      "ERR SCAN goes over all shards and is not allowed in a transaction",
+
+	"cluster|countkeysinslot": "ERR CLUSTER COUNTKEYSINSLOT is not allowed in a transaction",
+	"cluster|getkeysinslot":   "ERR CLUSTER GETKEYSINSLOT is not allowed in a transaction",
+	"debug":                   "ERR DEBUG is not allowed in a transaction",
+	"client|reply":            "ERR CLIENT REPLY is not allowed in a transaction",
 }
 
 // transactionLines are MULTI and what belongs to it.

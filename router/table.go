@@ -29,7 +29,8 @@ func buildTable() (map[string]*stream.Command, map[*stream.Command]handler) {
 		}
 	}
 	for _, group := range [][]line{
-		connectionLines(), clientLines(), commandLines(), clusterLines(), infoLines(), debugLines(), transactionLines(),
+		connectionLines(), clientLines(), commandLines(), clusterLines(), infoLines(), debugLines(), nameLines(),
+		transactionLines(),
 	} {
 		for _, l := range group {
 			cmd := l.cmd
@@ -54,5 +55,6 @@ func buildTable() (map[string]*stream.Command, map[*stream.Command]handler) {
 var fanOuts = map[string]handler{
 	"del": runSum, "unlink": runSum, "exists": runSum, "touch": runSum,
 	"mget":  runMGet,
+	"scan":  runScan,
 	"xread": runXRead, "xreadgroup": runXRead,
 }

@@ -8,3 +8,14 @@ func GroupsCached(s *State, name string) (cached, bound int) {
 	}
 	return cached, maxGroupCached
 }
+
+// MatchWork is Match with the work it was.
+func MatchWork(pattern, s []byte) (bool, int) { return match(pattern, s) }
+
+// IndexKey returns the key of a name in the index; IndexKeyAt the one it would have
+// with another hash.
+func IndexKey(name []byte) []byte { return indexKey(name) }
+
+func IndexKeyAt(name []byte, hash uint64) []byte {
+	return append((place(Slot(name))<<hashBits | place(hash)).appendKey(nil), name...)
+}

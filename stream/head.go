@@ -148,6 +148,16 @@ func decodeHead(name, b []byte) (*Head, error) {
 	return h, r.err("head", name)
 }
 
+// headLife reads from a head only what it holds and when it goes away.
+func headLife(name, b []byte) (t Type, expireAtMS int64, err error) {
+	r := recordReader{b: b}
+	t, version, expireAtMS := Type(r.u8()), r.u8(), r.varint()
+	if r.bad || version != headVersion {
+		return 0, 0, fmt.Errorf("stream: head of %q cannot be decoded", name)
+	}
+	return t, expireAtMS, nil
+}
+
 // flush writes h and its changed groups and consumers into b. It builds keys and
 // values in buf, and returns it for the next one.
 func (h *Head) flush(b Batch, buf []byte) ([]byte, error) {

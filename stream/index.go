@@ -3,6 +3,7 @@ package stream
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 )
 
 // The index of names. Each name has a key here from the moment it is registered until
@@ -62,4 +63,76 @@ func parseIndexKey(key []byte) (p place, name []byte, ok bool) {
 	}
 	p = place(binary.BigEndian.Uint16(key))<<hashBits | place(binary.BigEndian.Uint16(key[4:]))<<32 | place(binary.BigEndian.Uint32(key[6:]))
 	return p, key[indexPrefixLen+indexHashLen:], true
+}
+
+// afterSlot returns the first place behind slot; past the last slot it is the end.
+func afterSlot(slot uint16) place { return place(slot)<<hashBits + 1<<hashBits }
+
+// endPlace is behind every place.
+const endPlace place = Slots << hashBits
+
+// eachName calls f on the index from a place on, up to the end of the shard's slots,
+// in order, until f returns false or an error. name is valid during the call only.
+func (tx *Tx) eachName(from place, f func(p place, name []byte) (bool, error)) (err error) {
+	lo := from.appendKey(nil)
+	first, hi := SlotBounds(tx.firstSlot, tx.lastSlot)
+	if string(lo) < string(first) {
+		lo = first
+	}
+	if string(lo) >= string(hi) {
+		return nil
+	}
+	it, err := tx.kv.Iter(lo, hi)
+	if err != nil {
+		return fmt.Errorf("iterate over the index of names: %w", err)
+	}
+	defer func() { err = firstError(err, it.Close()) }()
+	ok := it.First()
+	for ok {
+		key := it.Key()
+		if n := binary.BigEndian.Uint16(key[2:]); n != indexLen {
+			// A slot's names come before its index, the shard's own records after it.
+			slot := binary.BigEndian.Uint16(key)
+			if n == systemLen {
+				_, next := SlotBounds(slot, slot)
+				ok = it.SeekGE(next)
+			} else {
+				ok = it.SeekGE((place(slot) << hashBits).appendKey(nil))
+			}
+			continue
+		}
+		p, name, valid := parseIndexKey(key)
+		if !valid {
+			return fmt.Errorf("stream: %s is not an index key", PrintKey(key))
+		}
+		more, err := f(p, name)
+		if err != nil || !more {
+			return err
+		}
+		ok = it.Next()
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("iterate over the index of names: %w", err)
+	}
+	return nil
+}
+
+// life returns the type of what an indexed name holds, and whether it has not expired.
+func (tx *Tx) life(name []byte) (t Type, alive bool, err error) {
+	if tx.state != nil { // its head may not be written yet
+		h, err := tx.head(name)
+		if err != nil || h == nil {
+			return 0, false, err
+		}
+		return h.Type, true, nil
+	}
+	v, ok, err := tx.kv.Get(headKey(name))
+	if err != nil {
+		return 0, false, fmt.Errorf("read head of %q: %w", name, err)
+	}
+	if !ok {
+		return 0, false, fmt.Errorf("stream: the index names %q, which is not there", name)
+	}
+	t, expireAtMS, err := headLife(name, v)
+	return t, err == nil && (expireAtMS == 0 || tx.NowMS < expireAtMS), err
 }

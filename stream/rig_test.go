@@ -131,3 +131,6 @@ func argvOf(words ...string) [][]byte {
 	}
 	return argv
 }
+
+// reader returns a view of what is committed.
+func (r *rig) reader() stream.Reader { return pebblekv.Reader{R: r.db} }

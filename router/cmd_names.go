@@ -1,0 +1,220 @@
+package router
+
+import (
+	"math/rand/v2"
+	"strconv"
+
+	"millrace/resp"
+	"millrace/shard/call"
+	"millrace/stream"
+)
+
+// nameLines are the commands about names that no single shard can answer. SCAN is the
+// state machine's own: a cursor belongs to one shard.
+func nameLines() []line {
+	cmd := func(name string, arity int, since, summary, complexity string, run handler) line {
+		return line{cmd: stream.Command{
+			Name: name, Arity: arity, Flags: stream.ReadOnly, Categories: []string{"keyspace", "read", "slow"},
+			Since: since, Summary: summary, Complexity: complexity, Group: "generic",
+		}, run: run}
+	}
+	keys := cmd("keys", 2, "1.0.0", "Returns all key names that match a pattern.",
+		"O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.", runKeys)
+	keys.cmd.Categories = append(keys.cmd.Categories, "dangerous")
+	return []line{
+		keys,
+		cmd("randomkey", 1, "1.0.0", "Returns a random key name from the database.", "O(1)", runRandomKey),
+	}
+}
+
+// runScan sends a SCAN to the shard that its cursor is in.
+func runScan(c *conn, q *request, argv [][]byte) {
+	if e := q.cmd.Check(argv); e != nil {
+		c.answer(q, *e)
+		return
+	}
+	slot, ok := stream.ScanSlot(argv[1])
+	if !ok {
+		c.answer(q, resp.Array(resp.BulkString("0"), resp.Array()))
+		return
+	}
+	shard, refusal := c.r.locateSlot(slot)
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
+	}
+	c.single(q, shard, call.Read, argv)
+}
+
+// everyShard returns a call of one command for each shard, or why there is none.
+func (r *Router) everyShard(words ...string) (calls []subcall, refusal string) {
+	if !r.awaitShards() {
+		return nil, textNoSlot
+	}
+	argv := make([][]byte, len(words))
+	for i, w := range words {
+		argv[i] = []byte(w)
+	}
+	for _, s := range r.topology().Shards() {
+		calls = append(calls, subcall{s.ID, argv})
+	}
+	return calls, ""
+}
+
+// KEYS pattern: what all shards have, each as of one moment.
+func runKeys(c *conn, q *request, argv [][]byte) {
+	calls, refusal := c.r.everyShard("_KEYS", string(argv[1]), strconv.Itoa(c.r.lim.Keys))
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
+	}
+	c.spread(q, call.Read, calls, buildList)
+}
+
+// buildList makes one array of the parts' arrays.
+func buildList(q *request) []byte {
+	var all [][]byte
+	size := 16
+	for _, p := range q.parts {
+		if reply := failure(kindOf(q.cmd), p); reply != nil {
+			return reply
+		}
+		raw, _, err := elements(p.reply)
+		if err != nil {
+			return errorReply(textInternal)
+		}
+		all = append(all, raw...)
+		size += len(p.reply)
+	}
+	out := resp.AppendArrayLen(make([]byte, 0, size), len(all))
+	for _, raw := range all {
+		out = append(out, raw...)
+	}
+	return out
+}
+
+// RANDOMKEY: a shard is chosen by how many names each has, then a name of it.
+func runRandomKey(c *conn, q *request, _ [][]byte) {
+	calls, refusal := c.r.everyShard("_DBSIZE")
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
+	}
+	c.serially(q, func() []byte { return c.randomKey(q, calls) })
+}
+
+// randomKey runs in the writer.
+func (c *conn) randomKey(q *request, calls []subcall) []byte {
+	list := make([]*errand, len(calls))
+	for i, sub := range calls {
+		list[i] = c.errand(sub.shard, call.Read, sub.argv, forever)
+	}
+	if reply := c.gather(q, list, forever); reply != nil {
+		return reply
+	}
+	sizes := make([]int64, len(list))
+	left := int64(0)
+	for i, e := range list {
+		v, _, err := resp.ParseValue(e.res.Reply)
+		if err != nil || v.Kind != resp.KindInt {
+			return errorReply(textInternal)
+		}
+		sizes[i] = v.Int
+		left += v.Int
+	}
+	// A shard may turn out to have nothing: its names have expired, or gone meanwhile.
+	for left > 0 {
+		at, i := rand.Int64N(left), 0
+		for ; at >= sizes[i]; i++ {
+			at -= sizes[i]
+		}
+		argv := [][]byte{[]byte("_RANDOMKEY"), strconv.AppendUint(nil, rand.Uint64(), 10)}
+		e := c.errand(calls[i].shard, call.Read, argv, forever)
+		if reply := c.gather(q, []*errand{e}, forever); reply != nil {
+			return reply
+		}
+		if !isNull(e.res.Reply) {
+			return e.res.Reply
+		}
+		left -= sizes[i]
+		sizes[i] = 0
+	}
+	return encode(resp.Null(), q.proto)
+}
+
+// Refusals of CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT, as Redis has them.
+const (
+	textNotInteger   = "ERR value is not an integer or out of range"
+	textBadSlot      = "ERR Invalid slot"
+	textBadSlotCount = "ERR Invalid slot or number of keys"
+)
+
+// CLUSTER COUNTKEYSINSLOT slot
+func runClusterCountKeys(c *conn, q *request, argv [][]byte) {
+	slot, err := strconv.ParseInt(string(argv[2]), 10, 64)
+	switch {
+	case err != nil:
+		c.refuse(q, textNotInteger)
+	case slot < 0 || slot >= stream.Slots:
+		c.refuse(q, textBadSlot)
+	default:
+		c.overSlot(q, "_SLOTCOUNT", uint16(slot), forever, func(parts []resp.Value) resp.Value {
+			n := int64(0)
+			for _, p := range parts {
+				n += p.Int
+			}
+			return resp.Int(n)
+		})
+	}
+}
+
+// CLUSTER GETKEYSINSLOT slot count
+func runClusterGetKeys(c *conn, q *request, argv [][]byte) {
+	slot, err := strconv.ParseInt(string(argv[2]), 10, 64)
+	count, err2 := strconv.ParseInt(string(argv[3]), 10, 64)
+	switch {
+	case err != nil || err2 != nil:
+		c.refuse(q, textNotInteger)
+	case slot < 0 || slot >= stream.Slots || count < 0:
+		c.refuse(q, textBadSlotCount)
+	default:
+		c.overSlot(q, "_SLOTNAMES", uint16(slot), count, func(parts []resp.Value) resp.Value {
+			var names []resp.Value
+			for _, p := range parts {
+				names = append(names, p.Elems...)
+			}
+			return resp.Array(names[:min(int64(len(names)), count)]...)
+		})
+	}
+}
+
+// overSlot walks the names of a slot in steps of bounded work, up to limit of them, and
+// answers what merge makes of the steps' results.
+func (c *conn) overSlot(q *request, command string, slot uint16, limit int64, merge func([]resp.Value) resp.Value) {
+	shard, refusal := c.r.locateSlot(slot)
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
+	}
+	c.serially(q, func() []byte {
+		var parts []resp.Value
+		for cursor := "0"; ; {
+			step := min(limit, stream.MaxSlotStep)
+			e := c.errand(shard, call.Read, [][]byte{
+				[]byte(command), strconv.AppendUint(nil, uint64(slot), 10), []byte(cursor), strconv.AppendInt(nil, step, 10),
+			}, forever)
+			if reply := c.gather(q, []*errand{e}, forever); reply != nil {
+				return reply
+			}
+			v, _, err := resp.ParseValue(e.res.Reply)
+			if err != nil || len(v.Elems) != 2 {
+				return errorReply(textInternal)
+			}
+			parts = append(parts, v.Elems[1])
+			limit -= max(int64(len(v.Elems[1].Elems)), v.Elems[1].Int)
+			if cursor = string(v.Elems[0].Str); cursor == "0" || limit <= 0 {
+				return encode(merge(parts), q.proto)
+			}
+		}
+	})
+}

@@ -1,0 +1,161 @@
+package router
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"millrace/stream"
+)
+
+// texts returns the elements of an array as strings, sorted.
+func (c *client) texts(line string) []string {
+	c.t.Helper()
+	c.send(line)
+	v, err := c.read()
+	if err != nil || v.IsErr() {
+		c.t.Fatalf("%s: %s, %v", line, show(v), err)
+	}
+	var out []string
+	for _, e := range v.Elems {
+		out = append(out, string(e.Str))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// fill adds n streams that are spread over the shards, and returns their names, sorted.
+func (c *client) fill(n int) []string {
+	c.t.Helper()
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprint("name", i))
+		c.want("XADD "+names[i]+" 1-1 f v", `"1-1"`)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestScanOverShards takes each step of a scan to another connection, and moves
+// leaderships in between.
+func TestScanOverShards(t *testing.T) {
+	for _, proto := range []int{2, 3} {
+		t.Run(fmt.Sprint("RESP", proto), func(t *testing.T) {
+			g := newRig(t, 3, nil)
+			want := g.dial().fill(100)
+			var got []string
+			cursor, steps := "0", 0
+			for ; steps == 0 || cursor != "0"; steps++ {
+				c := g.dial()
+				c.do(fmt.Sprint("HELLO ", proto))
+				c.send("SCAN " + cursor + " COUNT 7")
+				v, err := c.read()
+				if err != nil || len(v.Elems) != 2 || len(v.Elems[1].Elems) > 7 {
+					t.Fatalf("SCAN %s: %s, %v", cursor, show(v), err)
+				}
+				cursor = string(v.Elems[0].Str)
+				for _, e := range v.Elems[1].Elems {
+					got = append(got, string(e.Str))
+				}
+				g.cl.move(steps%3, steps%2)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("%d steps gave %q", steps, got)
+			}
+		})
+	}
+}
+
+func TestScanRefusals(t *testing.T) {
+	g := newRig(t, 2, nil)
+	c := g.dial()
+	c.want("SCAN x", "-ERR invalid cursor")
+	c.want("SCAN 0 COUNT 0", "-ERR syntax error")
+	c.want("SCAN 99999999999999999999 COUNT 1", "-ERR invalid cursor")
+	c.want("SCAN 9999999999999999999 COUNT 1", `["0", []]`)
+	c.want("SCAN 0 MATCH "+strings.Repeat("x", 5000), "-ERR The pattern is longer than 4096 bytes")
+}
+
+func TestKeysOverShards(t *testing.T) {
+	g := newRig(t, 3, func(cfg *Config) { cfg.Limits.Keys = 50 })
+	c := g.dial()
+	c.want("KEYS *", "[]")
+	names := c.fill(40)
+	if got := c.texts("KEYS *"); !slices.Equal(got, names) {
+		t.Errorf("KEYS * answers %q", got)
+	}
+	if got := c.texts("KEYS name[12]"); !slices.Equal(got, []string{"name1", "name2"}) {
+		t.Errorf("KEYS name[12] answers %q", got)
+	}
+	c.want("KEYS "+strings.Repeat("*", 5000), "-ERR The pattern is longer than 4096 bytes")
+	for i := range 60 {
+		c.want(fmt.Sprintf("XADD {%s}%d 1-1 f v", g.cl.key(0, 0), i), `"1-1"`)
+	}
+	if got := c.do("KEYS name1"); !strings.HasPrefix(got, "-ERR KEYS looks at every name, and a shard has ") || !strings.HasSuffix(got, ", more than 50. Use SCAN") {
+		t.Errorf("with too many names KEYS answers %s", got)
+	}
+}
+
+func TestRandomKeyOverShards(t *testing.T) {
+	g := newRig(t, 3, nil)
+	c := g.dial()
+	c.want("RANDOMKEY", "nil")
+	left := make(map[string]bool)
+	for _, n := range c.fill(10) {
+		left[fmt.Sprintf("%q", n)] = true
+	}
+	all := len(left)
+	for range 10_000 { // that one of ten is not drawn in so many has no chance to speak of
+		got := c.do("RANDOMKEY")
+		if !strings.HasPrefix(got, `"name`) {
+			t.Fatalf("RANDOMKEY answers %s", got)
+		}
+		if delete(left, got); len(left) == 0 {
+			return
+		}
+	}
+	t.Errorf("%d of %d names were never drawn: %v", len(left), all, left)
+}
+
+func TestClusterSlotNames(t *testing.T) {
+	g := newRig(t, 2, nil)
+	c := g.dial()
+	key := g.cl.key(1, 0)
+	slot := stream.Slot([]byte(key))
+	var names []string
+	for i := range 12 {
+		names = append(names, fmt.Sprintf("{%s}%d", key, i))
+		c.want("XADD "+names[i]+" 1-1 f v", `"1-1"`)
+	}
+	slices.Sort(names)
+	c.want(fmt.Sprint("CLUSTER COUNTKEYSINSLOT ", slot), ":12")
+	c.want(fmt.Sprint("CLUSTER COUNTKEYSINSLOT ", slot+1), ":0")
+	if got := c.texts(fmt.Sprintf("CLUSTER GETKEYSINSLOT %d 100", slot)); !slices.Equal(got, names) {
+		t.Errorf("GETKEYSINSLOT answers %q", got)
+	}
+	if got := c.texts(fmt.Sprintf("CLUSTER GETKEYSINSLOT %d 5", slot)); len(got) != 5 {
+		t.Errorf("GETKEYSINSLOT answers %q", got)
+	}
+	c.want(fmt.Sprintf("CLUSTER GETKEYSINSLOT %d 0", slot), "[]")
+	c.want("CLUSTER COUNTKEYSINSLOT x", "-ERR value is not an integer or out of range")
+	c.want("CLUSTER COUNTKEYSINSLOT 16384", "-ERR Invalid slot")
+	c.want("CLUSTER COUNTKEYSINSLOT -1", "-ERR Invalid slot")
+	c.want("CLUSTER GETKEYSINSLOT 16384 1", "-ERR Invalid slot or number of keys")
+	c.want("CLUSTER GETKEYSINSLOT 1 -1", "-ERR Invalid slot or number of keys")
+	c.want("CLUSTER GETKEYSINSLOT 1 x", "-ERR value is not an integer or out of range")
+}
+
+func TestNamesInMulti(t *testing.T) {
+	g := newRig(t, 2, nil)
+	c := g.dial()
+	for _, line := range []string{"MULTI", "SCAN 0", "KEYS *", "RANDOMKEY", "CLUSTER COUNTKEYSINSLOT 1", "CLUSTER GETKEYSINSLOT 1 1"} {
+		c.do(line)
+	}
+	c.want("EXEC", "[-ERR SCAN goes over all shards and is not allowed in a transaction, "+
+		"-ERR KEYS asks all shards and is not allowed in a transaction, "+
+		"-ERR RANDOMKEY asks all shards and is not allowed in a transaction, "+
+		"-ERR CLUSTER COUNTKEYSINSLOT is not allowed in a transaction, "+
+		"-ERR CLUSTER GETKEYSINSLOT is not allowed in a transaction]")
+}
