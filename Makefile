@@ -44,6 +44,9 @@ golden: ## Rewrite the expected output of the command scripts; look at the diff
 cluster-test: build ## Kill nodes for two minutes under load and check every invariant (DURATION=2m)
 	$(GO) test ./test/cluster -run TestKillNodes -count=1 -v -timeout 20m -kill-duration=$(or $(DURATION),2m)
 
+mutants: ## Twelve wrong implementations, each caught by a test (ARGS="a b": only those)
+	$(GO) run ./test/mutants $(ARGS)
+
 bench: build ## Millrace (three nodes) against a local redis-server, in one run
 	./test/bench/compare.sh
 
@@ -66,4 +69,4 @@ compose-test: image ## Three containers: write, kill the leader, check
 clean: ## Remove what was built
 	rm -rf bin deploy/compose/millrace deploy/compose/data
 
-.PHONY: help build run dev test race check fuzz golden cluster-test bench memory-test idle dump-demo image compose-test clean
+.PHONY: mutants help build run dev test race check fuzz golden cluster-test bench memory-test idle dump-demo image compose-test clean

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/mutant"
 	"millrace/raftlog/disk"
 )
 
@@ -254,6 +255,9 @@ func (db *DB) commit(b *pebble.Batch, o *pebble.WriteOptions) {
 	if !o.Sync {
 		db.pebble.Commit(b, o)
 		return
+	}
+	if mutant.LogNoSync {
+		o = pebble.NoSync
 	}
 	f := db.syncs.begin(time.Now())
 	db.pebble.Commit(b, o)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/mutant"
 	"millrace/shard/call"
 )
 
@@ -206,6 +207,9 @@ func (es *errands) answered(e *errand, res call.Result) {
 		return
 	}
 	e.res.Err = res.Err
+	if mutant.BlockedForgotten && (e.kind == call.Block || e.kind == call.Wait) {
+		return
+	}
 	r := es.c.r
 	overload := errors.Is(res.Err, call.ErrOverloaded)
 	if !overload {

@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 
+	"millrace/mutant"
 	"millrace/resp"
 	"millrace/shard/call"
 )
@@ -60,7 +61,7 @@ func judge(kind call.Kind, err error) outcome {
 	case err == nil:
 		return outcomeDone
 	case errors.Is(err, call.ErrInDoubt):
-		if kind == call.Write {
+		if kind == call.Write && !mutant.RetryInDoubt {
 			return outcomeInDoubt
 		}
 		return outcomeRefused

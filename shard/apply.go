@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
+	"millrace/mutant"
 	"millrace/raftlog/disk"
 	"millrace/resp"
 	"millrace/shard/call"
@@ -255,6 +257,9 @@ func (a *applier) applyRecord(kv stream.Batch, at *applied, l *raft.Log) (opens 
 		return false, nil
 	}
 	at.clockMS = max(at.clockMS, r.nowMS)
+	if mutant.ClockInApply {
+		at.clockMS = a.cfg.Clock()
+	}
 	if ours != nil && len(ours.calls) != len(r.list) {
 		return false, fmt.Errorf("%d calls in the record, %d wait", len(r.list), len(ours.calls))
 	}
@@ -265,6 +270,9 @@ func (a *applier) applyRecord(kv stream.Batch, at *applied, l *raft.Log) (opens 
 		buf = make([]byte, 0, 32*len(r.list))
 	}
 	for i, c := range r.list {
+		if mutant.AckOnLeaderOnly && ours == nil && strings.EqualFold(string(c.cmds[0][0]), "xack") {
+			continue
+		}
 		replies, err := a.cfg.Machine.Apply(kv, at.clockMS, c.cmds)
 		if err != nil {
 			return false, fmt.Errorf("call %d: %w", i, err)

@@ -12,6 +12,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"millrace/mutant"
+	"millrace/stream"
 )
 
 // errNothing: the shard's state is empty, not even an applied index is in it.
@@ -112,6 +115,9 @@ func (e *export) writeTables(cfg *Config, lo, hi, appliedKey []byte, stop <-chan
 				return err
 			}
 			found = true
+		}
+		if mutant.SnapshotWithoutPending && stream.IsPending(it.Key()) {
+			continue
 		}
 		if err := t.w.Set(it.Key(), v); err != nil {
 			return err

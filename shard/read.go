@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"millrace/mutant"
 	"millrace/resp"
 	"millrace/shard/call"
 	"millrace/stream/pebblekv"
@@ -303,6 +304,9 @@ func (r *reads) lostTerm(term uint64) error {
 // poll reports whether a majority of the voters, this one included, is in no later
 // term than ours.
 func (r *reads) poll(term uint64, rf raftRead) bool {
+	if v, ok := rf.(interface{ VerifyLeader() raft.Future }); mutant.VerifyLeaderReads && ok {
+		return v.VerifyLeader().Error() == nil
+	}
 	f := rf.GetConfiguration()
 	if f.Error() != nil {
 		return false
@@ -312,6 +316,9 @@ func (r *reads) poll(term uint64, rf raftRead) bool {
 	voters, yes := 0, 0
 	for _, s := range f.Configuration().Servers {
 		if s.Suffrage != raft.Voter {
+			if mutant.NonvotersCount {
+				others = append(others, string(s.ID))
+			}
 			continue
 		}
 		voters++

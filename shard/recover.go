@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"millrace/mutant"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
 )
@@ -135,7 +136,7 @@ func (s *snapshots) reconcile(log LogStore, m raftlog.Marker) (conflict bool, er
 // called by the goroutine that applies, or between Raft instances.
 func (s *snapshots) install(log LogStore, m raftlog.Marker, atStart bool) (conflict bool, err error) {
 	dir := s.cfg.FS.PathJoin(s.dir, m.Staged)
-	if s.applier.now.index < m.Applied {
+	if s.applier.now.index < m.Applied || mutant.StaleSnapshots {
 		h, err := checkStaged(s.cfg, dir, atStart)
 		if err == nil && h.applied.index != m.Applied {
 			err = fmt.Errorf("%w: %v", ErrSnapshot, &h)

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
+	"millrace/mutant"
 	"millrace/raftlog"
 )
 
@@ -76,7 +77,11 @@ func (fsmSnapshot) Release() {}
 // truncated up to the marker's index as soon as it is there.
 func (s *snapshots) mark(m raftlog.Marker) error {
 	// One synced write to the state's WAL covers everything written before it.
-	if err := s.cfg.State.LogData(nil, pebble.Sync); err != nil {
+	durable := pebble.Sync
+	if mutant.TruncateBeforeSync {
+		durable = pebble.NoSync
+	}
+	if err := s.cfg.State.LogData(nil, durable); err != nil {
 		return fmt.Errorf("shard %d: sync the state: %w", s.cfg.ID, err)
 	}
 	s.mu.Lock()
@@ -192,7 +197,7 @@ func (s *sink) ID() string {
 func (s *sink) Write(p []byte) (int, error) {
 	if s.recv == nil {
 		// Raft would take its applied index back to the snapshot's, and its configuration.
-		if at := s.store.applier.gate.index.Load(); s.index <= at {
+		if at := s.store.applier.gate.index.Load(); s.index <= at && !mutant.StaleSnapshots {
 			return 0, fmt.Errorf("%w: snapshot at %d, applied %d", ErrStaleSnapshot, s.index, at)
 		}
 		recv, err := newReceiver(s.store.cfg, s.store.cfg.FS.PathJoin(s.store.dir, s.name))

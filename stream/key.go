@@ -164,6 +164,15 @@ func idOfKey(key []byte) ID { return idFromBytes(key[len(key)-idBytes:]) }
 // dueOfKey returns the place in the order of claims that stands in a due key.
 func dueOfKey(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-idBytes-8:]) }
 
+// IsPending reports whether key is that of a pending entry.
+func IsPending(key []byte) bool {
+	if len(key) < 4 {
+		return false
+	}
+	n := int(binary.BigEndian.Uint16(key[2:]))
+	return n != systemLen && len(key) > 4+n && key[4+n] == kindPending
+}
+
 // after returns the first key after every key that starts with prefix.
 func after(prefix []byte) []byte {
 	out := append([]byte(nil), prefix...)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"millrace/mutant"
 )
 
 // ErrStaleSnapshot: the replica has applied more than the snapshot holds.
@@ -133,7 +135,7 @@ func (in *incoming) install() raft.RPCResponse {
 	switch {
 	case now.Term > args.Term:
 		return raft.RPCResponse{Response: &raft.InstallSnapshotResponse{RPCHeader: now.RPCHeader, Term: now.Term}}
-	case applied < args.LastLogIndex:
+	case applied < args.LastLogIndex, mutant.StaleSnapshots:
 		in.fresh = true
 	case now.Success:
 		return raft.RPCResponse{Response: &raft.InstallSnapshotResponse{RPCHeader: now.RPCHeader, Term: now.Term, Success: true}}
@@ -232,7 +234,7 @@ func (in *incoming) Read(b []byte) (int, error) {
 func (in *incoming) fill() error {
 	if !in.begun {
 		in.begun = true
-		if applied := in.t.opts.Applied(); in.fresh && applied >= in.args.LastLogIndex {
+		if applied := in.t.opts.Applied(); in.fresh && applied >= in.args.LastLogIndex && !mutant.StaleSnapshots {
 			return in.stale(applied)
 		}
 	}

@@ -1,0 +1,5 @@
+//go:build mutant_a
+
+package mutant
+
+const active = 'a'

@@ -1,0 +1,5 @@
+//go:build mutant_b
+
+package mutant
+
+const active = 'b'

@@ -1,0 +1,5 @@
+//go:build mutant_c
+
+package mutant
+
+const active = 'c'

@@ -1,0 +1,5 @@
+//go:build mutant_d
+
+package mutant
+
+const active = 'd'

@@ -1,0 +1,5 @@
+//go:build mutant_e
+
+package mutant
+
+const active = 'e'

@@ -1,0 +1,5 @@
+//go:build mutant_h
+
+package mutant
+
+const active = 'h'

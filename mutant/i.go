@@ -1,0 +1,5 @@
+//go:build mutant_i
+
+package mutant
+
+const active = 'i'

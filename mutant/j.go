@@ -1,0 +1,5 @@
+//go:build mutant_j
+
+package mutant
+
+const active = 'j'

@@ -1,0 +1,5 @@
+//go:build mutant_k
+
+package mutant
+
+const active = 'k'

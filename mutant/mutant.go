@@ -1,0 +1,38 @@
+// Package mutant names wrong implementations that the tests must catch: bugs that
+// systems like this one have had, each a build tag away, so that every one of them stays
+// reproducible and a harness can show that it would see it.
+//
+// A build has at most one, by the tag mutant_a to mutant_l. Every name is a constant, so
+// that a build without such a tag, which is every build that is not of `make mutants`,
+// has nothing of them: the compiler drops the branches. The table of what catches which
+// is in test/mutants.
+package mutant
+
+const (
+	// AckBeforeCommit (a): a replica that cannot be reached counts as one that has the
+	// record, so that writes are answered before a majority has them.
+	AckBeforeCommit = active == 'a'
+	// LogNoSync (b): the Raft log is written without waiting for the disk.
+	LogNoSync = active == 'b'
+	// VerifyLeaderReads (c): reads go by Raft's VerifyLeader, which counts replies to
+	// heartbeats that were sent before the read.
+	VerifyLeaderReads = active == 'c'
+	// HeartbeatFastPath (d): heartbeats are handled beside Raft's main loop.
+	HeartbeatFastPath = active == 'd'
+	// SnapshotWithoutPending (e): pending entries are left out of snapshots.
+	SnapshotWithoutPending = active == 'e'
+	// ClockInApply (f): records are applied at the replica's own time.
+	ClockInApply = active == 'f'
+	// RetryInDoubt (g): the router repeats a write whose outcome is unknown.
+	RetryInDoubt = active == 'g'
+	// TruncateBeforeSync (h): the log is truncated before the state is durable.
+	TruncateBeforeSync = active == 'h'
+	// AckOnLeaderOnly (i): XACK takes effect only where its client waits.
+	AckOnLeaderOnly = active == 'i'
+	// BlockedForgotten (j): a blocked call is not registered again when its leader goes.
+	BlockedForgotten = active == 'j'
+	// NonvotersCount (k): a replica without a vote counts towards a majority.
+	NonvotersCount = active == 'k'
+	// StaleSnapshots (l): a snapshot older than the state is installed.
+	StaleSnapshots = active == 'l'
+)
