@@ -52,6 +52,9 @@ type Config struct {
 	Secret      []byte
 	RequirePass string
 
+	// AllowShutdown lets clients stop this node with SHUTDOWN.
+	AllowShutdown bool
+
 	Pprof bool
 	// EnableDebug has DEBUG served to clients, which can disturb the node with it.
 	EnableDebug bool

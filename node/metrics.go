@@ -3,12 +3,16 @@ package node
 import (
 	"runtime"
 	"strconv"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"millrace/placement"
+	"millrace/resp"
 	"millrace/router"
+	"millrace/shard/call"
 )
 
 // registerMetrics makes /metrics show this node.
@@ -117,6 +121,33 @@ func boolGauge(b bool) float64 {
 	return 0
 }
 
+// keyCountTimeout bounds counting the keys of one replica of this node, which looks at
+// nothing but memory and a number on the disk.
+const keyCountTimeout = time.Second
+
+// ledKeys returns how many keys the shards have that this node leads, so that the sum over
+// all nodes is the number of keys, as in Redis Cluster.
+func (n *Node) ledKeys() (sum int64) {
+	for id, s := range n.replicas.all() {
+		if id == placement.MetaShard || s.Probe().Leader != n.id {
+			continue
+		}
+		answer := make(chan call.Result, 1)
+		n.replicas.Submit(&call.Call{
+			Shard: id, Kind: call.ReadStale, Cmds: [][][]byte{words([]string{"_DBSIZE"})}, Proto: 2,
+			TimeoutMS: uint32(keyCountTimeout.Milliseconds()), Done: func(res call.Result) { answer <- res },
+		})
+		select {
+		case res := <-answer:
+			if v, _, err := resp.ParseValue(res.Reply); res.Err == nil && err == nil {
+				sum += v.Int
+			}
+		case <-time.After(keyCountTimeout):
+		}
+	}
+	return sum
+}
+
 // info returns what the node knows for a section of INFO.
 func (n *Node) info(section string) []router.InfoField {
 	field := func(name string, v int64) router.InfoField {
@@ -129,6 +160,10 @@ func (n *Node) info(section string) []router.InfoField {
 		return []router.InfoField{
 			field("used_memory", int64(m.HeapAlloc)), field("used_memory_rss", int64(m.Sys-m.HeapReleased)),
 			field("maxmemory", n.cfg.MemoryBytes),
+		}
+	case "keyspace":
+		if keys := n.ledKeys(); keys > 0 {
+			return []router.InfoField{{Name: "db0", Value: "keys=" + strconv.FormatInt(keys, 10) + ",expires=0,avg_ttl=0"}}
 		}
 	case "millrace":
 		leads := 0

@@ -60,7 +60,8 @@ type Node struct {
 
 	lowest   atomic.Value // string: the founder this node would name; see placement.Greeting
 	draining atomic.Bool
-	failed   chan error // the first failure of a part that runs by itself
+	asked    chan struct{} // closed when a client asked this node to stop
+	failed   chan error    // the first failure of a part that runs by itself
 	started  time.Time
 }
 
@@ -70,7 +71,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: cfg.Logger, failed: make(chan error, 1), started: time.Now(), metrics: prometheus.NewRegistry()}
+	n := &Node{cfg: cfg, log: cfg.Logger, failed: make(chan error, 1), asked: make(chan struct{}), started: time.Now(), metrics: prometheus.NewRegistry()}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -132,7 +133,8 @@ func Open(cfg Config) (_ *Node, err error) {
 	}
 	rc := router.Config{
 		NodeID: n.id, Listener: clients, Backend: backend{n}, Topology: n.topology, Leaders: routerLeaders{n.leaders},
-		RequirePass: cfg.RequirePass, Version: Version, Info: n.info, Logger: n.log,
+		RequirePass: cfg.RequirePass, Version: Version, Info: n.info, Progress: n.progress, Shutdown: n.shutdown(),
+		DataDir: cfg.DataDir, Logger: n.log,
 	}
 	if cfg.EnableDebug {
 		n.log.Warn("enable-debug is set: clients may disturb this node")
@@ -242,6 +244,8 @@ func (n *Node) Run(ctx context.Context) error {
 	var cause error
 	select {
 	case <-ctx.Done():
+		n.drain()
+	case <-n.asked:
 		n.drain()
 	case cause = <-n.failed:
 	case <-partsCtx.Done():

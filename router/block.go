@@ -23,6 +23,7 @@ const (
 // of them, and when one has something it reads from all without blocking: so an
 // entry is never delivered to a call that has already returned.
 func (c *conn) runBlocked(q *request, x *xread) []byte {
+	q.blocks = true
 	if !c.r.enterBlocked() {
 		return errorReply(textOverloaded)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"millrace/resp"
 	"millrace/stream"
@@ -35,6 +36,9 @@ func clientLines() []line {
 			sub("reply", 3, 0, "3.2.0", "Instructs the server whether to reply to commands.", runClientReply),
 			sub("tracking", -3, 0, "6.0.0", "Accepted; Millrace sends no invalidations.", runClientTracking),
 			sub("caching", 3, 0, "6.0.0", "Refused; Millrace sends no invalidations.", runClientCaching),
+			sub("trackinginfo", 2, 0, "6.2.0", "Returns the connection's use of tracking.", runClientTrackingInfo),
+			sub("pause", -3, stream.Admin, "3.0.0", "Suspends commands of this node's clients.", runClientPause),
+			sub("unpause", 2, stream.Admin, "6.2.0", "Resumes processing commands of this node's clients.", runClientUnpause),
 			sub("getredir", 2, 0, "6.0.0", "Returns -1: invalidations are not redirected.", runClientGetRedir),
 			sub("help", 2, 0, "5.0.0", "Returns helpful text about the different subcommands.", help(clientHelp)),
 		},
@@ -58,13 +62,15 @@ var clientHelp = []string{
 	"    Kill connection made from <ip:port>.",
 	"KILL <option> <value> [<option> <value> [...]]",
 	"    Kill connections. Options are:",
-	"    * ADDR <ip:port>, LADDR <ip:port>, ID <id>, TYPE <type>, USER <name>, SKIPME (YES|NO)",
+	"    * ADDR <ip:port>, LADDR <ip:port>, ID <id>, TYPE <type>, USER <name>, MAXAGE <seconds>, SKIPME (YES|NO)",
 	"LIST [TYPE <type>] [ID <id> ...]",
 	"    Return information about client connections of this node.",
 	"NO-EVICT (ON|OFF)",
 	"    Accepted without effect.",
 	"NO-TOUCH (ON|OFF)",
 	"    Accepted without effect.",
+	"PAUSE <timeout> [WRITE|ALL]",
+	"    Suspend all, or just write, clients of this node for <timeout> milliseconds.",
 	"REPLY (ON|OFF|SKIP)",
 	"    Control the replies sent to the current connection.",
 	"SETINFO <option> <value>",
@@ -76,8 +82,12 @@ var clientHelp = []string{
 	"TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
 	"         [OPTIN] [OPTOUT] [NOLOOP]",
 	"    Accepted without effect: no invalidations are sent.",
+	"TRACKINGINFO",
+	"    Report tracking status for the current connection.",
 	"UNBLOCK <clientid> [TIMEOUT|ERROR]",
 	"    Unblock the specified blocked client.",
+	"UNPAUSE",
+	"    Stop the current client pause, resuming traffic.",
 	"HELP",
 	"    Print this help.",
 }
@@ -170,7 +180,7 @@ func runClientList(c *conn, q *request, argv [][]byte) {
 		}
 		pick = func(o *conn) bool { return ids[o.id] }
 	default:
-		c.refuse(q, "ERR syntax error")
+		c.refuse(q, textSyntax)
 		return
 	}
 	all := c.r.clients()
@@ -211,8 +221,11 @@ func (c *conn) describe() string {
 	if c.inTx >= 0 {
 		flags += "x"
 	}
-	if c.tracking {
+	if c.tracking.on {
 		flags += "t"
+	}
+	if c.monitor {
+		flags += "O"
 	}
 	if flags == "" {
 		flags = "N"
@@ -226,7 +239,7 @@ func (c *conn) describe() string {
 // CLIENT KILL addr, or CLIENT KILL option value …
 func runClientKill(c *conn, q *request, argv [][]byte) {
 	if len(argv) == 3 {
-		n := c.killMatching(q, func(o *conn) bool { return o.addr == string(argv[2]) }, false)
+		n := c.killMatching(q, func(o *conn) bool { return o.addr == string(argv[2]) }, false) // also itself
 		if n == 0 {
 			c.refuse(q, "ERR No such client")
 			return
@@ -235,7 +248,7 @@ func runClientKill(c *conn, q *request, argv [][]byte) {
 		return
 	}
 	if len(argv)%2 != 0 {
-		c.refuse(q, "ERR syntax error")
+		c.refuse(q, textSyntax)
 		return
 	}
 	skipMe := true
@@ -266,12 +279,19 @@ func runClientKill(c *conn, q *request, argv [][]byte) {
 				c.refuse(q, "ERR No such user '"+string(cut(val, maxEcho))+"'")
 				return
 			}
+		case is(opt, "maxage"):
+			age, err := strconv.ParseInt(string(val), 10, 64)
+			if err != nil || age <= 0 {
+				c.refuse(q, "ERR maxage is not an integer or out of range")
+				return
+			}
+			tests = append(tests, func(o *conn) bool { return (c.r.now()-o.created)/1e9 >= age })
 		case is(opt, "skipme") && is(val, "yes"):
 			skipMe = true
 		case is(opt, "skipme") && is(val, "no"):
 			skipMe = false
 		default:
-			c.refuse(q, "ERR syntax error")
+			c.refuse(q, textSyntax)
 			return
 		}
 	}
@@ -317,7 +337,7 @@ func runClientUnblock(c *conn, q *request, argv [][]byte) {
 	}
 	id, err := strconv.ParseInt(string(argv[2]), 10, 64)
 	if err != nil {
-		c.refuse(q, "ERR value is not an integer or out of range")
+		c.refuse(q, textNotInt)
 		return
 	}
 	c.r.mu.Lock()
@@ -339,7 +359,7 @@ func runClientUnblock(c *conn, q *request, argv [][]byte) {
 // CLIENT NO-EVICT and NO-TOUCH: ON|OFF
 func runOnOff(c *conn, q *request, argv [][]byte) {
 	if !is(argv[2], "on") && !is(argv[2], "off") {
-		c.refuse(q, "ERR syntax error")
+		c.refuse(q, textSyntax)
 		return
 	}
 	c.answer(q, resp.OK)
@@ -358,11 +378,20 @@ func runClientReply(c *conn, q *request, argv [][]byte) {
 		}
 		q.mute = true
 	default:
-		c.refuse(q, "ERR syntax error")
+		c.refuse(q, textSyntax)
 		return
 	}
 	c.answer(q, resp.OK)
 }
+
+// tracking is what CLIENT TRACKING chose. No invalidations are sent whatever it is.
+type tracking struct {
+	on, bcast, optin, optout, noloop bool
+	prefixes                         []string
+}
+
+// maxPrefixes bounds the prefixes of a CLIENT TRACKING that a connection remembers.
+const maxPrefixes = 128
 
 // CLIENT TRACKING ON|OFF [REDIRECT id] [PREFIX prefix …] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]
 //
@@ -370,59 +399,150 @@ func runClientReply(c *conn, q *request, argv [][]byte) {
 // anything, so it is accepted. No invalidations are sent: streams are not cached by
 // clients, and CLIENT CACHING YES, which would start it, is refused.
 func runClientTracking(c *conn, q *request, argv [][]byte) {
-	on := is(argv[2], "on")
-	if !on && !is(argv[2], "off") {
-		c.refuse(q, "ERR syntax error")
-		return
-	}
-	optin, optout := false, false
+	var t tracking
 	for i := 3; i < len(argv); i++ {
 		w := argv[i]
 		switch {
-		case is(w, "bcast"), is(w, "noloop"):
+		case is(w, "bcast"):
+			t.bcast = true
+		case is(w, "noloop"):
+			t.noloop = true
 		case is(w, "optin"):
-			optin = true
+			t.optin = true
 		case is(w, "optout"):
-			optout = true
+			t.optout = true
 		case is(w, "prefix") && i+1 < len(argv):
 			i++
+			t.prefixes = append(t.prefixes, string(argv[i]))
 		case is(w, "redirect") && i+1 < len(argv):
+			i++
+			if _, err := strconv.ParseInt(string(argv[i]), 10, 64); err != nil {
+				c.refuse(q, textNotInt)
+				return
+			}
+			// Invalidations are for nobody, so also not for another connection.
 			c.refuse(q, "ERR The client ID you want redirect to does not exist")
 			return
 		default:
-			c.refuse(q, "ERR syntax error")
+			c.refuse(q, textSyntax)
 			return
 		}
 	}
-	if optin && optout {
-		c.refuse(q, "ERR You can't specify both OPTIN mode and OPTOUT mode")
+	switch {
+	case is(argv[2], "on"):
+		if text := t.conflict(c.tracking); text != "" {
+			c.refuse(q, text)
+			return
+		}
+		t.on = true
+	case is(argv[2], "off"):
+		t = tracking{}
+	default:
+		c.refuse(q, textSyntax)
 		return
 	}
 	c.mu.Lock()
-	c.tracking = on
+	c.tracking = t
 	c.mu.Unlock()
 	c.answer(q, resp.OK)
 }
 
+// conflict returns why options may not be turned on with each other, or after old.
+func (t tracking) conflict(old tracking) string {
+	switch {
+	case !t.bcast && len(t.prefixes) > 0:
+		return "ERR PREFIX option requires BCAST mode to be enabled"
+	case len(t.prefixes) > maxPrefixes:
+		return "ERR Too many prefixes"
+	case old.on && old.bcast != t.bcast:
+		return "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode."
+	case t.bcast && (t.optin || t.optout):
+		return "ERR OPTIN and OPTOUT are not compatible with BCAST"
+	case t.optin && t.optout:
+		return "ERR You can't specify both OPTIN mode and OPTOUT mode"
+	case old.optin && t.optout, old.optout && t.optin:
+		return "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode."
+	}
+	return ""
+}
+
 // CLIENT CACHING YES|NO
 func runClientCaching(c *conn, q *request, argv [][]byte) {
+	t := c.tracking
 	switch {
-	case !c.tracking:
+	case !t.on:
 		c.refuse(q, "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
+	case is(argv[2], "no") && !t.optout:
+		c.refuse(q, "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
 	case is(argv[2], "no"):
 		c.answer(q, resp.OK)
+	case is(argv[2], "yes") && !t.optin:
+		c.refuse(q, "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
 	case is(argv[2], "yes"):
 		c.refuse(q, "ERR CLIENT CACHING YES is not supported: no invalidations are sent, so nothing may be cached")
 	default:
-		c.refuse(q, "ERR syntax error")
+		c.refuse(q, textSyntax)
 	}
 }
 
 // CLIENT GETREDIR
-func runClientGetRedir(c *conn, q *request, _ [][]byte) {
-	if c.tracking {
-		c.answer(q, resp.Int(0))
+func runClientGetRedir(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Int(c.tracking.redirect())) }
+
+// redirect is 0 for tracking without redirection, -1 without tracking.
+func (t tracking) redirect() int64 {
+	if t.on {
+		return 0
+	}
+	return -1
+}
+
+// CLIENT TRACKINGINFO
+func runClientTrackingInfo(c *conn, q *request, _ [][]byte) {
+	t := c.tracking
+	var flags, prefixes []resp.Value
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{{!t.on, "off"}, {t.on, "on"}, {t.bcast, "bcast"}, {t.optin, "optin"}, {t.optout, "optout"}, {t.noloop, "noloop"}} {
+		if f.set {
+			flags = append(flags, resp.BulkString(f.name))
+		}
+	}
+	for _, p := range t.prefixes {
+		prefixes = append(prefixes, resp.BulkString(p))
+	}
+	c.answer(q, resp.Map(
+		resp.BulkString("flags"), resp.Set(flags...), resp.BulkString("redirect"), resp.Int(t.redirect()),
+		resp.BulkString("prefixes"), resp.Array(prefixes...)))
+}
+
+// CLIENT PAUSE timeout [WRITE|ALL]
+func runClientPause(c *conn, q *request, argv [][]byte) {
+	all := true
+	switch {
+	case len(argv) > 4:
+		c.refuse(q, badSubcommand(argv))
+		return
+	case len(argv) == 4 && is(argv[3], "write"):
+		all = false
+	case len(argv) == 4 && !is(argv[3], "all"):
+		c.refuse(q, "ERR CLIENT PAUSE mode must be WRITE or ALL")
 		return
 	}
-	c.answer(q, resp.Int(-1))
+	ms, refused := parseTimeout(argv[2])
+	if refused != "" {
+		c.refuse(q, refused)
+		return
+	}
+	c.r.pausing.begin(time.Duration(min(ms, maxPauseMS))*time.Millisecond, all)
+	c.answer(q, resp.OK)
+}
+
+// maxPauseMS bounds a pause: a day.
+const maxPauseMS = 24 * 3600 * 1000
+
+// CLIENT UNPAUSE
+func runClientUnpause(c *conn, q *request, _ [][]byte) {
+	c.r.pausing.stop()
+	c.answer(q, resp.OK)
 }

@@ -30,6 +30,9 @@ func clusterLines() []line {
 		sub("keyslot", 3, "3.0.0", "Returns the hash slot for a key.", runClusterKeySlot),
 		sub("countkeysinslot", 3, "3.0.0", "Returns the number of keys in a hash slot.", runClusterCountKeys),
 		sub("getkeysinslot", 4, "3.0.0", "Returns the key names in a hash slot.", runClusterGetKeys),
+		sub("replicas", 3, "5.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas),
+		sub("slaves", 3, "3.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas),
+		sub("count-failure-reports", 3, "3.0.0", "Returns 0: nodes make no failure reports.", runClusterFailureReports),
 		sub("links", 2, "7.0.0", "Returns an empty array: Millrace has no cluster bus.", runClusterLinks),
 		sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)),
 	}
@@ -65,6 +68,8 @@ var clusterHelp = []string{
 	"NODES",
 	"    Return cluster configuration seen by node. Output format:",
 	"    <id> <ip:port@peer-port> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
+	"REPLICAS <node-id>",
+	"    Return the nodes that CLUSTER NODES shows as replicas of <node-id>.",
 	"SHARDS",
 	"    Return information about slot range mappings and the nodes associated with them.",
 	"SLOTS",
@@ -214,6 +219,20 @@ func clusterShards(v clusterView) resp.Value {
 // none is shown as a replica of the leader of the first shard it has a replica of.
 func clusterNodes(v clusterView) resp.Value {
 	var b strings.Builder
+	for _, l := range v.lines() {
+		b.WriteString(l.text + "\n")
+	}
+	return resp.Verbatim(b.String())
+}
+
+// nodeLine is a node's line of CLUSTER NODES.
+type nodeLine struct {
+	id, master string // master is "-" for one that is a master
+	text       string
+}
+
+func (v clusterView) lines() []nodeLine {
+	var out []nodeLine
 	for _, n := range v.nodes {
 		var slots []string
 		master := "-"
@@ -238,13 +257,46 @@ func clusterNodes(v clusterView) resp.Value {
 			flags += ",fail"
 			link = "disconnected"
 		}
-		fmt.Fprintf(&b, "%s %s:%d@%d %s %s 0 0 %d %s", n.ID, n.Host, n.Port, n.PeerPort, flags, master, v.version, link)
+		text := fmt.Sprintf("%s %s:%d@%d %s %s 0 0 %d %s", n.ID, n.Host, n.Port, n.PeerPort, flags, master, v.version, link)
 		if len(slots) > 0 {
-			b.WriteString(" " + strings.Join(slots, " "))
+			text += " " + strings.Join(slots, " ")
 		}
-		b.WriteString("\n")
+		out = append(out, nodeLine{n.ID, master, text})
 	}
-	return resp.Verbatim(b.String())
+	return out
+}
+
+// CLUSTER REPLICAS node-id, and SLAVES
+func runClusterReplicas(c *conn, q *request, argv [][]byte) {
+	id := string(argv[2])
+	viewed(func(v clusterView) resp.Value {
+		if _, ok := v.byID[id]; !ok {
+			return unknownNode(argv[2])
+		}
+		var out []resp.Value
+		for _, l := range v.lines() {
+			switch {
+			case l.id == id && l.master != "-":
+				return resp.Err("ERR The specified node is not a master")
+			case l.master == id:
+				out = append(out, resp.BulkString(l.text))
+			}
+		}
+		return resp.Array(out...)
+	})(c, q, argv)
+}
+
+// CLUSTER COUNT-FAILURE-REPORTS node-id
+func runClusterFailureReports(c *conn, q *request, argv [][]byte) {
+	if _, ok := c.r.clusterView().byID[string(argv[2])]; !ok {
+		c.answer(q, unknownNode(argv[2]))
+		return
+	}
+	c.answer(q, resp.Int(0))
+}
+
+func unknownNode(id []byte) resp.Value {
+	return resp.Err("ERR Unknown node " + string(cut(id, maxEcho)))
 }
 
 func slotRange(run SlotRange) string {

@@ -223,7 +223,7 @@ func runCommandList(c *conn, q *request, argv [][]byte) {
 	switch {
 	case len(argv) == 2:
 	case len(argv) != 5 || !is(argv[2], "filterby"):
-		c.refuse(q, "ERR syntax error")
+		c.refuse(q, textSyntax)
 		return
 	case is(argv[3], "module"):
 		keep = func(*stream.Command) bool { return false }
@@ -233,7 +233,7 @@ func runCommandList(c *conn, q *request, argv [][]byte) {
 	case is(argv[3], "pattern"):
 		keep = func(cmd *stream.Command) bool { return matches(argv[4], cmd.Name) }
 	default:
-		c.refuse(q, "ERR syntax error")
+		c.refuse(q, textSyntax)
 		return
 	}
 	filtered := len(argv) > 2

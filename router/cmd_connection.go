@@ -77,7 +77,7 @@ func runEcho(c *conn, q *request, argv [][]byte) { c.answer(q, resp.Bulk(argv[1]
 func runSelect(c *conn, q *request, argv [][]byte) {
 	switch n, err := strconv.Atoi(string(argv[1])); {
 	case err != nil:
-		c.refuse(q, "ERR value is not an integer or out of range")
+		c.refuse(q, textNotInt)
 	case n != 0:
 		c.refuse(q, "ERR SELECT is not allowed in cluster mode")
 	default:
@@ -99,8 +99,9 @@ func runReset(c *conn, q *request, _ [][]byte) {
 	q.mute = false
 	q.proto = 2
 	c.mu.Lock()
-	c.proto, c.name, c.tracking = 2, "", false
+	c.proto, c.name, c.tracking = 2, "", tracking{}
 	c.mu.Unlock()
+	c.r.unwatch(c)
 	c.setAuthed(c.r.password == nil)
 	c.answer(q, resp.Simple("RESET"))
 }
@@ -134,7 +135,7 @@ const maxAuthFailures = 10
 func runAuth(c *conn, q *request, argv [][]byte) {
 	switch {
 	case len(argv) > 3:
-		c.refuse(q, "ERR syntax error")
+		c.refuse(q, textSyntax)
 	case len(argv) == 2 && c.r.password == nil:
 		c.refuse(q, textNoPass)
 	case len(argv) == 2 && c.login(q, []byte("default"), argv[1]), len(argv) == 3 && c.login(q, argv[1], argv[2]):

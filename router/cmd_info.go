@@ -24,13 +24,6 @@ func infoLines() []line {
 			Since: since, Summary: summary, Complexity: "O(1)", Group: group,
 		}, run: run}
 	}
-	config := cmd("config", -2, 0, "server", "2.0.0", "A container for server configuration commands.", nil)
-	config.subs = []line{
-		cmd("get", -3, stream.Admin|stream.NoScript, "", "2.0.0", "Returns the effective values of configuration parameters.", runConfigGet),
-		cmd("set", -4, stream.Admin|stream.NoScript, "", "2.0.0", "Refused: parameters are set where Millrace is started.", runConfigSet),
-		cmd("resetstat", 2, stream.Admin|stream.NoScript, "", "2.0.0", "Resets the server's statistics.", runConfigResetStat),
-		cmd("help", 2, 0, "", "5.0.0", "Returns helpful text about the different subcommands.", help(configHelp)),
-	}
 	dbsize := cmd("dbsize", 1, stream.ReadOnly|stream.Fast, "server", "1.0.0", "Returns the number of keys in the cluster.", runDBSize)
 	dbsize.cmd.Flags = stream.ReadOnly | stream.Fast
 	dbsize.cmd.Categories = []string{"keyspace", "read", "fast"}
@@ -44,12 +37,17 @@ func infoLines() []line {
 				c.answer(q, resp.Array(resp.BulkString("master"), resp.Int(0), resp.Array()))
 			}),
 		cmd("lolwut", -1, stream.Fast, "server", "5.0.0", "Displays computer art and the server version.", runLolwut),
-		config,
 	}
 }
 
 // LOLWUT [VERSION version]: a mill race, by way of a sine.
-func runLolwut(c *conn, q *request, _ [][]byte) {
+func runLolwut(c *conn, q *request, argv [][]byte) {
+	if len(argv) >= 3 && is(argv[1], "version") {
+		if _, err := strconv.ParseInt(string(argv[2]), 10, 64); err != nil {
+			c.refuse(q, textNotInt)
+			return
+		}
+	}
 	var b strings.Builder
 	for y := range 5 {
 		for x := range 60 {
@@ -71,7 +69,7 @@ func runLolwut(c *conn, q *request, _ [][]byte) {
 // The sections of INFO, in order; those of "default", and those only of "all".
 var (
 	infoDefault = []string{"server", "clients", "memory", "persistence", "stats", "replication", "cpu", "modules", "errorstats", "cluster", "keyspace", "millrace"}
-	infoAll     = []string{"server", "clients", "memory", "persistence", "stats", "replication", "cpu", "modules", "commandstats", "errorstats", "cluster", "keyspace", "millrace"}
+	infoAll     = []string{"server", "clients", "memory", "persistence", "stats", "replication", "cpu", "modules", "commandstats", "errorstats", "latencystats", "cluster", "keyspace", "millrace"}
 )
 
 // INFO [section …]
@@ -98,12 +96,20 @@ func runInfo(c *conn, q *request, argv [][]byte) {
 		if b.Len() > 0 {
 			b.WriteString("\r\n")
 		}
-		b.WriteString("# " + strings.ToUpper(s[:1]) + s[1:] + "\r\n")
+		b.WriteString("# " + infoTitle(s) + "\r\n")
 		for _, f := range c.r.infoSection(s) {
 			b.WriteString(f.Name + ":" + f.Value + "\r\n")
 		}
 	}
 	c.answer(q, resp.Verbatim(b.String()))
+}
+
+// infoTitle is a section's name as its first line has it.
+func infoTitle(section string) string {
+	if section == "cpu" {
+		return "CPU"
+	}
+	return strings.ToUpper(section[:1]) + section[1:]
 }
 
 // infoSection returns what the router knows for a section, with the node's fields put
@@ -117,85 +123,182 @@ func (r *Router) infoSection(name string) []InfoField {
 			fields = append(fields, f)
 		}
 	}
+	for i, f := range fields {
+		bytes, ok := strings.CutSuffix(f.Name, "_human")
+		if j := slices.IndexFunc(fields, func(o InfoField) bool { return o.Name == bytes }); ok && j >= 0 {
+			if n, err := strconv.ParseUint(fields[j].Value, 10, 64); err == nil {
+				fields[i].Value = human(n)
+			}
+		}
+	}
 	return fields
 }
 
-// ownInfo returns the router's fields of a section.
+// infoField returns one field of a section, or a value for where it is not there.
+func (r *Router) infoField(section, name, missing string) string {
+	for _, f := range r.infoSection(section) {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return missing
+}
+
+// ownInfo returns the router's fields of a section, by Redis's names. What Millrace does
+// not have is told with the value that says so in Redis: no replica of Redis's kind, no
+// child process, nothing evicted.
 func (r *Router) ownInfo(name string) []InfoField {
 	var out []InfoField
 	add := func(name string, value any) { out = append(out, InfoField{name, fmt.Sprint(value)}) }
+	zero := func(names ...string) {
+		for _, name := range names {
+			add(name, 0)
+		}
+	}
 	s := r.stats
 	switch name {
 	case "server":
 		up := time.Since(r.start)
+		exe, _ := os.Executable() // shown as empty where it is not known
 		add("redis_version", RedisVersion)
+		add("redis_git_sha1", "00000000")
+		add("redis_git_dirty", 0)
+		add("redis_build_id", "0")
 		add("millrace_version", r.version)
 		add("redis_mode", "cluster")
 		add("os", runtime.GOOS+" "+runtime.GOARCH)
 		add("arch_bits", strconv.IntSize)
+		add("monotonic_clock", "Go runtime")
+		add("multiplexing_api", "Go runtime")
+		add("atomicvar_api", "Go runtime")
 		add("go_version", runtime.Version())
 		add("process_id", os.Getpid())
+		add("process_supervised", "no")
 		add("run_id", r.self)
 		add("tcp_port", port(r.Addr().String()))
 		add("server_time_usec", time.Now().UnixMicro())
 		add("uptime_in_seconds", int64(up.Seconds()))
 		add("uptime_in_days", int64(up.Hours()/24))
+		add("executable", exe)
+		add("config_file", "")
+		add("io_threads_active", 0)
 	case "clients":
 		r.mu.Lock()
 		connected, blocked := len(r.conns), r.blocked
 		r.mu.Unlock()
+		sizes := r.clientSizes()
+		what, left := r.pausing.left()
 		add("connected_clients", connected)
 		add("cluster_connections", 0)
-		add("maxclients", r.lim.Connections)
+		add("maxclients", r.settings.maxClients.Load())
+		add("client_recent_max_input_buffer", sizes.in)
+		add("client_recent_max_output_buffer", sizes.out)
 		add("blocked_clients", blocked)
-		add("tracking_clients", 0)
+		add("tracking_clients", sizes.tracked)
+		add("pubsub_clients", 0)
+		add("clients_in_timeout_table", 0)
+		if what != "none" {
+			add("paused_reason", "client_pause")
+			add("paused_actions", what)
+			add("paused_timeout_milliseconds", left.Milliseconds())
+		} else {
+			add("paused_reason", "none")
+			add("paused_actions", "none")
+			add("paused_timeout_milliseconds", 0)
+		}
 	case "memory":
 		used := usedMemory()
 		add("used_memory", used)
 		add("used_memory_human", human(used))
+		add("used_memory_rss", used)
+		add("used_memory_rss_human", human(used))
+		peak := r.peakMemory(used)
+		add("used_memory_peak", peak)
+		add("used_memory_peak_human", human(peak))
+		add("used_memory_peak_perc", fmt.Sprintf("%.2f%%", 100*float64(used)/float64(max(peak, 1))))
+		zero("used_memory_lua", "used_memory_vm_eval", "used_memory_scripts_eval", "number_of_cached_scripts",
+			"number_of_functions", "number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total",
+			"used_memory_functions", "used_memory_scripts")
 		add("maxmemory", 0)
 		add("maxmemory_human", "0B")
 		add("maxmemory_policy", "noeviction")
+		zero("mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers",
+			"mem_clients_slaves", "mem_cluster_links", "mem_aof_buffer")
+		add("mem_clients_normal", r.clientSizes().bytes)
+		add("mem_allocator", "go")
+		zero("active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects")
 	case "persistence":
-		add("loading", 0)
-		add("async_loading", 0)
-		add("rdb_changes_since_last_save", 0)
-		add("rdb_bgsave_in_progress", 0)
+		now := time.Now().Unix()
+		zero("loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age")
+		add("current_fork_perc", "0.00")
+		zero("current_save_keys_processed", "current_save_keys_total", "rdb_changes_since_last_save", "rdb_bgsave_in_progress")
+		add("rdb_last_save_time", now) // what was acknowledged is on disk: see LASTSAVE
+		add("rdb_last_bgsave_status", "ok")
+		add("rdb_last_bgsave_time_sec", -1)
+		add("rdb_current_bgsave_time_sec", -1)
+		zero("rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded")
 		add("aof_enabled", 1)
-		add("aof_rewrite_in_progress", 0)
-		add("aof_rewrite_scheduled", 0)
-		add("aof_last_write_status", "ok")
+		zero("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+		add("aof_last_rewrite_time_sec", -1)
+		add("aof_current_rewrite_time_sec", -1)
+		add("aof_last_bgrewrite_status", "ok")
+		zero("aof_rewrites", "aof_rewrites_consecutive_failures")
+		add("aof_last_write_status", "ok") // a log that cannot be written ends the process
+		zero("aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size", "aof_pending_rewrite",
+			"aof_buffer_length", "aof_pending_bio_fsync", "aof_delayed_fsync")
 	case "stats":
 		add("total_connections_received", s.connections.Load())
 		add("total_commands_processed", s.commands.Load())
+		ops, in, out := s.rate.perSecond()
+		add("instantaneous_ops_per_sec", ops)
 		add("total_net_input_bytes", s.bytesIn.Load())
 		add("total_net_output_bytes", s.bytesOut.Load())
+		zero("total_net_repl_input_bytes", "total_net_repl_output_bytes")
+		add("instantaneous_input_kbps", fmt.Sprintf("%.2f", float64(in)/1024))
+		add("instantaneous_output_kbps", fmt.Sprintf("%.2f", float64(out)/1024))
+		add("instantaneous_input_repl_kbps", "0.00")
+		add("instantaneous_output_repl_kbps", "0.00")
 		add("rejected_connections", s.rejected.Load())
+		zero("sync_full", "sync_partial_ok", "sync_partial_err", "evicted_keys", "evicted_clients",
+			"total_eviction_exceeded_time", "current_eviction_exceeded_time",
+			"pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks",
+			"migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
+			"active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time",
+			"tracking_total_keys", "tracking_total_items", "tracking_total_prefixes", "unexpected_error_replies")
 		add("total_error_replies", s.errorReplies.Load())
+		zero("dump_payload_sanitizations")
+		add("total_reads_processed", s.reads.Load())
+		add("total_writes_processed", s.writes.Load())
+		zero("io_threaded_reads_processed", "io_threaded_writes_processed")
 		add("acl_access_denied_auth", s.authFailures.Load())
+		zero("acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel")
+		zero("client_query_buffer_limit_disconnections")
 		add("client_output_buffer_limit_disconnections", s.outputLimit.Load())
 	case "replication":
 		add("role", "master")
-		add("connected_slaves", 0)
+		add("connected_slaves", 0) // of Redis's kind; replicas of shards are in CLUSTER SHARDS
+		add("master_failover_state", "no-failover")
 		add("master_replid", r.self)
+		add("master_replid2", "0000000000000000000000000000000000000000")
 		add("master_repl_offset", 0)
+		add("second_repl_offset", -1)
+		zero("repl_backlog_active", "repl_backlog_size", "repl_backlog_first_byte_offset", "repl_backlog_histlen")
 	case "cpu":
 		sys, user := cpuTimes()
 		add("used_cpu_sys", fmt.Sprintf("%.6f", sys.Seconds()))
 		add("used_cpu_user", fmt.Sprintf("%.6f", user.Seconds()))
+		add("used_cpu_sys_children", "0.000000")
+		add("used_cpu_user_children", "0.000000")
 	case "commandstats":
-		for _, cmd := range r.sorted() {
-			for _, one := range append([]*stream.Command{cmd}, cmd.Subcommands...) {
-				c := s.byCommand[one]
-				calls, rejected := c.calls.Load(), c.rejected.Load()
-				if calls+rejected == 0 {
-					continue
-				}
-				usec := c.nanos.Load() / 1000
-				add("cmdstat_"+one.Name, fmt.Sprintf("calls=%d,usec=%d,usec_per_call=%.2f,rejected_calls=%d,failed_calls=%d",
-					calls, usec, float64(usec)/float64(max(calls, 1)), rejected, c.failed.Load()))
+		r.eachCommand(func(cmd *stream.Command, c *commandStats) {
+			calls, rejected := c.calls.Load(), c.rejected.Load()
+			if calls+rejected == 0 {
+				return
 			}
-		}
+			usec := c.nanos.Load() / 1000
+			add("cmdstat_"+cmd.Name, fmt.Sprintf("calls=%d,usec=%d,usec_per_call=%.2f,rejected_calls=%d,failed_calls=%d",
+				calls, usec, float64(usec)/float64(max(calls, 1)), rejected, c.failed.Load()))
+		})
 	case "errorstats":
 		s.mu.Lock()
 		for word, n := range s.errors {
@@ -203,6 +306,15 @@ func (r *Router) ownInfo(name string) []InfoField {
 		}
 		s.mu.Unlock()
 		slices.SortFunc(out, func(a, b InfoField) int { return strings.Compare(a.Name, b.Name) })
+	case "latencystats":
+		r.eachCommand(func(cmd *stream.Command, c *commandStats) {
+			h := c.latency.Load()
+			if h == nil || h.count() == 0 {
+				return
+			}
+			micros := func(q float64) float64 { return float64(h.quantile(q)) / 1000 }
+			add("latency_percentiles_usec_"+cmd.Name, fmt.Sprintf("p50=%.3f,p99=%.3f,p99.9=%.3f", micros(0.5), micros(0.99), micros(0.999)))
+		})
 	case "cluster":
 		add("cluster_enabled", 1)
 	case "millrace":
@@ -213,6 +325,48 @@ func (r *Router) ownInfo(name string) []InfoField {
 		add("calls_abandoned", s.abandoned.Load())
 	}
 	return out
+}
+
+// eachCommand calls fn for every command and subcommand, by name.
+func (r *Router) eachCommand(fn func(*stream.Command, *commandStats)) {
+	for _, cmd := range r.sorted() {
+		for _, one := range append([]*stream.Command{cmd}, cmd.Subcommands...) {
+			fn(one, r.stats.byCommand[one])
+		}
+	}
+}
+
+// clientSizes is what INFO tells of all clients.
+type clientSizes struct {
+	in, out int // the largest bytes of commands, and of replies, that wait now
+	bytes   int // the sum of both over all clients
+	tracked int // clients that said CLIENT TRACKING ON
+}
+
+func (r *Router) clientSizes() (s clientSizes) {
+	for _, c := range r.clients() {
+		c.mu.Lock()
+		s.in, s.out = max(s.in, c.inBytes), max(s.out, c.outBytes)
+		s.bytes += c.inBytes + c.outBytes
+		if c.tracking.on {
+			s.tracked++
+		}
+		c.mu.Unlock()
+	}
+	return s
+}
+
+// peakMemory returns the most memory that anybody has seen in use.
+func (r *Router) peakMemory(used uint64) uint64 {
+	for {
+		peak := r.stats.peak.Load()
+		if used <= peak {
+			return peak
+		}
+		if r.stats.peak.CompareAndSwap(peak, used) {
+			return used
+		}
+	}
 }
 
 // usedMemory returns the bytes that the Go runtime holds from the system.
@@ -233,6 +387,9 @@ func cpuTimes() (sys, user time.Duration) {
 
 // human shows bytes as INFO does: 1.92M.
 func human(n uint64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%dB", n)
+	}
 	f, units := float64(n), "BKMGT"
 	for len(units) > 1 && f >= 1024 {
 		f, units = f/1024, units[1:]
@@ -243,47 +400,8 @@ func human(n uint64) string {
 // port returns the port of an address.
 func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 
-var configHelp = []string{
-	"CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-	"GET <pattern>",
-	"    Return parameters matching the glob-like <pattern> and their values.",
-	"RESETSTAT",
-	"    Reset statistics reported by the INFO command.",
-	"SET <directive> <value>",
-	"    Refused: parameters are set where Millrace is started.",
-	"HELP",
-	"    Print this help.",
-}
-
-// config returns the parameters of Redis that clients and tools ask for, by name.
-func (r *Router) config() []InfoField {
-	return []InfoField{
-		{"appendfsync", "always"}, {"appendonly", "yes"}, {"cluster-enabled", "yes"}, {"databases", "1"},
-		{"maxclients", strconv.Itoa(r.lim.Connections)}, {"maxmemory", "0"}, {"maxmemory-policy", "noeviction"},
-		{"port", port(r.Addr().String())}, {"proto-max-bulk-len", strconv.Itoa(r.lim.Input.MaxBulk)},
-		{"protected-mode", "yes"}, {"replica-read-only", "yes"}, {"save", ""}, {"slave-read-only", "yes"},
-		{"timeout", strconv.Itoa(int(r.lim.IdleTimeout.Seconds()))},
-	}
-}
-
-// CONFIG GET pattern …
-func runConfigGet(c *conn, q *request, argv [][]byte) {
-	var out []resp.Value
-	for _, f := range c.r.config() {
-		if slices.ContainsFunc(argv[2:], func(w []byte) bool { return matches(w, f.Name) }) {
-			out = append(out, resp.BulkString(f.Name), resp.BulkString(f.Value))
-		}
-	}
-	c.answer(q, resp.Map(out...))
-}
-
-// CONFIG SET parameter value …
-func runConfigSet(c *conn, q *request, argv [][]byte) {
-	c.refuse(q, "ERR Unknown option or number of arguments for CONFIG SET - '"+string(cut(argv[2], maxEcho))+"'")
-}
-
-// CONFIG RESETSTAT
-func runConfigResetStat(c *conn, q *request, _ [][]byte) {
-	c.r.stats.reset()
-	c.answer(q, resp.OK)
+// host returns the host of an address.
+func host(addr string) string {
+	h, _, _ := strings.Cut(addr[:strings.LastIndexByte(addr, ':')], "%")
+	return strings.Trim(h, "[]")
 }

@@ -37,7 +37,7 @@ func TestConnectionCommands(t *testing.T) {
 		{"CLIENT NO-TOUCH x", "-ERR syntax error"},
 		{"CLIENT CACHING YES", "-ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"},
 		{"CLIENT TRACKING ON OPTIN", "+OK"},
-		{"CLIENT CACHING NO", "+OK"},
+		{"CLIENT CACHING NO", "-ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode."},
 		{"CLIENT CACHING YES", "-ERR CLIENT CACHING YES is not supported: no invalidations are sent, so nothing may be cached"},
 		{"CLIENT TRACKING ON OPTIN OPTOUT", "-ERR You can't specify both OPTIN mode and OPTOUT mode"},
 		{"CLIENT TRACKING ON FOO", "-ERR syntax error"},
@@ -123,7 +123,8 @@ func TestInfo(t *testing.T) {
 	c.do("FOO")
 	info := c.do("INFO everything")
 	for _, want := range []string{
-		`# Server\r\nredis_version:8.6.3\r\nmillrace_version:1.2.3\r\nredis_mode:cluster\r\n`, `loading:0\r\n`, `role:master\r\n`,
+		`# Server\r\nredis_version:8.6.3\r\n`, `millrace_version:1.2.3\r\nredis_mode:cluster\r\n`, `maxmemory_human:77B\r\n`,
+		`# CPU\r\nused_cpu_sys:`, `# Latencystats\r\nlatency_percentiles_usec_xlen:p50=`, `loading:0\r\n`, `role:master\r\n`,
 		`connected_clients:1\r\n`, `maxmemory:77\r\n`, `# Keyspace\r\ndb0:keys=3\r\n`, `errorstat_ERR:count=2\r\n`,
 		`cmdstat_xadd:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,failed_calls=0\r\n`, `cmdstat_xlen:calls=1,`,
 		`aof_rewrite_in_progress:0\r\n`, `rdb_changes_since_last_save:0\r\n`,

@@ -49,7 +49,9 @@ type conn struct {
 	libName       string
 	libVer        string
 	inTx          int // commands queued by MULTI; -1 outside
-	tracking      bool
+	tracking      tracking
+	monitor       bool                // MONITOR was said
+	wrote         map[uint32]struct{} // shards that writes were sent to
 	head, tail    *request
 	inFlight      int // requests in the list
 	inBytes       int // of their words
@@ -77,7 +79,7 @@ func newConn(r *Router, nc net.Conn, id uint64) *conn {
 	c := &conn{
 		r: r, nc: nc, id: id, addr: nc.RemoteAddr().String(), laddr: nc.LocalAddr().String(), fd: fdOf(nc),
 		created: r.now(), unauthedSince: r.now(), proto: 2, authed: r.password == nil, inTx: -1, gone: make(chan struct{}),
-		lanes: make(map[uint32]*lane, 2),
+		lanes: make(map[uint32]*lane, 2), wrote: make(map[uint32]struct{}, 2),
 	}
 	c.work.L, c.room.L = &c.mu, &c.mu
 	c.lastSeen.Store(c.created)
@@ -85,7 +87,7 @@ func newConn(r *Router, nc net.Conn, id uint64) *conn {
 	if !c.authed {
 		lim = r.lim.PreAuth
 	}
-	c.rd = resp.NewReader(countingReader{nc, &r.stats.bytesIn}, lim)
+	c.rd = resp.NewReader(countingReader{nc, r.stats}, lim)
 	return c
 }
 
@@ -239,7 +241,7 @@ func (c *conn) killLocked() bool {
 
 // begin makes a request of the command just read. It is not in the list yet.
 func (c *conn) begin(cmd *stream.Command, argv [][]byte) *request {
-	q := &request{c: c, cmd: cmd, proto: c.proto, start: c.r.now(), bytes: words(argv)}
+	q := &request{c: c, cmd: cmd, argv: argv, proto: c.proto, start: c.r.now(), bytes: words(argv)}
 	switch c.mute {
 	case muteAll, muteSkipping:
 		q.mute = true
@@ -294,6 +296,9 @@ func (c *conn) send(q *request, j *job, part int, shard uint32, kind call.Kind, 
 	j.req, j.part, j.kind, j.cmds, j.multi, j.proto = q, part, kind, cmds, multi, proto
 	j.deadline = q.start + int64(c.r.lim.Patience)
 	j.local = c.readOnly && kind == call.Read && c.r.hosts(shard)
+	if kind == call.Write {
+		c.wrote[shard] = struct{}{}
+	}
 	l := c.lanes[shard]
 	if l == nil {
 		l = &lane{c: c, shard: shard}
@@ -343,6 +348,7 @@ func (c *conn) finish(q *request, reply []byte) {
 	}
 	q.reply = reply
 	q.done = true
+	q.end = c.r.now()
 	c.outBytes += len(reply)
 	if c.outBytes > c.r.lim.OutputHardBytes && !c.dead {
 		c.r.log.Warn("client closed: it does not read its replies", "client", c.addr, "bytes", c.outBytes)
@@ -361,12 +367,13 @@ func (c *conn) finish(q *request, reply []byte) {
 // countingReader counts what is read.
 type countingReader struct {
 	r io.Reader
-	n *atomic.Int64
+	s *stats
 }
 
 func (r countingReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
-	r.n.Add(int64(n))
+	r.s.reads.Add(1)
+	r.s.bytesIn.Add(int64(n))
 	return n, err
 }
 

@@ -39,6 +39,10 @@ func (c *conn) dispatch(argv [][]byte) *request {
 		c.enqueue(q, argv)
 	default:
 		c.lastCmd.Store(cmd)
+		c.awaitPause(cmd)
+		if !cmd.Is(stream.Admin) && cmd.Name != "exec" {
+			c.r.show(c, argv)
+		}
 		if run := c.r.handlers[cmd]; run != nil {
 			run(c, q, argv)
 		} else {

@@ -140,6 +140,11 @@ func (es *errands) start(e *errand) {
 func (es *errands) submit(e *errand, node string, term uint64) {
 	r := es.c.r
 	now := r.now()
+	if e.kind == call.Write || e.kind == call.Block {
+		es.c.mu.Lock()
+		es.c.wrote[e.shard] = struct{}{}
+		es.c.mu.Unlock()
+	}
 	e.node, e.term = node, term
 	c := &call.Call{
 		Shard: e.shard, Term: term, Kind: e.kind, Cmds: e.cmds, Proto: es.proto,

@@ -37,6 +37,8 @@ const (
 	textMaxClients = "ERR max number of clients reached"
 	textUnblocked  = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 	textCanceled   = "ERR The call was canceled"
+	textSyntax     = "ERR syntax error"
+	textNotInt     = "ERR value is not an integer or out of range"
 	textInternal   = "ERR Internal error: a shard answered what cannot be understood"
 )
 

@@ -36,6 +36,7 @@ var notInMulti = map[string]string{
 	"cluster|getkeysinslot":   "ERR CLUSTER GETKEYSINSLOT is not allowed in a transaction",
 	"debug":                   "ERR DEBUG is not allowed in a transaction",
 	"client|reply":            "ERR CLIENT REPLY is not allowed in a transaction",
+	"shutdown":                "ERR Command not allowed inside a transaction",
 }
 
 // transactionLines are MULTI and what belongs to it.
@@ -124,6 +125,7 @@ func runExec(c *conn, q *request, _ [][]byte) {
 		return
 	}
 	c.endTx()
+	defer c.r.show(c, q.argv)
 	if tx.broken {
 		c.refuse(q, "EXECABORT Transaction discarded because of previous errors.")
 		return
@@ -139,6 +141,9 @@ func runExec(c *conn, q *request, _ [][]byte) {
 	kind := call.Read
 	for i, it := range tx.queue {
 		c.r.stats.executed(it.cmd)
+		if !it.cmd.Is(stream.Admin) {
+			c.r.show(c, it.argv)
+		}
 		if local[i] = c.runLocally(q, it); local[i] == nil {
 			cmds = append(cmds, it.argv)
 			if kindOf(it.cmd) == call.Write {

@@ -12,15 +12,21 @@ type request struct {
 	c     *conn
 	next  *request // guarded by c.mu
 	cmd   *stream.Command
+	argv  [][]byte
 	proto uint8
 	mute  bool // CLIENT REPLY OFF or SKIP: count it, but send nothing
 	// inExec: the command is part of an EXEC; its reply is kept in reply, and it is
 	// never in the list.
 	inExec bool
+	// pushed: no command asked for the reply.
+	pushed bool
+	// blocks: it waits on purpose, so how long it takes says nothing.
+	blocks bool
 	start  int64 // r.now() when it was read
 	bytes  int   // of its words
 
 	done  bool   // guarded by c.mu; nothing below changes once it is set
+	end   int64  // r.now() when it was done
 	reply []byte // encoded; nil when build makes it
 	// build makes the reply out of parts. It runs in the writer, so that merging costs
 	// the client's own goroutine and no shard's.

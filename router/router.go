@@ -29,7 +29,10 @@ type Router struct {
 	password *[sha256.Size]byte // of the default user; nil: none is required
 	version  string
 	info     func(string) []InfoField
-	debug    func(context.Context, [][]byte) resp.Value // nil: DEBUG is refused
+	debug    func(context.Context, [][]byte) resp.Value      // nil: DEBUG is refused
+	progress func(context.Context, uint32) (Progress, error) // nil: nobody knows
+	shutdown func()                                          // nil: clients may not
+	dir      string
 	lim      Limits
 	log      *slog.Logger
 
@@ -37,6 +40,11 @@ type Router struct {
 	handlers map[*stream.Command]handler
 	start    time.Time
 	stats    *stats
+	settings *settings
+	slowlog  slowlog
+	events   events
+	monitors monitors
+	pausing  pausing
 	// buffers are write buffers of connections that have something to write: an idle
 	// one holds none.
 	buffers sync.Pool
@@ -66,6 +74,7 @@ func New(cfg Config) (*Router, error) {
 	r := &Router{
 		self: cfg.NodeID, listener: cfg.Listener, backend: cfg.Backend, topology: cfg.Topology,
 		leaders: cfg.Leaders, version: cfg.Version, info: cfg.Info, debug: cfg.Debug, lim: cfg.Limits, log: cfg.Logger,
+		progress: cfg.Progress, shutdown: cfg.Shutdown, dir: cfg.DataDir, settings: newSettings(&cfg.Limits),
 		start: time.Now(), seekers: make(map[uint32]*seeker), conns: make(map[uint64]*conn),
 	}
 	if r.version == "" {
@@ -155,6 +164,7 @@ func (r *Router) refuseNew() {
 // or the error of ctx when that ends first.
 func (r *Router) Drain(ctx context.Context) error {
 	r.refuseNew()
+	r.pausing.stop()
 	for _, c := range r.clients() {
 		c.drain()
 	}
@@ -218,7 +228,7 @@ func (r *Router) admit(nc net.Conn) {
 		return
 	case r.password == nil && !fromLoopback(nc):
 		refusal = textProtected
-	case len(r.conns) >= r.lim.Connections, r.password != nil && r.unauthed >= r.lim.Unauthenticated:
+	case int64(len(r.conns)) >= r.settings.maxClients.Load(), r.password != nil && r.unauthed >= r.lim.Unauthenticated:
 		refusal = textMaxClients
 	}
 	if refusal != "" {
@@ -247,6 +257,7 @@ func (r *Router) admit(nc net.Conn) {
 
 // forget drops a connection that has ended.
 func (r *Router) forget(c *conn) {
+	r.unwatch(c)
 	c.mu.Lock()
 	authed := c.authed
 	c.mu.Unlock()
@@ -282,6 +293,7 @@ func (r *Router) sweep() {
 		case <-r.ctx.Done():
 			return
 		case <-tick.C:
+			r.stats.sample(r.now())
 			for _, c := range r.clients() {
 				c.sweep()
 			}
@@ -293,6 +305,7 @@ func (r *Router) sweep() {
 func (c *conn) sweep() {
 	lim := &c.r.lim
 	now := c.r.now()
+	idle := c.r.settings.idle.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -300,7 +313,7 @@ func (c *conn) sweep() {
 		c.r.stats.authTimeouts.Add(1)
 		c.killLocked()
 		return
-	case c.head == nil && lim.IdleTimeout > 0 && now-c.lastSeen.Load() > int64(lim.IdleTimeout):
+	case c.head == nil && idle > 0 && !c.monitor && now-c.lastSeen.Load() > idle:
 		c.killLocked()
 		return
 	}

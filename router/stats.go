@@ -23,6 +23,9 @@ type stats struct {
 	errorReplies   atomic.Int64
 	bytesIn        atomic.Int64
 	bytesOut       atomic.Int64
+	reads, writes  atomic.Int64  // of sockets
+	peak           atomic.Uint64 // bytes of memory: the most that INFO has seen
+	rate           rate
 
 	// Calls that ended without a reply, by class.
 	noLeader, timedOut, overloaded, inDoubt, otherFailed atomic.Int64
@@ -36,6 +39,57 @@ type stats struct {
 // commandStats counts one command.
 type commandStats struct {
 	calls, nanos, rejected, failed atomic.Int64
+	latency                        atomic.Pointer[histogram] // made with the first call
+}
+
+// took counts how long a call took.
+func (c *commandStats) took(nanos int64) {
+	h := c.latency.Load()
+	if h == nil {
+		c.latency.CompareAndSwap(nil, new(histogram))
+		h = c.latency.Load()
+	}
+	h.add(nanos)
+}
+
+// rate remembers what the totals were some time ago, for numbers per second.
+type rate struct {
+	mu      sync.Mutex
+	samples [rateSamples]totals
+	next    int
+}
+
+// rateSamples, taken every sweepEvery, cover two seconds.
+const rateSamples = 8
+
+type totals struct {
+	at                int64 // r.now(); zero: no sample yet
+	commands, in, out int64
+}
+
+// sample notes the totals at now.
+func (s *stats) sample(now int64) {
+	s.rate.mu.Lock()
+	defer s.rate.mu.Unlock()
+	s.rate.samples[s.rate.next] = totals{now, s.commands.Load(), s.bytesIn.Load(), s.bytesOut.Load()}
+	s.rate.next = (s.rate.next + 1) % rateSamples
+}
+
+// perSecond returns commands and bytes per second over the samples.
+func (r *rate) perSecond() (commands, in, out int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest := r.samples[(r.next+rateSamples-1)%rateSamples]
+	oldest := r.samples[r.next]
+	for i := r.next; oldest.at == 0 && i < r.next+rateSamples; i++ {
+		oldest = r.samples[i%rateSamples]
+	}
+	d := newest.at - oldest.at
+	if d <= 0 {
+		return 0, 0, 0
+	}
+	per := func(a, b int64) int64 { return max(int64(float64(b-a)*1e9/float64(d)), 0) } // a reset makes b small
+	return per(oldest.commands, newest.commands), per(oldest.in, newest.in), per(oldest.out, newest.out)
 }
 
 // maxErrorKinds bounds the kinds of errors that are counted apart, as in Redis.
@@ -52,8 +106,8 @@ func newStats(table map[string]*stream.Command) *stats {
 	return s
 }
 
-// answered counts a request whose reply goes out at now.
-func (s *stats) answered(q *request, reply []byte, now int64) {
+// answered counts a request whose reply goes out.
+func (s *stats) answered(q *request, reply []byte) {
 	s.commands.Add(1)
 	if q.failed {
 		s.errorReply(reply)
@@ -63,7 +117,10 @@ func (s *stats) answered(q *request, reply []byte, now int64) {
 	}
 	c := s.byCommand[q.cmd]
 	c.calls.Add(1)
-	c.nanos.Add(now - q.start)
+	if !q.blocks {
+		c.nanos.Add(q.end - q.start)
+		c.took(q.end - q.start)
+	}
 	if q.failed {
 		c.failed.Add(1)
 	}
@@ -107,7 +164,7 @@ func (s *stats) callFailed(kind call.Kind, err error) {
 // reset forgets what was counted of commands and errors.
 func (s *stats) reset() {
 	for _, n := range []*atomic.Int64{
-		&s.connections, &s.rejected, &s.commands, &s.errorReplies, &s.bytesIn, &s.bytesOut,
+		&s.connections, &s.rejected, &s.commands, &s.errorReplies, &s.bytesIn, &s.bytesOut, &s.reads, &s.writes,
 	} {
 		n.Store(0)
 	}
@@ -116,6 +173,9 @@ func (s *stats) reset() {
 		c.nanos.Store(0)
 		c.rejected.Store(0)
 		c.failed.Store(0)
+		if h := c.latency.Load(); h != nil {
+			h.reset()
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

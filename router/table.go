@@ -31,6 +31,7 @@ func buildTable() (map[string]*stream.Command, map[*stream.Command]handler) {
 	for _, group := range [][]line{
 		connectionLines(), clientLines(), commandLines(), clusterLines(), infoLines(), debugLines(), nameLines(),
 		transactionLines(),
+		configLines(), serverLines(), slowlogLines(), latencyLines(), monitorLines(), aclLines(), scriptLines(), waitLines(),
 	} {
 		for _, l := range group {
 			cmd := l.cmd

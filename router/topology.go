@@ -60,3 +60,13 @@ type NodeInfo struct {
 
 // InfoField is one line of an INFO section.
 type InfoField struct{ Name, Value string }
+
+// Progress is how far the replicas of a shard are at one moment.
+type Progress struct {
+	// Commit is an index of the shard's log at or above that of every write that was
+	// acknowledged before the question.
+	Commit uint64
+	// Others has, for each replica beside the leader that answered, up to where it has
+	// applied the log; what is applied there is on its disk.
+	Others map[string]uint64
+}

@@ -85,7 +85,6 @@ func (c *conn) flush(done []*request) bool {
 		c.r.buffers.Put(held)
 	}()
 	freed, last := 0, false
-	now := c.r.now()
 	for _, q := range done {
 		freed += len(q.reply)
 		reply := q.reply
@@ -97,7 +96,10 @@ func (c *conn) flush(done []*request) bool {
 			q.parts = nil
 		}
 		q.failed = q.failed || len(reply) > 0 && reply[0] == '-'
-		c.r.stats.answered(q, reply, now)
+		if !q.pushed {
+			c.r.stats.answered(q, reply)
+			c.r.noteTime(q)
+		}
 		last = last || q.last
 		if q.mute {
 			continue
@@ -135,6 +137,7 @@ func (c *conn) put(b []byte) bool {
 			return false
 		}
 		n, err := c.nc.Write(chunk)
+		c.r.stats.writes.Add(1)
 		c.r.stats.bytesOut.Add(int64(n))
 		if err != nil {
 			return false

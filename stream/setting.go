@@ -77,3 +77,12 @@ func parseSetting(s *settings, argv [][]byte) (field *uint64, n uint64, refusal 
 	e := resp.Err("ERR Unknown option or number of arguments for CONFIG SET - '" + printable(argv[1], 128) + "'")
 	return nil, 0, &e
 }
+
+// SettingNames returns the names of the stream-* parameters.
+func SettingNames() []string {
+	names := make([]string, len(settingTable))
+	for i, p := range settingTable {
+		names[i] = p.name
+	}
+	return names
+}

@@ -36,6 +36,7 @@ func serverFlags(fs *pflag.FlagSet) {
 	fs.String("memory", formatBytes(d.MemoryBytes), "memory budget of the process")
 	fs.String("cluster-secret-file", "", "file whose content every node of the cluster must prove to know; without it nothing listens beyond loopback")
 	fs.String("requirepass", "", "password that clients must give; without it only loopback clients are served")
+	fs.Bool("allow-shutdown", false, "let clients stop this node with SHUTDOWN")
 	fs.Bool("pprof", false, "serve /debug/pprof on the HTTP address")
 	fs.Bool("enable-debug", false, "serve DEBUG to clients, which can disturb the node with it: for tests")
 	fs.String("log-level", "info", "debug, info, warn or error")
@@ -66,6 +67,7 @@ func loadServerSettings(fs *pflag.FlagSet) (serverSettings, error) {
 	c.Advertise, c.RequirePass = str("advertise"), str("requirepass")
 	c.BootstrapExpect, c.Shards, c.Replicas = num("bootstrap-expect"), num("shards"), num("replicas")
 	c.Join, _ = fs.GetStringSlice("join")
+	c.AllowShutdown, _ = fs.GetBool("allow-shutdown")
 	c.Pprof, _ = fs.GetBool("pprof")
 	c.EnableDebug, _ = fs.GetBool("enable-debug")
 	var err error

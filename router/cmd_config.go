@@ -1,0 +1,199 @@
+package router
+
+import (
+	"slices"
+	"strings"
+
+	"millrace/resp"
+	"millrace/shard/call"
+	"millrace/stream"
+)
+
+// configLines are CONFIG and its subcommands.
+func configLines() []line {
+	sub := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
+		return serverLine(name, arity, flags, "", since, summary, run)
+	}
+	config := serverLine("config", -2, 0, "server", "2.0.0", "A container for server configuration commands.", nil)
+	config.cmd.Flags = 0
+	config.subs = []line{
+		sub("get", -3, stream.Admin|stream.NoScript, "2.0.0", "Returns the effective values of configuration parameters.", runConfigGet),
+		sub("set", -4, stream.Admin|stream.NoScript, "2.0.0", "Sets configuration parameters in-flight.", runConfigSet),
+		sub("resetstat", 2, stream.Admin|stream.NoScript, "2.0.0", "Resets the server's statistics.", runConfigResetStat),
+		sub("rewrite", 2, stream.Admin|stream.NoScript, "2.8.0", "Refused: Millrace does not write its configuration file.",
+			refusal("ERR The server is running without a config file")),
+		sub("help", 2, 0, "5.0.0", "Returns helpful text about the different subcommands.", help(configHelp)),
+	}
+	return []line{config}
+}
+
+var configHelp = []string{
+	"CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+	"GET <pattern>",
+	"    Return parameters matching the glob-like <pattern> and their values.",
+	"SET <directive> <value>",
+	"    Set the configuration <directive> to <value>: stream-* in the whole cluster,",
+	"    others on this node until it stops.",
+	"RESETSTAT",
+	"    Reset statistics reported by the INFO command.",
+	"REWRITE",
+	"    Refused.",
+	"HELP",
+	"    Print this help.",
+}
+
+// CONFIG GET pattern …
+//
+// The stream-* parameters are in the state of every shard, where CONFIG SET puts them;
+// they are read from the first shard.
+func runConfigGet(c *conn, q *request, argv [][]byte) {
+	asked := func(name string) bool {
+		return slices.ContainsFunc(argv[2:], func(w []byte) bool { return matches(w, name) })
+	}
+	var out []resp.Value
+	for i := range parameters {
+		if p := &parameters[i]; asked(p.name) {
+			out = append(out, resp.BulkString(p.name), resp.BulkString(p.get(c.r)))
+		}
+	}
+	switch {
+	case !slices.ContainsFunc(stream.SettingNames(), asked):
+		c.answer(q, resp.Map(out...))
+		return
+	case q.inExec:
+		c.refuse(q, textConfigInExec)
+		return
+	case !c.r.awaitShards():
+		c.refuse(q, textNoSlot)
+		return
+	}
+	first := c.r.topology().Shards()[0].ID
+	c.spread(q, call.Read, []subcall{{first, [][]byte{[]byte("_SETTINGS")}}}, func(q *request) []byte {
+		if reply := failure(call.Read, q.parts[0]); reply != nil {
+			return reply
+		}
+		v, _, err := resp.ParseValue(q.parts[0].reply)
+		if err != nil {
+			return errorReply(textInternal)
+		}
+		for i := 0; i+1 < len(v.Elems); i += 2 {
+			if asked(string(v.Elems[i].Str)) {
+				out = append(out, v.Elems[i], v.Elems[i+1])
+			}
+		}
+		return encode(resp.Map(out...), q.proto)
+	})
+}
+
+const textConfigInExec = "ERR CONFIG asks the shards for the stream-* parameters, which is not allowed in a transaction"
+
+// change is one parameter that a CONFIG SET sets.
+type change struct {
+	p *parameter // nil: a stream-* one
+	n int64
+}
+
+// CONFIG SET parameter value …
+//
+// All values are checked before anything is set. The stream-* ones become one record of
+// every shard; should a shard not do it, the reply is its error, the shards that did
+// keep the new values, and the same command may be sent again. The node's own are set
+// after that, when nothing can fail any more.
+func runConfigSet(c *conn, q *request, argv [][]byte) {
+	if len(argv)%2 != 0 {
+		c.refuse(q, textSyntax)
+		return
+	}
+	changes, cmds, refusal := c.r.checkChanges(argv[2:])
+	switch {
+	case refusal != "":
+		c.refuse(q, refusal)
+	case len(cmds) == 0:
+		c.r.apply(changes)
+		c.answer(q, resp.OK)
+	case q.inExec:
+		c.refuse(q, textConfigInExec)
+	case !c.r.awaitShards():
+		c.refuse(q, textNoSlot)
+	default:
+		c.setEverywhere(q, changes, cmds)
+	}
+}
+
+// checkChanges returns what a CONFIG SET of pairs changes on this node, and what it
+// sends to every shard.
+func (r *Router) checkChanges(pairs [][]byte) (changes []change, cmds [][][]byte, refusal string) {
+	failed := func(name, fault string) string {
+		return "ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + fault
+	}
+	names := make([]string, 0, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		name := strings.ToLower(string(cut(pairs[i], maxEcho)))
+		p := parameterNamed(name)
+		switch {
+		case p == nil && !slices.Contains(stream.SettingNames(), name):
+			return nil, nil, "ERR Unknown option or number of arguments for CONFIG SET - '" + string(cut(pairs[i], maxEcho)) + "'"
+		case p != nil && p.immutable:
+			return nil, nil, failed(name, "can't set immutable config")
+		case slices.Contains(names, name):
+			return nil, nil, failed(name, "duplicate parameter")
+		}
+		names = append(names, name)
+	}
+	for i, name := range names {
+		value := pairs[2*i+1]
+		p := parameterNamed(name)
+		if p == nil {
+			argv := [][]byte{[]byte("_SETTING"), []byte(name), value}
+			cmd, _ := stream.Lookup(argv)
+			if e := cmd.Check(argv); e != nil {
+				return nil, nil, string(e.Str)
+			}
+			cmds = append(cmds, argv)
+			continue
+		}
+		n, fault := p.check(r, string(value))
+		if fault != "" {
+			return nil, nil, failed(name, fault)
+		}
+		changes = append(changes, change{p, n})
+	}
+	return changes, cmds, ""
+}
+
+func (r *Router) apply(changes []change) {
+	for _, ch := range changes {
+		if ch.p.at != nil {
+			ch.p.at(r.settings).Store(ch.n)
+		}
+	}
+}
+
+// setEverywhere sends cmds to every shard as one record, then sets the node's own.
+func (c *conn) setEverywhere(q *request, changes []change, cmds [][][]byte) {
+	shards := c.r.topology().Shards()
+	q.parts = make([]part, len(shards))
+	q.spread = make([]job, len(shards))
+	q.build = func(q *request) []byte {
+		for _, p := range q.parts {
+			if reply := failure(call.Write, p); reply != nil {
+				return reply
+			}
+		}
+		c.r.apply(changes)
+		return encode(resp.OK, q.proto)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q.waiting = len(shards)
+	c.link(q)
+	for i, s := range shards {
+		c.send(q, &q.spread[i], i, s.ID, call.Write, cmds, len(cmds) > 1, q.proto)
+	}
+}
+
+// CONFIG RESETSTAT
+func runConfigResetStat(c *conn, q *request, _ [][]byte) {
+	c.r.stats.reset()
+	c.answer(q, resp.OK)
+}

@@ -1,0 +1,28 @@
+package router
+
+import (
+	"millrace/resp"
+	"millrace/stream"
+)
+
+// monitorLines are MONITOR.
+func monitorLines() []line {
+	return []line{serverLine("monitor", 1, stream.Admin|stream.NoScript, "server", "1.0.0",
+		"Listens for all commands that this node's clients send.", runMonitor)}
+}
+
+// MONITOR: from now on this connection is sent a line for each command that a client of
+// this node runs, but for those of administrators, with passwords left out. RESET ends it.
+func runMonitor(c *conn, q *request, _ [][]byte) {
+	if q.inExec {
+		c.refuse(q, "ERR MONITOR isn't allowed for DENY BLOCKING client")
+		return
+	}
+	c.r.watch(c, func(ok bool) {
+		if !ok {
+			c.refuse(q, "ERR Too many connections are in MONITOR")
+			return
+		}
+		c.answer(q, resp.OK)
+	})
+}

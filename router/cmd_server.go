@@ -1,0 +1,124 @@
+package router
+
+import (
+	"strings"
+	"time"
+
+	"millrace/resp"
+	"millrace/stream"
+)
+
+// serverLine returns a line about the server.
+func serverLine(name string, arity int, flags stream.Flags, group, since, summary string, run handler) line {
+	return line{cmd: stream.Command{
+		Name: name, Arity: arity, Flags: flags | stream.Loading | stream.Stale, Categories: categories(flags, ""),
+		Since: since, Summary: summary, Complexity: "O(1)", Group: group,
+	}, run: run}
+}
+
+// refusal returns a handler that answers an error.
+func refusal(text string) handler {
+	return func(c *conn, q *request, _ [][]byte) { c.refuse(q, text) }
+}
+
+// badSubcommand is Redis's answer to a subcommand with a wrong number of words that its
+// arity allows.
+func badSubcommand(argv [][]byte) string {
+	return "ERR unknown subcommand or wrong number of arguments for '" + string(cut(argv[1], maxEcho)) + "'. Try " +
+		strings.ToUpper(string(cut(argv[0], maxEcho))) + " HELP."
+}
+
+// serverLines are the commands for those who run servers. What Millrace does by itself
+// is answered as done, what it does not do is refused.
+func serverLines() []line {
+	const admin = stream.Admin | stream.NoScript
+	ok := func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }
+	server := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
+		return serverLine(name, arity, flags, "server", since, summary, run)
+	}
+	notHere := func(name string, arity int, since, why string) line {
+		return server(name, arity, admin, since, "Refused: "+why+".",
+			refusal("ERR "+strings.ToUpper(name)+" is not supported by Millrace: "+why))
+	}
+	module := server("module", -2, 0, "4.0.0", "A container for module commands.", nil)
+	module.cmd.Flags = 0
+	noModules := refusal("ERR Millrace loads no modules")
+	module.subs = []line{
+		serverLine("list", 2, admin, "", "4.0.0", "Returns an empty array: there are no modules.",
+			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array()) }),
+		serverLine("load", -3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules),
+		serverLine("loadex", -3, admin, "", "7.0.0", "Refused: Millrace loads no modules.", noModules),
+		serverLine("unload", 3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules),
+		serverLine("help", 2, 0, "", "5.0.0", "Returns helpful text about the different subcommands.", help([]string{
+			"MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+			"LIST", "    Return an empty array: there are no modules.", "HELP", "    Print this help.",
+		})),
+	}
+	return []line{
+		module,
+		server("save", 1, admin, "1.0.0", "Answered as done: what was acknowledged is on disk on a majority of its shard's replicas.", ok),
+		server("bgsave", -1, admin, "1.0.0", "Answered as begun: what was acknowledged is on disk on a majority of its shard's replicas.", runBgsave),
+		server("bgrewriteaof", 1, admin, "1.0.0", "Answered as begun: Millrace trims its logs by itself.",
+			func(c *conn, q *request, _ [][]byte) {
+				c.answer(q, resp.Simple("Background append only file rewriting started"))
+			}),
+		server("lastsave", 1, stream.Admin|stream.Fast, "1.0.0", "Returns the time: what was acknowledged until now is on disk.",
+			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Int(time.Now().Unix())) }),
+		server("shutdown", -1, admin, "1.0.0", "Stops this node in order, where --allow-shutdown says that clients may.", runShutdown),
+		notHere("replicaof", 3, "5.0.0", "shards are placed by the cluster itself; see: millrace status"),
+		notHere("slaveof", 3, "1.0.0", "shards are placed by the cluster itself; see: millrace status"),
+		notHere("failover", -1, "6.2.0", "every shard chooses its leader by itself; see: millrace status"),
+		notHere("sync", 1, "1.0.0", "replicas are Millrace nodes"),
+		notHere("psync", -3, "2.8.0", "replicas are Millrace nodes"),
+		notHere("replconf", -1, "3.0.0", "replicas are Millrace nodes"),
+		notHere("migrate", -6, "2.6.0", "use DUMP and RESTORE"),
+		server("swapdb", 3, stream.Write|stream.Fast, "4.0.0", "Refused: a cluster has one database.",
+			refusal("ERR SWAPDB is not allowed in cluster mode")),
+		server("move", 3, stream.Write|stream.Fast, "1.0.0", "Refused: a cluster has one database.",
+			refusal("ERR MOVE is not allowed in cluster mode")),
+	}
+}
+
+// BGSAVE [SCHEDULE]
+func runBgsave(c *conn, q *request, argv [][]byte) {
+	if len(argv) > 2 || len(argv) == 2 && !is(argv[1], "schedule") {
+		c.refuse(q, textSyntax)
+		return
+	}
+	c.answer(q, resp.Simple("Background saving started"))
+}
+
+// SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]
+//
+// As with SIGTERM, leaderships move away first, and the connection is closed without a
+// reply. Whatever the options say, nothing acknowledged is lost.
+func runShutdown(c *conn, q *request, argv [][]byte) {
+	save, nosave, abort := false, false, false
+	for _, w := range argv[1:] {
+		switch {
+		case is(w, "save"):
+			save = true
+		case is(w, "nosave"):
+			nosave = true
+		case is(w, "abort"):
+			abort = true
+		case is(w, "now"), is(w, "force"):
+		default:
+			c.refuse(q, textSyntax)
+			return
+		}
+	}
+	switch {
+	case save && nosave, abort && len(argv) > 2:
+		c.refuse(q, textSyntax)
+	case abort:
+		c.refuse(q, "ERR No shutdown in progress.")
+	case c.r.shutdown == nil:
+		c.refuse(q, "ERR SHUTDOWN is not allowed: this node was started without --allow-shutdown")
+	default:
+		c.r.log.Warn("a client asked this node to stop", "client", c.addr)
+		q.last = true
+		c.answerBytes(q, nil)
+		c.r.shutdown()
+	}
+}

@@ -1,0 +1,107 @@
+package router
+
+import (
+	"sync"
+	"time"
+
+	"millrace/stream"
+)
+
+// pausing is what CLIENT PAUSE does on this node: commands of its clients are taken from
+// the socket, and then wait. Clients of other nodes are not paused, and calls that were
+// blocking before are served. CLIENT UNPAUSE never waits, unlike in Redis: a pause of all
+// commands could not be undone.
+type pausing struct {
+	mu    sync.Mutex
+	end   time.Time // zero: no pause
+	all   bool      // or writes only
+	ended chan struct{}
+}
+
+// begin starts a pause, or makes the present one longer and stricter, never shorter.
+func (p *pausing) begin(d time.Duration, all bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if p.ended == nil || !p.end.After(now) {
+		p.finish()
+		p.end, p.all, p.ended = now.Add(d), all, make(chan struct{})
+		return
+	}
+	p.all = p.all || all
+	if end := now.Add(d); end.After(p.end) {
+		p.end = end
+	}
+}
+
+// stop ends the pause.
+func (p *pausing) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finish()
+}
+
+// finish is stop with p.mu held.
+func (p *pausing) finish() {
+	if p.ended != nil {
+		close(p.ended)
+	}
+	p.end, p.all, p.ended = time.Time{}, false, nil
+}
+
+// holds returns how long a command has to wait, as things are; ended is closed when the
+// pause ends before. Zero: it has not.
+func (p *pausing) holds(writes bool) (d time.Duration, ended <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended == nil || !p.all && !writes {
+		return 0, nil
+	}
+	return max(time.Until(p.end), 0), p.ended
+}
+
+// left returns what INFO tells of a pause: its kind and how long it will last.
+func (p *pausing) left() (what string, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch d = time.Until(p.end); {
+	case p.ended == nil || d <= 0:
+		return "none", 0
+	case p.all:
+		return "all", d
+	}
+	return "write", d
+}
+
+// awaitPause holds the reader of c until its command may run. It returns also when the
+// client was killed: then nothing of what follows reaches it.
+func (c *conn) awaitPause(cmd *stream.Command) {
+	for cmd.Name != "client|unpause" {
+		d, ended := c.r.pausing.holds(c.writes(cmd))
+		if d == 0 {
+			return
+		}
+		timer := time.NewTimer(d)
+		select {
+		case <-timer.C:
+		case <-ended:
+		case <-c.gone:
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// writes reports whether a command may change data; for EXEC, whether what is queued may.
+func (c *conn) writes(cmd *stream.Command) bool {
+	if cmd.Name != "exec" || c.tx == nil {
+		return cmd.Is(stream.Write)
+	}
+	for _, it := range c.tx.queue {
+		if it.cmd.Is(stream.Write) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,131 @@
+package router
+
+import (
+	"math"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// settings are the parameters that CONFIG SET changes on this node: they begin as
+// Limits or a default says, are this node's alone, and do not outlive the process.
+type settings struct {
+	maxClients atomic.Int64 // connections
+	idle       atomic.Int64 // nanoseconds; zero: idle clients are not closed
+	// slowMicros is from how many microseconds on a command goes to the slow log;
+	// negative: none does.
+	slowMicros atomic.Int64
+	slowLen    atomic.Int64 // entries of the slow log
+	// latencyMS is from how many milliseconds on a command is a latency event; zero:
+	// there are none.
+	latencyMS atomic.Int64
+}
+
+// Defaults and bounds of what CONFIG SET takes.
+const (
+	defaultSlowMicros = 10_000
+	defaultSlowLen    = 128
+	maxSlowLen        = 10_000
+)
+
+func newSettings(lim *Limits) *settings {
+	s := new(settings)
+	s.maxClients.Store(int64(lim.Connections))
+	s.idle.Store(int64(lim.IdleTimeout))
+	s.slowMicros.Store(defaultSlowMicros)
+	s.slowLen.Store(defaultSlowLen)
+	return s
+}
+
+// parameter is one that CONFIG GET shows. It can be set where at tells its place; else
+// only to the value that it has, or not at all.
+type parameter struct {
+	name string
+	get  func(r *Router) string
+	// at is where the value of a parameter of this node stands, unit what one of it
+	// counts there.
+	at       func(s *settings) *atomic.Int64
+	unit     int64
+	min, max int64
+	// immutable parameters cannot be set in Redis either.
+	immutable bool
+}
+
+// fixed is a parameter that has one value: what Millrace does is not for choice.
+func fixed(name, value string) parameter {
+	return parameter{name: name, get: func(*Router) string { return value }}
+}
+
+// immutable is a parameter that is given where a node is started.
+func immutable(name string, get func(r *Router) string) parameter {
+	return parameter{name: name, get: get, immutable: true}
+}
+
+// number is a parameter of this node.
+func number(name string, unit, low, high int64, at func(s *settings) *atomic.Int64) parameter {
+	return parameter{
+		name: name, at: at, unit: unit, min: low, max: high,
+		get: func(r *Router) string { return strconv.FormatInt(at(r.settings).Load()/unit, 10) },
+	}
+}
+
+// parameters are those of CONFIG GET by name, but for the replicated stream-* ones,
+// which are in the state of the shards.
+var parameters = []parameter{
+	fixed("appendfsync", "always"),
+	fixed("appendonly", "yes"),
+	immutable("bind", func(r *Router) string { return host(r.Addr().String()) }),
+	{name: "client-output-buffer-limit", get: func(r *Router) string {
+		return "normal " + strconv.Itoa(r.lim.OutputHardBytes) + " 0 0 slave 0 0 0 pubsub 0 0 0"
+	}},
+	{name: "client-query-buffer-limit", get: func(r *Router) string { return strconv.Itoa(r.lim.InFlightBytes) }},
+	immutable("cluster-enabled", func(*Router) string { return "yes" }),
+	immutable("daemonize", func(*Router) string { return "no" }),
+	immutable("databases", func(*Router) string { return "1" }),
+	immutable("dir", func(r *Router) string { return r.dir }),
+	number("latency-monitor-threshold", 1, 0, math.MaxInt64, func(s *settings) *atomic.Int64 { return &s.latencyMS }),
+	fixed("latency-tracking", "yes"),
+	number("maxclients", 1, 1, math.MaxUint32, func(s *settings) *atomic.Int64 { return &s.maxClients }),
+	{name: "maxmemory", get: func(r *Router) string { return r.infoField("memory", "maxmemory", "0") }},
+	fixed("maxmemory-policy", "noeviction"),
+	fixed("notify-keyspace-events", ""),
+	immutable("port", func(r *Router) string { return port(r.Addr().String()) }),
+	{name: "proto-max-bulk-len", get: func(r *Router) string { return strconv.Itoa(r.lim.Input.MaxBulk) }},
+	fixed("protected-mode", "yes"),
+	fixed("replica-read-only", "yes"),
+	fixed("save", ""),
+	fixed("slave-read-only", "yes"),
+	number("slowlog-log-slower-than", 1, -1, math.MaxInt64, func(s *settings) *atomic.Int64 { return &s.slowMicros }),
+	number("slowlog-max-len", 1, 0, maxSlowLen, func(s *settings) *atomic.Int64 { return &s.slowLen }),
+	number("timeout", int64(time.Second), 0, math.MaxInt32, func(s *settings) *atomic.Int64 { return &s.idle }),
+}
+
+// parameterNamed returns the parameter with a name in lower case; nil if none.
+func parameterNamed(name string) *parameter {
+	for i := range parameters {
+		if parameters[i].name == name {
+			return &parameters[i]
+		}
+	}
+	return nil
+}
+
+// check returns what is wrong with a new value for p, in Redis's words where it has
+// some; empty when it can be set. n is the number to store for a parameter that has a
+// place.
+func (p *parameter) check(r *Router, value string) (n int64, fault string) {
+	if p.at == nil {
+		if now := p.get(r); value != now {
+			return 0, "Millrace has it fixed at '" + now + "'"
+		}
+		return 0, ""
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case err != nil:
+		return 0, "argument couldn't be parsed into an integer"
+	case n < p.min || n > p.max:
+		return 0, "argument must be between " + strconv.FormatInt(p.min, 10) + " and " + strconv.FormatInt(p.max, 10) + " inclusive"
+	}
+	return n * p.unit, ""
+}
