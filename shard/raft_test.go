@@ -77,6 +77,7 @@ func assembleApplier(cfg *Config) *applier {
 	a := newApplier(cfg)
 	a.watch, a.clock = newStopwatch(), &shardClock{node: func() int64 { return 0 }}
 	a.inflight, a.gate, a.counters, a.configs = newInflight(99), new(gate), new(counters), new(configs)
+	a.digests = newDigester(cfg, a, a.watch, func(err error) { panic(err) })
 	a.hint, a.fence = func() *call.NotLeader { return &call.NotLeader{} }, new(sync.RWMutex)
 	a.onApplied, a.onOpened, a.onHalt = func([][]byte) {}, func(uint64) {}, func(error) {}
 	if err := a.load(); err != nil {
