@@ -98,19 +98,15 @@ func (c *conn) runManyKeys(q *request, argv [][]byte) {
 		c.runKeyless(q, argv)
 		return
 	}
-	for _, k := range keys[1:] {
-		if stream.Slot(argv[k]) != stream.Slot(argv[keys[0]]) {
-			c.refuse(q, textCrossSlot)
-			return
-		}
+	names := make([][]byte, len(keys))
+	for i, k := range keys {
+		names[i] = argv[k]
 	}
-	for _, k := range keys {
-		if _, refusal := c.r.locate(argv[k]); refusal != "" {
-			c.refuse(q, refusal)
-			return
-		}
+	shard, refusal := c.r.oneSlot(names)
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
 	}
-	shard, _ := c.r.locate(argv[keys[0]])
 	c.single(q, shard, kindOf(q.cmd), argv)
 }
 

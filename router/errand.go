@@ -17,6 +17,7 @@ type errand struct {
 	shard    uint32
 	kind     call.Kind
 	cmds     [][][]byte
+	multi    bool
 	deadline int64 // when patience, or the wait of Block and Wait, ends
 
 	node   string
@@ -147,7 +148,7 @@ func (es *errands) submit(e *errand, node string, term uint64) {
 	}
 	e.node, e.term = node, term
 	c := &call.Call{
-		Shard: e.shard, Term: term, Kind: e.kind, Cmds: e.cmds, Proto: es.proto,
+		Shard: e.shard, Term: term, Kind: e.kind, Cmds: e.cmds, Multi: e.multi, Proto: es.proto,
 		TimeoutMS: millis(min(e.deadline-now, int64(r.lim.Patience))),
 	}
 	if (e.kind == call.Block || e.kind == call.Wait) && e.deadline != forever {

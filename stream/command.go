@@ -24,6 +24,8 @@ const (
 	Admin
 	// Internal commands are for the router itself; to a client they do not exist.
 	Internal
+	// Guard commands decide whether the rest of their EXEC is run: not after null.
+	Guard
 )
 
 // Keys says where a command's keys stand. One table of key positions serves
@@ -124,6 +126,7 @@ var table = buildTable(
 	&expiretime,
 	&keysCmd,
 	&lastID,
+	&modifiedCmd,
 	&persist,
 	&pexpire,
 	&pexpireat,
@@ -139,6 +142,7 @@ var table = buildTable(
 	&ttl,
 	&typeCmd,
 	&unlink,
+	&watched,
 )
 
 func buildTable(cmds ...*Command) map[string]*Command {
