@@ -115,6 +115,7 @@ func (p *pair) sequence(t *rapid.T) {
 	s := session{node: node, slow: g.claims, prefix: prefix, keys: g.keys(), cmds: append([][]string{{"HELLO", proto}}, g.out...)}
 	p.sent += len(s.cmds)
 	if text := p.run(s); text != "" {
+		s.shown = text
 		p.found = &s
 		// rapid takes two failures for the same one when their texts are.
 		t.Fatalf("a reply differs")
@@ -128,6 +129,7 @@ type session struct {
 	prefix string // of its keys
 	keys   []string
 	cmds   [][]string
+	shown  string // what run returned
 }
 
 // fresh returns a prefix that no key has had.
@@ -179,7 +181,7 @@ func (p *pair) shrink(s session) string {
 	cmds := s.cmds
 	found := try(cmds)
 	if found == "" {
-		return "a difference that did not show again"
+		return "(what follows did not show again)\n" + s.shown
 	}
 	for size := len(cmds) / 2; size > 0; {
 		before := len(cmds)
