@@ -53,6 +53,39 @@ var explained = []difference{
 		},
 		reason: "An XADD with IDMP that is refused changes nothing here. Redis keeps the producer, without any IDs.",
 	},
+	{
+		before:  v84,
+		command: regexp.MustCompile(`(?i)^XINFO (GROUPS|STREAM)`),
+		alike:   progress,
+		reason: "Releases up to 8.4 changed the rules of entries-read and lag: when they are valid, that ENTRIESREAD is " +
+			"capped to entries-added, and that an empty stream has no lag.",
+	},
+	{
+		before:  v74,
+		command: regexp.MustCompile(`(?i)^XREAD`),
+		alike: texts("-ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
+			"-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."),
+		reason: "A text that has changed.",
+	},
+	{
+		before:  v74,
+		command: regexp.MustCompile(`(?i)^XREAD`),
+		alike: texts("-ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
+			"-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."),
+		reason: "A text that has changed.",
+	},
+}
+
+// progress makes the entries-read and the lag of groups alike.
+func progress(a, b *resp.Value) {
+	for i := range min(len(a.Elems), len(b.Elems)) {
+		for _, f := range []string{"entries-read", "lag"} {
+			if x, y := field(&a.Elems[i], f), field(&b.Elems[i], f); x != nil && y != nil {
+				*x = *y
+			}
+		}
+		progress(&a.Elems[i], &b.Elems[i])
+	}
 }
 
 // texts returns the alike of replies that are one text here and another one there.

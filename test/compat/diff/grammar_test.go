@@ -300,8 +300,21 @@ func (g *gen) emit(words []string) {
 // spoil drops, repeats, replaces or inserts a word. What stands up to the key stays.
 func (g *gen) spoil(words []string) []string {
 	from := 2
-	if words[0] == "XGROUP" || words[0] == "XINFO" {
+	switch words[0] {
+	case "XGROUP", "XINFO":
 		from = 3
+	case "DEL", "UNLINK", "EXISTS", "TOUCH": // all words are keys
+		return words
+	case "XREAD", "XREADGROUP":
+		if g.tag != "" {
+			return words // an ID might come to be a key of another slot
+		}
+	}
+	switch words[0] {
+	case "XREADGROUP", "XCLAIM", "XAUTOCLAIM":
+		if !g.has(v72) {
+			from = 4 // the consumer has been created
+		}
 	}
 	if slices.Contains(words, "*") || len(words) <= from {
 		return words
@@ -350,7 +363,7 @@ func (g *gen) sane(words []string) []string {
 		for i, w := range words {
 			switch strings.ToUpper(w) {
 			case "BLOCK":
-				fix(i+1, func(n int64) bool { return n == 1 || n < 0 || n > 1<<62 || n == 0 && g.tag != "" }, "1")
+				fix(i+1, func(n int64) bool { return n == 1 || n < 0 || n > 1<<62 && g.has(v72) || n == 0 && g.tag != "" }, "1")
 			case "CLAIM":
 				fix(i+1, idle, "0")
 			}
@@ -515,7 +528,7 @@ func (g *gen) xreadgroup() []string {
 		out = append(out, g.word("COUNT"), g.count())
 	}
 	if g.odds(3) {
-		out = append(out, g.word("BLOCK"), g.common(80, "1", "-1", "x", "9223372036854775807", "1.5"))
+		out = append(out, g.word("BLOCK"), g.timeout())
 	}
 	if g.claims && g.odds(40) {
 		out = append(out, g.word("CLAIM"), g.minIdle())
@@ -523,9 +536,30 @@ func (g *gen) xreadgroup() []string {
 	if g.odds(15) {
 		out = append(out, g.word("NOACK"))
 	}
-	return g.streams(out, func(key string) string {
+	out = g.streams(out, func(key string) string {
 		return g.common(70, ">", g.id(key), "0", "0")
 	})
+	for _, w := range out {
+		if strings.HasPrefix(w, "{") {
+			g.created(w, out[2], out[3])
+		}
+	}
+	return out
+}
+
+// created makes a consumer where the oracle creates one only when it gets something.
+func (g *gen) created(key, group, consumer string) {
+	if !g.has(v72) {
+		g.out = append(g.out, []string{"XGROUP", "CREATECONSUMER", key, group, consumer})
+	}
+}
+
+// timeout is a time for BLOCK. Redis before 7.2 lets one that ends after all time block.
+func (g *gen) timeout() string {
+	if g.has(v72) && g.odds(5) {
+		return "9223372036854775807"
+	}
+	return g.common(80, "1", "-1", "x", "1.5", "")
 }
 
 func (g *gen) xread() []string {
@@ -534,7 +568,7 @@ func (g *gen) xread() []string {
 		out = append(out, g.word("COUNT"), g.count())
 	}
 	if g.odds(3) {
-		out = append(out, g.word("BLOCK"), g.common(80, "1", "-1", "x", "9223372036854775807", "1.5"))
+		out = append(out, g.word("BLOCK"), g.timeout())
 	}
 	return g.streams(out, func(key string) string {
 		switch n := g.n(0, 9); {
@@ -584,6 +618,7 @@ func (g *gen) xpending() []string {
 func (g *gen) xclaim() []string {
 	key := g.key()
 	out := append([]string{"XCLAIM", key, g.group(), g.consumer(), g.minIdle()}, g.ids(key)...)
+	g.created(key, out[2], out[3])
 	for range g.n(0, 3) {
 		switch g.n(0, 5) {
 		case 0:
@@ -606,6 +641,7 @@ func (g *gen) xclaim() []string {
 func (g *gen) xautoclaim() []string {
 	key := g.key()
 	out := []string{"XAUTOCLAIM", key, g.group(), g.consumer(), g.minIdle(), g.bound(key, "0")}
+	g.created(key, out[2], out[3])
 	if g.odds(50) {
 		out = append(out, g.word("COUNT"), g.count())
 	}
