@@ -212,12 +212,7 @@ func (it *queued) refusal() *resp.Value {
 		e := resp.Err(text)
 		return &e
 	}
-	if it.cmd.Check != nil {
-		if e := it.cmd.Check(it.argv); e != nil && e.IsErr() {
-			return e
-		}
-	}
-	return nil
+	return refusalOf(it.cmd, it.argv)
 }
 
 // forShard reports whether a queued command that is not refused is the shard's to run.

@@ -117,6 +117,7 @@ var table = buildTable(
 	&setnx,
 	&strlen,
 	// any name
+	&copyCmd,
 	&dbSize,
 	&del,
 	&exists,
@@ -133,6 +134,8 @@ var table = buildTable(
 	&pexpiretime,
 	&pttl,
 	&randomKey,
+	&rename,
+	&renamenx,
 	&scan,
 	&setting,
 	&settingsCmd,
