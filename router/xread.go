@@ -40,14 +40,9 @@ func runXRead(c *conn, q *request, argv [][]byte) {
 		}
 	}
 	x, refusal := c.r.parseXRead(cmd, argv)
-	if refusal != "" {
-		c.refuse(q, refusal)
-		return
-	}
-	bad, noID := x.badID()
 	switch {
-	case noID != nil && len(x.parts) > 1:
-		c.serially(q, func() []byte { return c.refuseID(q, x, bad, noID) })
+	case refusal != "":
+		c.refuse(q, refusal)
 	case x.blocks:
 		c.serially(q, func() []byte { return c.runBlocked(q, x) })
 	case len(x.parts) == 1:
@@ -102,20 +97,6 @@ func (r *Router) parseXRead(cmd *stream.Command, argv [][]byte) (*xread, string)
 		return nil, textCapped
 	}
 	return x, ""
-}
-
-// badID returns the position and the refusal of the first word of an XREAD that is no
-// ID; nil where there is none. XREADGROUP's are looked at with its groups.
-func (x *xread) badID() (at int, refusal *resp.Value) {
-	if x.cmd.Is(stream.Write) {
-		return 0, nil
-	}
-	for i, id := range x.ids {
-		if refusal := stream.ReadIDRefusal(id, false); refusal != nil {
-			return i, refusal
-		}
-	}
-	return 0, nil
 }
 
 // place decides which shard gets which keys.

@@ -31,13 +31,24 @@ type Options struct {
 	Expect int      // --bootstrap-expect; Nodes when zero
 	Shards int      // the default of a server when zero
 	Args   []string // more arguments for every server
+	// Hosts, if set, says where the node of an index runs. Without it all run on
+	// loopback, on ports of the system's choice.
+	Hosts func(index int) Host
+}
+
+// Host is where a node runs.
+type Host struct {
+	Addr  node.Addresses            // where it listens
+	Dir   string                    // its data; empty: below the cluster's directory
+	Args  []string                  // more arguments for this server
+	Start func(cmd *exec.Cmd) error // starts its process; nil: as usual
 }
 
 // Cluster is a set of server processes. Its methods belong to the test's goroutine
 // unless they say otherwise.
 type Cluster struct {
 	Nodes []*Node
-	tb    testing.TB
+	tb    testing.TB // nil for a cluster of New: then only what returns errors may be called
 	bin   string
 	dir   string
 	opt   Options
@@ -49,6 +60,8 @@ type Node struct {
 	Index int
 	Dir   string
 	Addr  node.Addresses
+
+	host Host
 
 	mu   sync.Mutex
 	proc *exec.Cmd     // nil while it does not run
@@ -62,13 +75,49 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	bin := filepath.Join(dir, "millrace")
-	args := append([]string{"build", "-o", bin}, raceFlags...)
+	return bin, Build(bin)
+})
+
+// Build builds the server, with the race detector where this program has it.
+func Build(bin string, flags ...string) error {
+	args := append(append([]string{"build", "-o", bin}, raceFlags...), flags...)
 	out, err := exec.Command("go", append(args, "millrace/cmd/millrace")...).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("build the server: %w\n%s", err, out)
+		return fmt.Errorf("build the server: %w\n%s", err, out)
 	}
-	return bin, nil
-})
+	return nil
+}
+
+// New returns a cluster whose server is bin and whose files are below dir. No process
+// is started. It is for programs that are no tests: they use what returns errors, and
+// Close.
+func New(bin, dir string, o Options) *Cluster {
+	if o.Nodes == 0 {
+		o.Nodes = 3
+	}
+	if o.Expect == 0 {
+		o.Expect = o.Nodes
+	}
+	c := &Cluster{bin: bin, dir: dir, opt: o}
+	for range o.Nodes {
+		c.place()
+	}
+	return c
+}
+
+// place makes room for one more node.
+func (c *Cluster) place() *Node {
+	n := &Node{Index: len(c.Nodes), Dir: filepath.Join(c.dir, fmt.Sprintf("node%d", len(c.Nodes)+1))}
+	if c.opt.Hosts != nil {
+		n.host = c.opt.Hosts(n.Index)
+		n.Addr = n.host.Addr
+		if n.host.Dir != "" {
+			n.Dir = n.host.Dir
+		}
+	}
+	c.Nodes = append(c.Nodes, n)
+	return n
+}
 
 // RunMain runs the tests of a package that starts clusters, then removes the binary
 // they were built with.
@@ -120,18 +169,18 @@ func Resume(tb testing.TB, dir string) *Cluster {
 // Add starts one more node. All but the first are told to join that.
 func (c *Cluster) Add() *Node {
 	c.tb.Helper()
-	n := &Node{Index: len(c.Nodes), Dir: filepath.Join(c.dir, fmt.Sprintf("node%d", len(c.Nodes)+1))}
-	c.Nodes = append(c.Nodes, n)
-	if err := c.launch(n); err != nil {
+	n := c.place()
+	if err := c.Launch(n); err != nil {
 		c.tb.Fatal(err)
 	}
 	return n
 }
 
-// launch starts n's process and waits until it says where it listens. The first time
+// Launch starts n's process and waits until it says where it listens. The first time
 // the system chooses the ports; after that they are kept. While n was down, the system
-// may have given one of them to somebody's outgoing connection: that passes.
-func (c *Cluster) launch(n *Node) error {
+// may have given one of them to somebody's outgoing connection: that passes. Different
+// nodes may be launched at the same time.
+func (c *Cluster) Launch(n *Node) error {
 	for deadline := time.Now().Add(ListenTimeout); ; time.Sleep(10 * poll) {
 		err := c.launchOnce(n)
 		taken := err != nil && n.Addr.PID != 0 && strings.Contains(err.Error(), "address already in use")
@@ -143,7 +192,7 @@ func (c *Cluster) launch(n *Node) error {
 
 func (c *Cluster) launchOnce(n *Node) error {
 	client, peer, gossip, httpAddr := "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	if n.Addr.PID != 0 {
+	if n.Addr.Client != "" {
 		client, peer, gossip, httpAddr = n.Addr.Client, n.Addr.Peer, n.Addr.Gossip, n.Addr.HTTP
 	}
 	args := []string{"server", "--data", n.Dir, "--client-addr", client, "--peer-addr", peer,
@@ -154,7 +203,7 @@ func (c *Cluster) launchOnce(n *Node) error {
 	if n.Index > 0 {
 		args = append(args, "--join", c.Nodes[0].Addr.Gossip)
 	}
-	args = append(args, c.opt.Args...)
+	args = append(append(args, c.opt.Args...), n.host.Args...)
 	log, err := os.OpenFile(n.Dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -162,7 +211,11 @@ func (c *Cluster) launchOnce(n *Node) error {
 	defer log.Close() // the process has its own copy
 	proc := exec.Command(c.bin, args...)
 	proc.Stdout, proc.Stderr = log, log
-	if err := proc.Start(); err != nil {
+	start := n.host.Start
+	if start == nil {
+		start = (*exec.Cmd).Start
+	}
+	if err := start(proc); err != nil {
 		return err
 	}
 	done := make(chan struct{})
@@ -206,6 +259,22 @@ func (n *Node) Running() bool {
 	return n.proc != nil
 }
 
+// Exited returns how n's process has ended by itself; nil while it runs, and when it was
+// ended or never started. Any goroutine may ask.
+func (n *Node) Exited() *os.ProcessState {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc == nil {
+		return nil
+	}
+	select {
+	case <-n.done:
+		return n.proc.ProcessState
+	default:
+		return nil
+	}
+}
+
 // Kill ends n as a power cut of the process would: at once. It waits until it is gone.
 func (c *Cluster) Kill(n *Node) {
 	n.end(syscall.SIGKILL)
@@ -229,11 +298,14 @@ func (n *Node) end(sig syscall.Signal) {
 	}
 }
 
-// Terminate asks n to stop in order, and returns its exit code.
+// Terminate asks n to stop in order, and returns its exit code; 0 when it did not run.
 func (c *Cluster) Terminate(n *Node) int {
 	n.mu.Lock()
 	proc := n.proc
 	n.mu.Unlock()
+	if proc == nil {
+		return 0
+	}
 	n.end(syscall.SIGTERM)
 	return proc.ProcessState.ExitCode()
 }
@@ -263,7 +335,7 @@ func (n *Node) PID() int {
 // Restart starts a node that was killed or stopped.
 func (c *Cluster) Restart(n *Node) {
 	c.tb.Helper()
-	if err := c.launch(n); err != nil {
+	if err := c.Launch(n); err != nil {
 		c.tb.Fatal(err)
 	}
 }
@@ -298,7 +370,15 @@ func (c *Cluster) Status(n *Node) (node.Status, error) {
 // WaitHealthy waits until every running node says that the cluster is healthy.
 func (c *Cluster) WaitHealthy() {
 	c.tb.Helper()
-	deadline := time.Now().Add(HealthyTimeout)
+	if err := c.AwaitHealthy(HealthyTimeout); err != nil {
+		c.tb.Fatal(err)
+	}
+}
+
+// AwaitHealthy waits until every running node says that the cluster is healthy, at most
+// for within.
+func (c *Cluster) AwaitHealthy(within time.Duration) error {
+	deadline := time.Now().Add(within)
 	for _, n := range c.Nodes {
 		for n.Running() {
 			_, err := c.Status(n)
@@ -306,10 +386,19 @@ func (c *Cluster) WaitHealthy() {
 				break
 			}
 			if time.Now().After(deadline) {
-				c.tb.Fatalf("node %d: not healthy after %v: %v\n%s", n.Index+1, HealthyTimeout, err, c.LogTail(n, 30))
+				return fmt.Errorf("node %d: not healthy after %v: %w\n%s", n.Index+1, within, err, c.LogTail(n, 30))
 			}
 			time.Sleep(5 * poll)
 		}
+	}
+	return nil
+}
+
+// Close ends all processes at once.
+func (c *Cluster) Close() {
+	for _, n := range c.Nodes {
+		n.signal(syscall.SIGCONT)
+		n.end(syscall.SIGKILL)
 	}
 }
 

@@ -247,7 +247,7 @@ func restartAll(t *testing.T, c *Cluster) {
 	var wg sync.WaitGroup
 	for _, n := range c.Nodes {
 		wg.Go(func() {
-			if err := c.launch(n); err != nil {
+			if err := c.Launch(n); err != nil {
 				failed.Store(&err)
 			}
 		})

@@ -1,0 +1,132 @@
+package check
+
+// Replica compares what one replica holds of a stream, at a quiet point, with what is
+// known. Entries are given to it in the order that the replica shows.
+type Replica struct {
+	s     *Stream
+	where string
+	seen  []uint64 // a bit for each entry of the stream
+	prev  int      // position of the entry before
+	last  ID
+	first ID
+	count int
+	tails []Tail // what a tail that read this replica would have seen
+	done  []bool
+}
+
+// NewReplica begins to compare a replica.
+func (s *Stream) NewReplica(where string) *Replica {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &Replica{s: s, where: where, seen: make([]uint64, len(s.entries)/64+1), prev: -1}
+	for range s.tails {
+		r.tails, r.done = append(r.tails, Tail{}), append(r.done, false)
+	}
+	return r
+}
+
+// Items takes the next entries.
+func (r *Replica) Items(items []Item) {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range items {
+		if r.count > 0 && !r.last.Less(it.ID) {
+			s.book.Add("S3", "%s: %s: %v follows %v", s.Name, r.where, it.ID, r.last)
+		}
+		if r.count == 0 {
+			r.first = it.ID
+		}
+		r.last = it.ID
+		r.count++
+		prev := r.prev
+		r.prev = -1
+		for i, t := range s.tails {
+			if !t.last.Less(it.ID) {
+				r.tails[i].seen++
+				r.tails[i].sum = step(r.tails[i].sum, it.ID, it.Payload)
+			}
+		}
+		e := s.see(r.where, it.ID, it.Payload)
+		if e == nil {
+			continue
+		}
+		if it.Filler != Filler(it.Payload) {
+			s.book.Add("S4", "%s: %s: %v (%s) has a value of %d bytes that was not sent", s.Name, r.where, it.ID, it.Payload, len(it.Filler))
+		}
+		pos, _ := s.position(it.Payload)
+		if r.seen[pos/64]&(1<<(pos%64)) != 0 {
+			s.book.Add("S5", "%s: %s: %s stands twice, again as %v", s.Name, r.where, it.Payload, it.ID)
+		}
+		r.seen[pos/64] |= 1 << (pos % 64)
+		r.prev = pos
+		if pos > 0 && s.entries[pos-1].twin && prev != pos-1 && s.MaxLen == 0 {
+			s.book.Add("S4", "%s: %s: %s does not follow %s of its transaction", s.Name, r.where, it.Payload, s.payload(pos-1))
+		}
+	}
+}
+
+// Info is what XINFO STREAM says of a stream.
+type Info struct {
+	Length        int64
+	LastGenerated ID
+	EntriesAdded  int64
+	MaxDeleted    ID
+}
+
+// Done says that there were no more entries, and what the replica says of the stream.
+// delivered says that the group has been drained: every entry must have been handed out.
+func (r *Replica) Done(info Info, drained bool) {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost, firstLost, lastLost := 0, -1, -1
+	known, maybe := 0, 0
+	for i := range s.entries {
+		e := &s.entries[i]
+		here := i/64 < len(r.seen) && r.seen[i/64]&(1<<(i%64)) != 0
+		switch e.state {
+		case acked, found:
+			known++
+			trimmed := s.MaxLen > 0 && (r.count == 0 || e.id.Less(r.first))
+			if !here && !e.gone && !trimmed {
+				if lost == 0 {
+					firstLost = i
+				}
+				lost, lastLost = lost+1, i
+			}
+		case unknown, sent:
+			maybe++
+		}
+		if e.twin && i+1 < len(s.entries) && s.MaxLen == 0 && i+1 < 64*len(r.seen) {
+			other := r.seen[(i+1)/64]&(1<<((i+1)%64)) != 0
+			if here != other {
+				s.book.Add("S4", "%s: %s: of the transaction %s, %s one is there", s.Name, r.where, s.payload(i), s.payload(i+1))
+			}
+		}
+		if drained && s.Group != "" && here && !e.handed {
+			s.book.Add("G1", "%s: %s: %s (%v) was never handed to a consumer", s.Name, r.where, s.payload(i), e.id)
+		}
+	}
+	if lost > 0 {
+		s.book.Add("S1", "%s: %s: %d acknowledged entries of %d are missing: the first is %s (%v), the last %s (%v); the replica holds %d, from %v to %v",
+			s.Name, r.where, lost, known, s.payload(firstLost), s.entries[firstLost].id, s.payload(lastLost), s.entries[lastLost].id, r.count, r.first, r.last)
+	}
+	if info.Length != int64(r.count) {
+		s.book.Add("S7", "%s: %s: XLEN is %d, and %d entries are there", s.Name, r.where, info.Length, r.count)
+	}
+	if info.LastGenerated.Less(s.floor) || info.LastGenerated.Less(r.last) {
+		s.book.Add("S7", "%s: %s: the last generated ID is %v, below %v or %v", s.Name, r.where, info.LastGenerated, s.floor, r.last)
+	}
+	if info.EntriesAdded < int64(known) || info.EntriesAdded > int64(known+maybe) {
+		s.book.Add("S7", "%s: %s: entries-added is %d, where %d are known and %d may have been added", s.Name, r.where, info.EntriesAdded, known, maybe)
+	}
+	if s.MaxLen > 0 && r.count > s.MaxLen {
+		s.book.Add("S7", "%s: %s: %d entries, where every XADD trims to %d", s.Name, r.where, r.count, s.MaxLen)
+	}
+	for i, t := range s.tails {
+		if t.seen != r.tails[i].seen || t.sum != r.tails[i].sum {
+			s.book.Add("S6", "%s: %s: a reader saw %d entries up to %v, not the %d that are there", s.Name, r.where, t.seen, t.last, r.tails[i].seen)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package fault
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"millrace/test/chaos/netlab"
+)
+
+// inject does a fault by chance and says how to undo it.
+type inject func(w *World, rng *rand.Rand) (*injury, error)
+
+// injury is a fault that has been done.
+type injury struct {
+	what  string
+	nodes []int // what has suffered: the shards they lead must be served by others
+	hold  time.Duration
+	heal  func() error
+}
+
+// card is a kind of fault.
+type card struct {
+	name   string
+	copies int // in a deck
+	inject inject
+	// single is true of what takes away less than a majority: the promises of
+	// availability hold, and are measured when it comes alone.
+	single bool
+	// network is true of what needs a lab. There is one such fault at a time: healing
+	// makes all links whole.
+	network bool
+	// alone is true of what is never combined with others.
+	alone bool
+	nodes int // how many nodes it needs at least
+}
+
+// cards are all kinds of faults.
+var cards = []card{
+	{name: "kill leader", copies: 3, inject: killed(oneLeader), single: true},
+	{name: "kill one", copies: 2, inject: killed(anyOne), single: true},
+	{name: "kill majority", copies: 1, inject: killed(majority)},
+	{name: "kill all", copies: 1, inject: killed(everyone)},
+	{name: "pause leader", copies: 3, inject: paused(oneLeader, 100*time.Millisecond, 6*time.Second), single: true},
+	{name: "pause leader long", copies: 1, inject: paused(oneLeader, 5*time.Second, 30*time.Second), single: true},
+	{name: "pause follower", copies: 1, inject: paused(oneFollower, 100*time.Millisecond, 6*time.Second), single: true},
+	{name: "pause majority", copies: 1, inject: paused(majority, 100*time.Millisecond, 5*time.Second)},
+	{name: "pause all", copies: 1, inject: paused(everyone, 100*time.Millisecond, 3*time.Second)},
+	{name: "halves", copies: 3, inject: partition("halves", halves), single: true, network: true},
+	{name: "alone", copies: 3, inject: partition("one node", alone), single: true, network: true},
+	{name: "bridge", copies: 3, inject: partition("bridge", bridge), network: true},
+	{name: "one way", copies: 3, inject: partition("one way", oneWay), single: true, network: true},
+	{name: "clients from leader", copies: 3, inject: clientCut, network: true},
+	{name: "ring", copies: 1, inject: partition("ring", ring), network: true, nodes: 4},
+	{name: "link", copies: 1, inject: partition("one link", oneLink), network: true},
+	{name: "vanished", copies: 1, inject: vanished, single: true, network: true},
+	{name: "delay", copies: 1, inject: bad("delays", "100±50 ms", netlab.Link{Delay: 50 * time.Millisecond, Jitter: 25 * time.Millisecond}), network: true},
+	{name: "loss", copies: 1, inject: bad("losses", "20 % loss", netlab.Link{Loss: 0.2}), network: true},
+	{name: "slow link", copies: 1, inject: slow, network: true},
+	{name: "gossip split", copies: 1, inject: gossipCut, network: true},
+	{name: "swizzle", copies: 1, inject: swizzle, network: true},
+	{name: "rolling restart", copies: 1, inject: rolling, alone: true},
+	{name: "disk full", copies: 1, inject: diskFull, single: true, alone: true},
+}
+
+// deck deals cards in an order that chance has made; when it is empty it is shuffled
+// anew.
+type deck struct {
+	rng   *rand.Rand
+	all   []*card
+	cards []*card
+}
+
+func newDeck(rng *rand.Rand, w *World) *deck {
+	d := &deck{rng: rng}
+	for i := range cards {
+		c := &cards[i]
+		if c.network && w.Lab == nil || c.nodes > w.nodes() || c.name == "disk full" && w.SmallDisk < 0 {
+			continue
+		}
+		for range c.copies {
+			d.all = append(d.all, c)
+		}
+	}
+	return d
+}
+
+// deal returns the next card for which fits answers true.
+func (d *deck) deal(fits func(*card) bool) *card {
+	if len(d.cards) == 0 {
+		d.cards = append(d.cards, d.all...)
+		d.rng.Shuffle(len(d.cards), func(i, j int) { d.cards[i], d.cards[j] = d.cards[j], d.cards[i] })
+	}
+	for i, c := range d.cards {
+		if fits(c) {
+			d.cards = append(d.cards[:i], d.cards[i+1:]...)
+			return c
+		}
+	}
+	return nil
+}

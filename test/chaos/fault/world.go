@@ -1,0 +1,223 @@
+package fault
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"millrace/test/chaos/check"
+	"millrace/test/chaos/measure"
+	"millrace/test/chaos/netlab"
+	"millrace/test/cluster"
+)
+
+// World is what faults are done to. Nodes are counted from 0; node n is host n+1 of the
+// lab.
+type World struct {
+	Cluster   *cluster.Cluster
+	Lab       *netlab.Lab // nil: the network is left alone
+	Problems  *check.Problems
+	Shards    *measure.Shards
+	Disturbed *Disturbed
+	// SmallDisk is the node whose data directory is on a file system that can be filled;
+	// negative: none.
+	SmallDisk int
+	// Lag returns how late the harness itself has run since the last call.
+	Lag func() time.Duration
+	// Logf writes a line for whoever watches.
+	Logf func(format string, args ...any)
+
+	mu      sync.Mutex
+	down    map[int]bool // nodes that were killed and not yet started again
+	expect  map[int]int  // exit code that a node may end with by itself
+	counts  map[string]int
+	samples map[string][]time.Duration
+}
+
+// Count adds to a counter of the report.
+func (w *World) Count(name string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.counts == nil {
+		w.counts = map[string]int{}
+	}
+	w.counts[name] += n
+}
+
+// Counts returns the counters of the report.
+func (w *World) Counts() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[string]int{}
+	for k, v := range w.counts {
+		out[k] = v
+	}
+	return out
+}
+
+func (w *World) nodes() int { return len(w.Cluster.Nodes) }
+
+// led returns which node leads each shard, the meta group included, by the word of the
+// first node that answers; -1 where there is no leader.
+func (w *World) led() map[uint32]int {
+	index := map[string]int{}
+	for i, n := range w.Cluster.Nodes {
+		index[n.Addr.NodeID] = i
+	}
+	for _, n := range w.Cluster.Nodes {
+		if !n.Running() {
+			continue
+		}
+		st, err := w.Cluster.Status(n)
+		if err != nil && len(st.Shards) == 0 {
+			continue
+		}
+		out := map[uint32]int{}
+		for _, s := range st.Shards {
+			out[s.ID] = -1
+			if i, ok := index[s.Leader]; ok && s.Leader != "" {
+				out[s.ID] = i
+			}
+		}
+		return out
+	}
+	return nil
+}
+
+// leader returns a node that leads something, by chance.
+func (w *World) leader(rng *rand.Rand) int {
+	led := w.led()
+	for range 4 * (len(led) + 1) {
+		if n, ok := led[uint32(rng.IntN(max(len(led), 1)))]; ok && n >= 0 {
+			return n
+		}
+	}
+	return rng.IntN(w.nodes())
+}
+
+// follower returns a node that leads less than others, by chance.
+func (w *World) follower(rng *rand.Rand) int {
+	led := map[int]int{}
+	for _, n := range w.led() {
+		led[n]++
+	}
+	best := rng.IntN(w.nodes())
+	for range 2 {
+		if n := rng.IntN(w.nodes()); led[n] < led[best] {
+			best = n
+		}
+	}
+	return best
+}
+
+// some returns so many nodes, by chance.
+func (w *World) some(rng *rand.Rand, n int) []int { return rng.Perm(w.nodes())[:n] }
+
+// majority is how many nodes are one.
+func (w *World) majority() int { return w.nodes()/2 + 1 }
+
+// kill kills nodes, and returns those that another fault had not killed before.
+func (w *World) kill(nodes []int) []int {
+	w.mu.Lock()
+	if w.down == nil {
+		w.down = map[int]bool{}
+	}
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return w.down[i] })
+	for _, i := range nodes {
+		w.down[i] = true
+	}
+	w.mu.Unlock()
+	w.Disturbed.begin(nodes...)
+	var wg sync.WaitGroup
+	for _, i := range nodes {
+		wg.Go(func() { w.Cluster.Kill(w.Cluster.Nodes[i]) })
+	}
+	wg.Wait()
+	w.Count("kills", len(nodes))
+	return nodes
+}
+
+// revive starts nodes that were killed or asked to stop.
+func (w *World) revive(nodes []int) error {
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	for at, i := range nodes {
+		wg.Go(func() { errs[at] = w.Cluster.Launch(w.Cluster.Nodes[i]) })
+	}
+	wg.Wait()
+	w.mu.Lock()
+	for _, i := range nodes {
+		delete(w.down, i)
+	}
+	w.mu.Unlock()
+	w.Disturbed.end(nodes...)
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *World) pause(nodes []int) {
+	w.Disturbed.begin(nodes...)
+	for _, i := range nodes {
+		w.Cluster.Pause(w.Cluster.Nodes[i])
+	}
+	w.Count("pauses", len(nodes))
+}
+
+func (w *World) proceed(nodes []int) {
+	for _, i := range nodes {
+		w.Cluster.Resume(w.Cluster.Nodes[i])
+	}
+	w.Disturbed.end(nodes...)
+}
+
+// allow says that a node may end by itself with an exit code; 0 takes it back.
+func (w *World) allow(node, code int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.expect == nil {
+		w.expect = map[int]int{}
+	}
+	w.expect[node] = code
+}
+
+// WatchProcesses notices nodes that end by themselves, and starts them again. It ends
+// with stop.
+func (w *World) WatchProcesses(stop <-chan struct{}) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		for i, n := range w.Cluster.Nodes {
+			st := n.Exited()
+			if st == nil {
+				continue
+			}
+			w.mu.Lock()
+			expected := w.expect[i]
+			w.mu.Unlock()
+			if expected != 0 && st.ExitCode() == expected {
+				continue // whoever expects it starts it again
+			}
+			how := fmt.Sprint(st)
+			if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+				how = ws.Signal().String()
+			}
+			w.Problems.Add("L0", "node %d ended by itself: %s\n%s", i+1, how, w.Cluster.LogTail(n, 60))
+			w.Cluster.Kill(n) // it is gone; this says so
+			if err := w.Cluster.Launch(n); err != nil {
+				w.Problems.Add("L0", "node %d does not start again: %v", i+1, err)
+			}
+		}
+	}
+}

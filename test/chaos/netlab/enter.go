@@ -1,0 +1,126 @@
+package netlab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// insideEnv marks the process that Enter has started.
+const insideEnv = "NETLAB_INSIDE"
+
+// ErrUnavailable says that this system gives no namespaces, or no TUN devices.
+var ErrUnavailable = errors.New("netlab: no namespaces of our own here")
+
+// Inside reports whether this is the process that Enter has started.
+func Inside() bool { return os.Getenv(insideEnv) != "" }
+
+// Enter runs this program again in namespaces of its own, of which it is the first
+// process: whatever it starts dies with it, and its devices and mounts are gone then.
+// In the outer process Enter returns inside false and the exit code of the inner one;
+// in the inner one it returns inside true. It fails with ErrUnavailable where the
+// system forbids it, before anything has run.
+func Enter() (inside bool, exit int, err error) {
+	if Inside() {
+		return true, 0, settle()
+	}
+	if err := probe(); err != nil {
+		return false, 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return false, 0, err
+	}
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), insideEnv+"=1")
+	cmd.SysProcAttr = isolated()
+	// The inner process is told of the death of the thread that started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	if err := cmd.Start(); err != nil {
+		return false, 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	done := make(chan struct{})
+	defer close(done)
+	go func() { // ends with Enter
+		for {
+			select {
+			case s := <-signals:
+				cmd.Process.Signal(s)
+			case <-done:
+				return
+			}
+		}
+	}()
+	if err = cmd.Wait(); err == nil {
+		return false, 0, nil
+	}
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && ended.ExitCode() >= 0 {
+		return false, ended.ExitCode(), nil
+	}
+	return false, 1, err
+}
+
+// isolated are the namespaces of the inner process. Without root they come with a user
+// namespace, in which it is root.
+func isolated() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if uid := os.Geteuid(); uid != 0 {
+		a.Cloneflags |= unix.CLONE_NEWUSER
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	return a
+}
+
+// probe finds out whether Enter would work, with a process that does nothing.
+func probe() error {
+	f, err := os.OpenFile(tunPath, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	path, err := exec.LookPath("true")
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(path)
+	cmd.SysProcAttr = isolated()
+	cmd.SysProcAttr.Pdeathsig = 0
+	return cmd.Run()
+}
+
+// settle makes the new namespaces usable: mounts stay in, and /proc shows what is in
+// them.
+func settle() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("netlab: keep mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("netlab: mount /proc: %w", err)
+	}
+	return nil
+}
+
+// MountMemory mounts a file system of so many bytes at dir. It is gone when the process
+// that Enter has started ends.
+func MountMemory(dir string, bytes int64) error {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
+		return fmt.Errorf("netlab: mount at %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"millrace/test/chaos/check"
+	"millrace/test/chaos/client"
+)
+
+// claimAfter is the min-idle of claims: a consumer's calls may die with their node.
+const claimAfter = 3 * time.Second
+
+// consumerBlock is how long a consumer's XREADGROUP blocks.
+const consumerBlock = 400 * time.Millisecond
+
+// consumer takes entries of groups and acknowledges most of them.
+type consumer struct {
+	*session
+	e       *Era
+	name    string
+	streams []*check.Stream
+	byName  map[string]*check.Stream
+	drain   bool // claims everything at once, and acknowledges all
+}
+
+func (e *Era) consumer(id uint64, streams []*check.Stream) *consumer {
+	k := &consumer{session: e.env.session(id, int(id)), e: e, name: fmt.Sprintf("c%d", id), streams: streams, byName: map[string]*check.Stream{}}
+	for _, st := range streams {
+		k.byName[st.Name] = st
+	}
+	return k
+}
+
+// run consumes until ctx ends.
+func (k *consumer) run(ctx context.Context) {
+	defer k.session.drop()
+	for round := 0; ctx.Err() == nil; round++ {
+		c := k.get(ctx)
+		if c == nil {
+			return
+		}
+		st := k.streams[k.rng.IntN(len(k.streams))]
+		ok := true
+		switch n := k.rng.IntN(20); {
+		case n < 2:
+			ok = k.autoclaim(c, st)
+		case n < 4:
+			ok = k.takeOrClaim(c, st)
+		default:
+			ok = k.take(c)
+		}
+		if !ok {
+			k.fail(ctx)
+		}
+	}
+}
+
+// take reads what is new in all streams, and waits for it.
+func (k *consumer) take(c *client.Conn) bool {
+	words := []string{"XREADGROUP", "GROUP", groupName, k.name, "COUNT", "25", "BLOCK", strconv.FormatInt(consumerBlock.Milliseconds(), 10), "STREAMS"}
+	for _, st := range k.streams {
+		words = append(words, st.Name)
+	}
+	for range k.streams {
+		words = append(words, ">")
+	}
+	return k.taken(c, check.Fresh, 0, consumerBlock, k.streams, words)
+}
+
+// takeOrClaim reads what has been idle, and then what is new, in one stream.
+func (k *consumer) takeOrClaim(c *client.Conn, st *check.Stream) bool {
+	return k.taken(c, check.Fresh, claimAfter, 0, []*check.Stream{st}, []string{"XREADGROUP", "GROUP", groupName, k.name,
+		"COUNT", "10", "CLAIM", strconv.FormatInt(claimAfter.Milliseconds(), 10), "STREAMS", st.Name, ">"})
+}
+
+// taken runs an XREADGROUP that may block for block.
+func (k *consumer) taken(c *client.Conn, how check.Hand, minIdle, block time.Duration, streams []*check.Stream, words []string) bool {
+	began := k.env.Book.Now()
+	c.SetTimeout(block + hangSlack + time.Second)
+	r, o, err := k.do(c, words...)
+	c.SetTimeout(replyTimeout)
+	ended := k.env.Book.Now()
+	if block > 0 && ended-began > block+hangSlack && k.env.Faults.Calm(c.Node, began-time.Second, ended) {
+		k.env.Book.Add("G9", "XREADGROUP BLOCK %d took %v through node %d, which was never disturbed: %v %v", block.Milliseconds(), ended-began, c.Node+1, o, err)
+	}
+	if o != client.Replied {
+		if o == client.Unknown {
+			for _, st := range streams {
+				st.GroupUnknown()
+			}
+		}
+		return false
+	}
+	if r.isError() {
+		k.env.Book.Add("reply", "XREADGROUP was answered %q", r.text())
+		return false
+	}
+	var got []handed
+	r.streams(func(name string, entry reply) {
+		st := k.byName[name]
+		if st == nil {
+			k.env.Book.Add("reply", "XREADGROUP answered the stream %q, which was not asked for", name)
+			return
+		}
+		d := check.Delivery{Consumer: k.name, How: how, Began: began, Ended: ended}
+		if entry.len() == 4 && entry.at(3).int() > 0 { // how often it was delivered before
+			d.How, d.MinIdle = check.Claimed, minIdle
+		}
+		it := entry.item()
+		st.Delivered(d, it, k.env.Faults.Clocks())
+		got = append(got, handed{st, it})
+	})
+	return k.settle(c, got)
+}
+
+// autoclaim takes over what has been idle in one stream.
+func (k *consumer) autoclaim(c *client.Conn, st *check.Stream) bool {
+	minIdle := claimAfter
+	if k.drain {
+		minIdle = 0
+	}
+	began := k.env.Book.Now()
+	r, o, _ := k.do(c, "XAUTOCLAIM", st.Name, groupName, k.name, strconv.FormatInt(minIdle.Milliseconds(), 10), "0", "COUNT", "50")
+	if o != client.Replied {
+		if o == client.Unknown {
+			st.GroupUnknown()
+		}
+		return false
+	}
+	var got []handed
+	for _, it := range r.at(1).items() {
+		st.Delivered(check.Delivery{Consumer: k.name, How: check.Claimed, MinIdle: minIdle, Began: began, Ended: k.env.Book.Now()}, it, k.env.Faults.Clocks())
+		got = append(got, handed{st, it})
+	}
+	return k.settle(c, got)
+}
+
+type handed struct {
+	st *check.Stream
+	it check.Item
+}
+
+// settle acknowledges entries, all but a few, which it gives back or forgets.
+func (k *consumer) settle(c *client.Conn, got []handed) bool {
+	if len(got) == 0 {
+		return true
+	}
+	words := make([][]string, 0, len(got))
+	acks := make([]handed, 0, len(got))
+	for _, h := range got {
+		n := k.rng.IntN(100)
+		switch {
+		case k.drain || n < 94:
+			h.st.Acking(h.it.Payload)
+			words = append(words, []string{"XACK", h.st.Name, groupName, h.it.ID.String()})
+			acks = append(acks, h)
+		case n < 97:
+			h.st.Nacking(h.it.Payload)
+			words = append(words, []string{"XNACK", h.st.Name, groupName, [...]string{"SILENT", "FAIL", "FATAL"}[n-94], "IDS", "1", h.it.ID.String()})
+			acks = append(acks, handed{})
+		}
+	}
+	if len(words) == 0 {
+		return true
+	}
+	at := time.Now()
+	_ = c.Send(words...) // what fails shows in the replies
+	ok := true
+	for _, h := range acks {
+		v, o, _ := c.Receive()
+		k.count(o, time.Since(at), 0)
+		ok = ok && o == client.Replied
+		if o == client.Replied && v.IsErr() {
+			k.env.Book.Add("reply", "XACK or XNACK was answered %q", v.Str)
+		}
+		if h.st != nil && o == client.Replied && v.Int == 1 {
+			h.st.Finished(h.it.Payload, h.it.ID, k.name, k.env.Book.Now())
+		}
+	}
+	return ok
+}
