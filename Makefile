@@ -47,6 +47,12 @@ cluster-test: build ## Kill nodes for two minutes under load and check every inv
 mutants: ## Twelve wrong implementations, each caught by a test (ARGS="a b": only those)
 	$(GO) run ./test/mutants $(ARGS)
 
+diff: ## Compare a million replies with redis-server's (COMMANDS=1000000)
+	$(GO) test ./test/compat/diff -run TestRedis -count=1 -v -timeout 2h -commands=$(or $(COMMANDS),1000000)
+
+compat: ## The same with the newest Redis that Debian has the source of, which is built first
+	REDIS86=$$(test/compat/redis86.sh) $(GO) test ./test/compat/diff -count=1 -v -timeout 2h -commands=$(or $(COMMANDS),1000000)
+
 chaos-short: ## Break a cluster of three for 90 seconds and check everything (DURATION, SEED)
 	$(GO) build -o bin/chaos ./test/chaos
 	bin/chaos -duration $(or $(DURATION),90s) -nodes $(or $(NODES),3) -shards $(or $(SHARDS),4) -seed $(or $(SEED),0) $(ARGS)
@@ -80,4 +86,4 @@ compose-test: image ## Three containers: write, kill the leader, check
 clean: ## Remove what was built
 	rm -rf bin deploy/compose/millrace deploy/compose/data
 
-.PHONY: mutants help build run dev test race check fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle dump-demo image compose-test clean
+.PHONY: mutants help build run dev test race check fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle diff compat dump-demo image compose-test clean

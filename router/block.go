@@ -7,6 +7,7 @@ import (
 
 	"millrace/resp"
 	"millrace/shard/call"
+	"millrace/stream"
 )
 
 // unblockMode is what CLIENT UNBLOCK chose.
@@ -234,21 +235,70 @@ func (c *conn) nap(d time.Duration) {
 	}
 }
 
-// readAll reads once from all shards of x without blocking, in the writer. For
-// XREADGROUP all shards are first asked whether key and group are there: Redis too
-// checks every key before it delivers from any.
+// checkGroups asks all shards of an XREADGROUP whether key and group are there, and
+// looks at the IDs: Redis too checks all its words before it delivers from any key. It
+// returns the first refusal in the order of the arguments, nil where there is none.
+func (c *conn) checkGroups(q *request, x *xread, end int64) []byte {
+	checks := make([]*errand, len(x.parts))
+	for p := range x.parts {
+		argv := [][]byte{[]byte("_XGROUPCHECK"), x.group}
+		for _, i := range x.parts[p].at {
+			argv = append(argv, x.keys[i])
+		}
+		checks[p] = c.errand(x.parts[p].shard, call.Read, argv, end)
+	}
+	if reply := c.gather(q, checks, end); reply != nil {
+		return reply
+	}
+	refusals := make([]*resp.Value, len(x.keys))
+	for p, e := range checks {
+		v, _, err := resp.ParseValue(e.res.Reply)
+		if err != nil || len(v.Elems) != len(x.parts[p].at) {
+			return errorReply(textInternal)
+		}
+		for k, i := range x.parts[p].at {
+			if v.Elems[k].IsErr() {
+				refusals[i] = &v.Elems[k]
+			}
+		}
+	}
+	for i, refusal := range refusals {
+		if refusal == nil {
+			refusal = stream.ReadIDRefusal(x.ids[i], true)
+		}
+		if refusal != nil {
+			return encode(*refusal, q.proto)
+		}
+	}
+	return nil
+}
+
+// refuseID answers an XREAD over several shards whose word at is no ID. A key up to
+// there that is no stream is found before it.
+func (c *conn) refuseID(q *request, x *xread, at int, refusal *resp.Value) []byte {
+	var checks []*errand
+	for _, part := range x.parts {
+		argv := [][]byte{[]byte("_XLASTID")}
+		for _, i := range part.at {
+			if i <= at {
+				argv = append(argv, x.keys[i])
+			}
+		}
+		if len(argv) > 1 {
+			checks = append(checks, c.errand(part.shard, call.Read, argv, forever))
+		}
+	}
+	if reply := c.gather(q, checks, forever); reply != nil {
+		return reply
+	}
+	return encode(*refusal, q.proto)
+}
+
+// readAll reads once from all shards of x without blocking, in the writer.
 func (c *conn) readAll(q *request, x *xread, end int64) []byte {
 	kind := kindOf(x.cmd)
 	if kind == call.Write {
-		checks := make([]*errand, len(x.parts))
-		for p := range x.parts {
-			argv := [][]byte{[]byte("_XGROUPCHECK"), x.group}
-			for _, i := range x.parts[p].at {
-				argv = append(argv, x.keys[i])
-			}
-			checks[p] = c.errand(x.parts[p].shard, call.Read, argv, end)
-		}
-		if reply := c.gather(q, checks, end); reply != nil {
+		if reply := c.checkGroups(q, x, end); reply != nil {
 			return reply
 		}
 	}

@@ -343,3 +343,25 @@ func TestBlockedConsumersUnderMoves(t *testing.T) {
 		}
 	}
 }
+
+// A BLOCK time shorter than what the shard takes bounds the wait, not the look at what
+// is there: the call that goes to the shard has the usual time for that.
+func TestShortBlockIsLookedAt(t *testing.T) {
+	g := newRig(t, 1, nil)
+	s := g.cl.key(0, 0)
+	c := g.dial()
+	c.want("XADD "+s+" 1-1 k v", `"1-1"`)
+	type times struct{ block, timeout uint64 }
+	seen := make(chan times, 1)
+	g.cl.setFault(func(_ string, c *call.Call) fault {
+		if c.Kind == call.Block {
+			seen <- times{c.BlockMS, uint64(c.TimeoutMS)}
+		}
+		return fault{}
+	})
+	c.want("XREAD BLOCK 1 STREAMS "+s+" 0", fmt.Sprintf(`[["%s", [["1-1", ["k", "v"]]]]]`, s))
+	got := <-seen
+	if least := uint64(blockGrace.Milliseconds()); got.block != 1 || got.timeout < least {
+		t.Errorf("the shard was given a wait of %d ms and %d ms to look, not 1 and %d", got.block, got.timeout, least)
+	}
+}

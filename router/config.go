@@ -90,6 +90,9 @@ type Limits struct {
 	// bytes; more are refused, and EXEC with them. Defaults 10,000 and 1 MiB.
 	MultiCommands int
 	MultiBytes    int
+	// Watched is how many keys a connection may watch at once; a WATCH of more is
+	// refused. MultiBytes bounds their bytes. Default 1,000.
+	Watched int
 	// ReadAhead is how many reads of one connection may be at one shard at once. Each is
 	// linearizable by itself, but of two that overlap the later may see less than the
 	// earlier. Default 1: none overlap.
@@ -130,6 +133,7 @@ func (l Limits) withDefaults() Limits {
 	n(&l.Blocked, 10_000)
 	n(&l.MultiCommands, 10_000)
 	n(&l.MultiBytes, 1<<20)
+	n(&l.Watched, 1_000)
 	n(&l.ReadAhead, 1)
 	n(&l.FanOut, 10_000)
 	n(&l.Keys, 100_000)

@@ -28,6 +28,7 @@ type conn struct {
 	// Owned by the reader.
 	readOnly bool // READONLY: reads may be stale
 	tx       *transaction
+	watched  []watchedKey // also of the writer, while a serial request runs
 	mute     muteMode
 	failures int // of AUTH
 

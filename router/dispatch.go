@@ -68,15 +68,13 @@ func (c *conn) reject(q *request, text []byte) {
 // runKeyed sends a command of the state machine to the shard of its keys.
 func (c *conn) runKeyed(q *request, argv [][]byte) {
 	cmd := q.cmd
-	if cmd.Check != nil {
-		if e := cmd.Check(argv); e != nil && e.IsErr() {
-			c.answer(q, *e)
-			return
-		}
-	}
 	key, many := onlyKey(cmd, argv)
 	if many {
 		c.runManyKeys(q, argv)
+		return
+	}
+	if e := refusalOf(cmd, argv); e != nil {
+		c.answer(q, *e)
 		return
 	}
 	if key == 0 {
@@ -91,26 +89,41 @@ func (c *conn) runKeyed(q *request, argv [][]byte) {
 	c.single(q, shard, kindOf(cmd), argv)
 }
 
-// runManyKeys sends a command whose keys must be in one slot.
+// refusalOf returns what the words of a command alone show to be wrong, or nil.
+func refusalOf(cmd *stream.Command, argv [][]byte) *resp.Value {
+	if cmd.Check != nil {
+		if e := cmd.Check(argv); e != nil && e.IsErr() {
+			return e
+		}
+	}
+	return nil
+}
+
+// runManyKeys sends a command whose keys must be in one slot: that is looked at before
+// its other words, as in Redis.
 func (c *conn) runManyKeys(q *request, argv [][]byte) {
 	keys := q.cmd.KeyIndexes(argv)
 	if len(keys) == 0 {
+		if e := refusalOf(q.cmd, argv); e != nil {
+			c.answer(q, *e)
+			return
+		}
 		c.runKeyless(q, argv)
 		return
 	}
-	for _, k := range keys[1:] {
-		if stream.Slot(argv[k]) != stream.Slot(argv[keys[0]]) {
-			c.refuse(q, textCrossSlot)
-			return
-		}
+	names := make([][]byte, len(keys))
+	for i, k := range keys {
+		names[i] = argv[k]
 	}
-	for _, k := range keys {
-		if _, refusal := c.r.locate(argv[k]); refusal != "" {
-			c.refuse(q, refusal)
-			return
-		}
+	shard, refusal := c.r.oneSlot(names)
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
 	}
-	shard, _ := c.r.locate(argv[keys[0]])
+	if e := refusalOf(q.cmd, argv); e != nil {
+		c.answer(q, *e)
+		return
+	}
 	c.single(q, shard, kindOf(q.cmd), argv)
 }
 

@@ -17,6 +17,7 @@ type errand struct {
 	shard    uint32
 	kind     call.Kind
 	cmds     [][][]byte
+	multi    bool
 	deadline int64 // when patience, or the wait of Block and Wait, ends
 
 	node   string
@@ -146,11 +147,18 @@ func (es *errands) submit(e *errand, node string, term uint64) {
 		es.c.mu.Unlock()
 	}
 	e.node, e.term = node, term
-	c := &call.Call{
-		Shard: e.shard, Term: term, Kind: e.kind, Cmds: e.cmds, Proto: es.proto,
-		TimeoutMS: millis(min(e.deadline-now, int64(r.lim.Patience))),
+	blocks := e.kind == call.Block || e.kind == call.Wait
+	until := e.deadline
+	if blocks {
+		// However short the BLOCK time is, the shard looks once at what there is: a null
+		// says that there was nothing, not that the shard was busy.
+		until = graced(until)
 	}
-	if (e.kind == call.Block || e.kind == call.Wait) && e.deadline != forever {
+	c := &call.Call{
+		Shard: e.shard, Term: term, Kind: e.kind, Cmds: e.cmds, Multi: e.multi, Proto: es.proto,
+		TimeoutMS: millis(min(until-now, int64(r.lim.Patience))),
+	}
+	if blocks && e.deadline != forever {
 		c.BlockMS = uint64(max(e.deadline-now, 0)+1e6-1) / 1e6 // up: never answered early
 		c.BlockMS = max(c.BlockMS, 1)
 	}

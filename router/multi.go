@@ -47,13 +47,15 @@ func transactionLines() []line {
 			Categories: categories(flags, "transaction"), Since: since, Summary: summary, Complexity: "O(1)", Group: "transactions",
 		}, run: run}
 	}
+	watch := tx("watch", -2, stream.Fast, "2.2.0", "Monitors changes to keys to determine the execution of a transaction.", runWatch)
+	watch.cmd.Keys = stream.Keys{First: 1, Last: -1, Step: 1, Access: "RO"}
+	watch.cmd.Complexity = "O(1) for every key."
 	return []line{
 		tx("multi", 1, stream.Fast, "1.2.0", "Starts a transaction.", runMulti),
 		tx("exec", 1, 0, "1.2.0", "Executes all commands in a transaction.", runExec),
 		tx("discard", 1, stream.Fast, "2.0.0", "Discards a transaction.", runDiscard),
-		tx("watch", -2, stream.Fast, "2.2.0", "Monitors changes to keys to determine the execution of a transaction.", runWatch),
-		tx("unwatch", 1, stream.Fast, "2.2.0", "Forgets about watched keys of a transaction.",
-			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }), // nothing is ever watched
+		watch,
+		tx("unwatch", 1, stream.Fast, "2.2.0", "Forgets about watched keys of a transaction.", runUnwatch),
 	}
 }
 
@@ -78,15 +80,6 @@ func runDiscard(c *conn, q *request, _ [][]byte) {
 	c.answer(q, resp.OK)
 }
 
-// WATCH is refused: a transaction that pretended to watch would run when it must not.
-func runWatch(c *conn, q *request, _ [][]byte) {
-	if c.tx != nil {
-		c.refuse(q, "ERR WATCH inside MULTI is not allowed")
-		return
-	}
-	c.refuse(q, "ERR WATCH is not supported by this version of Millrace")
-}
-
 // noteTx shows the number of queued commands, or -1, to CLIENT LIST.
 func (c *conn) noteTx(n int) {
 	c.mu.Lock()
@@ -94,8 +87,9 @@ func (c *conn) noteTx(n int) {
 	c.mu.Unlock()
 }
 
+// endTx ends a transaction, if there is one, and with it what was watched for it.
 func (c *conn) endTx() {
-	c.tx = nil
+	c.tx, c.watched = nil, nil
 	c.noteTx(-1)
 }
 
@@ -119,7 +113,7 @@ func (c *conn) enqueue(q *request, argv [][]byte) {
 // EXEC runs what was queued: the commands on streams as one record of one slot, all
 // or nothing; those of the connection here, in their places.
 func runExec(c *conn, q *request, _ [][]byte) {
-	tx := c.tx
+	tx, watched := c.tx, c.watched
 	if tx == nil {
 		c.refuse(q, "ERR EXEC without MULTI")
 		return
@@ -130,9 +124,13 @@ func runExec(c *conn, q *request, _ [][]byte) {
 		c.refuse(q, "EXECABORT Transaction discarded because of previous errors.")
 		return
 	}
-	shard, refusal := c.r.slotOf(tx.queue)
+	shard, refusal := c.r.slotOf(tx.queue, watched)
 	if refusal != "" {
 		c.refuse(q, refusal)
+		return
+	}
+	if len(watched) > 0 {
+		c.serially(q, func() []byte { return c.execWatched(q, shard, tx.queue, watched) })
 		return
 	}
 	// local holds the replies made here, nil where the shard makes them.
@@ -208,18 +206,27 @@ func splice(local, others [][]byte) []byte {
 	return out
 }
 
+// refusal returns why a queued command is not run although the others are, or nil.
+func (it *queued) refusal() *resp.Value {
+	if text, ok := notInMulti[it.cmd.Name]; ok {
+		e := resp.Err(text)
+		return &e
+	}
+	return refusalOf(it.cmd, it.argv)
+}
+
+// forShard reports whether a queued command that is not refused is the shard's to run.
+func (it *queued) forShard() bool {
+	return it.cmd.Run != nil && len(it.cmd.KeyIndexes(it.argv)) > 0
+}
+
 // runLocally returns the reply of a queued command that needs no shard, or whose
 // words are refused before it gets there; nil for one that is the shard's.
 func (c *conn) runLocally(q *request, it queued) []byte {
-	if text, ok := notInMulti[it.cmd.Name]; ok {
-		return errorReply(text)
+	if e := it.refusal(); e != nil {
+		return encode(*e, q.proto)
 	}
-	if it.cmd.Check != nil {
-		if e := it.cmd.Check(it.argv); e != nil && e.IsErr() {
-			return encode(*e, q.proto)
-		}
-	}
-	if it.cmd.Run != nil && len(it.cmd.KeyIndexes(it.argv)) > 0 {
+	if it.forShard() {
 		return nil
 	}
 	sub := &request{c: c, cmd: it.cmd, proto: q.proto, start: q.start, inExec: true}
@@ -231,21 +238,29 @@ func (c *conn) runLocally(q *request, it queued) []byte {
 	return sub.reply
 }
 
-// slotOf returns the shard of the one slot that all keys of a transaction are in, or
-// why there is none. Without keys the shard is zero.
-func (r *Router) slotOf(queue []queued) (shard uint32, refusal string) {
-	slot, found := uint16(0), false
+// slotOf returns the shard of the one slot that all keys of a transaction are in, those
+// watched included, or why there is none. Without keys the shard is zero.
+func (r *Router) slotOf(queue []queued, watched []watchedKey) (shard uint32, refusal string) {
+	var keys [][]byte
+	for _, w := range watched {
+		keys = append(keys, w.key)
+	}
 	for _, it := range queue {
 		for _, i := range it.cmd.KeyIndexes(it.argv) {
-			key := it.argv[i]
-			s := stream.Slot(key)
-			if found && s != slot {
-				return 0, textCrossSlot
-			}
-			slot, found = s, true
-			if shard, refusal = r.locate(key); refusal != "" {
-				return 0, refusal
-			}
+			keys = append(keys, it.argv[i])
+		}
+	}
+	return r.oneSlot(keys)
+}
+
+// oneSlot returns the shard of keys that must be in one slot, or why there is none.
+func (r *Router) oneSlot(keys [][]byte) (shard uint32, refusal string) {
+	for _, key := range keys {
+		if stream.Slot(key) != stream.Slot(keys[0]) {
+			return 0, textCrossSlot
+		}
+		if shard, refusal = r.locate(key); refusal != "" {
+			return 0, refusal
 		}
 	}
 	return shard, ""

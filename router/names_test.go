@@ -159,3 +159,57 @@ func TestNamesInMulti(t *testing.T) {
 		"-ERR CLUSTER COUNTKEYSINSLOT is not allowed in a transaction, "+
 		"-ERR CLUSTER GETKEYSINSLOT is not allowed in a transaction]")
 }
+
+// TestRenameWakes renames streams that clients are blocked on, away and here.
+func TestRenameWakes(t *testing.T) {
+	g := newRig(t, 2, nil)
+	tag := "{" + g.cl.key(0, 0) + "}"
+	at := func(line string) string { return strings.ReplaceAll(line, "@", tag) }
+	c := g.dial()
+	for i, tc := range []struct {
+		setup   []string
+		blocked string
+		wake    string
+		want    string
+	}{
+		{nil, "XREADGROUP GROUP g c BLOCK 0 STREAMS @s >", "RENAME @s @away",
+			"-NOGROUP No such key '@s' or consumer group 'g' in XREADGROUP with GROUP option"},
+		{[]string{"XADD @new 5-1 f v", "XGROUP CREATE @new g 0"}, "XREADGROUP GROUP g c BLOCK 0 STREAMS @s >", "RENAME @new @s",
+			`[["@s", [["5-1", ["f", "v"]]]]]`},
+		{[]string{"XADD @new 5-1 f v"}, "XREADGROUP GROUP g c BLOCK 0 STREAMS @s >", "RENAME @new @s",
+			"-NOGROUP No such key '@s' or consumer group 'g' in XREADGROUP with GROUP option"},
+		{[]string{"SET @new v"}, "XREADGROUP GROUP g c BLOCK 0 STREAMS @s >", "RENAME @new @s",
+			"-WRONGTYPE Operation against a key holding the wrong kind of value"},
+		{[]string{"XADD @new 5-1 f v"}, "XREAD BLOCK 0 STREAMS @s $", "RENAME @new @s", `[["@s", [["5-1", ["f", "v"]]]]]`},
+		{[]string{"XADD @new 5-1 f v"}, "XREAD BLOCK 0 STREAMS @nothing $", "COPY @new @nothing", `[["@nothing", [["5-1", ["f", "v"]]]]]`},
+	} {
+		for _, line := range append([]string{"DEL @s @new @away @nothing", "XADD @s 1-1 f v", "XGROUP CREATE @s g $"}, tc.setup...) {
+			c.do(at(line))
+		}
+		b := g.dial()
+		b.send(at(tc.blocked))
+		g.blocked(0, 1)
+		c.do(at(tc.wake))
+		if got := b.recv(); got != at(tc.want) {
+			t.Errorf("%d: %s answers %s, want %s", i, at(tc.blocked), got, at(tc.want))
+		}
+	}
+}
+
+func TestRenameAndCopyOfTwoSlots(t *testing.T) {
+	g := newRig(t, 2, nil)
+	c := g.dial()
+	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
+	for _, line := range []string{"RENAME A B", "RENAMENX A B", "COPY A B", "COPY A B FOO", "COPY A B DB 3"} {
+		c.want(strings.NewReplacer(" A", " "+a, " B", " "+b).Replace(line), "-"+textCrossSlot)
+	}
+	c.want("COPY {k}1 {k}2 FOO", "-ERR syntax error")
+	c.want("COPY {k}1 {k}2 DB 3", "-ERR Copying to another database is not allowed in cluster mode")
+	c.want("RENAME {k}1 {k}2", "-ERR no such key")
+	c.want("XADD {k}1 1-1 f v", `"1-1"`)
+	c.want("MULTI", "+OK")
+	c.want("RENAME {k}1 {k}2", "+QUEUED")
+	c.want("COPY {k}2 {k}3", "+QUEUED")
+	c.want("XLEN {k}3", "+QUEUED")
+	c.want("EXEC", "[+OK, :1, :1]")
+}

@@ -40,9 +40,14 @@ func runXRead(c *conn, q *request, argv [][]byte) {
 		}
 	}
 	x, refusal := c.r.parseXRead(cmd, argv)
-	switch {
-	case refusal != "":
+	if refusal != "" {
 		c.refuse(q, refusal)
+		return
+	}
+	bad, noID := x.badID()
+	switch {
+	case noID != nil && len(x.parts) > 1:
+		c.serially(q, func() []byte { return c.refuseID(q, x, bad, noID) })
 	case x.blocks:
 		c.serially(q, func() []byte { return c.runBlocked(q, x) })
 	case len(x.parts) == 1:
@@ -97,6 +102,20 @@ func (r *Router) parseXRead(cmd *stream.Command, argv [][]byte) (*xread, string)
 		return nil, textCapped
 	}
 	return x, ""
+}
+
+// badID returns the position and the refusal of the first word of an XREAD that is no
+// ID; nil where there is none. XREADGROUP's are looked at with its groups.
+func (x *xread) badID() (at int, refusal *resp.Value) {
+	if x.cmd.Is(stream.Write) {
+		return 0, nil
+	}
+	for i, id := range x.ids {
+		if refusal := stream.ReadIDRefusal(id, false); refusal != nil {
+			return i, refusal
+		}
+	}
+	return 0, nil
 }
 
 // place decides which shard gets which keys.

@@ -24,6 +24,8 @@ const (
 	Admin
 	// Internal commands are for the router itself; to a client they do not exist.
 	Internal
+	// Guard commands decide whether the rest of their EXEC is run: not after null.
+	Guard
 )
 
 // Keys says where a command's keys stand. One table of key positions serves
@@ -115,6 +117,7 @@ var table = buildTable(
 	&setnx,
 	&strlen,
 	// any name
+	&copyCmd,
 	&dbSize,
 	&del,
 	&exists,
@@ -124,12 +127,15 @@ var table = buildTable(
 	&expiretime,
 	&keysCmd,
 	&lastID,
+	&modifiedCmd,
 	&persist,
 	&pexpire,
 	&pexpireat,
 	&pexpiretime,
 	&pttl,
 	&randomKey,
+	&rename,
+	&renamenx,
 	&scan,
 	&setting,
 	&settingsCmd,
@@ -139,6 +145,7 @@ var table = buildTable(
 	&ttl,
 	&typeCmd,
 	&unlink,
+	&watched,
 )
 
 func buildTable(cmds ...*Command) map[string]*Command {

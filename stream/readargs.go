@@ -112,6 +112,31 @@ func parseRead(argv [][]byte, group bool) (a readArgs, refusal *resp.Value) {
 	return a, nil
 }
 
+// ReadIDRefusal returns what XREADGROUP, or XREAD when group is false, answers to a word
+// that is no ID for any stream; nil where it is one. The router asks it about calls over
+// several shards.
+func ReadIDRefusal(id []byte, group bool) *resp.Value {
+	switch string(id) {
+	case "$":
+		if group {
+			return &errDollarID
+		}
+	case "+":
+		if group {
+			return &errPlusID
+		}
+	case ">":
+		if !group {
+			return &errReadGreater
+		}
+	default:
+		if _, ok := parseID(id, 0); !ok {
+			return &errInvalidID
+		}
+	}
+	return nil
+}
+
 // parsePositive reads an integer above zero; refusal says what a smaller one is told.
 func parsePositive(b []byte, refusal *resp.Value) (int64, *resp.Value) {
 	n, ok := parseInt(b)

@@ -42,7 +42,8 @@ func NewState(firstSlot, lastSlot uint16) *State {
 }
 
 // Apply runs one call's commands at nowMS: a single command, or all of an EXEC. It
-// returns one reply for each. An error means that this replica cannot go on.
+// returns one reply for each; null for those behind a Guard that answered null, which
+// are not run. An error means that this replica cannot go on.
 func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
 	if s.sys == nil {
 		sys, err := loadSystem(b, s.firstSlot)
@@ -73,6 +74,12 @@ func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, erro
 		}
 		s.tx.unsettled = s.tx.unsettled[:0]
 		replies[i] = v
+		if v.IsNull() && c.Is(Guard) {
+			for j := range replies[i+1:] {
+				replies[i+1+j] = resp.Null()
+			}
+			break
+		}
 	}
 	return replies, nil
 }

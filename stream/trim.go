@@ -20,7 +20,7 @@ const (
 // trimArgs is how XADD and XTRIM are told to trim.
 type trimArgs struct {
 	by         trimBy
-	approx     bool // "~": whole nodes only
+	approx     bool // "~"
 	limitGiven bool
 	refs       refPolicy
 	refsGiven  bool
@@ -130,6 +130,10 @@ func (t *trimArgs) effectiveLimit(nodeMaxEntries uint64) uint64 {
 	return min(defaultTrimNodes*min(nodeMaxEntries, maxTrimLimit), maxTrimLimit)
 }
 
+// nodesOnly reports whether nothing goes but whole nodes. In Redis "~" means that only
+// where references are kept; with DELREF and ACKED all it does is to set a limit.
+func (t *trimArgs) nodesOnly() bool { return t.approx && t.refs == keepRef }
+
 // whole reports whether all of n may go, where length entries are left.
 func (t *trimArgs) whole(n *node, length uint64) bool {
 	if t.by == trimMaxLen {
@@ -167,13 +171,13 @@ func (tx *Tx) trim(h *Head, t *trimArgs) (uint64, error) {
 		return 0, nil
 	}
 	if !t.whole(&front, h.Length) {
-		if t.approx {
+		if t.nodesOnly() {
 			return 0, nil
 		}
 		return tx.trimWithin(h, front, t)
 	}
 	cut, deleted, err := tx.dropNodes(h, front, t, limit)
-	if err != nil || h.Length == 0 || t.approx || deleted+cut.Live > limit {
+	if err != nil || h.Length == 0 || t.nodesOnly() || deleted+cut.Live > limit {
 		return deleted, err
 	}
 	more, err := tx.trimWithin(h, cut, t)

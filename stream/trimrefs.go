@@ -1,9 +1,10 @@
 package stream
 
-// trimRefs is trim where groups have a say: entry by entry, inside the nodes that may
-// go as a whole or, where the trim is exact, up to the threshold. DELREF makes each
-// deleted entry no longer pending; ACKED passes over entries that a group still needs,
-// and goes on behind them.
+// trimRefs is trim where groups have a say: entry by entry up to the threshold, be it
+// approximate or not, through the nodes that may go as a whole and the one after them.
+// DELREF makes each deleted entry no longer pending; ACKED passes over entries that a
+// group still needs, and goes on behind them. The rule is streamTrim's in redis
+// src/t_stream.c.
 func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 	limit := t.effectiveLimit(tx.settings().nodeMaxEntries)
 	unread := MaxID // entries after it have not reached some group
@@ -27,9 +28,6 @@ func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 			break
 		}
 		whole := t.whole(&n, h.Length)
-		if t.approx && !whole {
-			break
-		}
 		ids, reached, err := tx.trimmable(h, &n, t, unread)
 		if err != nil {
 			return deleted, err
@@ -48,7 +46,7 @@ func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 		if err := tx.settle(h); err != nil {
 			return deleted, err
 		}
-		if reached || h.Length == 0 || t.refs == delRef && !whole {
+		if reached || h.Length == 0 || !whole {
 			break
 		}
 		next, ok, err := tx.nodeAfter(h, n.First)

@@ -116,6 +116,9 @@ func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
 		if a.id, a.autoSeq, ok = parseNewID(w); !ok {
 			return a, &errInvalidID
 		}
+		if a.pid != nil {
+			return a, &errIDMPOnlyNew
+		}
 		break
 	}
 	if refusal := a.trim.check(); refusal != nil {
@@ -125,9 +128,6 @@ func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
 		return a, wrongArity("xadd")
 	}
 	a.words = argv[i+1:]
-	if a.pid != nil && !a.auto {
-		return a, &errIDMPOnlyNew
-	}
 	if !a.auto && !a.autoSeq && a.id.IsZero() {
 		return a, &errAddZero
 	}

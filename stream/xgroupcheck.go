@@ -2,8 +2,8 @@ package stream
 
 import "millrace/resp"
 
-// _XGROUPCHECK group key [key …]: +OK, or the error that XREADGROUP would give for the
-// first key that is no stream with such a group. The router asks it of every shard that
+// _XGROUPCHECK group key [key …]: for each key +OK, or the error that XREADGROUP gives
+// for a key that is no stream with such a group. The router asks it of every shard that
 // an XREADGROUP reads from before it reads from any.
 var xgroupCheck = Command{
 	Name: "_xgroupcheck", Arity: -3, Flags: ReadOnly | Internal,
@@ -15,16 +15,19 @@ var xgroupCheck = Command{
 }
 
 func runXGroupCheck(tx *Tx, argv [][]byte) (resp.Value, error) {
+	out := make([]resp.Value, 0, len(argv)-2)
 	for _, key := range argv[2:] {
 		_, g, refusal, err := tx.streamGroup(key, argv[1])
 		switch {
 		case err != nil:
 			return resp.Value{}, err
 		case refusal != nil:
-			return *refusal, nil
+			out = append(out, *refusal)
 		case g == nil:
-			return *noGroupToRead(key, argv[1]), nil
+			out = append(out, *noGroupToRead(key, argv[1]))
+		default:
+			out = append(out, resp.OK)
 		}
 	}
-	return resp.OK, nil
+	return resp.Array(out...), nil
 }

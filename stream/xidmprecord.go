@@ -27,17 +27,16 @@ var (
 )
 
 func parseRecord(argv [][]byte) (ID, *resp.Value) {
+	id, ok := parseID(argv[4], 0)
 	switch {
+	case !ok:
+		return ID{}, &errInvalidID
 	case len(argv[2]) == 0:
 		return ID{}, &errRecordNoPID
 	case len(argv[3]) == 0:
 		return ID{}, &errRecordNoIID
 	case len(argv[2]) > maxIDMPText || len(argv[3]) > maxIDMPText:
 		return ID{}, &errIDMPTooLong
-	}
-	id, ok := parseID(argv[4], 0)
-	if !ok {
-		return ID{}, &errInvalidID
 	}
 	return id, nil
 }

@@ -43,6 +43,9 @@ func (tx *Tx) streamReads(a *readArgs) ([]streamRead, *resp.Value, error) {
 		if err != nil || refusal != nil {
 			return nil, refusal, err
 		}
+		if refusal := ReadIDRefusal(a.ids[i], false); refusal != nil {
+			return nil, refusal, nil
+		}
 		reads[i].h = h
 		var after ID
 		switch string(a.ids[i]) {
@@ -55,13 +58,8 @@ func (tx *Tx) streamReads(a *readArgs) ([]streamRead, *resp.Value, error) {
 				reads[i].from = h.LastEntry
 				continue
 			}
-		case ">":
-			return nil, &errReadGreater, nil
 		default:
-			var ok bool
-			if after, ok = parseID(a.ids[i], 0); !ok {
-				return nil, &errInvalidID, nil
-			}
+			after, _ = parseID(a.ids[i], 0)
 		}
 		if reads[i].from, err = after.Succ(); err != nil {
 			reads[i].none = true

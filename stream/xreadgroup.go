@@ -80,20 +80,14 @@ func (tx *Tx) groupReads(a *readArgs) ([]groupRead, *resp.Value, error) {
 			return nil, noGroupToRead(key, a.group), nil
 		}
 		reads[i] = groupRead{h: h, g: g}
-		switch string(a.ids[i]) {
-		case ">":
-			reads[i].fresh = true
-		case "$":
-			return nil, &errDollarID, nil
-		case "+":
-			return nil, &errPlusID, nil
-		default:
-			id, ok := parseID(a.ids[i], 0)
-			if !ok {
-				return nil, &errInvalidID, nil
-			}
+		if refusal := ReadIDRefusal(a.ids[i], true); refusal != nil {
+			return nil, refusal, nil
+		}
+		if id, ok := parseID(a.ids[i], 0); ok {
 			// Redis keeps ">" as the greatest ID, so that one means the same.
 			reads[i].fresh, reads[i].after = id == MaxID, id
+		} else {
+			reads[i].fresh = true // ">"
 		}
 	}
 	return reads, nil, nil

@@ -1,0 +1,95 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"millrace/shard/call"
+	"millrace/stream"
+)
+
+// TestWatchContended has several clients count up one value, each step a read and an
+// EXEC that is run only if nobody else has changed the value in between, while the
+// leadership moves. Steps that were acknowledged are all there, and no two of them are
+// the same.
+func TestWatchContended(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c")
+	c.tune = func(_ string, cfg *Config) { cfg.Machine = stream.NewState(cfg.FirstSlot, cfg.LastSlot) }
+	c.startAll()
+	key := ""
+	for i := 0; key == "" || stream.Slot([]byte(key)) > 99; i++ {
+		key = fmt.Sprint("k", i)
+	}
+	c.leader()
+
+	var acked, refused, lost, unknown atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				n := c.leaderNow()
+				number, err := n.do(t, call.Read, "_MODIFIED", key)
+				value, err2 := n.do(t, call.Read, "GET", key)
+				if err != nil || err2 != nil {
+					refused.Add(1)
+					continue
+				}
+				next := 1
+				if lines := strings.Split(value, "\r\n"); len(lines) > 2 {
+					v, err := strconv.Atoi(lines[1])
+					if err != nil {
+						t.Errorf("GET answers %q", value)
+						return
+					}
+					next = v + 1
+				}
+				number = strings.TrimPrefix(strings.Split(number, "\r\n")[1], ":")
+				w, done := newCall(call.Write, n.shard.lead.leads(), "_WATCHED", key, number)
+				w.Cmds = append(w.Cmds, words("SET", key, strconv.Itoa(next)))
+				w.Multi = true
+				n.shard.Submit(w)
+				switch reply, err := await(t, done); {
+				case errors.Is(err, call.ErrInDoubt):
+					unknown.Add(1)
+				case err != nil:
+					refused.Add(1)
+				case reply == "*2\r\n+OK\r\n+OK\r\n":
+					acked.Add(1)
+				case reply == "*2\r\n$-1\r\n$-1\r\n":
+					lost.Add(1)
+				default:
+					t.Errorf("EXEC answers %q", reply)
+					return
+				}
+			}
+		})
+	}
+	for i := range 3 {
+		c.eventually("steps are made, and some are lost to others", func() bool {
+			return acked.Load() >= int64(20*(i+1)) && lost.Load() > int64(i)
+		})
+		n := c.leader()
+		if err := n.shard.Transfer(background(t), c.others(n.id)[0]); err != nil {
+			t.Logf("transfer: %v", err) // the leadership may have moved by itself
+		}
+	}
+	close(stop)
+	wg.Wait()
+	reply := c.leader().mustDo(t, call.Read, "GET", key)
+	got, err := strconv.ParseInt(strings.Split(reply, "\r\n")[1], 10, 64)
+	if err != nil || got < acked.Load() || got > acked.Load()+unknown.Load() {
+		t.Errorf("the value is %q after %d steps, %d of unknown fate", reply, acked.Load(), unknown.Load())
+	}
+	c.converge()
+}

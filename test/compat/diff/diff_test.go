@@ -1,0 +1,306 @@
+package diff
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"millrace/resp"
+	"millrace/test/cluster"
+)
+
+var (
+	commands = flag.Int("commands", 20_000, "how many commands each test compares at least")
+	steps    = flag.Int("steps", 80, "how many commands a sequence has on average")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// rapid's own flags give the number of sequences at a time and their length.
+	for name, value := range map[string]string{"rapid.checks": "50", "rapid.steps": fmt.Sprint(*steps), "rapid.nofailfile": "true",
+		"rapid.shrinktime": "3s"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(cluster.RunMain(m))
+}
+
+// newestEnv names the path of a Redis newer than the one in PATH.
+const newestEnv = "REDIS86"
+
+// TestRedis compares one node with the redis-server in PATH.
+func TestRedis(t *testing.T) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("there is no redis-server to compare with")
+	}
+	compare(t, path, 1)
+}
+
+// TestNewestRedis compares one node with the Redis that REDIS86 names.
+func TestNewestRedis(t *testing.T) {
+	path := os.Getenv(newestEnv)
+	if path == "" {
+		t.Skip(newestEnv + " names no redis-server to compare with")
+	}
+	compare(t, path, 1)
+}
+
+// TestThreeNodes compares three nodes, asking each in turn, with the newest Redis
+// there is.
+func TestThreeNodes(t *testing.T) {
+	path := os.Getenv(newestEnv)
+	if path == "" {
+		var err error
+		if path, err = exec.LookPath("redis-server"); err != nil {
+			t.Skip("there is no redis-server to compare with")
+		}
+	}
+	compare(t, path, 3)
+}
+
+// pair is Millrace and an oracle that get the same commands.
+type pair struct {
+	ours    []*client // one for each node
+	theirs  *client
+	oracle  version
+	runs    atomic.Uint64 // sequences run: names the keys of the next one
+	started time.Time
+	sent    int      // commands compared
+	found   *session // the last one that differed
+}
+
+// compare sends random sequences to Millrace and the Redis at path until so many
+// commands as -commands says have been compared, or one is answered differently.
+func compare(t *testing.T, path string, nodes int) {
+	addr := startRedis(t, path)
+	c := cluster.Start(t, cluster.Options{Nodes: nodes, Shards: 6})
+	p := &pair{theirs: dial(t, addr), started: time.Now()}
+	for _, a := range c.Addrs() {
+		p.ours = append(p.ours, dial(t, a))
+	}
+	p.oracle = versionOf(t, p.theirs)
+	defer func() {
+		if p.found != nil {
+			t.Logf("Millrace and Redis %d.%d differ:\n%s", p.oracle/100, p.oracle%100, p.shrink(*p.found))
+		}
+	}()
+	for p.sent < *commands && !t.Failed() {
+		rapid.Check(t, p.sequence)
+	}
+	t.Logf("%d commands in %d sequences compared with Redis %d.%d in %v", p.sent, p.runs.Load(), p.oracle/100, p.oracle%100,
+		time.Since(p.started).Round(time.Second))
+}
+
+// sequence makes one sequence, sends it to both, and compares the replies.
+func (p *pair) sequence(t *rapid.T) {
+	prefix := p.fresh()
+	g := newGen(t, p.oracle, prefix)
+	g.claims = p.oracle >= v84 && rapid.IntRange(0, 3).Draw(t, "claims") == 3
+	proto := rapid.SampledFrom([]string{"2", "3"}).Draw(t, "proto")
+	node := rapid.IntRange(0, len(p.ours)-1).Draw(t, "node")
+	t.Repeat(map[string]func(*rapid.T){"command": func(t *rapid.T) {
+		g.t = t
+		g.command()
+	}})
+	s := session{node: node, slow: g.claims, prefix: prefix, keys: g.keys(), cmds: append([][]string{{"HELLO", proto}}, g.out...)}
+	p.sent += len(s.cmds)
+	if text := p.run(s); text != "" {
+		s.shown = text
+		p.found = &s
+		// rapid takes two failures for the same one when their texts are.
+		t.Fatalf("a reply differs")
+	}
+}
+
+// session is a sequence of commands as it was sent.
+type session struct {
+	node   int
+	slow   bool
+	prefix string // of its keys
+	keys   []string
+	cmds   [][]string
+	shown  string // what run returned
+}
+
+// fresh returns a prefix that no key has had.
+func (p *pair) fresh() string { return fmt.Sprint(p.runs.Add(1)) }
+
+// renamed returns s with other keys.
+func (s session) renamed(prefix string) session {
+	from, to := "{"+s.prefix, "{"+prefix
+	words := func(in []string) []string {
+		out := make([]string, len(in))
+		for i, w := range in {
+			out[i] = strings.ReplaceAll(w, from, to)
+		}
+		return out
+	}
+	cmds := make([][]string, len(s.cmds))
+	for i := range cmds {
+		cmds[i] = words(s.cmds[i])
+	}
+	s.prefix, s.keys, s.cmds = prefix, words(s.keys), cmds
+	return s
+}
+
+// run sends a session to both and returns it up to the first reply that differs; "" where none
+// does. It leaves no keys behind.
+func (p *pair) run(s session) string {
+	ours := p.ours[s.node]
+	var a, b []resp.Value
+	if s.slow {
+		a, b = p.slowly(ours, s.cmds)
+	} else {
+		a, b = p.both(ours, s.cmds)
+	}
+	p.both(ours, [][]string{{"DISCARD"}, append([]string{"DEL"}, s.keys...)})
+	if i := p.differs(s.cmds, a, b); i >= 0 {
+		return strings.ReplaceAll(transcript(s.cmds, a, b, i), "{"+s.prefix, "{")
+	}
+	return ""
+}
+
+// shrink leaves out of a session what it differs without, and returns what the least one
+// shows.
+func (p *pair) shrink(s session) string {
+	try := func(cmds [][]string) string {
+		fewer := s
+		fewer.cmds = cmds
+		return p.run(fewer.renamed(p.fresh()))
+	}
+	cmds := s.cmds
+	found := try(cmds)
+	if found == "" {
+		return "(what follows did not show again)\n" + s.shown
+	}
+	for size := len(cmds) / 2; size > 0; {
+		before := len(cmds)
+		for at := 1; at < len(cmds); { // HELLO stays
+			fewer := slices.Concat(cmds[:at], cmds[min(at+size, len(cmds)):])
+			if text := try(fewer); text != "" {
+				cmds, found = fewer, text
+				continue
+			}
+			at += size
+		}
+		if len(cmds) == before {
+			size /= 2
+		}
+	}
+	return found
+}
+
+// both sends commands to both in one go.
+func (p *pair) both(ours *client, cmds [][]string) (a, b []resp.Value) {
+	ours.send(cmds...)
+	p.theirs.send(cmds...)
+	return ours.recv(len(cmds)), p.theirs.recv(len(cmds))
+}
+
+// slowly sends commands one by one, those that deliver entries each in a millisecond
+// of its own: which of two entries was delivered first shows.
+func (p *pair) slowly(ours *client, cmds [][]string) (a, b []resp.Value) {
+	for _, words := range cmds {
+		x, y := p.both(ours, [][]string{words})
+		a, b = append(a, x[0]), append(b, y[0])
+		switch words[0] {
+		case "XREADGROUP", "XCLAIM", "XAUTOCLAIM", "EXEC":
+			for now := time.Now().UnixMilli(); time.Now().UnixMilli() <= now; {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	}
+	return a, b
+}
+
+// differs returns the index of the first reply that differs; -1 where none does.
+func (p *pair) differs(cmds [][]string, a, b []resp.Value) int {
+	var queued [][]string // since MULTI
+	multi := false
+	for i, words := range cmds {
+		ok := a[i].String() == b[i].String()
+		switch {
+		case is(words[0], "MULTI"):
+			multi, queued = true, nil
+		case is(words[0], "EXEC"):
+			ok = p.sameExec(queued, a[i], b[i])
+			multi = false
+		case is(words[0], "DISCARD"):
+			multi = false
+		case multi && string(a[i].Str) == "QUEUED":
+			queued = append(queued, words)
+		default:
+			ok = ok || p.same(words, a[i], b[i])
+		}
+		if !ok {
+			return i
+		}
+	}
+	return -1
+}
+
+// sameExec compares the replies of an EXEC one by one.
+func (p *pair) sameExec(queued [][]string, a, b resp.Value) bool {
+	if len(a.Elems) != len(b.Elems) || len(a.Elems) != len(queued) || a.Kind != b.Kind {
+		return a.String() == b.String()
+	}
+	for i, words := range queued {
+		if !p.same(words, a.Elems[i], b.Elems[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// same reports whether two replies to a command are the same, or differ for a reason.
+func (p *pair) same(words []string, a, b resp.Value) bool {
+	if is(words[0], "XINFO") {
+		a = clone(a)
+		drop(&a, p.oracle)
+	}
+	a, b = forget(words, a, b)
+	return a.String() == b.String() || isExplained(p.oracle, words, a, b)
+}
+
+// transcript shows a session up to the command that was answered differently.
+func transcript(cmds [][]string, a, b []resp.Value, last int) string {
+	var out strings.Builder
+	for i, words := range cmds[:last+1] {
+		line := make([]byte, 0, 80)
+		for j, w := range words {
+			if j > 0 {
+				line = append(line, ' ')
+			}
+			line = quote(line, w)
+		}
+		fmt.Fprintf(&out, "%s\n", line)
+		if x, y := a[i].String(), b[i].String(); i == last {
+			fmt.Fprintf(&out, "  Millrace  %s\n  Redis     %s\n", x, y)
+		} else {
+			fmt.Fprintf(&out, "  %s\n", x)
+		}
+	}
+	return out.String()
+}
+
+func quote(dst []byte, w string) []byte {
+	for i := range len(w) {
+		if c := w[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return resp.AppendQuoted(dst, []byte(w))
+		}
+	}
+	if w == "" {
+		return append(dst, `""`...)
+	}
+	return append(dst, w...)
+}
