@@ -175,7 +175,7 @@ type Timing struct {
 	// make a leader give up for a slow disk.
 	Heartbeat time.Duration // 1 s
 	// CommitTimeout is how often an idle leader tells followers the commit index.
-	CommitTimeout time.Duration // 500 ms
+	CommitTimeout time.Duration // 1 s
 	// Probe bounds one poll of the voters.
 	Probe time.Duration // 1 s
 	// LogStall is how long one write to the log may take before a leader gives up.
@@ -224,7 +224,7 @@ func (l Limits) withDefaults() Limits {
 // withDefaults fills zero fields.
 func (t Timing) withDefaults() Timing {
 	orInt(&t.Heartbeat, time.Second)
-	orInt(&t.CommitTimeout, 500*time.Millisecond)
+	orInt(&t.CommitTimeout, time.Second)
 	orInt(&t.Probe, time.Second)
 	orInt(&t.LogStall, 3*time.Second)
 	orInt(&t.Watch, 500*time.Millisecond)

@@ -286,7 +286,7 @@ func TestRaftConfig(t *testing.T) {
 	}
 	if !c.BatchApplyCh || c.ShutdownOnRemove || !c.NoSnapshotRestoreOnStart || c.RestoreCommittedLogs ||
 		!c.NoLegacyTelemetry || c.PreVoteDisabled || c.LeaderLeaseTimeout != c.HeartbeatTimeout ||
-		c.HeartbeatTimeout != time.Second || c.CommitTimeout != 500*time.Millisecond || c.ProtocolVersion != 3 {
+		c.HeartbeatTimeout != time.Second || c.CommitTimeout != time.Second || c.ProtocolVersion != 3 {
 		t.Fatalf("%+v", c)
 	}
 	if _, err := newEndpoint(noPreVote{}); !errors.Is(err, ErrConfig) {

@@ -288,7 +288,7 @@ func (s *supervisor) refuseAll() {
 
 // watchOver keeps up with inst until there is a cause to end it.
 func (s *supervisor) watchOver(inst *instance) cause {
-	tick := time.NewTicker(s.cfg.Timing.Watch)
+	tick := time.NewTimer(untilTick(s.cfg.Timing.Watch))
 	defer tick.Stop()
 	for {
 		s.lead.update(inst.raft)
@@ -301,12 +301,19 @@ func (s *supervisor) watchOver(inst *instance) cause {
 			if why, bad := s.examine(inst); bad {
 				return why
 			}
+			tick.Reset(untilTick(s.cfg.Timing.Watch))
 		case why := <-s.ask:
 			return why
 		case <-s.quit:
 			return causeStop
 		}
 	}
+}
+
+// untilTick is how long it is to the clock's next multiple of period. All shards of a
+// node look at the same moments, so that an idle process wakes once for them all.
+func untilTick(period time.Duration) time.Duration {
+	return period - time.Duration(time.Now().UnixNano()%int64(period))
 }
 
 // examine looks for what does not mend itself.

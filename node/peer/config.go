@@ -83,6 +83,11 @@ type Limits struct {
 	RPC time.Duration
 	// HandshakeTimeout bounds dialling, and then the whole handshake. 5 s.
 	HandshakeTimeout time.Duration
+	// LazyFor is the longest time a heartbeat and its answer each wait for company:
+	// they are written at the clock's next multiple of it, or with anything else that
+	// is. Twice this is then the time between heartbeats of nodes that are idle: to be
+	// well under Raft's heartbeat timeout. 250 ms.
+	LazyFor time.Duration
 	// PingEvery is how often each connection is looked after. 1 s.
 	PingEvery time.Duration
 	// PingMisses is after how many of these without a byte received, a ping being
@@ -109,7 +114,7 @@ func (l *Limits) fill() error {
 	for _, f := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&l.RPC, 10 * time.Second}, {&l.HandshakeTimeout, 5 * time.Second}, {&l.PingEvery, time.Second},
+	}{{&l.RPC, 10 * time.Second}, {&l.HandshakeTimeout, 5 * time.Second}, {&l.PingEvery, time.Second}, {&l.LazyFor, 250 * time.Millisecond},
 		{&l.SnapshotProgress, 30 * time.Second}, {&l.SnapshotWait, time.Minute}} {
 		if *f.v == 0 {
 			*f.v = f.def

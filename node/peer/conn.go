@@ -170,10 +170,14 @@ func brokenCall(k call.Kind, unsent bool) error {
 	return call.ErrInDoubt
 }
 
-// lazyFor is how long a heartbeat and its answer may each wait for company. Raft
-// sends one for every shard and follower ten times in a heartbeat timeout, each at
-// a moment of its own: written one by one they are most of what idle nodes do.
-const lazyFor = 20 * time.Millisecond
+// untilTick is how long it is to the clock's next multiple of period. Raft sends a
+// heartbeat for every shard and follower ten times in a heartbeat timeout, each at a
+// moment of its own: written one by one they are most of what idle nodes do. Multiples
+// of the clock are the same for all connections of a node, so that one wake-up of the
+// process serves them all.
+func untilTick(period time.Duration) time.Duration {
+	return period - time.Duration(time.Now().UnixNano()%int64(period))
+}
 
 // put appends a frame to a lane, to be written as soon as possible. Called with mu
 // held, on a live connection.
@@ -181,7 +185,7 @@ func (c *conn) put(lane int, typ frameType, shard uint32, request uint64, size i
 	c.queue(lane, false, typ, shard, request, size, payload)
 }
 
-// queue is put, or, if lazy, lets the frame wait for lazyFor or any other frame.
+// queue is put, or, if lazy, lets the frame wait for the next tick or any other frame.
 func (c *conn) queue(lane int, lazy bool, typ frameType, shard uint32, request uint64, size int, payload func([]byte) []byte) {
 	l := &c.lanes[lane]
 	start := len(l.in)
@@ -204,7 +208,7 @@ func (c *conn) queue(lane int, lazy bool, typ frameType, shard uint32, request u
 		c.wake.Signal()
 	case !c.idling:
 		c.idling = true
-		c.idle.Reset(lazyFor)
+		c.idle.Reset(untilTick(c.p.cfg.Limits.LazyFor))
 	}
 	// Questions stop at QueueBytes. Answers are bounded by what the other node may
 	// have open; one that breaks that bound is cut off here.
@@ -214,7 +218,7 @@ func (c *conn) queue(lane int, lazy bool, typ frameType, shard uint32, request u
 	}
 }
 
-// flushLazy has what waited long enough written.
+// flushLazy has written what waited for the tick.
 func (c *conn) flushLazy() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -411,7 +411,7 @@ func TestHeartbeatsWaitForCompany(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	d := time.Since(began)
+	d, lazyFor := time.Since(began), a.cfg.Limits.LazyFor
 	if got, most := writes()-before, uint64(2*(d/lazyFor+2)); got > most {
 		t.Errorf("%d heartbeats in %v took %d writes, at most %d were expected", shards, d, got, most)
 	}
