@@ -94,9 +94,11 @@ func (o *Options) pebbleOptions(fail func(error)) *pebble.Options {
 		MaxOpenFiles:                o.MaxOpenFiles,
 		MemTableSize:                o.MemTableBytes,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       8,
-		L0StopWritesThreshold:       32,
-		LBaseMaxBytes:               64 << 20,
+		// Pebble counts each sublevel twice: a compaction starts at eight of them, and so
+		// moves eight flushes down at once.
+		L0CompactionThreshold: 16,
+		L0StopWritesThreshold: 32,
+		LBaseMaxBytes:         64 << 20,
 		// Space of deleted runs of keys comes back soon even when writes are few.
 		FlushDelayDeleteRange: 10 * time.Second,
 		CompactionConcurrencyRange: func() (int, int) {
@@ -139,6 +141,12 @@ func (o *Options) eventListener(fail func(error)) *pebble.EventListener {
 				o.Events.LowSpace(i.AvailBytes, i.PercentThreshold)
 			}
 		},
+		FlushEnd: func(i pebble.FlushInfo) {
+			if i.Done {
+				o.Logger.Debug(i.String())
+			}
+		},
+		CompactionEnd: func(i pebble.CompactionInfo) { o.Logger.Debug(i.String()) },
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			o.Logger.Warn("writes are held up", "reason", i.Reason)
 			if o.Events.Stall != nil {
