@@ -58,6 +58,9 @@ type Config struct {
 	Pprof bool
 	// EnableDebug has DEBUG served to clients, which can disturb the node with it.
 	EnableDebug bool
+	// EnableFlush has FLUSHALL and FLUSHDB served to clients, which remove all data of the
+	// cluster.
+	EnableFlush bool
 	Logger      *slog.Logger
 }
 

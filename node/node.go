@@ -134,7 +134,7 @@ func Open(cfg Config) (_ *Node, err error) {
 	rc := router.Config{
 		NodeID: n.id, Listener: clients, Backend: backend{n}, Topology: n.topology, Leaders: routerLeaders{n.leaders},
 		RequirePass: cfg.RequirePass, Version: Version, Info: n.info, Progress: n.progress, Shutdown: n.shutdown(),
-		DataDir: cfg.DataDir, Logger: n.log,
+		DataDir: cfg.DataDir, EnableFlush: cfg.EnableFlush, Logger: n.log,
 	}
 	if cfg.EnableDebug {
 		n.log.Warn("enable-debug is set: clients may disturb this node")

@@ -181,8 +181,8 @@ func (m *Machine) Reset() {
 	}
 }
 
-// Touched returns nil: nobody blocks on the map.
-func (m *Machine) Touched() [][]byte { return nil }
+// Touched returns nothing: nobody blocks on the map.
+func (m *Machine) Touched() (keys [][]byte, all bool) { return nil, false }
 
 // Committed publishes the map if the batch that was committed changed it.
 func (m *Machine) Committed() { m.publish() }

@@ -3,6 +3,7 @@ package router
 import (
 	"math/rand/v2"
 	"strconv"
+	"strings"
 
 	"millrace/resp"
 	"millrace/shard/call"
@@ -21,10 +22,66 @@ func nameLines() []line {
 	keys := cmd("keys", 2, "1.0.0", "Returns all key names that match a pattern.",
 		"O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.", runKeys)
 	keys.cmd.Categories = append(keys.cmd.Categories, "dangerous")
+	flush := func(name, summary string) line {
+		l := cmd(name, -1, "1.0.0", summary, "O(1) in every shard; the space is freed by compactions.", runFlush)
+		l.cmd.Flags = stream.Write
+		l.cmd.Categories = []string{"keyspace", "write", "slow", "dangerous"}
+		l.cmd.Group = "server"
+		return l
+	}
 	return []line{
+		flush("flushall", "Removes all keys from all databases."),
+		flush("flushdb", "Removes all keys from the current database."),
 		keys,
 		cmd("randomkey", 1, "1.0.0", "Returns a random key name from the database.", "O(1)", runRandomKey),
+		oneDatabase("move", 3, "1.0.0", "Refused: there is one database.", stream.Fast),
+		oneDatabase("swapdb", 3, "4.0.0", "Refused: there is one database.", stream.Fast),
 	}
+}
+
+// oneDatabase is a command that Redis's cluster mode has no use for, with its refusal.
+func oneDatabase(name string, arity int, since, summary string, flags stream.Flags) line {
+	cmd := stream.Command{
+		Name: name, Arity: arity, Flags: stream.Write | flags, Categories: []string{"keyspace", "write", "fast"},
+		Since: since, Summary: summary, Complexity: "O(1)", Group: "generic",
+	}
+	if name == "swapdb" {
+		cmd.Categories = append(cmd.Categories, "dangerous")
+	} else {
+		cmd.Keys = stream.Keys{First: 1, Last: 1, Step: 1, Access: "RW"}
+	}
+	text := "ERR " + strings.ToUpper(name) + " is not allowed in cluster mode"
+	return line{cmd: cmd, run: func(c *conn, q *request, _ [][]byte) { c.refuse(q, text) }}
+}
+
+// FLUSHALL, FLUSHDB [ASYNC | SYNC]: every shard removes its names in a record of its
+// own. Where one fails, the others have done their part.
+func runFlush(c *conn, q *request, argv [][]byte) {
+	if len(argv) > 2 || len(argv) == 2 && !is(argv[1], "async") && !is(argv[1], "sync") {
+		c.refuse(q, "ERR syntax error")
+		return
+	}
+	if !c.r.flush {
+		c.refuse(q, "ERR "+strings.ToUpper(q.cmd.Name)+" is not allowed: it removes all data of the cluster. "+
+			"A node that is to allow it is started with --enable-flush, or with enable-flush in its configuration")
+		return
+	}
+	calls, refusal := c.r.everyShard("_FLUSH")
+	if refusal != "" {
+		c.refuse(q, refusal)
+		return
+	}
+	c.spread(q, call.Write, calls, buildOK)
+}
+
+// buildOK answers OK where all parts did what they were told.
+func buildOK(q *request) []byte {
+	for _, p := range q.parts {
+		if reply := failure(call.Write, p); reply != nil {
+			return reply
+		}
+	}
+	return encode(resp.OK, q.proto)
 }
 
 // runScan sends a SCAN to the shard that its cursor is in.

@@ -31,6 +31,8 @@ type Config struct {
 	// Info returns what the node adds to a section of INFO ("memory", "keyspace" …), or
 	// nil. A field that the router also has replaces it. Default: adds nothing.
 	Info func(section string) []InfoField
+	// EnableFlush allows FLUSHALL and FLUSHDB.
+	EnableFlush bool
 	// Debug runs the subcommands of DEBUG: the words after the first. It may take its
 	// time, but no longer than ctx. Nil: DEBUG is refused.
 	Debug func(ctx context.Context, argv [][]byte) resp.Value

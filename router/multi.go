@@ -28,6 +28,8 @@ var runsInMulti = map[string]bool{
 var notInMulti = map[string]string{
 	"hello":     "ERR HELLO is not allowed in a transaction",
 	"dbsize":    "ERR DBSIZE asks all shards and is not allowed in a transaction",
+	"flushall":  "ERR FLUSHALL goes to all shards and is not allowed in a transaction",
+	"flushdb":   "ERR FLUSHDB goes to all shards and is not allowed in a transaction",
 	"keys":      "ERR KEYS asks all shards and is not allowed in a transaction",
 	"randomkey": "ERR RANDOMKEY asks all shards and is not allowed in a transaction",
 	"scan":      "ERR SCAN goes over all shards and is not allowed in a transaction",

@@ -29,6 +29,7 @@ type Router struct {
 	password *[sha256.Size]byte // of the default user; nil: none is required
 	version  string
 	info     func(string) []InfoField
+	flush    bool                                            // FLUSHALL is allowed
 	debug    func(context.Context, [][]byte) resp.Value      // nil: DEBUG is refused
 	progress func(context.Context, uint32) (Progress, error) // nil: nobody knows
 	shutdown func()                                          // nil: clients may not
@@ -73,7 +74,7 @@ func New(cfg Config) (*Router, error) {
 	}
 	r := &Router{
 		self: cfg.NodeID, listener: cfg.Listener, backend: cfg.Backend, topology: cfg.Topology,
-		leaders: cfg.Leaders, version: cfg.Version, info: cfg.Info, debug: cfg.Debug, lim: cfg.Limits, log: cfg.Logger,
+		leaders: cfg.Leaders, version: cfg.Version, info: cfg.Info, debug: cfg.Debug, flush: cfg.EnableFlush, lim: cfg.Limits, log: cfg.Logger,
 		progress: cfg.Progress, shutdown: cfg.Shutdown, dir: cfg.DataDir, settings: newSettings(&cfg.Limits),
 		start: time.Now(), seekers: make(map[uint32]*seeker), conns: make(map[uint64]*conn),
 	}

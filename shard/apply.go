@@ -85,7 +85,7 @@ type applier struct {
 
 	// onApplied hears of keys to look at for blocked calls, and that records of ours
 	// may have left the flight.
-	onApplied func(touched [][]byte)
+	onApplied func(touched [][]byte, all bool)
 	// onOpened hears that the first record of a term that we lead was applied.
 	onOpened func(term uint64)
 	// onHalt hears once that the shard cannot go on.

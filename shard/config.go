@@ -31,9 +31,9 @@ type Machine interface {
 	Committed()
 	// Reset drops caches: the state below was replaced.
 	Reset()
-	// Touched returns the keys worth a look for blocked calls since it was last called.
-	// They are valid until the next Apply.
-	Touched() [][]byte
+	// Touched returns the keys worth a look for blocked calls since it was last called,
+	// or all: every key is. They are valid until the next Apply.
+	Touched() (keys [][]byte, all bool)
 	// Read runs one read-only command on a view.
 	Read(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
 }

@@ -187,10 +187,10 @@ func (m *listMachine) Reset() {
 	m.touched = nil
 }
 
-func (m *listMachine) Touched() [][]byte {
+func (m *listMachine) Touched() ([][]byte, bool) {
 	t := m.touched
 	m.touched = nil
-	return t
+	return t, false
 }
 
 func (m *listMachine) Read(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {

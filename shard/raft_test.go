@@ -79,7 +79,7 @@ func assembleApplier(cfg *Config) *applier {
 	a.inflight, a.gate, a.counters, a.configs = newInflight(99), new(gate), new(counters), new(configs)
 	a.digests = newDigester(cfg, a, a.watch, func(err error) { panic(err) })
 	a.hint, a.fence = func() *call.NotLeader { return &call.NotLeader{} }, new(sync.RWMutex)
-	a.onApplied, a.onOpened, a.onHalt = func([][]byte) {}, func(uint64) {}, func(error) {}
+	a.onApplied, a.onOpened, a.onHalt = func([][]byte, bool) {}, func(uint64) {}, func(error) {}
 	if err := a.load(); err != nil {
 		panic(err)
 	}

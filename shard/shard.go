@@ -127,9 +127,9 @@ func assemble(cfg *Config) *Shard {
 	s.applier.onHalt = s.supervisor.halt
 	s.applier.onRestore = s.supervisor.restore
 	s.applier.onOpened = s.lead.ready
-	s.applier.onApplied = func(touched [][]byte) {
+	s.applier.onApplied = func(touched [][]byte, all bool) {
 		s.writes.wakeUp()
-		s.waits.applied(touched)
+		s.waits.applied(touched, all)
 	}
 
 	s.admin = newAdmin(cfg)

@@ -386,13 +386,20 @@ func (w *waits) cameBackLocked(k *waitKey, found bool) {
 	}
 }
 
-// applied hears which keys the records just applied have touched.
-func (w *waits) applied(keys [][]byte) {
-	if w.count.Load() == 0 || len(keys) == 0 {
+// applied hears which keys the records just applied have touched, or that all were.
+func (w *waits) applied(keys [][]byte, all bool) {
+	if w.count.Load() == 0 || len(keys) == 0 && !all {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if all {
+		for _, k := range w.keys {
+			k.touches++
+			w.passLocked(k)
+		}
+		return
+	}
 	for _, name := range keys {
 		if k := w.keys[string(name)]; k != nil {
 			k.touches++

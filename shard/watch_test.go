@@ -21,10 +21,7 @@ func TestWatchContended(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.tune = func(_ string, cfg *Config) { cfg.Machine = stream.NewState(cfg.FirstSlot, cfg.LastSlot) }
 	c.startAll()
-	key := ""
-	for i := 0; key == "" || stream.Slot([]byte(key)) > 99; i++ {
-		key = fmt.Sprint("k", i)
-	}
+	key := keyBelow(99)
 	c.leader()
 
 	var acked, refused, lost, unknown atomic.Int64
@@ -92,4 +89,35 @@ func TestWatchContended(t *testing.T) {
 		t.Errorf("the value is %q after %d steps, %d of unknown fate", reply, acked.Load(), unknown.Load())
 	}
 	c.converge()
+}
+
+// TestFlushWakes removes all names of a shard while a call is blocked on one of them.
+func TestFlushWakes(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c")
+	c.tune = func(_ string, cfg *Config) { cfg.Machine = stream.NewState(cfg.FirstSlot, cfg.LastSlot) }
+	c.startAll()
+	n := c.leader()
+	key := keyBelow(99)
+	n.mustDo(t, call.Write, "XGROUP", "CREATE", key, "g", "$", "MKSTREAM")
+	b, done := newCall(call.Block, n.shard.lead.leads(), "XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", key, ">")
+	n.shard.Submit(b)
+	c.eventually("the call is kept", func() bool { return n.shard.waits.count.Load() == 1 })
+	n.mustDo(t, call.Write, "_FLUSH")
+	want := "-NOGROUP No such key '" + key + "' or consumer group 'g' in XREADGROUP with GROUP option\r\n"
+	if reply, err := await(t, done); err != nil || reply != want {
+		t.Errorf("the blocked call is answered %q, %v", reply, err)
+	}
+	if got := n.mustDo(t, call.Read, "_DBSIZE"); got != ":0\r\n" {
+		t.Errorf("_DBSIZE answers %q", got)
+	}
+	c.converge()
+}
+
+// keyBelow returns a key of one of the slots 0 to last.
+func keyBelow(last uint16) string {
+	for i := 0; ; i++ {
+		if key := fmt.Sprint("k", i); stream.Slot([]byte(key)) <= last {
+			return key
+		}
+	}
 }

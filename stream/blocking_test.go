@@ -18,13 +18,17 @@ func (r *rig) ready(line string) bool {
 	return ok
 }
 
-// touched returns the names that commands made worth a look, in one line.
+// touched returns the names that commands made worth a look, in one line; a star for all.
 func (r *rig) touched() string {
-	var names []string
-	for _, name := range r.state.Touched() {
-		names = append(names, string(name))
+	var out []string
+	names, all := r.state.Touched()
+	if all {
+		out = append(out, "*")
 	}
-	return strings.Join(names, " ")
+	for _, name := range names {
+		out = append(out, string(name))
+	}
+	return strings.Join(out, " ")
 }
 
 // TestXReadGroupReady looks at a blocked XREADGROUP after each of many commands: it is

@@ -124,6 +124,7 @@ var table = buildTable(
 	&expire,
 	&expireat,
 	&expireCmd,
+	&flushCmd,
 	&expiretime,
 	&keysCmd,
 	&lastID,

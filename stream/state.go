@@ -25,15 +25,17 @@ var ErrUnknownCommand = errors.New("stream: unknown command in a record")
 type State struct {
 	firstSlot, lastSlot uint16
 
-	cached   map[string]*Head
-	dirty    []*Head
-	bulky    []*Head // those that keep more than maxGroupCached groups or consumers
-	sys      *system // nil until loaded
-	touched  [][]byte
-	round    uint64 // how often touched was taken; from one
-	idArena  []byte // where newID writes
-	flushBuf []byte // where Flush builds keys and values
-	tx       Tx     // of the call being applied, reused
+	cached  map[string]*Head
+	dirty   []*Head
+	bulky   []*Head // those that keep more than maxGroupCached groups or consumers
+	sys     *system // nil until loaded
+	touched [][]byte
+	// touchedAll says that every name was touched, and those in touched after that.
+	touchedAll bool
+	round      uint64 // how often touched was taken; from one
+	idArena    []byte // where newID writes
+	flushBuf   []byte // where Flush builds keys and values
+	tx         Tx     // of the call being applied, reused
 }
 
 // NewState returns the state machine of the shard of the slots firstSlot to lastSlot.
@@ -128,16 +130,17 @@ func (s *State) Reset() {
 	clear(s.bulky)
 	s.bulky = s.bulky[:0]
 	s.sys = nil
-	s.touched = nil
+	s.touched, s.touchedAll = nil, false
 }
 
 // Touched returns the names that commands since the last call have made worth a look
-// for blocked calls, in the order they were touched. The slice is the caller's.
-func (s *State) Touched() [][]byte {
-	t := s.touched
-	s.touched = nil
+// for blocked calls, in the order they were touched, or all: every name is. The slice
+// is the caller's.
+func (s *State) Touched() (names [][]byte, all bool) {
+	names, all = s.touched, s.touchedAll
+	s.touched, s.touchedAll = nil, false
 	s.round++
-	return t
+	return names, all
 }
 
 // Read runs one command that does not write on a view at nowMS.

@@ -39,6 +39,7 @@ func serverFlags(fs *pflag.FlagSet) {
 	fs.Bool("allow-shutdown", false, "let clients stop this node with SHUTDOWN")
 	fs.Bool("pprof", false, "serve /debug/pprof on the HTTP address")
 	fs.Bool("enable-debug", false, "serve DEBUG to clients, which can disturb the node with it: for tests")
+	fs.Bool("enable-flush", false, "serve FLUSHALL and FLUSHDB to clients, which remove all data of the cluster")
 	fs.String("log-level", "info", "debug, info, warn or error")
 	fs.String("log-format", "auto", "text, json, or auto: text on a terminal")
 }
@@ -70,6 +71,7 @@ func loadServerSettings(fs *pflag.FlagSet) (serverSettings, error) {
 	c.AllowShutdown, _ = fs.GetBool("allow-shutdown")
 	c.Pprof, _ = fs.GetBool("pprof")
 	c.EnableDebug, _ = fs.GetBool("enable-debug")
+	c.EnableFlush, _ = fs.GetBool("enable-flush")
 	var err error
 	if c.MemoryBytes, err = parseBytes(str("memory")); err != nil {
 		return serverSettings{}, usageError("memory: %v", err)

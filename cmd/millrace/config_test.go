@@ -97,6 +97,28 @@ func TestJoinLists(t *testing.T) {
 	}
 }
 
+// What removes data is off unless it is asked for.
+func TestEnableFlush(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		envs map[string]string
+		yaml string
+		want bool
+	}{
+		"default":            {},
+		"flag":               {args: []string{"--enable-flush"}, want: true},
+		"environment":        {envs: map[string]string{"MILLRACE_ENABLE_FLUSH": "true"}, want: true},
+		"file":               {yaml: "enable-flush: true", want: true},
+		"flag over the file": {args: []string{"--enable-flush=false"}, yaml: "enable-flush: true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if s, err := load(t, tc.args, tc.envs, tc.yaml); err != nil || s.node.EnableFlush != tc.want {
+				t.Errorf("%v, %v", s.node.EnableFlush, err)
+			}
+		})
+	}
+}
+
 // MILLRACE_CONFIG names the file, too.
 func TestConfigFromEnvironment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f.yaml")
