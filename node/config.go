@@ -47,6 +47,9 @@ type Config struct {
 	// MemoryBytes is the budget that caches, memtables and the Go heap share.
 	MemoryBytes int64
 
+	// BallastBytes is set aside on the disk, to be given free when it is full; zero: none.
+	BallastBytes int64
+
 	// Secret is what all nodes of a cluster know. Without it nothing but loopback is
 	// listened on for peers and gossip.
 	Secret      []byte
@@ -75,6 +78,7 @@ func DefaultConfig() Config {
 		Shards:          DefaultShards,
 		Replicas:        3,
 		MemoryBytes:     512 << 20,
+		BallastBytes:    128 << 20,
 	}
 }
 

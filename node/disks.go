@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"millrace/placement"
 	"millrace/raftlog"
@@ -50,20 +52,32 @@ type disks struct {
 	log   *raftlog.DB
 	state *disk.DB
 	cache *pebble.Cache
+
+	slowAt atomic.Int64 // ns since the Unix epoch: when an operation was last said to hang
 }
 
-func openDisks(dir string, memory int64, logger *slog.Logger, fatal func(disk.Class, error)) (*disks, error) {
+func openDisks(fs vfs.FS, dir string, memory int64, logger *slog.Logger, fatal func(disk.Class, error), full func(error)) (*disks, error) {
 	debug.SetMemoryLimit(memory)
 	memTable := uint64(min(max(memory/memTableShare, minMemTable), maxMemTable))
 	d := &disks{cache: pebble.NewCache(memory / blockCacheShare)}
+	events := disk.Events{
+		BackgroundError: full,
+		Slow: func(operation string, took time.Duration) {
+			d.slowAt.Store(time.Now().UnixNano())
+			if took > stallExit {
+				fatal(disk.Failing, fmt.Errorf("%s has hung for %v", operation, took.Round(time.Second)))
+			}
+			logger.Warn("the disk is slow", "operation", operation, "for", took)
+		},
+	}
 	var err error
 	d.log, err = raftlog.Open(filepath.Join(dir, raftlogDir), raftlog.Options{
-		Logger: logger, Fatal: fatal, CacheBytes: memory / logCacheShare, BlockCache: d.cache, MemTableBytes: memTable,
+		FS: fs, Events: events, Logger: logger, Fatal: fatal, CacheBytes: memory / logCacheShare, BlockCache: d.cache, MemTableBytes: memTable,
 		RenderCommand: shard.PrintRecord,
 	})
 	if err == nil {
 		d.state, err = disk.Open(filepath.Join(dir, stateDir), disk.Options{
-			Name: "state", Logger: logger, Fatal: fatal, Cache: d.cache, MemTableBytes: memTable,
+			Name: "state", FS: fs, Events: events, Logger: logger, Fatal: fatal, Cache: d.cache, MemTableBytes: memTable,
 		})
 	}
 	if err != nil {
@@ -116,5 +130,8 @@ func (d *disks) close() error {
 	return nil
 }
 
-// stalled reports whether a sync of the log hangs.
-func (d *disks) stalled() bool { return d.log.SyncPending() > stallWithhold }
+// stalled reports whether a sync of the log, or an operation on any file of the
+// databases, hangs. The latter is said every two seconds while it lasts.
+func (d *disks) stalled() bool {
+	return d.log.SyncPending() > stallWithhold || time.Since(time.Unix(0, d.slowAt.Load())) < stallWithhold+time.Second
+}

@@ -42,6 +42,9 @@ func (n *Node) Status(ctx context.Context) Status {
 		problem("this node: %v", err)
 	}
 	leads := map[string]int{}
+	if n.space.low.Load() {
+		problem("this node: its disk is nearly full, %d bytes are free", n.space.free.Load())
+	}
 	for _, s := range n.shardStatuses(ctx, t) {
 		if s.Leader == "" {
 			problem("shard %d: no leader answers", s.ID)

@@ -120,7 +120,7 @@ func (h *hosting) config(id uint32, first, last uint16, m shard.Machine) shard.C
 	return shard.Config{
 		ID: id, NodeID: n.id, FirstSlot: first, LastSlot: last, Machine: m,
 		Log: n.disks.log.Store(id), State: n.disks.state.DB,
-		StagingDir: filepath.Join(n.cfg.DataDir, stagingDir), FS: stagingFS, SnapshotSlots: h.sends,
+		StagingDir: filepath.Join(n.cfg.DataDir, stagingDir), FS: n.fs, SnapshotSlots: h.sends,
 		Transport: func() raft.Transport { return n.peers.Transport(id, peer.TransportOptions{Applied: h.applied(id)}) },
 		Prober:    n.peers,
 		Clock:     n.clock.nowMS,

@@ -43,6 +43,8 @@ type Node struct {
 	identMu sync.Mutex
 	ident   identity // guarded by identMu
 
+	fs      vfs.FS // of the databases and of what is staged
+	space   *space
 	disks   *disks
 	peers   *peer.Peers
 	gossip  *gossip.Gossip
@@ -112,9 +114,18 @@ func Open(cfg Config) (_ *Node, err error) {
 	if err := checkFree(cfg.GossipAddr); err != nil {
 		return nil, fmt.Errorf("gossip-addr: %w", err)
 	}
-	if n.disks, err = openDisks(cfg.DataDir, cfg.MemoryBytes, n.log, n.fatal); err != nil {
+	if n.fs, err = openFS(cfg.DataDir); err != nil {
 		return nil, err
 	}
+	n.space = &space{fs: n.fs, dir: cfg.DataDir}
+	n.replicas.space = n.space
+	if n.disks, err = openDisks(n.fs, cfg.DataDir, cfg.MemoryBytes, n.log, n.fatal, n.space.met); err != nil {
+		if ExitCode(err) == disk.Full.ExitCode() {
+			err = fmt.Errorf("%w; %s", err, n.spaceHint())
+		}
+		return nil, err
+	}
+	n.layBallast()
 	if err := n.disks.checkComplete(cfg.DataDir, n.ident); err != nil {
 		return nil, err
 	}
@@ -235,6 +246,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.peers.Serve(partsCtx) })  // Raft, forwarded commands
 	g.Go(func() error { return n.host.run(partsCtx) })     // opens and removes replicas as the map says
 	g.Go(func() error { return n.meta.run(partsCtx) })     // joins or founds; the controller where this node leads
+	g.Go(func() error { return n.watchSpace(partsCtx) })   // refuses what needs room when there is little
 	g.Go(func() error { return n.watchStalls(partsCtx) })  // ends the process when the log's disk hangs
 	g.Go(func() error { return n.router.Serve(partsCtx) }) // a goroutine or two for each client
 	g.Go(func() error { return n.watchMembers(partsCtx) }) // tells the controller; ends a node whose ID another one has
@@ -314,7 +326,11 @@ func (n *Node) fail(err error) {
 // fatal ends the process at once: going on after a disk failed could spread what was
 // read wrong, or acknowledge what was not written.
 func (n *Node) fatal(class disk.Class, err error) {
-	n.log.Error("the process ends: "+class.String(), "error", err, "exit_code", class.ExitCode())
+	hint := ""
+	if class == disk.Full {
+		hint = n.spaceHint()
+	}
+	n.log.Error("the process ends: "+class.String(), "error", err, "exit_code", class.ExitCode(), "hint", hint)
 	os.Exit(class.ExitCode())
 }
 
@@ -376,7 +392,7 @@ func (n *Node) watchStalls(ctx context.Context) error {
 // gossipMeta is what gossip tells the others of this node.
 func (n *Node) gossipMeta() gossip.Meta {
 	id := n.clusterID()
-	m := gossip.Meta{InCluster: id != "", Draining: n.draining.Load()}
+	m := gossip.Meta{InCluster: id != "", Draining: n.leaving()}
 	if id != "" {
 		m.Cluster, _ = strconv.ParseUint(id[:16], 16, 64) // hex digits: see placement.ValidID
 	}
@@ -389,6 +405,11 @@ func (n *Node) gossipMeta() gossip.Meta {
 		}
 	}
 	return m
+}
+
+// leaving reports whether leaderships should go to other nodes than this one.
+func (n *Node) leaving() bool {
+	return n.draining.Load() || n.space != nil && n.space.low.Load()
 }
 
 // clusterID returns the cluster this node belongs to, or "" while it is in none.
@@ -454,6 +475,3 @@ func (h handler) Hello() peer.HelloInfo {
 		Expect: uint32(h.n.cfg.BootstrapExpect), Lowest: h.n.lowest.Load().(string),
 	}
 }
-
-// stagingFS is where snapshots are staged.
-var stagingFS = vfs.Default

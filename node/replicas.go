@@ -16,6 +16,8 @@ import (
 type replicas struct {
 	byID atomic.Pointer[map[uint32]*shard.Shard]
 	mu   sync.Mutex // serialises changes
+
+	space *space // nil: there is always room
 }
 
 func newReplicas() *replicas {
@@ -62,6 +64,10 @@ func (r *replicas) Submit(c *call.Call) {
 				return
 			}
 		}
+	}
+	if r.space != nil && r.space.refuses(c) {
+		c.Done(call.Result{Err: call.ErrNoSpace})
+		return
 	}
 	s.Submit(c)
 }

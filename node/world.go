@@ -21,7 +21,7 @@ func (w world) Map() *placement.Map { return w.n.meta.machine.Map() }
 
 // Members implements placement.World.
 func (w world) Members() []placement.Member {
-	out := []placement.Member{{ID: w.n.id, Alive: !w.n.draining.Load()}}
+	out := []placement.Member{{ID: w.n.id, Alive: !w.n.leaving()}}
 	for _, m := range w.n.gossip.Members() {
 		if m.ID != w.n.id {
 			out = append(out, placement.Member{ID: m.ID, Alive: m.Alive && !m.Meta.Draining})

@@ -244,6 +244,13 @@ func (p *planner) planMeta() {
 			return
 		}
 	}
+	// A node that was told to leave, has nothing left to keep, and is gone.
+	for _, id := range p.m.joined(func(n *Node) bool { return n.State == Draining && !p.w.Alive[n.ID] }) {
+		if s := st.Server(id); (s == nil || !s.Voter) && p.ridOf(id) {
+			p.propose(MetaShard, "it was to leave, and is gone", "NODE.STATE", id, Removed.String())
+			return
+		}
+	}
 	// Every node keeps the map: those without a vote first, so that a newcomer learns it.
 	for _, id := range p.m.joined(func(n *Node) bool { return n.State != Removed }) {
 		if st.Server(id) == nil && p.w.Alive[id] {
@@ -275,6 +282,15 @@ func (p *planner) planMeta() {
 	if len(good) > target {
 		p.removeVoter(MetaShard, v, p.spare(st, good), good, "the meta group wants an odd number of voters; it will be a non-voter")
 	}
+}
+
+// ridOf reports whether the map wants nothing at id any more, and every shard's leader
+// says that it has no replica there: one that still counts may be needed to elect one.
+func (p *planner) ridOf(id string) bool {
+	return !slices.ContainsFunc(p.m.Shards, func(s Shard) bool {
+		v := p.status(s.ID)
+		return s.ShouldHost(id) || v == nil || v.Status.Server(id) != nil
+	})
 }
 
 func (p *planner) stateOf(id string) string {

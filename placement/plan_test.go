@@ -186,6 +186,7 @@ func TestPlanMeta(t *testing.T) {
 		{what: "c leaves: then it goes", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "c", "d"), want: "0: remove c"},
 		{what: "c leaves, d is not ready", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "c", "dn900"), want: ""},
 		{what: "c leaves and comes back as a non-voter", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "d"), want: "0: add non-voter c"},
+		{what: "c leaves, is gone, and has its vote still", nodes: "a b c d", states: "c draining", dead: "c", status: status("a", "a", "b", "c?", "d"), want: "0: remove c"},
 		{what: "a leaves and leads", nodes: "a b c d", states: "a draining", status: status("a", "a", "b", "c", "d"), want: "0: transfer b"},
 		{what: "a leaves and leads, transferred just now", nodes: "a b c d", states: "a draining", tired: true, status: status("a", "a", "b", "c", "d"), want: ""},
 		{what: "three become two", nodes: "a b c", states: "c removed", status: status("a", "a", "b", "c?"), want: "0: remove c"},
@@ -206,6 +207,37 @@ func TestPlanMeta(t *testing.T) {
 		}
 		if got := shorts(Plan(m, w)); got != c.want {
 			t.Errorf("%s:\n got %q\nwant %q", c.what, got, c.want)
+		}
+	}
+}
+
+// TestPlanGone: when a node that was to leave, and is not reached, is taken off the map.
+func TestPlanGone(t *testing.T) {
+	shard := func(members ...string) *ShardView { return &ShardView{Status: status("a", members...), Rested: true} }
+	for _, c := range []struct {
+		what, state, dead string
+		meta, shard       *ShardView
+		gone              bool
+	}{
+		{"nothing of it is left", "draining", "c", shard("a"), shard("a"), true},
+		{"it votes in the meta group", "draining", "c", shard("a", "b", "c?"), shard("a"), false},
+		{"it is in a shard still", "draining", "c", shard("a"), shard("a", "c?"), false},
+		{"a shard has no leader", "draining", "c", shard("a"), nil, false},
+		{"it is there", "draining", "", shard("a"), shard("a"), false},
+		{"it was not to leave", "active", "c", shard("a"), shard("a"), false},
+	} {
+		m := foundedBy(t, 1, 1, "a", "b", "c").Map().Clone()
+		m.Node(id("c")).State, _ = parseNodeState(c.state)
+		m.Shards[0].Founded = true
+		w := Observed{Alive: map[string]bool{}, Shards: map[uint32]ShardView{MetaShard: *c.meta}}
+		if c.shard != nil {
+			w.Shards[1] = *c.shard
+		}
+		for _, n := range m.Nodes {
+			w.Alive[n.ID] = name(n.ID) != c.dead
+		}
+		if got := shorts(Plan(m, w)); strings.Contains(got, "NODE.STATE c removed") != c.gone {
+			t.Errorf("%s: %q", c.what, got)
 		}
 	}
 }

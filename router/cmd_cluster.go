@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/resp"
+	"millrace/shard/call"
 	"millrace/stream"
 )
 
@@ -33,11 +34,12 @@ func clusterLines() []line {
 		sub("replicas", 3, "5.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas),
 		sub("slaves", 3, "3.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas),
 		sub("count-failure-reports", 3, "3.0.0", "Returns 0: nodes make no failure reports.", runClusterFailureReports),
+		sub("forget", 3, "3.0.0", "Has a node leave the cluster for good: its replicas go to others.", runClusterForget),
 		sub("links", 2, "7.0.0", "Returns an empty array: Millrace has no cluster bus.", runClusterLinks),
 		sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)),
 	}
 	for _, name := range []string{
-		"addslots", "addslotsrange", "bumpepoch", "delslots", "delslotsrange", "failover", "flushslots", "forget",
+		"addslots", "addslotsrange", "bumpepoch", "delslots", "delslotsrange", "failover", "flushslots",
 		"meet", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot",
 	} {
 		subs = append(subs, sub(name, -2, "3.0.0", "Refused: Millrace places shards by itself.", runClusterRefused))
@@ -53,6 +55,9 @@ var clusterHelp = []string{
 	"CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"COUNTKEYSINSLOT <slot>",
 	"    Return the number of keys in <slot>.",
+	"FORGET <node-id>",
+	"    Have a node leave for good: its replicas go to other nodes. When it has none left",
+	"    and is stopped, it is removed. A node that comes back after that is refused.",
 	"GETKEYSINSLOT <slot> <count>",
 	"    Return key names stored by current node in a slot.",
 	"INFO",
@@ -172,6 +177,31 @@ func runClusterLinks(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array()
 func runClusterRefused(c *conn, q *request, argv [][]byte) {
 	c.refuse(q, "ERR CLUSTER "+strings.ToUpper(string(cut(argv[1], maxEcho)))+
 		" is not supported: Millrace places shards by itself. See: millrace status")
+}
+
+// metaShard is the shard that keeps the cluster map.
+const metaShard = 0
+
+// CLUSTER FORGET node-id
+func runClusterForget(c *conn, q *request, argv [][]byte) {
+	id := strings.ToLower(string(cut(argv[2], maxEcho)))
+	known := slices.ContainsFunc(c.r.topology().Nodes(), func(n NodeInfo) bool { return n.ID == id })
+	switch {
+	case id == c.r.self:
+		c.refuse(q, "ERR I tried hard but I can't forget myself...")
+	case !known:
+		c.refuse(q, "ERR Unknown node "+string(cut(argv[2], maxEcho)))
+	case q.inExec:
+		c.refuse(q, "ERR CLUSTER FORGET is not allowed in a transaction")
+	default:
+		c.serially(q, func() []byte {
+			e := c.errand(metaShard, call.Write, [][]byte{[]byte("NODE.STATE"), []byte(id), []byte("draining")}, forever)
+			if reply := c.gather(q, []*errand{e}, forever); reply != nil {
+				return reply
+			}
+			return e.res.Reply
+		})
+	}
 }
 
 // CLUSTER SLOTS

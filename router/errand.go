@@ -224,7 +224,7 @@ func (es *errands) answered(e *errand, res call.Result) {
 		return
 	}
 	r := es.c.r
-	overload := errors.Is(res.Err, call.ErrOverloaded)
+	overload := busy(res.Err)
 	if !overload {
 		e.since = 0
 	} else if e.since == 0 {

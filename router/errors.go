@@ -15,6 +15,7 @@ import (
 //	TRYAGAIN     not done: the leader did not take the command in time, or a later
 //	             command of the connection came before it
 //	OVERLOADED   not done: a limit of the shard or of this node was reached
+//	NOSPACE      not done: the disk of the shard's leader is nearly full, and no other leads
 //	INDOUBT      unknown: the command may have been done, or may be done yet
 //	ERR          not done, and never will be
 //
@@ -26,6 +27,7 @@ const (
 	textTimeout    = "TRYAGAIN The shard did not take the command in time. The command was not done."
 	textOvertaken  = "TRYAGAIN The shard refused the command and took a later one of this connection. The command was not done."
 	textOverloaded = "OVERLOADED Too much is waiting. The command was not done."
+	textNoSpace    = "NOSPACE The disk of the shard's leader is nearly full. The command was not done."
 	textInDoubt    = "INDOUBT The shard did not answer. The command may have been done, or may be done yet."
 	textTooLarge   = "ERR The command is larger than a shard takes"
 	textTooLong    = "ERR The key is longer than a key may be"
@@ -73,6 +75,11 @@ func judge(kind call.Kind, err error) outcome {
 	return outcomeRefused
 }
 
+// busy reports whether err is a refusal of a leader that may well take the call later.
+func busy(err error) bool {
+	return errors.Is(err, call.ErrOverloaded) || errors.Is(err, call.ErrNoSpace)
+}
+
 // errorText returns what the client is told of a call of a kind that ended in err.
 func errorText(kind call.Kind, err error) string {
 	switch {
@@ -80,6 +87,8 @@ func errorText(kind call.Kind, err error) string {
 		return textInDoubt
 	case errors.Is(err, call.ErrOverloaded):
 		return textOverloaded
+	case errors.Is(err, call.ErrNoSpace):
+		return textNoSpace
 	case errors.Is(err, call.ErrTimeout):
 		return textTimeout
 	case errors.Is(err, call.ErrTooLarge):

@@ -21,6 +21,7 @@ func TestErrorClasses(t *testing.T) {
 		{"in doubt write", call.ErrInDoubt, "XADD s * a b", "-" + textInDoubt, true},
 		{"in doubt read", call.ErrInDoubt, "XLEN s", "-" + textNoLeader, false},
 		{"overloaded", call.ErrOverloaded, "XADD s * a b", "-" + textOverloaded, false},
+		{"no space", call.ErrNoSpace, "XADD s * a b", "-" + textNoSpace, false},
 		{"timeout", call.ErrTimeout, "XADD s * a b", "-" + textTimeout, false},
 		{"too large", call.ErrTooLarge, "XADD s * a b", "-" + textTooLarge, true},
 		{"not sent", call.ErrNotSent, "XADD s * a b", "-" + textNoLeader, false},

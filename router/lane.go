@@ -186,7 +186,7 @@ func (l *lane) drained() {
 	again := l.refused[:0:0]
 	for _, j := range l.refused {
 		if j.kind == call.Write && j.seq < l.upTo {
-			if !errors.Is(j.err, call.ErrOverloaded) {
+			if !busy(j.err) {
 				j.err = errOvertaken
 			}
 			l.finish(j, call.Result{Err: j.err})
@@ -224,7 +224,7 @@ const maxHops = 4
 func (l *lane) seek(why error) {
 	l.pauses++
 	w := &waiter{
-		node: l.node, term: l.term, pauses: l.pauses, overload: errors.Is(why, call.ErrOverloaded),
+		node: l.node, term: l.term, pauses: l.pauses, overload: busy(why),
 		deadline: l.queue[0].deadline, fire: l.resume,
 	}
 	l.c.r.seeker(l.shard).add(w)

@@ -150,7 +150,7 @@ func (s *stats) callFailed(kind call.Kind, err error) {
 	switch {
 	case errors.Is(err, call.ErrInDoubt) && kind == call.Write:
 		s.inDoubt.Add(1)
-	case errors.Is(err, call.ErrOverloaded):
+	case busy(err):
 		s.overloaded.Add(1)
 	case errors.Is(err, call.ErrTimeout):
 		s.timedOut.Add(1)

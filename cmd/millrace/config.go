@@ -34,6 +34,7 @@ func serverFlags(fs *pflag.FlagSet) {
 	fs.Int("shards", d.Shards, "how many shards a new cluster has")
 	fs.Int("replicas", d.Replicas, "how many replicas of each shard a new cluster keeps")
 	fs.String("memory", formatBytes(d.MemoryBytes), "memory budget of the process")
+	fs.String("ballast", formatBytes(d.BallastBytes), "disk space to set aside, at most a hundredth of the disk; DIR/ballast can be removed when the disk is full")
 	fs.String("cluster-secret-file", "", "file whose content every node of the cluster must prove to know; without it nothing listens beyond loopback")
 	fs.String("requirepass", "", "password that clients must give; without it only loopback clients are served")
 	fs.Bool("allow-shutdown", false, "let clients stop this node with SHUTDOWN")
@@ -75,6 +76,9 @@ func loadServerSettings(fs *pflag.FlagSet) (serverSettings, error) {
 	var err error
 	if c.MemoryBytes, err = parseBytes(str("memory")); err != nil {
 		return serverSettings{}, usageError("memory: %v", err)
+	}
+	if c.BallastBytes, err = parseBytes(str("ballast")); err != nil {
+		return serverSettings{}, usageError("ballast: %v", err)
 	}
 	if path := str("cluster-secret-file"); path != "" {
 		b, err := os.ReadFile(path)
@@ -159,7 +163,7 @@ func settingText(f *pflag.Flag, v any) (string, error) {
 	case string:
 		return v, nil
 	case bool, int, int64, uint64:
-		if kind == "string" && f.Name != "memory" {
+		if kind == "string" && f.Name != "memory" && f.Name != "ballast" {
 			return "", fmt.Errorf("%v is a %T here; put it in quotes", v, v)
 		}
 		return fmt.Sprint(v), nil

@@ -40,6 +40,8 @@ var errorCodes = [...]error{
 	7: call.ErrTooLarge,
 	8: call.ErrInDoubt,
 	9: call.ErrCanceled,
+
+	10: call.ErrNoSpace,
 }
 
 func callSize(c *call.Call) int {

@@ -62,6 +62,7 @@ func TestGolden(t *testing.T) {
 		{"too large", result(call.Result{Err: call.ErrTooLarge})[:1], "07"},
 		{"in doubt", result(call.Result{Err: call.ErrInDoubt})[:1], "08"},
 		{"canceled", result(call.Result{Err: call.ErrCanceled})[:1], "09"},
+		{"no space", result(call.Result{Err: call.ErrNoSpace})[:1], "0a"},
 		{"unclassed", result(call.Result{Err: io.ErrNoProgress})[:1], "08"},
 		{"probe", appendProbe(nil, []uint32{1, 2}), "0002 00000001 00000002"},
 		{"probes", appendProbes(nil, []call.Probe{{Hosted: true, Term: 1, LastIndex: 2, Applied: 3, Leader: "l"}, {}}),

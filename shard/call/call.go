@@ -87,6 +87,8 @@ var (
 	ErrStopping   = errors.New("shard: stopping")
 	ErrNoShard    = errors.New("shard: no replica of it here")
 	ErrNotSent    = errors.New("peer: not connected")
+	// ErrNoSpace: the leader's disk is nearly full.
+	ErrNoSpace = errors.New("node: the disk is nearly full")
 	// ErrTooLarge: the call alone is over the record limit. Not retried.
 	ErrTooLarge = errors.New("shard: the call is larger than a record may be")
 	// ErrInDoubt: the call may or may not have been done, now or later.

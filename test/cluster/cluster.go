@@ -31,6 +31,7 @@ type Options struct {
 	Expect int      // --bootstrap-expect; Nodes when zero
 	Shards int      // the default of a server when zero
 	Args   []string // more arguments for every server
+	Faults bool     // servers whose disks fail on demand: see DEBUG FAULT
 	// Hosts, if set, says where the node of an index runs. Without it all run on
 	// loopback, on ports of the system's choice.
 	Hosts func(index int) Host
@@ -68,15 +69,33 @@ type Node struct {
 	done chan struct{} // closed when proc has ended
 }
 
-// binary builds the server once for all tests of a process.
-var binary = sync.OnceValues(func() (string, error) {
+// binary builds the server once for all tests of a process, and faultyBinary the one
+// whose disks fail on demand.
+var (
+	binary       = sync.OnceValues(func() (string, error) { return build("") })
+	faultyBinary = sync.OnceValues(func() (string, error) { return build("faults") })
+)
+
+func build(tags string) (string, error) {
 	dir, err := os.MkdirTemp("", "millrace-bin-")
 	if err != nil {
 		return "", err
 	}
 	bin := filepath.Join(dir, "millrace")
-	return bin, Build(bin)
-})
+	if err := Build(bin, "-tags", tags); err != nil {
+		return "", err
+	}
+	built.Lock()
+	defer built.Unlock()
+	built.dirs = append(built.dirs, dir)
+	return bin, nil
+}
+
+// built is where the binaries are that RunMain removes.
+var built struct {
+	sync.Mutex
+	dirs []string
+}
 
 // Build builds the server, with the race detector where this program has it.
 func Build(bin string, flags ...string) error {
@@ -123,8 +142,8 @@ func (c *Cluster) place() *Node {
 // they were built with.
 func RunMain(m *testing.M) int {
 	code := m.Run()
-	if bin, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(bin))
+	for _, dir := range built.dirs {
+		_ = os.RemoveAll(dir)
 	}
 	return code
 }
@@ -138,7 +157,12 @@ func Start(tb testing.TB, o Options) *Cluster {
 	if o.Expect == 0 {
 		o.Expect = o.Nodes
 	}
-	bin, err := binary()
+	builder := binary
+	if o.Faults {
+		builder = faultyBinary
+		o.Args = append([]string{"--enable-debug"}, o.Args...)
+	}
+	bin, err := builder()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -308,6 +332,24 @@ func (c *Cluster) Terminate(n *Node) int {
 	}
 	n.end(syscall.SIGTERM)
 	return proc.ProcessState.ExitCode()
+}
+
+// Ended waits for n's process to end by itself, and returns its exit code.
+func (c *Cluster) Ended(n *Node) int {
+	c.tb.Helper()
+	n.mu.Lock()
+	proc, done := n.proc, n.done
+	n.proc = nil
+	n.mu.Unlock()
+	select {
+	case <-done:
+		return proc.ProcessState.ExitCode()
+	case <-time.After(ExecTimeout):
+		proc.Process.Kill()
+		<-done
+		c.tb.Fatalf("node %d still ran after %v\n%s", n.Index+1, ExecTimeout, c.LogTail(n, 20))
+		return 0
+	}
 }
 
 // Pause and Resume stop and continue n's process.

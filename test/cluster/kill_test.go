@@ -135,7 +135,7 @@ func createGroups(t *testing.T, c *Cluster, streams []string) {
 
 // notDone reports whether a reply says that the command had no effect.
 func notDone(err error) bool {
-	for _, code := range []string{"CLUSTERDOWN ", "TRYAGAIN ", "OVERLOADED "} {
+	for _, code := range []string{"CLUSTERDOWN ", "TRYAGAIN ", "OVERLOADED ", "NOSPACE "} {
 		if strings.HasPrefix(err.Error(), code) {
 			return true
 		}

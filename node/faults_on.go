@@ -1,0 +1,73 @@
+//go:build faults
+
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"millrace/raftlog/disk/faultfs"
+	"millrace/resp"
+)
+
+// faultsFile holds rules that are in force from the start of a node, one a line: some
+// faults strike before anybody can connect.
+const faultsFile = "faults"
+
+func openFS(dir string) (vfs.FS, error) {
+	fs := faultfs.New(vfs.Default)
+	b, err := os.ReadFile(filepath.Join(dir, faultsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return fs, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		r, err := faultfs.Parse(strings.Fields(line))
+		if err == nil {
+			_, err = fs.Add(r)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %q: %w", faultsFile, line, err)
+		}
+	}
+	return fs, nil
+}
+
+func init() {
+	debugCommands["fault"] = debugCommand{
+		usage:   "FAULT [CLEAR | <effect> [<amount>] [ops=…] [files=…] [under=…] [after=n] [times=n]]",
+		summary: "Show, lift, or add to the rules by which this node's disk fails.",
+		max:     16, run: debugFault,
+	}
+}
+
+// debugFault answers the rules, after it has changed them.
+func debugFault(n *Node, _ context.Context, argv []string) resp.Value {
+	fs := n.fs.(*faultfs.FS)
+	switch {
+	case len(argv) == 1 && strings.EqualFold(argv[0], "clear"):
+		fs.Clear()
+	case len(argv) > 0:
+		r, err := faultfs.Parse(argv)
+		if err == nil {
+			_, err = fs.Add(r)
+		}
+		if err != nil {
+			return resp.Err("ERR " + err.Error())
+		}
+	}
+	n.log.Warn("disk faults", "rules", fmt.Sprint(fs.Rules()))
+	var out []resp.Value
+	for _, r := range fs.Rules() {
+		out = append(out, resp.BulkString(r.String()))
+	}
+	return resp.Array(out...)
+}
