@@ -164,9 +164,20 @@ func (tx *Tx) rememberIID(h *Head, pid, iid []byte, id ID) error {
 	if err := tx.sweepIIDs(h); err != nil {
 		return err
 	}
+	count, err := tx.addIID(h, pid, iid, id, tx.NowMS)
+	if err != nil || count <= m.MaxSize {
+		return err
+	}
+	return tx.evictIIDs(h, pid, count-m.MaxSize)
+}
+
+// addIID notes that an idempotent ID, which is not known, became the entry id, and
+// returns how many of its producer are known. None was recorded later.
+func (tx *Tx) addIID(h *Head, pid, iid []byte, id ID, recordedMS int64) (count uint64, err error) {
+	m := &h.IDMP
 	p, err := tx.producer(h, pid)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	seq := m.NextSeq
 	m.NextSeq++
@@ -177,17 +188,13 @@ func (tx *Tx) rememberIID(h *Head, pid, iid []byte, id ID) error {
 		p.oldest = seq
 	}
 	p.count++
-	age := appendBytes(appendBytes(binary.AppendVarint(nil, tx.NowMS), pid), iid)
-	rec := iidRecord{id: id, seq: seq, recordedMS: tx.NowMS}
-	err = firstError(
+	age := appendBytes(appendBytes(binary.AppendVarint(nil, recordedMS), pid), iid)
+	rec := iidRecord{id: id, seq: seq, recordedMS: recordedMS}
+	return p.count, firstError(
 		tx.batch.Set(h.iidKey(pid, iid), rec.encode()),
 		tx.batch.Set(h.iidOrderKey(pid, seq), iid),
 		tx.batch.Set(h.iidAgeKey(seq), age),
 		tx.putProducer(h, pid, p))
-	if err != nil || p.count <= m.MaxSize {
-		return err
-	}
-	return tx.evictIIDs(h, pid, p.count-m.MaxSize)
 }
 
 // evictIIDs forgets the n oldest idempotent IDs of a producer.

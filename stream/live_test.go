@@ -96,6 +96,7 @@ func (r *liveRedis) do(argv [][]byte) resp.Value {
 // TestScriptsLive replays the scripts against a live Redis 7.0 or newer.
 func TestScriptsLive(t *testing.T) {
 	redis := newLiveRedis(t)
+	redis.do(argvOf("CONFIG", "SET", "rdbcompression", "no")) // as DUMP is here
 	blocks := 0
 	for _, path := range scripts(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -137,7 +138,7 @@ func (r *liveRedis) block(d *datadriven.TestData) string {
 		r.do(argvOf("MULTI"))
 	}
 	for line := range strings.Lines(d.Input) {
-		words := goldenWords(strings.TrimSpace(line))
+		words := scriptWords(r.t, line)
 		switch {
 		case d.Cmd == "type":
 			words = []string{"SET", words[0], "x"}
@@ -146,7 +147,7 @@ func (r *liveRedis) block(d *datadriven.TestData) string {
 		}
 		v := r.do(argvOf(words...))
 		if d.Cmd == "run" {
-			fmt.Fprintln(&out, resp.Print(v, 2))
+			fmt.Fprintln(&out, printReply(v, 2, d.HasArg("hex")))
 		}
 	}
 	if d.Cmd == "exec" {

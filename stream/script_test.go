@@ -1,11 +1,14 @@
 package stream_test
 
 import (
+	"bytes"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/cockroachdb/pebble/v2"
@@ -34,7 +37,8 @@ import (
 //
 //	times              the reply tells how long ago something was: that is not compared
 //
-// proto=3 shows replies as RESP3 has them.
+// proto=3 shows replies as RESP3 has them. A word "hex:0a…" is the bytes that it names,
+// and after hex replies are shown in that form if they are no text.
 
 // batching says which commands share a batch. It must make no difference.
 type batching int
@@ -137,13 +141,13 @@ func (s *session) directive(t *testing.T, d *datadriven.TestData) string {
 	}
 	var lines [][][]byte
 	for line := range strings.Lines(d.Input) {
-		lines = append(lines, argvOf(goldenWords(strings.TrimSpace(line))...))
+		lines = append(lines, argvOf(scriptWords(t, line)...))
 	}
 	var out strings.Builder
 	switch d.Cmd {
 	case "run":
 		for _, argv := range lines {
-			fmt.Fprintln(&out, resp.Print(s.do(argv)[0], proto))
+			fmt.Fprintln(&out, printReply(s.do(argv)[0], proto, d.HasArg("hex")))
 		}
 	case "exec":
 		for _, v := range s.do(lines...) {
@@ -176,6 +180,29 @@ func (s *session) directive(t *testing.T, d *datadriven.TestData) string {
 		d.Fatalf(t, "unknown directive %q", d.Cmd)
 	}
 	return out.String()
+}
+
+// scriptWords returns the words of a line of a script.
+func scriptWords(t failer, line string) []string {
+	words := goldenWords(strings.TrimSpace(line))
+	for i, w := range words {
+		if digits, ok := strings.CutPrefix(w, "hex:"); ok {
+			b, err := hex.DecodeString(digits)
+			if err != nil {
+				t.Fatalf("%s: %v", w, err)
+			}
+			words[i] = string(b)
+		}
+	}
+	return words
+}
+
+// printReply shows a reply as a script has it.
+func printReply(v resp.Value, proto int, inHex bool) string {
+	if inHex && bytes.ContainsFunc(v.Str, unicode.IsControl) {
+		return fmt.Sprintf("hex:%x", v.Str)
+	}
+	return resp.Print(v, proto)
 }
 
 // TestScripts runs every script in each way of batching. The replies stand in the

@@ -27,6 +27,11 @@ var rules = []rule{
 		why:    "a command that can see a clock, chance or another goroutine can diverge between replicas",
 	},
 	{
+		pkg:    "millrace/stream/rdb",
+		forbid: []string{"millrace/…"},
+		why:    "a format is bytes and values; it knows neither commands nor state",
+	},
+	{
 		pkg:    "millrace/resp",
 		forbid: []string{"millrace/…"},
 		why:    "the protocol knows no command",

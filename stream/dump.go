@@ -1,0 +1,225 @@
+package stream
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"millrace/resp"
+	"millrace/stream/rdb"
+)
+
+// DUMP key: what a name holds in a form that RESTORE takes, here and in Redis; null
+// where there is nothing. The time the name goes away is not in it.
+var dump = Command{
+	Name: "dump", Arity: 2, Flags: ReadOnly,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Categories: []string{"keyspace", "read", "slow"},
+	Since:      "2.6.0", Group: "generic",
+	Summary: "Returns a serialized representation of the value stored at a key.",
+	Complexity: "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects " +
+		"composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) " +
+		"where M is small, so simply O(1).",
+	Run: runDump,
+}
+
+// maxDumpBytes bounds what a value may come to that is dumped or restored, as
+// rdb.Budget counts. A restore is one command, which a shard does at a stretch.
+const maxDumpBytes = 64 << 20
+
+var errDumpTooLarge = resp.Err("ERR the value takes more than 64 MiB of memory, too much for DUMP and RESTORE")
+
+// dumpBudget returns what a value at name may come to.
+func dumpBudget(name []byte) rdb.Budget {
+	return rdb.Budget{Left: maxDumpBytes, Record: len(name) + 48}
+}
+
+func runDump(tx *Tx, argv [][]byte) (resp.Value, error) {
+	h, err := tx.head(argv[1])
+	switch {
+	case err != nil:
+		return resp.Value{}, err
+	case h == nil:
+		return resp.Null(), nil
+	case h.Type == TypeString:
+		b, err := tx.stringValue(h)
+		return resp.Bulk(rdb.EncodeString(b)), err
+	}
+	s, err := tx.dumpStream(h)
+	switch {
+	case errors.Is(err, rdb.ErrTooLarge):
+		return errDumpTooLarge, nil
+	case err != nil:
+		return resp.Value{}, fmt.Errorf("dump %q: %w", h.Name, err)
+	}
+	return resp.Bulk(rdb.EncodeStream(s)), nil
+}
+
+// dumper takes a stream apart.
+type dumper struct {
+	tx     *Tx
+	h      *Head
+	budget rdb.Budget
+	out    *rdb.Stream
+}
+
+// dumpStream returns what h holds, or rdb.ErrTooLarge.
+func (tx *Tx) dumpStream(h *Head) (*rdb.Stream, error) {
+	d := &dumper{tx: tx, h: h, budget: dumpBudget(h.Name), out: &rdb.Stream{
+		Length: h.Length, Last: rdb.ID(h.Last), MaxDeleted: rdb.ID(h.MaxDeleted), Added: h.Added,
+	}}
+	if err := d.nodes(); err != nil {
+		return nil, err
+	}
+	groups, err := tx.listGroups(h)
+	if err != nil {
+		return nil, err
+	}
+	idmp, err := d.hasIDMP()
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		if err := d.group(g); err != nil {
+			return nil, err
+		}
+		idmp = idmp || slices.ContainsFunc(d.out.Groups[len(d.out.Groups)-1].Pending, func(p rdb.Pending) bool { return p.Owner == rdb.Nobody })
+	}
+	if idmp {
+		return d.out, d.idmp()
+	}
+	return d.out, nil
+}
+
+// nodes dumps the entries, in the runs in which they are kept.
+func (d *dumper) nodes() error {
+	firsts, err := d.firsts()
+	if err != nil || len(firsts) == 0 {
+		return err
+	}
+	var n *rdb.Node
+	return d.tx.eachEntry(d.h, ID{}, MaxID, false, func(id ID, raw []byte) (bool, error) {
+		if len(firsts) > 0 && !id.Less(firsts[0]) {
+			d.out.Nodes = append(d.out.Nodes, rdb.Node{ID: rdb.ID(firsts[0])})
+			n, firsts = &d.out.Nodes[len(d.out.Nodes)-1], firsts[1:]
+		}
+		words, err := entryWords(bytes.Clone(raw))
+		if err != nil {
+			return false, fmt.Errorf("entry %v: %w", id, err)
+		}
+		if n == nil {
+			return false, fmt.Errorf("stream: entry %v is before the first node", id)
+		}
+		n.Entries = append(n.Entries, rdb.Entry{ID: rdb.ID(id), Words: words})
+		return true, d.budget.Entry(len(words), len(raw))
+	})
+}
+
+// firsts returns the IDs of all nodes.
+func (d *dumper) firsts() ([]ID, error) {
+	h := d.h
+	if h.Nodes == 0 {
+		return nil, nil
+	}
+	var ids []ID
+	if h.Nodes > 1 {
+		front, err := d.tx.nodeOf(h, h.First)
+		if err != nil {
+			return nil, err
+		}
+		lo, hi := d.tx.bounds(h, kindNode, front.First, h.Tail.First)
+		err = d.tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
+			ids = append(ids, idOfKey(key))
+			return true, d.budget.Node()
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if uint64(len(ids)) != h.Nodes-1 {
+		return nil, fmt.Errorf("stream: %q counts %d nodes before its last and has %d", h.Name, h.Nodes-1, len(ids))
+	}
+	return append(ids, h.Tail.First), d.budget.Node()
+}
+
+func (d *dumper) group(g *group) error {
+	out := rdb.Group{Name: g.name, Delivered: rdb.ID(g.delivered), EntriesRead: g.entriesRead}
+	if err := d.budget.Group(g.name); err != nil {
+		return err
+	}
+	members, err := d.tx.listConsumers(d.h, g)
+	if err != nil {
+		return err
+	}
+	index := make(map[uint64]int, len(members))
+	for i, c := range members {
+		if err := d.budget.Consumer(c.name); err != nil {
+			return err
+		}
+		index[c.cid] = i
+		out.Consumers = append(out.Consumers, rdb.Consumer{Name: c.name, SeenMS: c.seenMS, ActiveMS: c.activeMS})
+	}
+	err = d.tx.eachPending(d.h, g, ID{}, MaxID, func(id ID, p pendingEntry) (bool, error) {
+		e := rdb.Pending{ID: rdb.ID(id), DeliveredMS: p.deliveredMS(), Deliveries: p.deliveries}
+		if p.cid == 0 {
+			e.Owner, e.Place = rdb.Nobody, p.time
+		} else {
+			i, ok := index[p.cid]
+			if !ok {
+				return false, fmt.Errorf("stream: pending entry %v belongs to consumer %d, which does not exist", id, p.cid)
+			}
+			e.Owner = i
+		}
+		out.Pending = append(out.Pending, e)
+		return true, d.budget.Pending()
+	})
+	d.out.Groups = append(d.out.Groups, out)
+	return err
+}
+
+// hasIDMP reports whether the stream remembers more of idempotent producers than a new
+// one does.
+func (d *dumper) hasIDMP() (bool, error) {
+	sys, err := d.tx.system()
+	if err != nil {
+		return false, err
+	}
+	m, set := d.h.IDMP, sys.settings
+	return m.IIDs+m.Added+m.Duplicates > 0 || m.Seconds != set.idmpSeconds || m.MaxSize != set.idmpMaxSize, nil
+}
+
+func (d *dumper) idmp() error {
+	m := d.h.IDMP
+	out := &rdb.IDMP{Seconds: m.Seconds, MaxSize: m.MaxSize, Added: m.Added, Duplicates: m.Duplicates}
+	d.out.IDMP = out
+	if m.IIDs == 0 {
+		return nil
+	}
+	prefix := append(append([]byte(nil), d.h.prefix...), kindIIDOrder)
+	return d.tx.scan(prefix, after(prefix), func(key, iid []byte) (bool, error) {
+		rest := key[len(prefix):]
+		n := int(binary.BigEndian.Uint16(rest))
+		pid := rest[2 : 2+n]
+		last := len(out.Producers) - 1
+		if last < 0 || !bytes.Equal(out.Producers[last].Name, pid) {
+			out.Producers = append(out.Producers, rdb.Producer{Name: bytes.Clone(pid)})
+			last++
+			if err := d.budget.Producer(pid); err != nil {
+				return false, err
+			}
+		}
+		v, ok, err := d.tx.kv.Get(d.h.iidKey(pid, iid))
+		if err != nil || !ok {
+			return false, firstError(err, fmt.Errorf("stream: idempotent ID %q of %q has an order and no record", iid, pid))
+		}
+		rec, err := decodeIID(d.h, v)
+		if err != nil {
+			return false, err
+		}
+		p := &out.Producers[last]
+		p.IIDs = append(p.IIDs, rdb.IID{Text: bytes.Clone(iid), Entry: rdb.ID(rec.id)})
+		return true, d.budget.IID(pid, iid)
+	})
+}

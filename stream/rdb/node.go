@@ -1,0 +1,178 @@
+package rdb
+
+// A node is a run of entries: a listpack under the ID of the first entry it was made
+// with, to which the others are relative.
+//
+//	live, dead, n, n field names, 0          the first entry's fields
+//	flags, ms, seq, values …, size           an entry that has the same fields
+//	flags, ms, seq, n, field, value …, size  any other
+//
+// ms and seq are differences to the node's ID; size is the number of elements before
+// it in the entry. A deleted entry stays, with a flag.
+const (
+	flagDeleted    = 1
+	flagSameFields = 2
+)
+
+// Node is a run of entries.
+type Node struct {
+	ID      ID       // below or equal to all entries'
+	Last    ID       // of the last entry, deleted or not
+	Deleted uint64   // entries that are no more
+	Fields  [][]byte // of the entry that the node was made with
+	Entries []Entry  // at least one, in order of their IDs
+	Bytes   int      // size of the listpack
+}
+
+// Entry is an entry of a stream: fields and their values in turn.
+type Entry struct {
+	ID    ID
+	Words [][]byte
+}
+
+// node reads a node. Entries have to follow one another from after on.
+func (r *reader) node(after ID) Node {
+	key := r.string()
+	if len(key) != 16 && r.err == nil {
+		r.fail("node under a key of %d bytes", len(key))
+	}
+	raw := r.string()
+	if r.err != nil {
+		return Node{}
+	}
+	n := Node{ID: idFromBytes(key), Bytes: len(raw)}
+	if !after.less(n.ID) {
+		r.fail("node %v is not after %v", n.ID, after)
+		return n
+	}
+	l, err := openListpack(raw)
+	if err != nil {
+		r.stop(err)
+		return n
+	}
+	live, dead := l.count(), l.count()
+	n.Fields = r.words(&l, l.count(), nil)
+	if l.integer() != 0 {
+		l.fail("the fields of a node do not end with 0")
+	}
+	for r.err == nil && l.err == nil && len(l.b) > 0 {
+		r.entry(&l, &n)
+	}
+	r.stop(l.close(raw))
+	if live != uint64(len(n.Entries)) || dead != n.Deleted || live == 0 {
+		r.fail("node counts %d and %d deleted entries, and has %d and %d", live, dead, len(n.Entries), n.Deleted)
+	}
+	r.stop(r.budget.Node())
+	return n
+}
+
+// words reads n words, each of them after a word of fields where there are any. They
+// are paid for before they are read: fields stand there once for any number of entries.
+func (r *reader) words(l *listpack, n uint64, fields [][]byte) [][]byte {
+	if n > uint64(len(l.b))/2 {
+		l.fail("%d words in %d bytes", n, len(l.b))
+		return nil
+	}
+	count, size := int(n), 0
+	if fields != nil {
+		count = 2 * int(n)
+	}
+	for _, f := range fields {
+		size += len(f)
+	}
+	left := len(l.b)
+	if r.stop(r.budget.Entry(count, size)); r.err != nil {
+		return nil
+	}
+	words := make([][]byte, 0, count)
+	for i := range n {
+		if fields != nil {
+			words = append(words, fields[i])
+		}
+		words = append(words, l.next().text())
+	}
+	r.stop(r.budget.Bytes(left - len(l.b)))
+	return words
+}
+
+// entry reads one entry into n, or counts it as deleted.
+func (r *reader) entry(l *listpack, n *Node) {
+	first := l.read
+	flags := l.integer()
+	if flags&^(flagDeleted|flagSameFields) != 0 {
+		l.fail("entry with flags %#x", flags)
+	}
+	id := ID{MS: n.ID.MS + uint64(l.integer()), Seq: n.ID.Seq + uint64(l.integer())}
+	var words [][]byte
+	if flags&flagSameFields != 0 {
+		words = r.words(l, uint64(len(n.Fields)), n.Fields)
+	} else if pairs := l.count(); pairs > uint64(len(l.b)) {
+		l.fail("entry with %d fields in %d bytes", pairs, len(l.b))
+	} else {
+		words = r.words(l, 2*pairs, nil)
+	}
+	if size := l.read - first; l.integer() != int64(size) || len(words) == 0 {
+		l.fail("entry %v of %d words in %d elements ends with another number", id, len(words), size)
+	}
+	if id.less(n.ID) || n.Last != (ID{}) && !n.Last.less(id) {
+		l.fail("entry %v is not after %v", id, n.Last)
+	}
+	n.Last = id
+	if flags&flagDeleted != 0 {
+		n.Deleted++
+		return
+	}
+	n.Entries = append(n.Entries, Entry{ID: id, Words: words})
+}
+
+// appendNode appends a node that has only its live entries: deleted ones are no more.
+func appendNode(dst []byte, n *Node) []byte {
+	var key [16]byte
+	dst = appendString(dst, appendRawID(key[:0], n.ID))
+	w := beginListpack(nil)
+	w.integer(int64(len(n.Entries)))
+	w.integer(0)
+	master := n.Entries[0].Words
+	w.integer(int64(len(master) / 2))
+	for i := 0; i < len(master); i += 2 {
+		w.string(master[i])
+	}
+	w.integer(0)
+	for i := range n.Entries {
+		w.entry(n.ID, master, &n.Entries[i])
+	}
+	return appendString(dst, w.finish())
+}
+
+func (w *listpackWriter) entry(node ID, master [][]byte, e *Entry) {
+	first, same := w.count, sameFields(master, e.Words)
+	flags := int64(0)
+	if same {
+		flags = flagSameFields
+	}
+	w.integer(flags)
+	w.integer(int64(e.ID.MS - node.MS))
+	w.integer(int64(e.ID.Seq - node.Seq))
+	if !same {
+		w.integer(int64(len(e.Words) / 2))
+	}
+	for i, word := range e.Words {
+		if i%2 == 1 || !same {
+			w.string(word)
+		}
+	}
+	w.integer(int64(w.count - first))
+}
+
+// sameFields reports whether two entries have the same field names in the same order.
+func sameFields(a, b [][]byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i += 2 {
+		if string(a[i]) != string(b[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,285 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"millrace/resp"
+	"millrace/stream/rdb"
+)
+
+// RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]: makes
+// a name hold what DUMP gave, here or in Redis. IDLETIME and FREQ tell Redis what to
+// evict first, which nothing is here.
+var restore = Command{
+	Name: "restore", Arity: -4, Flags: Write | DenyOOM,
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "OW"},
+	Categories: []string{"keyspace", "write", "slow", "dangerous"},
+	Since:      "2.6.0", Group: "generic",
+	Summary: "Creates a key from the serialized representation of a value.",
+	Complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the " +
+		"number of Redis objects composing the value and M their average size. For small string values the time " +
+		"complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity " +
+		"is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
+	Check: func(argv [][]byte) *resp.Value {
+		_, refusal := parseRestore(argv)
+		return refusal
+	},
+	Run: runRestore,
+}
+
+// Refusals of RESTORE.
+var (
+	errBusyKey         = resp.Err("BUSYKEY Target key name already exists.")
+	errRestoreIdle     = resp.Err("ERR Invalid IDLETIME value, must be >= 0")
+	errRestoreFreq     = resp.Err("ERR Invalid FREQ value, must be >= 0 and <= 255")
+	errRestoreTTL      = resp.Err("ERR Invalid TTL value, must be >= 0")
+	errRestoreChecksum = resp.Err("ERR DUMP payload version or checksum are wrong")
+	errRestoreFormat   = resp.Err("ERR Bad data format")
+)
+
+// restoreArgs is what the options of RESTORE say.
+type restoreArgs struct {
+	replace  bool
+	absolute bool // the time is since the Unix epoch
+}
+
+func parseRestore(argv [][]byte) (a restoreArgs, refusal *resp.Value) {
+	idle, freq := false, false
+	for i := 4; i < len(argv); i++ {
+		more := i+1 < len(argv)
+		switch {
+		case isWord(argv[i], "REPLACE"):
+			a.replace = true
+		case isWord(argv[i], "ABSTTL"):
+			a.absolute = true
+		case isWord(argv[i], "IDLETIME") && more && !freq:
+			idle = true
+			i++
+			if n, ok := parseInt(argv[i]); !ok {
+				return a, &errNotInteger
+			} else if n < 0 {
+				return a, &errRestoreIdle
+			}
+		case isWord(argv[i], "FREQ") && more && !idle:
+			freq = true
+			i++
+			if n, ok := parseInt(argv[i]); !ok {
+				return a, &errNotInteger
+			} else if n < 0 || n > 255 {
+				return a, &errRestoreFreq
+			}
+		default:
+			return a, &errSyntax
+		}
+	}
+	return a, nil
+}
+
+// expireAt returns when a name goes away, zero for never.
+func (a *restoreArgs) expireAt(word []byte, nowMS int64) (int64, *resp.Value) {
+	ttl, ok := parseInt(word)
+	switch {
+	case !ok:
+		return 0, &errNotInteger
+	case ttl < 0:
+		return 0, &errRestoreTTL
+	case ttl == 0 || a.absolute:
+		return ttl, nil
+	}
+	return nowMS + min(ttl, math.MaxInt64-nowMS), nil
+}
+
+func runRestore(tx *Tx, argv [][]byte) (resp.Value, error) {
+	a, refusal := parseRestore(argv)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	name := argv[1]
+	old, err := tx.head(name)
+	if err != nil {
+		return resp.Value{}, err
+	}
+	if old != nil && !a.replace {
+		return errBusyKey, nil
+	}
+	expireAtMS, refusal := a.expireAt(argv[2], tx.NowMS)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	v, refusal := decodeRestore(name, argv[3])
+	if refusal != nil {
+		return *refusal, nil
+	}
+	if old != nil {
+		if err := tx.remove(old); err != nil {
+			return resp.Value{}, err
+		}
+	}
+	switch {
+	case expireAtMS != 0 && expireAtMS <= tx.NowMS:
+		// It is gone already.
+	case v.Stream == nil:
+		err = tx.putString(name, nil, v.String, expireAtMS)
+	default:
+		err = tx.restoreStream(name, v.Stream, expireAtMS)
+	}
+	if err != nil {
+		return resp.Value{}, fmt.Errorf("restore %q: %w", name, err)
+	}
+	return resp.OK, nil
+}
+
+// decodeRestore reads a payload that name is to hold.
+func decodeRestore(name, payload []byte) (rdb.Value, *resp.Value) {
+	v, err := rdb.Decode(payload, dumpBudget(name))
+	switch {
+	case errors.Is(err, rdb.ErrFooter):
+		return v, &errRestoreChecksum
+	case errors.Is(err, rdb.ErrTooLarge):
+		return v, &errDumpTooLarge
+	case err != nil || v.Stream != nil && !restorable(v.Stream):
+		return v, &errRestoreFormat
+	case len(v.String) > maxStringBytes:
+		return v, &errStringTooLong
+	}
+	return v, nil
+}
+
+// restorable reports whether s keeps the bounds that commands keep.
+func restorable(s *rdb.Stream) bool {
+	for _, g := range s.Groups {
+		if len(g.Name) > MaxKeyLen {
+			return false
+		}
+		for _, c := range g.Consumers {
+			if len(c.Name) > MaxKeyLen {
+				return false
+			}
+		}
+	}
+	m := s.IDMP
+	if m == nil {
+		return true
+	}
+	if m.Seconds < minIDMPSeconds || m.Seconds > maxIDMPSeconds || m.MaxSize < minIDMPSize || m.MaxSize > maxIDMPSize {
+		return false
+	}
+	for _, p := range m.Producers {
+		if len(p.Name) == 0 || len(p.Name) > maxIDMPText {
+			return false
+		}
+		for _, iid := range p.IIDs {
+			if len(iid.Text) == 0 || len(iid.Text) > maxIDMPText {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// restoreStream makes a stream at name, where there is nothing, which goes away at
+// expireAtMS; zero is never.
+func (tx *Tx) restoreStream(name []byte, s *rdb.Stream, expireAtMS int64) error {
+	h, err := tx.createStream(name)
+	if err != nil {
+		return err
+	}
+	tx.touchHead(h)
+	h.Length, h.Added = s.Length, s.Added
+	h.Last, h.MaxDeleted, h.First = ID(s.Last), ID(s.MaxDeleted), ID(s.First())
+	h.Nodes = uint64(len(s.Nodes))
+	for i := range s.Nodes {
+		if err := tx.restoreNode(h, &s.Nodes[i], i == len(s.Nodes)-1); err != nil {
+			return err
+		}
+	}
+	for i := range s.Groups {
+		if err := tx.restoreGroup(h, &s.Groups[i]); err != nil {
+			return err
+		}
+	}
+	return firstError(tx.restoreIDMP(h, s.IDMP), tx.setDeadline(h, expireAtMS))
+}
+
+func (tx *Tx) restoreNode(h *Head, from *rdb.Node, last bool) error {
+	fields := make([][]byte, 2*len(from.Fields))
+	for i, f := range from.Fields {
+		fields[2*i] = f
+	}
+	live := uint64(len(from.Entries))
+	n := node{
+		First: ID(from.ID), Last: ID(from.Last), Total: live + from.Deleted, Live: live,
+		Bytes: uint64(from.Bytes), Fields: hashFields(fields),
+	}
+	for _, e := range from.Entries {
+		tx.valueBuf = appendEntry(tx.valueBuf[:0], e.Words)
+		if err := tx.batch.Set(tx.idKey(h, kindEntry, ID(e.ID)), tx.valueBuf); err != nil {
+			return fmt.Errorf("put entry %v: %w", ID(e.ID), err)
+		}
+		h.LastEntry = ID(e.ID)
+	}
+	if last {
+		h.Tail = n
+		return nil
+	}
+	return tx.putNode(h, &n)
+}
+
+func (tx *Tx) restoreGroup(h *Head, from *rdb.Group) error {
+	g := tx.createGroup(h, from.Name, ID(from.Delivered), from.EntriesRead)
+	members := make([]*consumer, len(from.Consumers))
+	for i, c := range from.Consumers {
+		m, err := tx.createConsumer(h, g, c.Name)
+		if err != nil {
+			return err
+		}
+		m.seenMS, m.activeMS = c.SeenMS, c.ActiveMS
+		members[i] = m
+	}
+	for _, e := range from.Pending {
+		p := pendingEntry{time: uint64(e.DeliveredMS), deliveries: e.Deliveries}
+		var owner *consumer
+		if e.Owner == rdb.Nobody {
+			p.time = e.Place
+			g.released = max(g.released, e.Place+1)
+		} else {
+			owner = members[e.Owner]
+		}
+		if err := tx.addPending(h, g, ID(e.ID), owner, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreIDMP makes h remember idempotent IDs. A payload does not say when they came
+// to be known: Redis takes the time in the ID of the entry, which the clock gave it.
+func (tx *Tx) restoreIDMP(h *Head, from *rdb.IDMP) error {
+	if from == nil {
+		return nil
+	}
+	m := &h.IDMP
+	m.Seconds, m.MaxSize, m.Duplicates = from.Seconds, from.MaxSize, from.Duplicates
+	type known struct {
+		pid, iid []byte
+		id       ID
+	}
+	var all []known
+	for _, p := range from.Producers {
+		for _, iid := range p.IIDs {
+			all = append(all, known{p.Name, iid.Text, ID(iid.Entry)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b known) int { return a.id.Compare(b.id) })
+	for _, k := range all {
+		recordedMS := int64(min(k.id.MS, uint64(max(tx.NowMS, 0))))
+		if _, err := tx.addIID(h, k.pid, k.iid, k.id, recordedMS); err != nil {
+			return err
+		}
+	}
+	m.Added = from.Added
+	return nil
+}

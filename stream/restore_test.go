@@ -1,0 +1,178 @@
+package stream_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc64"
+	"strings"
+	"testing"
+
+	"millrace/resp"
+	"millrace/stream"
+	"millrace/stream/pebblekv"
+)
+
+// payloadOf returns what DUMP answers for the stream s that commands make.
+func payloadOf(t failer, r *rig, commands ...string) []byte {
+	t.Helper()
+	for _, line := range commands {
+		if v := r.do(line); v.Kind == resp.KindError {
+			t.Fatalf("%s: %v", line, v)
+		}
+	}
+	return r.do("DUMP s").Str
+}
+
+// TestRestoreBounds is what a value may come to: DUMP and RESTORE refuse the same.
+func TestRestoreBounds(t *testing.T) {
+	const tooLarge = "-ERR the value takes more than 64 MiB of memory, too much for DUMP and RESTORE"
+	r := newRig(t)
+	word := strings.Repeat("x", 1<<20)
+	for i := range 63 {
+		r.do(fmt.Sprintf("XADD s %d-1 f %s", i+1, word))
+	}
+	payload := payloadOf(t, r)
+	if len(payload) < 63<<20 {
+		t.Fatalf("DUMP answers %d bytes", len(payload))
+	}
+	if got := r.restore(payload, "REPLACE"); got != "+OK" {
+		t.Errorf("RESTORE answers %s", got)
+	}
+	r.do("XADD s 100-1 f " + word)
+	if got := r.show("DUMP s"); got != tooLarge {
+		t.Errorf("DUMP answers %.100s", got)
+	}
+
+	// Under a long name each record has a long key, which a payload does not show.
+	small := newRig(t)
+	for i := range 2000 {
+		small.do(fmt.Sprintf("XADD s %d-1 f v", i+1))
+	}
+	payload = payloadOf(t, small)
+	long := []byte(strings.Repeat("n", 60_000))
+	restore := [][]byte{[]byte("RESTORE"), long, []byte("0"), payload}
+	if got := resp.Print(small.run(restore), 2); got != tooLarge {
+		t.Errorf("RESTORE of %d bytes answers %.100s", len(payload), got)
+	}
+	if got := resp.Print(small.run([][]byte{[]byte("EXISTS"), long}), 2); got != ":0" {
+		t.Errorf("after that, EXISTS answers %s", got)
+	}
+	if got := small.restore(payload, "REPLACE"); got != "+OK" {
+		t.Errorf("under a short name, RESTORE answers %s", got)
+	}
+}
+
+// TestRestoreWakes says that blocked calls look at what was restored.
+func TestRestoreWakes(t *testing.T) {
+	r := newRig(t)
+	payload := payloadOf(t, r, "XADD s 1-1 f v")
+	r.do("DEL s")
+	r.state.Touched()
+	if got := r.restore(payload); got != "+OK" {
+		t.Fatalf("RESTORE answers %s", got)
+	}
+	if touched, all := r.state.Touched(); all || len(touched) == 0 || string(touched[len(touched)-1]) != "s" {
+		t.Errorf("RESTORE has touched %q", touched)
+	}
+}
+
+// TestRestoreReplaces restores over a stream in one record with what comes before and
+// after: nothing of the old one may be left.
+func TestRestoreReplaces(t *testing.T) {
+	r := newRig(t)
+	payload := payloadOf(t, r, "XADD s 5-1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g a STREAMS s >")
+	restore := [][]byte{[]byte("RESTORE"), []byte("s"), []byte("0"), payload, []byte("REPLACE")}
+	var before [][][]byte
+	for i := range 1500 { // more than are deleted one by one
+		before = append(before, argvOf(strings.Fields(fmt.Sprintf("XADD s %d-1 f v", 10+i))...))
+	}
+	before = append(before, argvOf(strings.Fields("XREADGROUP GROUP g b STREAMS s >")...), restore, argvOf("DUMP", "s"))
+	replies := r.apply(before...)
+	if got := replies[len(replies)-1].Str; !bytes.Equal(got, payload) {
+		t.Errorf("in the same record it dumps to\n%x, not\n%x", got, payload)
+	}
+	if got := r.do("DUMP s").Str; !bytes.Equal(got, payload) {
+		t.Errorf("after it, it dumps to\n%x, not\n%x", got, payload)
+	}
+	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, stream.Slots-1); err != nil {
+		t.Error(err)
+	}
+}
+
+// seal appends the footer of a payload: Redis 7.0's version, and the checksum.
+func seal(value []byte) []byte {
+	b := append(bytes.Clone(value), 10, 0)
+	jones := crc64.MakeTable(0x95ac9329ac4bc9b5)
+	return binary.LittleEndian.AppendUint64(b, ^crc64.Update(^uint64(0), jones, b))
+}
+
+// FuzzRestore restores arbitrary values, with a footer that is right. What is taken has
+// to agree with itself, answer whatever is asked, and dump and restore to the same.
+func FuzzRestore(f *testing.F) {
+	for _, commands := range [][]string{
+		{"XADD s 1-1 f v"},
+		{"XGROUP CREATE s g 0 MKSTREAM"},
+		{"XADD s 1-1 f v", "XADD s 1-2 f 12", "XADD s 2-0 f v g w", "XGROUP CREATE s g 0", "XREADGROUP GROUP g a COUNT 2 STREAMS s >",
+			"XREADGROUP GROUP g b STREAMS s >", "XDEL s 1-2", "XGROUP CREATECONSUMER s g c", "XGROUP CREATE s h $"},
+		{"XADD s IDMP p 1 * f v", "XADD s IDMP q 1 * f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g a STREAMS s >",
+			"XNACK s g FATAL IDS 1 1000000-0"},
+		{"SET s 12345"},
+	} {
+		payload := payloadOf(f, newRig(f), commands...)
+		f.Add(payload[:len(payload)-10])
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		kv, state := newMemKV(), stream.NewState(0, stream.Slots-1)
+		run := func(argv ...[]byte) resp.Value {
+			replies, err := state.Apply(kv, 1_000_000, [][][]byte{argv})
+			if err == nil {
+				err = state.Flush(kv)
+			}
+			if err != nil {
+				t.Fatalf("%q: %v", argv, err)
+			}
+			state.Reset()
+			return replies[0]
+		}
+		line := func(line string) resp.Value { return run(argvOf(strings.Fields(line)...)...) }
+		restore := func(payload []byte) resp.Value {
+			return run([]byte("RESTORE"), []byte("s"), []byte("0"), payload, []byte("REPLACE"))
+		}
+		check := func(after string) {
+			t.Helper()
+			if err := stream.Check(kv, 0, stream.Slots-1); err != nil {
+				t.Fatalf("after %s: %v", after, err)
+			}
+		}
+		if restore(seal(value)).Kind != resp.KindSimple {
+			if n := line("EXISTS s"); n.Int != 0 {
+				t.Fatal("it was refused and is there")
+			}
+			check("a refusal")
+			return
+		}
+		check("RESTORE")
+		payload := line("DUMP s").Str
+		before := resp.Print(line("XINFO STREAM s FULL COUNT 0"), 3)
+		if got := restore(payload); got.Kind != resp.KindSimple {
+			t.Fatalf("dumped as %x, it is refused: %v", payload, got)
+		}
+		if again := line("DUMP s").Str; !bytes.Equal(again, payload) {
+			t.Fatalf("dumps to\n%x and\n%x", payload, again)
+		}
+		if after := resp.Print(line("XINFO STREAM s FULL COUNT 0"), 3); after != before {
+			t.Fatalf("was\n%s\nand is\n%s", before, after)
+		}
+		for _, command := range []string{
+			"XRANGE s - +", "XREVRANGE s + - COUNT 2", "XPENDING s g", "XPENDING s g IDLE 1 - + 10", "XINFO GROUPS s", "XINFO CONSUMERS s g",
+			"XREADGROUP GROUP g a COUNT 3 STREAMS s >", "XREADGROUP GROUP g a CLAIM 0 COUNT 3 STREAMS s >",
+			"XREADGROUP GROUP g b STREAMS s 0", "XAUTOCLAIM s g b 0 0 COUNT 5", "XADD s IDMP p 1 * f v", "XADD s * f v",
+			"XTRIM s MAXLEN ~ 2 DELREF", "XTRIM s MAXLEN 1", "XGROUP DELCONSUMER s g a", "XGROUP DESTROY s g", "XTRIM s MAXLEN 0",
+			"APPEND s x", "DEL s",
+		} {
+			line(command)
+			check(command)
+		}
+	})
+}
