@@ -16,7 +16,7 @@ var mget = Command{
 // maxMGetBytes bounds the values that one MGET returns of a shard.
 const maxMGetBytes = 64 << 20
 
-var errMGetTooLarge = resp.Err("ERR the values are larger than 64 MiB together: ask for fewer keys")
+var errMGetTooLarge = resp.Err("ERR the reply would take more than 64 MiB of memory; ask for fewer keys")
 
 func runMGet(tx *Tx, argv [][]byte) (resp.Value, error) {
 	out := make([]resp.Value, len(argv)-1)
