@@ -19,7 +19,7 @@ import (
 
 // Machine is the replicated state machine of a shard. Apply, Flush, Reset, Touched
 // and Committed are called by one goroutine at a time; Read, and the methods of
-// Blocker, may run beside them and beside each other.
+// Blocker and Timed, may run beside them and beside each other.
 type Machine interface {
 	// Apply runs one call's commands at nowMS, which never goes back, and returns one
 	// reply for each. It must be deterministic. An error halts the shard: the disk
@@ -48,6 +48,16 @@ type Blocker interface {
 	// WritesWhenServed reports whether the command changes the state when it finds
 	// something, so that it has to be proposed.
 	WritesWhenServed(argv [][]byte) bool
+}
+
+// Timed is what a Machine also implements when its state changes by the passing of time
+// alone. No replica acts on its own clock: what time does goes through the log.
+type Timed interface {
+	// Due returns the command that the leader is to propose at nowMS, or nil and when to
+	// ask again if nothing is applied before; zero is never. Applied at nowMS or later,
+	// the command must get on: until nothing is due any more, the next one follows it.
+	// Applied when nothing is due, it must change nothing.
+	Due(v stream.Reader, nowMS int64) (argv [][]byte, againMS int64, err error)
 }
 
 // LogStore is a shard's part of package raftlog; *raftlog.Store is one.

@@ -18,9 +18,10 @@
 //
 // The parts, each in its file: the proposer turns waiting writes into records; the
 // applier is Raft's state machine; reads obtain a read index for all that wait; waits
-// keeps blocked calls in order; snapshots are markers plus files made when they are
-// sent; the supervisor owns the *raft.Raft, of which it can replace one while
-// everything else lives on. A Shard only ties them together.
+// keeps blocked calls in order; due proposes what only time brings about; snapshots are
+// markers plus files made when they are sent; the supervisor owns the *raft.Raft, of
+// which it can replace one while everything else lives on. A Shard only ties them
+// together.
 //
 // It never looks at what a command means: that is the [Machine]'s.
 package shard

@@ -35,6 +35,7 @@ type Shard struct {
 	snapshots  *snapshots
 	digests    *digester
 	supervisor *supervisor
+	due        *due
 	lead       *leadership
 	admin      *admin
 
@@ -111,7 +112,11 @@ func assemble(cfg *Config) *Shard {
 		dir: cfg.FS.PathJoin(cfg.StagingDir, strconv.FormatUint(uint64(cfg.ID), 10)),
 	}
 
+	s.due = newDue(cfg)
+	s.due.clock, s.due.counters, s.due.reads, s.due.writes = s.clock, s.counters, s.reads, s.writes
+
 	s.supervisor = newSupervisor(cfg)
+	s.supervisor.due = s.due
 	s.supervisor.watch, s.supervisor.inflight, s.supervisor.applier = watch, s.inflight, s.applier
 	s.supervisor.snapshots, s.supervisor.lead, s.supervisor.writes = s.snapshots, s.lead, s.writes
 	s.supervisor.counters, s.supervisor.onFatal = s.counters, onFatal

@@ -72,6 +72,7 @@ type supervisor struct {
 	snapshots *snapshots
 	lead      *leadership
 	writes    *proposer
+	due       *due
 	counters  *counters
 	onFatal   func(error)
 
@@ -300,6 +301,9 @@ func (s *supervisor) watchOver(inst *instance) cause {
 		case <-tick.C:
 			if why, bad := s.examine(inst); bad {
 				return why
+			}
+			if s.lead.term != 0 {
+				s.due.tick(s.lead.term)
 			}
 			tick.Reset(untilTick(s.cfg.Timing.Watch))
 		case why := <-s.ask:

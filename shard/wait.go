@@ -221,7 +221,11 @@ type verdict struct {
 // look looks at waiters on one view, so that those who come first in list are not found
 // less ready than those behind only for having been looked at earlier. Once enough are
 // found whose commands can be proposed, more of those are not looked at.
-func (w *waits) look(list []*waiter, enough int) []verdict {
+//
+// first says that the waiters were not looked at before. A read is run then whatever it
+// answers; later only when the machine says that it is ready: what a call is refused for
+// when it is made need not end it while it waits.
+func (w *waits) look(list []*waiter, enough int, first bool) []verdict {
 	out := make([]verdict, len(list))
 	w.reads.view(func(v pebblekv.Reader, nowMS int64) {
 		for i, wt := range list {
@@ -231,6 +235,12 @@ func (w *waits) look(list []*waiter, enough int) []verdict {
 			}
 			out[i].looked = true
 			if wt.call.Kind == call.Block && !wt.writes {
+				if !first {
+					ready, err := w.reads.blockedReady(w.blocker, v, nowMS, argv)
+					if out[i].err = err; err != nil || !ready {
+						continue
+					}
+				}
 				val, err := w.reads.read(v, nowMS, argv)
 				out[i].err = err
 				if out[i].ready = err == nil && !val.IsNull(); out[i].ready {
@@ -250,7 +260,7 @@ func (w *waits) look(list []*waiter, enough int) []verdict {
 // firstLook looks at one waiter alone: a pass over all that wait with it, for each that
 // comes, would be too much.
 func (w *waits) firstLook(wt *waiter) {
-	v := w.look([]*waiter{wt}, 1)[0]
+	v := w.look([]*waiter{wt}, 1, true)[0]
 	var out finished
 	w.mu.Lock()
 	if wt.state == waitIdle && w.judgeLocked(&out, wt, v) {
@@ -435,7 +445,7 @@ func (w *waits) passLocked(k *waitKey) {
 
 // pass looks at the waiters of k.
 func (w *waits) pass(k *waitKey, list []*waiter) {
-	verdicts := w.look(list, maxWindow)
+	verdicts := w.look(list, maxWindow, false)
 	var out finished
 	w.mu.Lock()
 	var bundle []*waiter

@@ -1,0 +1,94 @@
+package shard
+
+import (
+	"sync/atomic"
+
+	"millrace/shard/call"
+	"millrace/stream"
+	"millrace/stream/pebblekv"
+)
+
+// dueTimeoutMS bounds how long a command that is due may wait to be proposed. Past it
+// the next tick asks again.
+const dueTimeoutMS = 10_000
+
+// due proposes what the machine does for the passing of time alone. It asks when the
+// supervisor ticks, and then only if something was applied since it asked last or the
+// time has come that it was told: a shard in which nothing is to happen costs nothing.
+// Once something was due it goes on without a tick until nothing is.
+type due struct {
+	cfg      *Config
+	machine  Timed // nil: time changes nothing
+	clock    *shardClock
+	counters *counters
+	reads    *reads
+	writes   *proposer
+
+	busy atomic.Bool // asking, or a command is under way
+
+	// Owned by whoever has set busy.
+	asked   bool   // what follows is known
+	applied uint64 // log items applied when it asked last
+	againMS int64  // when to ask again if nothing more is applied; zero: never
+}
+
+func newDue(cfg *Config) *due {
+	d := &due{cfg: cfg}
+	d.machine, _ = cfg.Machine.(Timed)
+	return d
+}
+
+// tick asks the machine if there is reason to. This replica leads in term.
+func (d *due) tick(term uint64) {
+	if d.machine == nil || !d.busy.CompareAndSwap(false, true) {
+		return
+	}
+	if d.asked && d.applied == d.counters.applied.Load() && (d.againMS == 0 || d.clock.now() < d.againMS) {
+		d.busy.Store(false)
+		return
+	}
+	d.askSoon(term)
+}
+
+// askSoon has the machine asked outside of the supervisor, which must not wait for a disk.
+func (d *due) askSoon(term uint64) { d.reads.pool.run(func() { d.ask(term) }) }
+
+// ask asks the machine, and proposes what is due.
+func (d *due) ask(term uint64) {
+	// Counted before the view is taken: what comes after it is asked about again.
+	d.applied = d.counters.applied.Load()
+	var argv [][]byte
+	var err error
+	d.reads.view(func(v pebblekv.Reader, nowMS int64) {
+		argv, d.againMS, err = d.reads.due(d.machine, v, nowMS)
+	})
+	d.asked = err == nil
+	if err != nil || argv == nil {
+		d.busy.Store(false)
+		return
+	}
+	c := &call.Call{
+		Shard: d.cfg.ID, Term: term, Kind: call.Write, Cmds: [][][]byte{argv}, Proto: 2, TimeoutMS: dueTimeoutMS,
+		Done: func(res call.Result) { d.done(term, res) },
+	}
+	if err := d.writes.accept(c); err != nil {
+		d.done(term, call.Result{Err: err})
+	}
+}
+
+// done hears how a command that was due fared.
+func (d *due) done(term uint64, res call.Result) {
+	if res.Err == nil {
+		d.askSoon(term)
+		return
+	}
+	d.asked = false
+	d.busy.Store(false)
+}
+
+// due asks the machine. A machine that panics is asked again by the next tick.
+func (r *reads) due(m Timed, v stream.Reader, nowMS int64) (argv [][]byte, againMS int64, err error) {
+	defer r.recovered(func() { argv, againMS, err = nil, 0, call.ErrStopping })
+	argv, againMS, err = m.Due(v, nowMS)
+	return argv, againMS, r.readFailed(err)
+}
