@@ -93,10 +93,28 @@ func (r *liveRedis) do(argv [][]byte) resp.Value {
 	return v
 }
 
+// version returns the version of the Redis: 7.0 is 700.
+func (r *liveRedis) version() int {
+	r.t.Helper()
+	_, after, ok := strings.Cut(string(r.do(argvOf("INFO", "server")).Str), "redis_version:")
+	if !ok {
+		r.t.Fatal("INFO names no version")
+	}
+	return versionNumber(after)
+}
+
+// versionNumber reads the first two numbers of a version: "7.0.15" is 700.
+func versionNumber(s string) int {
+	var major, minor int
+	_, _ = fmt.Sscanf(s, "%d.%d", &major, &minor)
+	return 100*major + minor
+}
+
 // TestScriptsLive replays the scripts against a live Redis 7.0 or newer.
 func TestScriptsLive(t *testing.T) {
 	redis := newLiveRedis(t)
 	redis.do(argvOf("CONFIG", "SET", "rdbcompression", "no")) // as DUMP is here
+	version := redis.version()
 	blocks := 0
 	for _, path := range scripts(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -111,14 +129,23 @@ func TestScriptsLive(t *testing.T) {
 						redis.do(argvOf(strings.Fields("CONFIG SET stream-node-max-" + s)...))
 					}
 					return d.Expected
-				case d.HasArg("since") || d.HasArg("clock") || d.HasArg("ours"):
+				case d.HasArg("clock") || d.HasArg("ours"):
 					apart = true
+				case d.HasArg("since"):
+					var since string
+					d.ScanArgs(t, "since", &since)
+					apart = apart || versionNumber(since) > version
 				}
-				if apart || d.HasArg("proto") || d.Cmd == "records" || d.Cmd == "check" {
+				if apart || d.Cmd == "records" || d.Cmd == "check" {
 					return d.Expected
 				}
 				blocks++
-				got := redis.block(d)
+				proto := 2
+				if d.HasArg("proto") {
+					d.ScanArgs(t, "proto", &proto)
+				}
+				redis.do(argvOf("HELLO", fmt.Sprint(proto)))
+				got := redis.block(d, proto)
 				if d.HasArg("times") && forget(got) == forget(d.Expected) {
 					return d.Expected
 				}
@@ -132,7 +159,7 @@ func TestScriptsLive(t *testing.T) {
 }
 
 // block runs a block of a script and returns the replies as the script shows them.
-func (r *liveRedis) block(d *datadriven.TestData) string {
+func (r *liveRedis) block(d *datadriven.TestData, proto int) string {
 	var out strings.Builder
 	if d.Cmd == "exec" {
 		r.do(argvOf("MULTI"))
@@ -147,12 +174,12 @@ func (r *liveRedis) block(d *datadriven.TestData) string {
 		}
 		v := r.do(argvOf(words...))
 		if d.Cmd == "run" {
-			fmt.Fprintln(&out, printReply(v, 2, d.HasArg("hex")))
+			fmt.Fprintln(&out, printReply(v, proto, d.HasArg("hex")))
 		}
 	}
 	if d.Cmd == "exec" {
 		for _, v := range r.do(argvOf("EXEC")).Elems {
-			fmt.Fprintln(&out, resp.Print(v, 2))
+			fmt.Fprintln(&out, resp.Print(v, proto))
 		}
 	}
 	return out.String()

@@ -27,12 +27,12 @@ import (
 //	records            all records of the state
 //	check              whether all records agree
 //
-// What follows says what a live Redis 7.0 does not know, or does not answer alike, and
+// What follows says what a live Redis does not know, or does not answer alike, and
 // why; it is not replayed there. After such a block, times apart, the two differ until
 // a reset.
 //
-//	since=8.2          newer than 7.0
-//	clock              the reply holds an ID that the server's clock chose
+//	since=8.2          newer than 7.0, or answered otherwise before
+//	clock              a matter of the server's clock: an ID it chose, what has become old
 //	ours=(reason)      on purpose not as in Redis
 //
 //	times              the reply tells how long ago something was: that is not compared

@@ -11,21 +11,17 @@ var xackdel = Command{
 	Categories: []string{"write", "stream", "fast"}, Since: "8.2.0", Group: "stream",
 	Summary:    "Acknowledges and deletes one or multiple messages for a stream consumer group.",
 	Complexity: "O(1) for each message ID processed.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, _, refusal := parseIDList(argv, 3)
-		return refusal
-	},
-	Run: runXAckDel,
+	Run:        runXAckDel, // Redis looks at the key first
 }
 
 func runXAckDel(tx *Tx, argv [][]byte) (resp.Value, error) {
-	refs, words, refusal := parseIDList(argv, 3)
-	if refusal != nil {
-		return *refusal, nil
-	}
 	h, g, refusal, err := tx.streamGroup(argv[1], argv[2])
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
+	}
+	refs, words, refusal := parseIDList(argv, 3)
+	if refusal != nil {
+		return *refusal, nil
 	}
 	out := make([]resp.Value, len(words))
 	if g == nil { // whatever the IDs are

@@ -12,11 +12,7 @@ var xdelex = Command{
 	Since:      "8.2.0", Group: "stream",
 	Summary:    "Deletes one or multiple entries from the stream.",
 	Complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, _, refusal := parseIDList(argv, 2)
-		return refusal
-	},
-	Run: runXDelEx,
+	Run:        runXDelEx, // Redis looks at the key first
 }
 
 // What XDELEX and XACKDEL answer for an ID.
@@ -39,7 +35,7 @@ func parseIDList(argv [][]byte, i int) (refs refPolicy, ids [][]byte, refusal *r
 			refs, given = p, true
 			continue
 		}
-		if !isWord(argv[i], "IDS") || ids != nil || i+1 >= len(argv) {
+		if !isWord(argv[i], "IDS") || i+1 >= len(argv) {
 			return 0, nil, &errSyntax
 		}
 		n, ok := parseInt(argv[i+1])
@@ -59,13 +55,13 @@ func parseIDList(argv [][]byte, i int) (refs refPolicy, ids [][]byte, refusal *r
 }
 
 func runXDelEx(tx *Tx, argv [][]byte) (resp.Value, error) {
-	refs, words, refusal := parseIDList(argv, 2)
-	if refusal != nil {
-		return *refusal, nil
-	}
 	h, refusal, err := tx.stream(argv[1])
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
+	}
+	refs, words, refusal := parseIDList(argv, 2)
+	if refusal != nil {
+		return *refusal, nil
 	}
 	out := make([]resp.Value, len(words))
 	if h == nil {

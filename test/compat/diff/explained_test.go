@@ -61,6 +61,13 @@ var explained = []difference{
 			"capped to entries-added, and that an empty stream has no lag.",
 	},
 	{
+		before:  v72,
+		command: regexp.MustCompile(`(?i)^XSETID`),
+		alike: texts("-ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
+			"-ERR The ID specified in XSETID is smaller than the target stream top item"),
+		reason: "Newer releases compare with max-deleted-entry-id first.",
+	},
+	{
 		before:  v74,
 		command: regexp.MustCompile(`(?i)^XREAD`),
 		alike: texts("-ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
