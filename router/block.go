@@ -35,7 +35,8 @@ func (c *conn) runBlocked(q *request, x *xread) []byte {
 
 	end := int64(forever)
 	if x.blockMS > 0 && x.blockMS < maxBlockMS {
-		end = q.start + int64(x.blockMS)*1e6
+		// The time begins when the call does: not while what was pipelined before it runs.
+		end = c.r.now() + int64(x.blockMS)*1e6
 	}
 	if reply := c.pin(q, x, end); reply != nil {
 		return reply

@@ -66,7 +66,7 @@ func (g *gen) common(percent int, usual string, others ...string) string {
 // Names. Keys lie in two slots, so that commands on several keys go to several shards;
 // all names of a sequence start with what is its own.
 
-const keysPerTag = 3
+const keysPerTag = 3 // for streams; one more is for strings most of the time
 
 var tags = []string{"a", "b"}
 
@@ -79,14 +79,26 @@ func (g *gen) key() string {
 	if tag == "" {
 		tag = g.one(tags...)
 	}
+	if g.odds(2) {
+		return g.keyOf(tag, keysPerTag)
+	}
 	return g.keyOf(tag, g.n(0, keysPerTag-1))
+}
+
+// str is the key of a string, most of the time.
+func (g *gen) str() string {
+	key := g.key()
+	if g.odds(90) {
+		return key[:len(key)-1] + strconv.Itoa(keysPerTag)
+	}
+	return key
 }
 
 // keys returns all keys a sequence may have used.
 func (g *gen) keys() []string {
 	var out []string
 	for _, tag := range tags {
-		for i := range keysPerTag {
+		for i := range keysPerTag + 1 {
 			out = append(out, g.keyOf(tag, i))
 		}
 	}
@@ -271,7 +283,11 @@ func rules() []rule {
 		{5, v86, (*gen).xaddOnce},
 		{3, v86, (*gen).xcfgset},
 		{3, v86, (*gen).xidmprecord},
-		{4, v50, (*gen).names},
+		{5, v50, (*gen).names},
+		{3, v50, (*gen).expiry},
+		{3, v50, (*gen).strings},
+		{2, v50, (*gen).multi},
+		{2, v82, (*gen).watch},
 	}
 }
 
@@ -303,7 +319,7 @@ func (g *gen) spoil(words []string) []string {
 	switch words[0] {
 	case "XGROUP", "XINFO":
 		from = 3
-	case "DEL", "UNLINK", "EXISTS", "TOUCH": // all words are keys
+	case "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "KEYS": // all words are keys
 		return words
 	case "XREAD", "XREADGROUP":
 		if g.tag != "" {
@@ -687,6 +703,20 @@ func (g *gen) xidmprecord() []string {
 	return []string{"XIDMPRECORD", key, g.common(90, "p", "q", ""), g.common(90, strconv.Itoa(g.n(0, 4)), ""), g.id(key)}
 }
 
+// head starts every sequence alike: the protocol, and how entries are put into nodes.
+func (g *gen) head() [][]string {
+	set := func(name, value string) []string { return []string{"CONFIG", "SET", name, value} }
+	out := [][]string{
+		{"HELLO", g.one("2", "3")},
+		set("stream-node-max-entries", g.common(60, "100", "1", "2", "3", "10", "0")),
+		set("stream-node-max-bytes", g.common(80, "4096", "0", "1", "100", "300")),
+	}
+	if g.has(v86) {
+		out = append(out, set("stream-idmp-maxsize", g.common(60, "100", "1", "2", "3")))
+	}
+	return out
+}
+
 // names are the commands on a name, whatever it holds.
 func (g *gen) names() []string {
 	switch g.n(0, 5) {
@@ -699,22 +729,109 @@ func (g *gen) names() []string {
 	case 3:
 		return []string{"TYPE", g.key()}
 	case 4:
-		return []string{"EXISTS", g.key()}
+		if g.tag == "" {
+			return []string{"KEYS", g.one("{"+g.prefix+"*", "{"+g.prefix+"[ab]}s[0-1]", "{"+g.prefix+"?}s[^1]")}
+		}
 	}
-	g.multi()
-	return nil
+	return []string{"EXISTS", g.key()}
+}
+
+// expiry are the commands on the time at which a name goes away. It is long past or a
+// long way off.
+func (g *gen) expiry() []string {
+	key := g.key()
+	switch g.n(0, 5) {
+	case 0:
+		return []string{g.one("TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"), key}
+	case 1:
+		return []string{"PERSIST", key}
+	case 2:
+		out := []string{g.one("EXPIREAT", "PEXPIREAT"), key, g.one("4102444800", "4102444800000", "4102444801000", "1", "0", "-1", "x")}
+		return append(out, g.condition()...)
+	}
+	out := []string{g.one("EXPIRE", "PEXPIRE"), key, g.one("100000000", "200000000", "100000000", "-1", "0", "x", "9223372036854775807", "9223372036854775")}
+	return append(out, g.condition()...)
+}
+
+func (g *gen) condition() []string {
+	var out []string
+	for g.odds(25) {
+		out = append(out, g.word(g.one("NX", "XX", "GT", "LT")))
+	}
+	return out
+}
+
+// strings are the commands on strings.
+func (g *gen) strings() []string {
+	key := g.str()
+	number := func() string { return g.common(80, strconv.Itoa(g.n(0, 20)), oddNumbers...) }
+	switch g.n(0, 9) {
+	case 0, 1:
+		out := []string{"SET", key, number()}
+		for g.odds(30) {
+			out = append(out, g.one("NX", "XX", "GET", "KEEPTTL", "nx"))
+		}
+		if g.odds(15) {
+			out = append(out, g.one("EX", "PX"), g.one("100000000", "0", "-1", "x", "9223372036854775807"))
+		}
+		return out
+	case 2:
+		return []string{"GET", key}
+	case 3:
+		return []string{g.one("INCR", "DECR", "STRLEN", "GETDEL"), key}
+	case 4:
+		return []string{g.one("INCRBY", "DECRBY"), key, number()}
+	case 5:
+		return []string{g.one("APPEND", "SETNX", "GETSET"), key, number()}
+	case 6:
+		out := []string{"GETEX", key}
+		if g.odds(50) {
+			out = append(out, g.one("PERSIST", "EX", "EXAT", "PXAT", "NX"), g.one("100000000", "4102444800000", "0"))
+		}
+		return out
+	case 7:
+		return []string{g.one("SETEX", "PSETEX"), key, g.one("100000000", "0", "-1", "x", "9223372036854775807"), number()}
+	}
+	return []string{"MGET", key, g.str(), g.key()}
 }
 
 // multi appends a transaction on the keys of one slot.
-func (g *gen) multi() {
+func (g *gen) multi() []string {
 	if g.tag != "" {
-		return
+		return []string{"MULTI"}
 	}
 	g.tag = g.one(tags...)
+	g.transaction()
+	g.tag = ""
+	return nil
+}
+
+func (g *gen) transaction() {
 	g.out = append(g.out, []string{"MULTI"})
 	for range g.n(0, 4) {
 		g.command()
 	}
 	g.out = append(g.out, []string{g.common(85, "EXEC", "DISCARD")})
+}
+
+// watch appends a transaction that depends on what a few commands before it change.
+func (g *gen) watch() []string {
+	if g.tag != "" {
+		return nil
+	}
+	g.tag = g.one(tags...)
+	words := []string{"WATCH", g.key()}
+	if g.odds(30) {
+		words = append(words, g.key())
+	}
+	g.out = append(g.out, words)
+	for range g.n(0, 3) {
+		g.command()
+	}
+	if g.odds(10) {
+		g.out = append(g.out, []string{"UNWATCH"})
+	}
+	g.transaction()
 	g.tag = ""
+	return nil
 }

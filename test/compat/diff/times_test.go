@@ -1,7 +1,11 @@
 package diff
 
 import (
+	"bytes"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"millrace/resp"
 )
@@ -32,6 +36,9 @@ func forget(argv []string, ours, theirs resp.Value) (resp.Value, resp.Value) {
 					p.Int = 0
 				}
 			}
+		}
+		if is(argv[0], "KEYS") { // in no order
+			slices.SortFunc(v.Elems, func(a, b resp.Value) int { return bytes.Compare(a.Str, b.Str) })
 		}
 		if is(argv[0], "HELLO") {
 			for _, f := range []string{"server", "version", "id", "mode", "modules"} {
@@ -69,6 +76,14 @@ func times(argv []string, v *resp.Value) []*resp.Value {
 		sub = strings.ToUpper(argv[1])
 	}
 	switch strings.ToUpper(argv[0]) {
+	case "TTL":
+		// In seconds, which end at another moment on each server.
+		if v.Kind == resp.KindInt && v.Int > 0 {
+			v.Int *= 1000
+			add(v)
+		}
+	case "PTTL", "EXPIRETIME", "PEXPIRETIME":
+		add(v)
 	case "XPENDING":
 		for i := range v.Elems {
 			if e := &v.Elems[i]; len(e.Elems) == 4 {
@@ -111,6 +126,14 @@ func times(argv []string, v *resp.Value) []*resp.Value {
 		}
 	}
 	return out
+}
+
+// byClock reports whether a reply is an ID that a server's clock chose.
+func byClock(v resp.Value) bool {
+	ms, _, _ := strings.Cut(string(v.Str), "-")
+	n, err := strconv.ParseInt(ms, 10, 64)
+	now := time.Now().UnixMilli()
+	return err == nil && now-nearMS < n && n <= now
 }
 
 // streamsOf returns the lists of entries in a reply of XREAD or XREADGROUP.
