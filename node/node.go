@@ -375,14 +375,15 @@ func (n *Node) meet(s gossip.Stranger, told map[string]bool) error {
 // watchStalls ends the process when a log sync has hung for too long: its shards are
 // led elsewhere by then, and a supervisor may have a better disk.
 func (n *Node) watchStalls(ctx context.Context) error {
-	t := time.NewTicker(time.Second)
+	t := time.NewTicker(stallLook)
 	defer t.Stop()
+	var w stallWatch
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if d := n.disks.log.SyncPending(); d > stallExit {
+			if d := w.look(time.Now(), n.disks.log.SyncPending()); d > stallExit {
 				n.fatal(disk.Failing, fmt.Errorf("a sync of the raft log has hung for %v", d.Round(time.Second)))
 			}
 		}
