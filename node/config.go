@@ -21,6 +21,9 @@ const (
 	MaxShards = 256
 	// MaxReplicas bounds the replicas of a shard.
 	MaxReplicas = 5
+	// MinLogRecords is the least a shard's log holds before it is truncated: what is
+	// under way has to fit.
+	MinLogRecords = 64
 	// maxHostBytes bounds a host name: what the DNS allows.
 	maxHostBytes = 253
 	// MaxBootstrapExpect bounds the nodes that start a cluster together.
@@ -43,6 +46,10 @@ type Config struct {
 	BootstrapExpect int      // how many empty nodes start a cluster together
 	Shards          int      // of a new cluster
 	Replicas        int      // of each shard of a new cluster
+
+	// LogRecords is how many records a shard's log holds before it is truncated, to a
+	// quarter. A replica that is further behind than the log reaches gets a snapshot.
+	LogRecords int
 
 	// MemoryBytes is the budget that caches, memtables and the Go heap share.
 	MemoryBytes int64
@@ -77,6 +84,7 @@ func DefaultConfig() Config {
 		BootstrapExpect: 1,
 		Shards:          DefaultShards,
 		Replicas:        3,
+		LogRecords:      65536,
 		MemoryBytes:     512 << 20,
 		BallastBytes:    128 << 20,
 	}
@@ -132,6 +140,9 @@ func (c Config) Validate() error {
 		if n.value < n.lo || n.value > n.hi {
 			return bad(n.setting, "%d is not between %d and %d", n.value, n.lo, n.hi)
 		}
+	}
+	if c.LogRecords < MinLogRecords {
+		return bad("log-records", "%d is below the least, %d", c.LogRecords, MinLogRecords)
 	}
 	if c.MemoryBytes < MinMemoryBytes {
 		return bad("memory", "%d bytes is below the least, %d", c.MemoryBytes, int64(MinMemoryBytes))

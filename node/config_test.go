@@ -46,6 +46,8 @@ func TestValidate(t *testing.T) {
 		{"too many replicas", func(c *Config) { c.Replicas = MaxReplicas + 1 }, "replicas:"},
 		{"expects nobody", func(c *Config) { c.BootstrapExpect = 0 }, "bootstrap-expect:"},
 		{"expects too many", func(c *Config) { c.BootstrapExpect = MaxBootstrapExpect + 1 }, "bootstrap-expect:"},
+		{"least log", func(c *Config) { c.LogRecords = MinLogRecords }, ""},
+		{"too short a log", func(c *Config) { c.LogRecords = MinLogRecords - 1 }, "log-records:"},
 		{"least memory", func(c *Config) { c.MemoryBytes = MinMemoryBytes }, ""},
 		{"too little memory", func(c *Config) { c.MemoryBytes = MinMemoryBytes - 1 }, "memory:"},
 		{"peers from anywhere", func(c *Config) { c.PeerAddr = ":7947" }, "peer-addr:"},

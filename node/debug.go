@@ -29,6 +29,11 @@ var debugCommands = map[string]debugCommand{
 		summary: "Show digests of the state of this node's replicas, and the applied indexes they are of. NOW takes one of each, which reads all of the state.",
 		max:     1, run: debugShardHash,
 	},
+	"transfer": {
+		usage:   "TRANSFER <shard> <node-id>",
+		summary: "Hand the leadership of a shard to a node that has a replica with a vote. The controller hands it back when it likes another better.",
+		min:     2, max: 2, run: debugTransfer,
+	},
 	"clock-offset": {
 		usage:   "CLOCK-OFFSET [<milliseconds>]",
 		summary: "Show, or set, what is added to the system's clock.",
@@ -137,4 +142,15 @@ func debugClockOffset(n *Node, _ context.Context, argv []string) resp.Value {
 		n.log.Warn("the clock was set off", "offset_ms", ms)
 	}
 	return resp.Int(n.clock.offsetMS.Load())
+}
+
+func debugTransfer(n *Node, ctx context.Context, argv []string) resp.Value {
+	id, err := strconv.ParseUint(argv[0], 10, 32)
+	if err != nil {
+		return resp.Err("ERR value is not an integer or out of range")
+	}
+	if err := (world{n}).Transfer(ctx, uint32(id), argv[1]); err != nil {
+		return resp.Err("ERR " + err.Error())
+	}
+	return resp.OK
 }

@@ -69,6 +69,8 @@ func TestDebugCommands(t *testing.T) {
 		{"shardhash later", "ERR syntax error"},
 		{"shardhash now now", "ERR unknown subcommand or wrong number of arguments for 'shardhash'. Try DEBUG HELP."},
 		{"foo", "ERR unknown subcommand or wrong number of arguments for 'foo'. Try DEBUG HELP."},
+		{"transfer 1", "ERR unknown subcommand or wrong number of arguments for 'transfer'. Try DEBUG HELP."},
+		{"transfer x y", "ERR value is not an integer or out of range"},
 		{"clock-offset x", "ERR value is not an integer or out of range"},
 		{fmt.Sprint("clock-offset ", int64(maxClockOffsetMS)+1), "ERR value is not an integer or out of range"},
 	} {

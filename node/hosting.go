@@ -124,6 +124,7 @@ func (h *hosting) config(id uint32, first, last uint16, m shard.Machine) shard.C
 		Transport: func() raft.Transport { return n.peers.Transport(id, peer.TransportOptions{Applied: h.applied(id)}) },
 		Prober:    n.peers,
 		Clock:     n.clock.nowMS,
+		Limits:    shard.Limits{LogRecords: uint64(n.cfg.LogRecords), TrailingRecords: uint64(n.cfg.LogRecords / 4)},
 		OnLeader:  func(leader string, term uint64) { n.learn(id, leader, term) },
 		OnFatal:   func(err error) { n.shardFailed(id, err) },
 		Logger:    n.log, DigestEvery: digests,
