@@ -20,15 +20,16 @@ import (
 
 // options are what a run is told.
 type options struct {
-	duration  time.Duration
-	era       time.Duration
-	seed      uint64
-	nodes     int
-	shards    int
-	load      workload.Load
-	out       string // directory of the report
-	network   string // lab or loopback
-	smallDisk int64  // bytes of the last node's disk; 0: it is like the others
+	duration   time.Duration
+	era        time.Duration
+	seed       uint64
+	nodes      int
+	shards     int
+	load       workload.Load
+	out        string // directory of the report
+	network    string // lab or loopback
+	logRecords int    // a shard's log holds, so that replicas need snapshots
+	smallDisk  int64  // bytes of the last node's disk; 0: it is like the others
 	// What the outer process hands to the inner one.
 	bin     string
 	scratch string // for data directories, removed by the outer process
@@ -107,6 +108,7 @@ func parse() (options, error) {
 	fs.IntVar(&o.load.ManyStreams, "many", 60, "streams that are written to now and then")
 	fs.StringVar(&o.out, "out", "", "directory for the report (default bin/chaos-SEED)")
 	fs.StringVar(&o.network, "network", networkLab, "lab: hosts in namespaces, whose links are broken; loopback: nodes are only killed and paused")
+	fs.IntVar(&o.logRecords, "log-records", 400, "how many records a shard's log holds: few, so that a replica that was away needs a snapshot")
 	fs.Int64Var(&o.smallDisk, "small-disk", 1<<30, "bytes of the last node's disk, in memory, which is filled now and then; 0: it has a disk like the others")
 	if err := fs.Parse(os.Args[1:]); err != nil {
 		return o, err

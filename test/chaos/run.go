@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +53,7 @@ type chaos struct {
 	ended   string
 	missing []string
 	lag     lagging
+	present atomic.Pointer[workload.Era]
 	once    sync.Once
 }
 
@@ -86,6 +90,7 @@ func (c *chaos) run(ctx context.Context) error {
 	defer c.stop()
 	if err == nil {
 		helpers.Go(func() { c.world.WatchProcesses(stop) })
+		helpers.Go(func() { c.world.WatchDigests(stop) })
 		helpers.Go(func() { c.lines(stop) })
 		err = c.allEras(ctx)
 	}
@@ -117,7 +122,9 @@ func (c *chaos) start() error {
 		Problems: c.problems, Shards: c.shardWrit, Disturbed: fault.NewDisturbed(c.problems.Now),
 		SmallDisk: -1, Logf: c.logf, Lag: c.lag.take,
 	}
-	o := cluster.Options{Nodes: c.nodes, Shards: c.shards, Args: []string{"--memory", "256MiB", "--replicas", "3"}}
+	o := cluster.Options{Nodes: c.nodes, Shards: c.shards, Args: []string{
+		"--memory", "256MiB", "--replicas", "3", "--enable-debug", "--log-records", fmt.Sprint(c.logRecords),
+	}}
 	password := fmt.Sprintf("chaos-%d", c.seed)
 	if c.network == networkLab {
 		var err error
@@ -137,11 +144,12 @@ func (c *chaos) start() error {
 			}
 		}
 	} else {
-		password = ""
+		password = "" // loopback needs none
 		c.missing = append(c.missing, "faults of the network and full disks, which need namespaces and /dev/net/tun")
 	}
 	c.cluster = cluster.New(c.bin, c.scratch, o)
-	c.world.Cluster, c.world.Lab = c.cluster, c.lab
+	c.world.Cluster, c.world.Lab, c.world.Password = c.cluster, c.lab, password
+	c.world.Overload = func(rng *rand.Rand, d time.Duration) { c.present.Load().Overload(rng, d) }
 	c.nemesis = fault.New(c.world, c.seed)
 	for _, n := range c.cluster.Nodes {
 		if err := c.cluster.Launch(n); err != nil {
@@ -219,6 +227,7 @@ func (c *chaos) allEras(ctx context.Context) error {
 			took = left
 		}
 		left -= took
+		c.world.HourJumps.Store(left == 0 && c.eras > 0)
 		if err := c.oneEra(ctx, took); err != nil {
 			return fmt.Errorf("era %d: %w", c.eras, err)
 		}
@@ -235,6 +244,7 @@ func (c *chaos) oneEra(ctx context.Context, took time.Duration) error {
 	if err != nil {
 		return err
 	}
+	c.present.Store(e)
 	c.shardWrit.Rest()
 	faults, cancel := context.WithTimeout(ctx, took)
 	defer cancel()
@@ -246,6 +256,9 @@ func (c *chaos) oneEra(ctx context.Context, took time.Duration) error {
 	}
 	quiet := time.Now()
 	if err := c.atRest(); err != nil {
+		return err
+	}
+	if err := c.world.CompareNow(); err != nil {
 		return err
 	}
 	if err := e.Finish(c.replicas); err != nil {
@@ -367,6 +380,9 @@ func (c *chaos) write() (err error) {
 	c.once.Do(func() {
 		kept, n := c.problems.All()
 		counts := c.world.Counts()
+		if c.cluster != nil {
+			counts["snapshots installed"] = c.inLogs(`msg="installed a snapshot"`)
+		}
 		if c.lab != nil {
 			passed, dropped := c.lab.Packets()
 			counts["packets that passed"], counts["packets dropped on purpose"] = int(passed), int(dropped)
@@ -384,6 +400,23 @@ func (c *chaos) write() (err error) {
 		err = r.Write(c.out)
 	})
 	return err
+}
+
+// inLogs returns how many lines of the nodes' logs say so.
+func (c *chaos) inLogs(text string) (n int) {
+	for _, node := range c.cluster.Nodes {
+		f, err := os.Open(node.Dir + ".log")
+		if err != nil {
+			continue // it was never started
+		}
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			if strings.Contains(lines.Text(), text) {
+				n++
+			}
+		}
+		f.Close()
+	}
+	return n
 }
 
 // keptLog bounds what is kept of a node's log.

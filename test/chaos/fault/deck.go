@@ -50,7 +50,7 @@ var cards = []card{
 	{name: "bridge", copies: 3, inject: partition("bridge", bridge), network: true},
 	{name: "one way", copies: 3, inject: partition("one way", oneWay), single: true, network: true},
 	{name: "clients from leader", copies: 3, inject: clientCut, network: true},
-	{name: "ring", copies: 1, inject: partition("ring", ring), network: true, nodes: 4},
+	{name: "ring", copies: 3, inject: partition("ring", ring), network: true, nodes: 4},
 	{name: "link", copies: 1, inject: partition("one link", oneLink), network: true},
 	{name: "vanished", copies: 1, inject: vanished, single: true, network: true},
 	{name: "delay", copies: 1, inject: bad("delays", "100±50 ms", netlab.Link{Delay: 50 * time.Millisecond, Jitter: 25 * time.Millisecond}), network: true},
@@ -58,6 +58,11 @@ var cards = []card{
 	{name: "slow link", copies: 1, inject: slow, network: true},
 	{name: "gossip split", copies: 1, inject: gossipCut, network: true},
 	{name: "swizzle", copies: 1, inject: swizzle, network: true},
+	{name: "clock jump", copies: 2, inject: clockJump},
+	{name: "clock strobe", copies: 1, inject: clockStrobe},
+	{name: "transfers", copies: 1, inject: transfers, alone: true},
+	{name: "transfer storm", copies: 1, inject: transferStorm},
+	{name: "overload", copies: 1, inject: overload},
 	{name: "rolling restart", copies: 1, inject: rolling, alone: true},
 	{name: "disk full", copies: 1, inject: diskFull, single: true, alone: true},
 }
@@ -74,7 +79,7 @@ func newDeck(rng *rand.Rand, w *World) *deck {
 	d := &deck{rng: rng}
 	for i := range cards {
 		c := &cards[i]
-		if c.network && w.Lab == nil || c.nodes > w.nodes() || c.name == "disk full" && w.SmallDisk < 0 {
+		if c.network && w.Lab == nil || c.name == "overload" && w.Overload == nil || c.nodes > w.nodes() || c.name == "disk full" && w.SmallDisk < 0 {
 			continue
 		}
 		for range c.copies {

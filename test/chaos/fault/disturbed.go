@@ -2,7 +2,6 @@ package fault
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -12,12 +11,13 @@ const grace = 2 * time.Second
 // Disturbed keeps when nodes did not run, or were out of the reach of clients. Its
 // methods are safe for concurrent use.
 type Disturbed struct {
-	now    func() time.Duration
-	clocks atomic.Bool
+	now func() time.Duration
 
-	mu    sync.Mutex
-	depth map[int]int           // faults under way of each node
-	until map[int]time.Duration // when the last one ended
+	mu     sync.Mutex
+	depth  map[int]int           // faults under way of each node
+	until  map[int]time.Duration // when the last one ended
+	clocks int                   // clocks that are set off now
+	ahead  time.Duration         // until when a shard's clock may be ahead of the run's
 }
 
 // NewDisturbed returns a record of nothing. now is the run's clock.
@@ -49,5 +49,24 @@ func (d *Disturbed) Calm(node int, from, _ time.Duration) bool {
 	return d.depth[node] == 0 && d.until[node] < from
 }
 
-// Clocks reports whether no clock was touched so far.
-func (d *Disturbed) Clocks() bool { return !d.clocks.Load() }
+func (d *Disturbed) beginClock() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clocks++
+}
+
+// endClock says that a clock which was ahead by at most offset is right again. The
+// shards' clocks do not go back: they stand until the others have come as far.
+func (d *Disturbed) endClock(offset time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clocks--
+	d.ahead = max(d.ahead, d.now()+max(offset, 0)+grace)
+}
+
+// Clocks reports whether the shards' clocks are the run's.
+func (d *Disturbed) Clocks() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.clocks == 0 && d.ahead < d.now()
+}

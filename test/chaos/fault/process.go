@@ -55,7 +55,7 @@ func rolling(w *World, rng *rand.Rand) (*injury, error) {
 		took := w.Problems.Now() - began
 		w.Count("restarts", 1)
 		if code != 0 {
-			w.Problems.Add("L0", "node %d was asked to stop and ended with %d after %v\n%s", i+1, code, took, w.Cluster.LogTail(n, 40))
+			w.Problems.Add("L0", "node %d was asked to stop and ended with %d after %v\n%s", i+1, code, took, w.Cluster.LogTail(n, 12))
 		}
 		for id := range w.led() {
 			if id != 0 {

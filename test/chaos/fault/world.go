@@ -1,14 +1,18 @@
 package fault
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"millrace/resp"
 	"millrace/test/chaos/check"
+	"millrace/test/chaos/client"
 	"millrace/test/chaos/measure"
 	"millrace/test/chaos/netlab"
 	"millrace/test/cluster"
@@ -22,6 +26,12 @@ type World struct {
 	Problems  *check.Problems
 	Shards    *measure.Shards
 	Disturbed *Disturbed
+	Password  string // of clients
+	// HourJumps lets clocks jump by an hour as well: the shards' clocks then stand for
+	// as long, so that a run has such jumps at its end only.
+	HourJumps atomic.Bool
+	// Overload, if set, makes clients that ask for too much and do not read, for so long.
+	Overload func(rng *rand.Rand, d time.Duration)
 	// SmallDisk is the node whose data directory is on a file system that can be filled;
 	// negative: none.
 	SmallDisk int
@@ -213,11 +223,28 @@ func (w *World) WatchProcesses(stop <-chan struct{}) {
 			if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 				how = ws.Signal().String()
 			}
-			w.Problems.Add("L0", "node %d ended by itself: %s\n%s", i+1, how, w.Cluster.LogTail(n, 60))
+			w.Problems.Add("L0", "node %d ended by itself: %s\n%s", i+1, how, w.Cluster.LogTail(n, 12))
 			w.Cluster.Kill(n) // it is gone; this says so
 			if err := w.Cluster.Launch(n); err != nil {
 				w.Problems.Add("L0", "node %d does not start again: %v", i+1, err)
 			}
 		}
 	}
+}
+
+// debugTimeout bounds a DEBUG command and its connection.
+const debugTimeout = 2 * time.Second
+
+// debug sends a DEBUG command to a node.
+func (w *World) debug(node int, words ...string) (resp.Value, error) {
+	c, err := client.Dial(node, w.Cluster.Nodes[node].Addr.Client, client.Options{Password: w.Password, Dial: debugTimeout, Reply: debugTimeout})
+	if err != nil {
+		return resp.Value{}, err
+	}
+	defer c.Close()
+	v, _, err := c.Do(append([]string{"DEBUG"}, words...)...)
+	if err == nil && v.IsErr() {
+		err = errors.New(string(v.Str))
+	}
+	return v, err
 }

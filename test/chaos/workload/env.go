@@ -34,7 +34,7 @@ type Slots struct {
 type Faults interface {
 	// Calm reports whether a node was running and clients could reach it all the time.
 	Calm(node int, from, to time.Duration) bool
-	// Clocks reports whether no clock has been touched so far.
+	// Clocks reports whether idle times can be compared with the run's clock.
 	Clocks() bool
 }
 
