@@ -13,14 +13,14 @@ import (
 // exitDiskFull is how a node ends whose disk is full.
 const exitDiskFull = 10
 
-// ballast is the file that fills a small disk.
-const ballast = "ballast"
+// filler is the file that fills a small disk.
+const filler = "filler"
 
 // diskFull fills the disk of the node that has a small one. The node refuses writes or
 // ends with exitDiskFull, and comes back when there is space.
 func diskFull(w *World, rng *rand.Rand) (*injury, error) {
 	n := w.Cluster.Nodes[w.SmallDisk]
-	path := filepath.Join(filepath.Dir(n.Dir), ballast)
+	path := filepath.Join(filepath.Dir(n.Dir), filler)
 	w.allow(w.SmallDisk, exitDiskFull)
 	w.Disturbed.begin(w.SmallDisk)
 	if err := fill(path); err != nil {
