@@ -96,21 +96,29 @@ func (c *conn) spread(q *request, kind call.Kind, calls []subcall, build func(*r
 	}
 }
 
-// buildSum adds up the numbers of the parts.
+// buildSum answers the sum of the parts' numbers.
 func buildSum(q *request) []byte {
+	sum, reply := sumOf(q)
+	if reply != nil {
+		return reply
+	}
+	return encode(resp.Int(sum), q.proto)
+}
+
+// sumOf adds up the numbers of the parts; reply is the error where there is one.
+func sumOf(q *request) (sum int64, reply []byte) {
 	kind := kindOf(q.cmd)
-	var sum int64
 	for _, p := range q.parts {
 		if reply := failure(kind, p); reply != nil {
-			return reply
+			return 0, reply
 		}
 		v, _, err := resp.ParseValue(p.reply)
 		if err != nil || v.Kind != resp.KindInt {
-			return errorReply(textInternal)
+			return 0, errorReply(textInternal)
 		}
 		sum += v.Int
 	}
-	return encode(resp.Int(sum), q.proto)
+	return sum, nil
 }
 
 // buildInOrder makes an array of the elements of the parts' arrays; of says for each

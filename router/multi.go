@@ -37,6 +37,7 @@ var notInMulti = map[string]string{
 	"cluster|countkeysinslot": "ERR CLUSTER COUNTKEYSINSLOT is not allowed in a transaction",
 	"cluster|getkeysinslot":   "ERR CLUSTER GETKEYSINSLOT is not allowed in a transaction",
 	"debug":                   "ERR DEBUG is not allowed in a transaction",
+	"memory|stats":            "ERR MEMORY STATS asks all shards and is not allowed in a transaction",
 	"client|reply":            "ERR CLIENT REPLY is not allowed in a transaction",
 	"shutdown":                "ERR Command not allowed inside a transaction",
 }

@@ -213,3 +213,44 @@ func TestRenameAndCopyOfTwoSlots(t *testing.T) {
 	c.want("XLEN {k}3", "+QUEUED")
 	c.want("EXEC", "[+OK, :1, :1]")
 }
+
+func TestObjectAndMemory(t *testing.T) {
+	g := newRig(t, 2, nil)
+	c := g.dial()
+	key := g.cl.key(1, 0)
+	c.want("XADD "+key+" 1-1 f v", `"1-1"`)
+	c.want("OBJECT ENCODING "+key, `"stream"`)
+	c.want("OBJECT ENCODING nokey", "nil")
+	usage := c.do("MEMORY USAGE " + key)
+	if !strings.HasPrefix(usage, ":") || usage == ":0" {
+		t.Errorf("MEMORY USAGE answers %s", usage)
+	}
+	c.want("MEMORY USAGE "+key+" SAMPLES 0", usage)
+	c.want("MEMORY USAGE "+key+" SAMPLES", "-ERR syntax error")
+	c.want("MEMORY USAGE nokey", "nil")
+	c.want("MEMORY FOO", "-ERR unknown subcommand 'FOO'. Try MEMORY HELP.")
+	c.want("MEMORY DOCTOR x", "-ERR wrong number of arguments for 'memory|doctor' command")
+	c.want("MEMORY PURGE", "+OK")
+	c.want("MEMORY MALLOC-STATS", `"Stats not supported for the current allocator"`)
+	for _, container := range []string{"MEMORY", "OBJECT"} {
+		if got := c.do(container + " HELP"); !strings.HasPrefix(got, "[+"+container+" <subcommand>") {
+			t.Errorf("%s HELP answers %s", container, got)
+		}
+	}
+	c.do("HELLO 3")
+	if got := c.do("MEMORY STATS"); !strings.HasPrefix(got, `{"total.allocated", :`) || !strings.HasSuffix(got, `"keys.count", :1}`) {
+		t.Errorf("MEMORY STATS answers %s", got)
+	}
+	if got := c.do("MEMORY DOCTOR"); !strings.HasPrefix(got, "=") {
+		t.Errorf("MEMORY DOCTOR answers %s", got)
+	}
+	// Within MULTI, what the shard answers is in its place.
+	for _, line := range []string{"MULTI", "MEMORY USAGE " + key, "OBJECT REFCOUNT " + key, "MEMORY STATS", "XLEN " + key} {
+		c.do(line)
+	}
+	c.want("EXEC", "["+usage+", :1, -ERR MEMORY STATS asks all shards and is not allowed in a transaction, :1]")
+	c.want("COMMAND GETKEYS MEMORY USAGE k SAMPLES 3", `["k"]`)
+	c.want("COMMAND GETKEYS OBJECT FREQ k", `["k"]`)
+	c.want("COMMAND GETKEYS RENAME a b", `["a", "b"]`)
+	c.want("COMMAND GETKEYS WATCH a b", `["a", "b"]`)
+}

@@ -1,6 +1,10 @@
 package router
 
-import "millrace/stream"
+import (
+	"slices"
+
+	"millrace/stream"
+)
 
 // A handler takes a command that has passed the table's checks and is not part of a
 // MULTI. It puts q in the connection's list.
@@ -29,13 +33,16 @@ func buildTable() (map[string]*stream.Command, map[*stream.Command]handler) {
 		}
 	}
 	for _, group := range [][]line{
-		connectionLines(), clientLines(), commandLines(), clusterLines(), infoLines(), debugLines(), nameLines(),
+		connectionLines(), clientLines(), commandLines(), clusterLines(), infoLines(), debugLines(), nameLines(), memoryLines(),
 		transactionLines(),
 		configLines(), serverLines(), slowlogLines(), latencyLines(), monitorLines(), aclLines(), scriptLines(), waitLines(),
 	} {
 		for _, l := range group {
 			cmd := l.cmd
 			cmd.Subcommands = nil
+			if known := table[cmd.Name]; known != nil { // a container with subcommands of both sides
+				cmd.Subcommands = slices.Clone(known.Subcommands)
+			}
 			for _, s := range l.subs {
 				sub := s.cmd
 				sub.Name = cmd.Name + "|" + sub.Name

@@ -97,8 +97,8 @@ func (tx *Tx) copyTo(h *Head, name []byte, old *Head) (refusal *resp.Value, err 
 	if h.keyCount() > copyMaxRecords {
 		return &errCopyLarge, nil
 	}
-	if tx.state.flushBuf, err = h.flush(tx.batch, tx.state.flushBuf); err != nil {
-		return nil, fmt.Errorf("write the head of %q: %w", h.Name, err)
+	if err := tx.writeOut(h); err != nil {
+		return nil, err
 	}
 	records, size := 0, 0
 	err = tx.eachRecord(h, func(key, value []byte) (bool, error) {

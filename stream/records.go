@@ -6,9 +6,21 @@ import (
 	"math"
 )
 
+// writeOut writes what h and its groups keep in memory, so that it is found where the
+// other records are. In a read there is no such thing.
+func (tx *Tx) writeOut(h *Head) (err error) {
+	if tx.state == nil {
+		return nil
+	}
+	if tx.state.flushBuf, err = h.flush(tx.batch, tx.state.flushBuf); err != nil {
+		return fmt.Errorf("write the head of %q: %w", h.Name, err)
+	}
+	return nil
+}
+
 // eachRecord calls f on the records under h's name, the head apart, in no order that
 // matters, until it returns false or an error. key and value are valid during the
-// call only. What h keeps in memory only has to be written before.
+// call only. writeOut comes before it.
 //
 // It starts and ends where something lives: what was trimmed or acknowledged may be
 // millions of tombstones, which a walk over all keys of the name would crawl over.
