@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"runtime"
 	"strconv"
 	"time"
@@ -125,27 +126,28 @@ func boolGauge(b bool) float64 {
 // nothing but memory and a number on the disk.
 const keyCountTimeout = time.Second
 
-// ledKeys returns how many keys the shards have that this node leads, so that the sum over
-// all nodes is the number of keys, as in Redis Cluster.
-func (n *Node) ledKeys() (sum int64) {
+// ledKeys returns how many keys the shards have that this node leads, and how many of them
+// expire, so that the sum over all nodes is the number of keys, as in Redis Cluster.
+func (n *Node) ledKeys() (keys, expires int64) {
 	for id, s := range n.replicas.all() {
 		if id == placement.MetaShard || s.Probe().Leader != n.id {
 			continue
 		}
 		answer := make(chan call.Result, 1)
 		n.replicas.Submit(&call.Call{
-			Shard: id, Kind: call.ReadStale, Cmds: [][][]byte{words([]string{"_DBSIZE"})}, Proto: 2,
+			Shard: id, Kind: call.ReadStale, Cmds: [][][]byte{words([]string{"_KEYSPACE"})}, Proto: 2,
 			TimeoutMS: uint32(keyCountTimeout.Milliseconds()), Done: func(res call.Result) { answer <- res },
 		})
 		select {
 		case res := <-answer:
-			if v, _, err := resp.ParseValue(res.Reply); res.Err == nil && err == nil {
-				sum += v.Int
+			if v, _, err := resp.ParseValue(res.Reply); res.Err == nil && err == nil && len(v.Elems) == 2 {
+				keys += v.Elems[0].Int
+				expires += v.Elems[1].Int
 			}
 		case <-time.After(keyCountTimeout):
 		}
 	}
-	return sum
+	return keys, expires
 }
 
 // info returns what the node knows for a section of INFO.
@@ -162,8 +164,8 @@ func (n *Node) info(section string) []router.InfoField {
 			field("maxmemory", n.cfg.MemoryBytes),
 		}
 	case "keyspace":
-		if keys := n.ledKeys(); keys > 0 {
-			return []router.InfoField{{Name: "db0", Value: "keys=" + strconv.FormatInt(keys, 10) + ",expires=0,avg_ttl=0"}}
+		if keys, expires := n.ledKeys(); keys > 0 {
+			return []router.InfoField{{Name: "db0", Value: fmt.Sprintf("keys=%d,expires=%d,avg_ttl=0", keys, expires)}}
 		}
 	case "millrace":
 		leads := 0

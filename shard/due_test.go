@@ -150,7 +150,7 @@ func timedNode(t *testing.T, answer func(nowMS int64) ([][]byte, int64)) (*testC
 	m := &timedMachine{listMachine: newListMachine(0), answer: answer}
 	c.tune = func(_ string, cfg *Config) {
 		cfg.Machine = m
-		cfg.Timing.Watch = testPatience
+		cfg.Timing.Watch = 1 << 62
 	}
 	c.startAll()
 	return c, c.leader(), m

@@ -128,6 +128,7 @@ var table = buildTable(
 	&flushCmd,
 	&expiretime,
 	&keysCmd,
+	&keyspace,
 	&lastID,
 	&memory,
 	&modifiedCmd,

@@ -15,6 +15,19 @@ var dbSize = Command{
 	},
 }
 
+// _KEYSPACE: how many names the shard holds, and how many of them have a deadline.
+var keyspace = Command{
+	Name: "_keyspace", Arity: 1, Flags: ReadOnly | Fast | Internal, Group: "server",
+	Summary: "Returns the numbers of keys and of keys with an expiration time of one shard.",
+	Run: func(tx *Tx, _ [][]byte) (resp.Value, error) {
+		sys, err := tx.system()
+		if err != nil {
+			return resp.Value{}, err
+		}
+		return resp.Array(resp.Int(int64(sys.keys)), resp.Int(int64(sys.expires))), nil
+	},
+}
+
 // _XLASTID key [key …]: the greatest ID there ever was in each stream, 0-0 where there
 // is no stream. The router pins "$" with it.
 var lastID = Command{
