@@ -19,7 +19,8 @@ type streamMaker struct {
 	*rapid.T
 	lastMS  uint64
 	deleted bool // a command may have deleted entries
-	newer   bool // also commands that are newer than Redis 7.0
+	idmp    bool // also idempotent producers, which Redis 7.0 does not know
+	nack    bool // also XNACK, which Redis 8.6 does not know
 }
 
 func (m *streamMaker) intn(name string, n int) int { return rapid.IntRange(0, n-1).Draw(m.T, name) }
@@ -59,15 +60,16 @@ func (m *streamMaker) command() string {
 	case n == 22:
 		return fmt.Sprintf("XGROUP SETID s %s %s ENTRIESREAD %d", group(), id(), m.intn("read", 30)-1)
 	}
-	if !m.newer {
-		return fmt.Sprintf("XGROUP DELCONSUMER s %s %s", group(), consumer())
+	more := []string{fmt.Sprintf("XGROUP DELCONSUMER s %s %s", group(), consumer())}
+	if m.idmp {
+		more = append(more, fmt.Sprintf("XADD s IDMP %s %s * f v", m.pick("producer", "p", "q"), m.pick("iid", "1", "2", "3", "x")),
+			"XCFGSET s IDMP-MAXSIZE 2")
 	}
-	return m.pick("newer",
-		fmt.Sprintf("XNACK s %s FAIL IDS 1 %s", group(), id()),
-		fmt.Sprintf("XNACK s %s FATAL IDS 1 %s FORCE", group(), id()),
-		fmt.Sprintf("XADD s IDMP %s %s * f v", m.pick("producer", "p", "q"), m.pick("iid", "1", "2", "3", "x")),
-		"XCFGSET s IDMP-MAXSIZE 2",
-	)
+	if m.nack {
+		more = append(more, fmt.Sprintf("XNACK s %s FAIL IDS 1 %s", group(), id()),
+			fmt.Sprintf("XNACK s %s FATAL IDS 1 %s FORCE", group(), id()))
+	}
+	return m.pick("more", more...)
 }
 
 // words draws fields and values: often the same fields, and of all encodings.
@@ -102,7 +104,7 @@ func TestDumpRestore(t *testing.T) {
 		from, to := openRig(rt), openRig(rt)
 		defer from.close()
 		defer to.close()
-		m := &streamMaker{T: rt, newer: true}
+		m := &streamMaker{T: rt, idmp: true, nack: true}
 		from.do(fmt.Sprintf("_setting stream-node-max-entries %d", 1+m.intn("node", 6)))
 		for range m.intn("commands", 60) {
 			from.do(m.command())

@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc64"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"millrace/resp"
 	"millrace/stream"
@@ -107,8 +110,7 @@ func seal(value []byte) []byte {
 	return binary.LittleEndian.AppendUint64(b, ^crc64.Update(^uint64(0), jones, b))
 }
 
-// FuzzRestore restores arbitrary values, with a footer that is right. What is taken has
-// to agree with itself, answer whatever is asked, and dump and restore to the same.
+// FuzzRestore restores arbitrary values.
 func FuzzRestore(f *testing.F) {
 	for _, commands := range [][]string{
 		{"XADD s 1-1 f v"},
@@ -122,57 +124,100 @@ func FuzzRestore(f *testing.F) {
 		payload := payloadOf(f, newRig(f), commands...)
 		f.Add(payload[:len(payload)-10])
 	}
-	f.Fuzz(func(t *testing.T, value []byte) {
-		kv, state := newMemKV(), stream.NewState(0, stream.Slots-1)
-		run := func(argv ...[]byte) resp.Value {
-			replies, err := state.Apply(kv, 1_000_000, [][][]byte{argv})
-			if err == nil {
-				err = state.Flush(kv)
+	f.Fuzz(func(t *testing.T, value []byte) { restoreHostile(t, value) })
+}
+
+// TestRestoreBent restores dumps of streams of all shapes in which some bytes are bent.
+func TestRestoreBent(t *testing.T) {
+	taken := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		r := openRig(rt)
+		defer r.close()
+		m := &streamMaker{T: rt, idmp: true, nack: true}
+		r.do(fmt.Sprintf("_setting stream-node-max-entries %d", 1+m.intn("node", 6)))
+		r.do("XGROUP CREATE s g 0 MKSTREAM")
+		for range m.intn("commands", 40) {
+			r.do(m.command())
+		}
+		payload := r.do("DUMP s").Str
+		value := payload[:len(payload)-10]
+		for range 1 + m.intn("bends", 2) {
+			at := m.intn("at", len(value))
+			switch m.intn("bend", 4) {
+			case 0:
+				value[at] = rapid.Byte().Draw(rt, "byte")
+			case 1:
+				value[at]++
+			case 2:
+				value = slices.Delete(value, at, at+1)
+			case 3:
+				value = slices.Insert(value, at, value[at])
 			}
-			if err != nil {
-				t.Fatalf("%q: %v", argv, err)
-			}
-			state.Reset()
-			return replies[0]
-		}
-		line := func(line string) resp.Value { return run(argvOf(strings.Fields(line)...)...) }
-		restore := func(payload []byte) resp.Value {
-			return run([]byte("RESTORE"), []byte("s"), []byte("0"), payload, []byte("REPLACE"))
-		}
-		check := func(after string) {
-			t.Helper()
-			if err := stream.Check(kv, 0, stream.Slots-1); err != nil {
-				t.Fatalf("after %s: %v", after, err)
+			if len(value) == 0 {
+				break
 			}
 		}
-		if restore(seal(value)).Kind != resp.KindSimple {
-			if n := line("EXISTS s"); n.Int != 0 {
-				t.Fatal("it was refused and is there")
-			}
-			check("a refusal")
-			return
-		}
-		check("RESTORE")
-		payload := line("DUMP s").Str
-		before := resp.Print(line("XINFO STREAM s FULL COUNT 0"), 3)
-		if got := restore(payload); got.Kind != resp.KindSimple {
-			t.Fatalf("dumped as %x, it is refused: %v", payload, got)
-		}
-		if again := line("DUMP s").Str; !bytes.Equal(again, payload) {
-			t.Fatalf("dumps to\n%x and\n%x", payload, again)
-		}
-		if after := resp.Print(line("XINFO STREAM s FULL COUNT 0"), 3); after != before {
-			t.Fatalf("was\n%s\nand is\n%s", before, after)
-		}
-		for _, command := range []string{
-			"XRANGE s - +", "XREVRANGE s + - COUNT 2", "XPENDING s g", "XPENDING s g IDLE 1 - + 10", "XINFO GROUPS s", "XINFO CONSUMERS s g",
-			"XREADGROUP GROUP g a COUNT 3 STREAMS s >", "XREADGROUP GROUP g a CLAIM 0 COUNT 3 STREAMS s >",
-			"XREADGROUP GROUP g b STREAMS s 0", "XAUTOCLAIM s g b 0 0 COUNT 5", "XADD s IDMP p 1 * f v", "XADD s * f v",
-			"XTRIM s MAXLEN ~ 2 DELREF", "XTRIM s MAXLEN 1", "XGROUP DELCONSUMER s g a", "XGROUP DESTROY s g", "XTRIM s MAXLEN 0",
-			"APPEND s x", "DEL s",
-		} {
-			line(command)
-			check(command)
+		if restoreHostile(rt, value) {
+			taken++
 		}
 	})
+	t.Logf("%d were taken", taken)
+}
+
+// restoreHostile restores a value, with a footer that is right, and reports whether it
+// was taken. Then it has to agree with itself, answer whatever is asked, and dump and
+// restore to the same.
+func restoreHostile(t failer, value []byte) bool {
+	kv, state := newMemKV(), stream.NewState(0, stream.Slots-1)
+	run := func(argv ...[]byte) resp.Value {
+		replies, err := state.Apply(kv, 1_000_000, [][][]byte{argv})
+		if err == nil {
+			err = state.Flush(kv)
+		}
+		if err != nil {
+			t.Fatalf("%q: %v", argv, err)
+		}
+		state.Reset()
+		return replies[0]
+	}
+	line := func(line string) resp.Value { return run(argvOf(strings.Fields(line)...)...) }
+	restore := func(payload []byte) resp.Value {
+		return run([]byte("RESTORE"), []byte("s"), []byte("0"), payload, []byte("REPLACE"))
+	}
+	check := func(after string) {
+		t.Helper()
+		if err := stream.Check(kv, 0, stream.Slots-1); err != nil {
+			t.Fatalf("after %s: %v", after, err)
+		}
+	}
+	if restore(seal(value)).Kind != resp.KindSimple {
+		if n := line("EXISTS s"); n.Int != 0 {
+			t.Fatal("it was refused and is there")
+		}
+		check("a refusal")
+		return false
+	}
+	check("RESTORE")
+	payload := line("DUMP s").Str
+	before := resp.Print(line("XINFO STREAM s FULL COUNT 0"), 3)
+	if got := restore(payload); got.Kind != resp.KindSimple {
+		t.Fatalf("dumped as %x, it is refused: %v", payload, got)
+	}
+	if again := line("DUMP s").Str; !bytes.Equal(again, payload) {
+		t.Fatalf("dumps to\n%x and\n%x", payload, again)
+	}
+	if after := resp.Print(line("XINFO STREAM s FULL COUNT 0"), 3); after != before {
+		t.Fatalf("was\n%s\nand is\n%s", before, after)
+	}
+	for _, command := range []string{
+		"XRANGE s - +", "XREVRANGE s + - COUNT 2", "XPENDING s g", "XPENDING s g IDLE 1 - + 10", "XINFO GROUPS s", "XINFO CONSUMERS s g",
+		"XREADGROUP GROUP g a COUNT 3 STREAMS s >", "XREADGROUP GROUP g a CLAIM 0 COUNT 3 STREAMS s >",
+		"XREADGROUP GROUP g b STREAMS s 0", "XAUTOCLAIM s g b 0 0 COUNT 5", "XADD s IDMP p 1 * f v", "XADD s * f v",
+		"XTRIM s MAXLEN ~ 2 DELREF", "XTRIM s MAXLEN 1", "XGROUP DELCONSUMER s g a", "XGROUP DESTROY s g", "XTRIM s MAXLEN 0",
+		"APPEND s x", "DEL s",
+	} {
+		line(command)
+		check(command)
+	}
+	return true
 }
