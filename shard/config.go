@@ -194,6 +194,9 @@ type Timing struct {
 	Watch time.Duration // 500 ms
 	// Transfer bounds a leadership transfer, draining included.
 	Transfer time.Duration // 5 s
+	// Linger is the longest time that a record waits to become fuller, when many calls
+	// are under way. See pace.
+	Linger time.Duration // 4 ms
 }
 
 // maxAppendEntries is Raft's: records per append to a follower, and per group
@@ -239,6 +242,7 @@ func (t Timing) withDefaults() Timing {
 	orInt(&t.LogStall, 3*time.Second)
 	orInt(&t.Watch, 500*time.Millisecond)
 	orInt(&t.Transfer, 5*time.Second)
+	orInt(&t.Linger, 4*time.Millisecond)
 	return t
 }
 

@@ -28,6 +28,7 @@ type raftApply interface {
 // inflight), or neither.
 type proposer struct {
 	limits   *Limits
+	linger   time.Duration
 	watch    stopwatch
 	clock    *shardClock
 	inflight *inflight
@@ -47,15 +48,16 @@ type proposer struct {
 	idle    bool      // the goroutine waits on wake
 	scanNS  int64     // when the whole queue was last searched for expired calls
 	openNS  int64     // when the term's first record was first due
+	pace    pace      // whether the next record waits for company
 
 	wake chan struct{} // capacity 1
 	quit chan struct{} // closed by end
 	done chan struct{} // closed when the goroutine has ended
 }
 
-func newProposer(l *Limits, w stopwatch, c *shardClock, f *inflight, n *counters, hint func() *call.NotLeader) *proposer {
+func newProposer(l *Limits, linger time.Duration, w stopwatch, c *shardClock, f *inflight, n *counters, hint func() *call.NotLeader) *proposer {
 	return &proposer{
-		limits: l, watch: w, clock: c, inflight: f, counters: n, hint: hint,
+		limits: l, linger: linger, watch: w, clock: c, inflight: f, counters: n, hint: hint,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -69,7 +71,8 @@ func (p *proposer) accept(c *call.Call) error {
 	if size > p.limits.MaxCallBytes {
 		return call.ErrTooLarge
 	}
-	deadline := p.watch.now() + int64(c.TimeoutMS)*int64(time.Millisecond)
+	now := p.watch.now()
+	deadline := now + int64(c.TimeoutMS)*int64(time.Millisecond)
 	p.mu.Lock()
 	switch {
 	case p.stopped != nil:
@@ -86,8 +89,8 @@ func (p *proposer) accept(c *call.Call) error {
 	p.queue = append(p.queue, queued{call: c, size: size, deadlineNS: deadline})
 	p.bytes += size
 	// The first call that waits starts the clock of those that wait too long; after
-	// that there is something to do only when there is room for a record.
-	wake := p.idle && (len(p.queue) == 1 || p.roomLocked())
+	// that there is something to do only when a record may go.
+	wake := p.idle && (len(p.queue) == 1 || p.roomLocked() && p.holdLocked(now) <= 0)
 	if wake {
 		p.idle = false
 	}
@@ -144,6 +147,9 @@ func (p *proposer) poke() {
 // wakeUp makes the goroutine look again: a record was applied, so there is room.
 func (p *proposer) wakeUp() {
 	p.mu.Lock()
+	if p.inflight.len() == 0 {
+		p.pace.applied(len(p.queue), p.watch.now(), p.linger)
+	}
 	wake := p.idle
 	p.idle = false
 	p.mu.Unlock()
@@ -158,6 +164,7 @@ func (p *proposer) open(term uint64, r raftApply) {
 	defer p.mu.Unlock()
 	p.term, p.raft, p.opened, p.ready, p.paused = term, r, false, false, false
 	p.openNS = p.watch.now()
+	p.pace = pace{}
 	p.idle = false
 	p.poke()
 }
@@ -248,7 +255,7 @@ func (p *proposer) run() {
 	timer := time.NewTimer(expiryTick)
 	defer timer.Stop()
 	for {
-		prop, r, waiting := p.next()
+		prop, r, wait := p.next()
 		if prop != nil {
 			data := p.encode(prop)
 			// The error is known already or comes by other ways: see the type's comment.
@@ -256,8 +263,8 @@ func (p *proposer) run() {
 			continue
 		}
 		var tick <-chan time.Time
-		if waiting {
-			timer.Reset(expiryTick)
+		if wait > 0 {
+			timer.Reset(wait)
 			tick = timer.C
 		}
 		select {
@@ -269,8 +276,9 @@ func (p *proposer) run() {
 	}
 }
 
-// next returns the next record to propose; or nil, and whether calls wait.
-func (p *proposer) next() (_ *proposal, _ raftApply, waiting bool) {
+// next returns the next record to propose; or nil, and after how long to look again
+// although nothing happens: zero when no call waits.
+func (p *proposer) next() (_ *proposal, _ raftApply, wait time.Duration) {
 	now := p.watch.now()
 	p.mu.Lock()
 	var expired []queued
@@ -279,29 +287,38 @@ func (p *proposer) next() (_ *proposal, _ raftApply, waiting bool) {
 		expired = p.expireLocked(now, expired)
 	}
 	var prop *proposal
+	hold := time.Duration(0)
 	switch {
 	case p.term == 0:
 	case !p.opened && !p.paused:
 		p.opened = true
 		prop = &proposal{opening: true}
 	case p.ready && !p.paused && p.roomLocked():
-		prop, expired = p.fillLocked(now, expired)
+		if hold = p.holdLocked(now); hold <= 0 {
+			prop, expired = p.fillLocked(now, expired)
+		}
 	}
 	r := p.raft
 	if prop != nil {
 		p.seq++
 		prop.seq, prop.term, prop.sentNS = p.seq, p.term, now
+		p.pace.sent(len(prop.calls), now)
 		// Under the lock, so that the end of the term finds it either here or queued.
 		p.inflight.add(prop)
 	} else {
-		waiting = len(p.queue) > 0
+		if len(p.queue) > 0 {
+			wait = expiryTick
+			if hold > 0 {
+				wait = min(wait, hold)
+			}
+		}
 		p.idle = true
 	}
 	p.mu.Unlock()
 	for i := range expired {
 		expired[i].refuse(call.ErrTimeout)
 	}
-	return prop, r, waiting
+	return prop, r, wait
 }
 
 // roomLocked reports whether a record may be proposed now. The work of a record is
@@ -310,6 +327,15 @@ func (p *proposer) next() (_ *proposal, _ raftApply, waiting bool) {
 func (p *proposer) roomLocked() bool {
 	n := p.inflight.len()
 	return n == 0 || n < p.limits.InFlight && p.bytes >= p.limits.RecordBytes
+}
+
+// holdLocked returns for how long what waits is held back so that the record becomes
+// fuller; zero or less: not at all.
+func (p *proposer) holdLocked(now int64) time.Duration {
+	if len(p.queue) == 0 || p.bytes >= p.limits.RecordBytes {
+		return 0
+	}
+	return p.pace.hold(len(p.queue), now)
 }
 
 // fillLocked moves the head of the queue into a proposal, or returns nil when there is

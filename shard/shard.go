@@ -87,7 +87,7 @@ func assemble(cfg *Config) *Shard {
 	}
 
 	s.lead = &leadership{cfg: cfg, inflight: s.inflight}
-	s.writes = newProposer(&cfg.Limits, watch, s.clock, s.inflight, s.counters, s.lead.hint)
+	s.writes = newProposer(&cfg.Limits, cfg.Timing.Linger, watch, s.clock, s.inflight, s.counters, s.lead.hint)
 
 	s.reads = newReads(cfg)
 	s.reads.watch, s.reads.clock, s.reads.gate, s.reads.fence = watch, s.clock, s.gate, fence
