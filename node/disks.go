@@ -53,6 +53,7 @@ type disks struct {
 	state *disk.DB
 	cache *pebble.Cache
 
+	awake  awake
 	slowAt atomic.Int64 // ns since the Unix epoch: when an operation was last said to hang
 }
 
@@ -64,7 +65,7 @@ func openDisks(fs vfs.FS, dir string, memory int64, logger *slog.Logger, fatal f
 		BackgroundError: full,
 		Slow: func(operation string, took time.Duration) {
 			d.slowAt.Store(time.Now().UnixNano())
-			if took > stallExit {
+			if took = d.awake.atMost(time.Now(), took); took > stallExit {
 				fatal(disk.Failing, fmt.Errorf("%s has hung for %v", operation, took.Round(time.Second)))
 			}
 			logger.Warn("the disk is slow", "operation", operation, "for", took)

@@ -377,13 +377,12 @@ func (n *Node) meet(s gossip.Stranger, told map[string]bool) error {
 func (n *Node) watchStalls(ctx context.Context) error {
 	t := time.NewTicker(stallLook)
 	defer t.Stop()
-	var w stallWatch
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if d := w.look(time.Now(), n.disks.log.SyncPending()); d > stallExit {
+			if d := n.disks.awake.atMost(time.Now(), n.disks.log.SyncPending()); d > stallExit {
 				n.fatal(disk.Failing, fmt.Errorf("a sync of the raft log has hung for %v", d.Round(time.Second)))
 			}
 		}
