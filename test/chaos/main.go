@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,6 +31,7 @@ type options struct {
 	network    string // lab or loopback
 	logRecords int    // a shard's log holds, so that replicas need snapshots
 	smallDisk  int64  // bytes of the last node's disk; 0: it is like the others
+	tags       string // more build tags for the server
 	// What the outer process hands to the inner one.
 	bin     string
 	scratch string // for data directories, removed by the outer process
@@ -110,6 +112,7 @@ func parse() (options, error) {
 	fs.StringVar(&o.network, "network", networkLab, "lab: hosts in namespaces, whose links are broken; loopback: nodes are only killed and paused")
 	fs.IntVar(&o.logRecords, "log-records", 400, "how many records a shard's log holds: few, so that a replica that was away needs a snapshot")
 	fs.Int64Var(&o.smallDisk, "small-disk", 1<<30, "bytes of the last node's disk, in memory, which is filled now and then; 0: it has a disk like the others")
+	fs.StringVar(&o.tags, "tags", "", "more build tags for the server, such as one of test/mutants")
 	if err := fs.Parse(os.Args[1:]); err != nil {
 		return o, err
 	}
@@ -152,7 +155,7 @@ func prepare(o *options) (err error) {
 		return err
 	}
 	o.bin = filepath.Join(o.scratch, "millrace")
-	return cluster.Build(o.bin)
+	return cluster.Build(o.bin, "-tags", strings.Trim("faults,"+o.tags, ",")) // faults: disks that fail when they are told to
 }
 
 // enter goes on inside of namespaces of our own. The outer process prepares before and

@@ -120,7 +120,7 @@ func (c *chaos) run(ctx context.Context) error {
 func (c *chaos) start() error {
 	c.world = &fault.World{
 		Problems: c.problems, Shards: c.shardWrit, Disturbed: fault.NewDisturbed(c.problems.Now),
-		SmallDisk: -1, Logf: c.logf, Lag: c.lag.take,
+		SmallDisk: -1, FaultyDisks: true, Logf: c.logf, Lag: c.lag.take,
 	}
 	o := cluster.Options{Nodes: c.nodes, Shards: c.shards, Args: []string{
 		"--memory", "256MiB", "--replicas", "3", "--enable-debug", "--log-records", fmt.Sprint(c.logRecords),

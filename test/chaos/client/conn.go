@@ -137,7 +137,7 @@ func Judge(v resp.Value) Outcome {
 	}
 	code, _, _ := strings.Cut(string(v.Str), " ")
 	switch code {
-	case "CLUSTERDOWN", "TRYAGAIN", "OVERLOADED":
+	case "CLUSTERDOWN", "TRYAGAIN", "OVERLOADED", "NOSPACE":
 		return Refused
 	case "INDOUBT":
 		return Unknown

@@ -31,7 +31,9 @@ type card struct {
 	network bool
 	// alone is true of what is never combined with others.
 	alone bool
-	nodes int // how many nodes it needs at least
+	// faulty is true of what needs a server that was built with the tag faults.
+	faulty bool
+	nodes  int // how many nodes it needs at least
 }
 
 // cards are all kinds of faults.
@@ -64,6 +66,12 @@ var cards = []card{
 	{name: "transfer storm", copies: 1, inject: transferStorm},
 	{name: "overload", copies: 1, inject: overload},
 	{name: "rolling restart", copies: 1, inject: rolling, alone: true},
+	{name: "slow disk", copies: 1, inject: disk("slow disk", []string{"delay", "60ms", "ops=sync"}, 3*time.Second, 8*time.Second, false), alone: true, faulty: true},
+	{name: "disk stalls", copies: 1, inject: disk("disk stalls", []string{"stall", "ops=sync"}, time.Second, 7*time.Second, false), alone: true, faulty: true},
+	{name: "disk hangs", copies: 1, inject: disk("disk hangs", []string{"stall", "ops=sync"}, 25*time.Second, 25*time.Second, true, exitDiskFailing), alone: true, faulty: true},
+	{name: "disk error", copies: 1, inject: disk("EIO on sync", []string{"eio", "ops=sync", "times=1"}, 5*time.Second, 5*time.Second, true, exitDiskFailing), alone: true, faulty: true},
+	{name: "torn write", copies: 2, inject: disk("torn write", []string{"torn", "files=log", "after=20"}, 8*time.Second, 8*time.Second, true, killedBySignal), alone: true, faulty: true},
+	{name: "flipped bit", copies: 1, inject: disk("flipped bit", []string{"flip", "ops=read", "files=sst", "times=1"}, 4*time.Second, 4*time.Second, false, exitCorrupt), alone: true, faulty: true},
 	{name: "disk full", copies: 1, inject: diskFull, single: true, alone: true},
 }
 
@@ -79,7 +87,7 @@ func newDeck(rng *rand.Rand, w *World) *deck {
 	d := &deck{rng: rng}
 	for i := range cards {
 		c := &cards[i]
-		if c.network && w.Lab == nil || c.name == "overload" && w.Overload == nil || c.nodes > w.nodes() || c.name == "disk full" && w.SmallDisk < 0 {
+		if c.network && w.Lab == nil || c.faulty && !w.FaultyDisks || c.name == "overload" && w.Overload == nil || c.nodes > w.nodes() || c.name == "disk full" && w.SmallDisk < 0 {
 			continue
 		}
 		for range c.copies {

@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exitDiskFull is how a node ends whose disk is full.
-const exitDiskFull = 10
+// Exit codes of a node whose disk is not as it should be.
+const (
+	exitDiskFull    = 10
+	exitDiskFailing = 11
+	exitCorrupt     = 12
+)
 
 // filler is the file that fills a small disk.
 const filler = "filler"
@@ -32,17 +36,69 @@ func diskFull(w *World, rng *rand.Rand) (*injury, error) {
 		if err := os.Remove(path); err != nil {
 			return err
 		}
-		if st := n.Exited(); st != nil && st.ExitCode() == exitDiskFull {
-			w.Count("disk full: exits with 10", 1)
-			w.Cluster.Kill(n) // it is gone; this says so
-			if err := w.Cluster.Launch(n); err != nil {
-				return err
+		return w.recover(w.SmallDisk, "disk full")
+	}}, nil
+}
+
+// recover starts a node again that has ended as it was allowed to, or lifts what was
+// wrong with its disk.
+func (w *World) recover(node int, counter string) error {
+	code, ended := w.ended(node)
+	if !ended {
+		for deadline := time.Now().Add(clockPatience); ; time.Sleep(100 * time.Millisecond) {
+			if _, err := w.debug(node, "FAULT", "CLEAR"); err == nil {
+				break
+			}
+			if code, ended = w.ended(node); ended {
+				break // just now
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("node %d: its disk could not be set right in %v", node+1, clockPatience)
 			}
 		}
-		w.allow(w.SmallDisk, 0)
-		w.Disturbed.end(nodes...)
-		return nil
-	}}, nil
+	}
+	if ended {
+		how := fmt.Sprintf("exits with %d", code)
+		if code == killedBySignal {
+			how = "dies"
+		}
+		w.Count(fmt.Sprintf("%s: %s", counter, how), 1)
+		w.Cluster.Kill(w.Cluster.Nodes[node]) // it is gone; this says so
+		if err := w.Cluster.Launch(w.Cluster.Nodes[node]); err != nil {
+			return err
+		}
+	}
+	w.allow(node)
+	w.Disturbed.end(node)
+	return nil
+}
+
+// disk makes a fault of a disk that fails by a rule of faultfs, until the node has ended
+// with one of codes or the time is over. With must, it has to have ended.
+func disk(counter string, rule []string, lo, hi time.Duration, must bool, codes ...int) inject {
+	return func(w *World, rng *rand.Rand) (*injury, error) {
+		n := w.leader(rng)
+		w.allow(n, codes...)
+		w.Disturbed.begin(n)
+		if _, err := w.debug(n, append([]string{"FAULT"}, rule...)...); err != nil {
+			return nil, err
+		}
+		w.Count(counter, 1)
+		what := fmt.Sprintf("%s: node %d", counter, n+1)
+		hold := between(rng, lo, hi)
+		began := time.Now()
+		for ; time.Since(began) < hold; time.Sleep(50 * time.Millisecond) {
+			if _, ended := w.ended(n); ended {
+				break
+			}
+		}
+		return &injury{what: what, nodes: []int{n}, heal: func() error {
+			if _, ended := w.ended(n); must && !ended {
+				w.Problems.Add("L0", "%s: it did not end with %v within %v", what, codes, hold)
+			}
+			return w.recover(n, counter)
+		}}, nil
+	}
 }
 
 // fill writes a file until its file system has no more space.

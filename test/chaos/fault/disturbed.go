@@ -17,7 +17,7 @@ type Disturbed struct {
 	depth  map[int]int           // faults under way of each node
 	until  map[int]time.Duration // when the last one ended
 	clocks int                   // clocks that are set off now
-	ahead  time.Duration         // until when a shard's clock may be ahead of the run's
+	ahead  time.Duration         // until when idle times by a shard's clock may be others
 }
 
 // NewDisturbed returns a record of nothing. now is the run's clock.
@@ -55,13 +55,17 @@ func (d *Disturbed) beginClock() {
 	d.clocks++
 }
 
-// endClock says that a clock which was ahead by at most offset is right again. The
-// shards' clocks do not go back: they stand until the others have come as far.
+// clockRest is how long after a clock was behind claims may come early: what was handed
+// out meanwhile looks older by as much. It is more than the min-idle of claims.
+const clockRest = 5 * time.Second
+
+// endClock says that a clock which was off by offset is right again. Where it was
+// ahead, the shards' clocks stand until the others have come as far.
 func (d *Disturbed) endClock(offset time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.clocks--
-	d.ahead = max(d.ahead, d.now()+max(offset, 0)+grace)
+	d.ahead = max(d.ahead, d.now()+max(offset, clockRest)+grace)
 }
 
 // Clocks reports whether the shards' clocks are the run's.

@@ -21,12 +21,13 @@ import (
 // World is what faults are done to. Nodes are counted from 0; node n is host n+1 of the
 // lab.
 type World struct {
-	Cluster   *cluster.Cluster
-	Lab       *netlab.Lab // nil: the network is left alone
-	Problems  *check.Problems
-	Shards    *measure.Shards
-	Disturbed *Disturbed
-	Password  string // of clients
+	Cluster     *cluster.Cluster
+	Lab         *netlab.Lab // nil: the network is left alone
+	Problems    *check.Problems
+	Shards      *measure.Shards
+	Disturbed   *Disturbed
+	Password    string // of clients
+	FaultyDisks bool   // the servers were built with the tag faults
 	// HourJumps lets clocks jump by an hour as well: the shards' clocks then stand for
 	// as long, so that a run has such jumps at its end only.
 	HourJumps atomic.Bool
@@ -41,8 +42,8 @@ type World struct {
 	Logf func(format string, args ...any)
 
 	mu      sync.Mutex
-	down    map[int]bool // nodes that were killed and not yet started again
-	expect  map[int]int  // exit code that a node may end with by itself
+	down    map[int]bool  // nodes that were killed and not yet started again
+	expect  map[int][]int // exit codes that a node may end with by itself
 	counts  map[string]int
 	samples map[string][]time.Duration
 }
@@ -187,14 +188,30 @@ func (w *World) proceed(nodes []int) {
 	w.Disturbed.end(nodes...)
 }
 
-// allow says that a node may end by itself with an exit code; 0 takes it back.
-func (w *World) allow(node, code int) {
+// killedBySignal stands for an exit code where there is none.
+const killedBySignal = -1
+
+// allow says with which exit codes a node may end by itself; none takes it back.
+func (w *World) allow(node int, codes ...int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.expect == nil {
-		w.expect = map[int]int{}
+		w.expect = map[int][]int{}
 	}
-	w.expect[node] = code
+	w.expect[node] = codes
+}
+
+// ended returns the exit code of a node that has ended by itself in a way that was
+// allowed, and notes that it is gone.
+func (w *World) ended(node int) (code int, ok bool) {
+	n := w.Cluster.Nodes[node]
+	st := n.Exited()
+	if st == nil {
+		return 0, false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return st.ExitCode(), slices.Contains(w.expect[node], st.ExitCode())
 }
 
 // WatchProcesses notices nodes that end by themselves, and starts them again. It ends
@@ -213,10 +230,7 @@ func (w *World) WatchProcesses(stop <-chan struct{}) {
 			if st == nil {
 				continue
 			}
-			w.mu.Lock()
-			expected := w.expect[i]
-			w.mu.Unlock()
-			if expected != 0 && st.ExitCode() == expected {
+			if _, expected := w.ended(i); expected {
 				continue // whoever expects it starts it again
 			}
 			how := fmt.Sprint(st)
