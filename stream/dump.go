@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"millrace/resp"
 	"millrace/stream/rdb"
@@ -45,7 +44,10 @@ func runDump(tx *Tx, argv [][]byte) (resp.Value, error) {
 		return resp.Null(), nil
 	case h.Type == TypeString:
 		b, err := tx.stringValue(h)
-		return resp.Bulk(rdb.EncodeString(b)), err
+		if err != nil {
+			return resp.Value{}, err
+		}
+		return resp.Bulk(rdb.EncodeString(b)), nil
 	}
 	s, err := tx.dumpStream(h)
 	switch {
@@ -63,6 +65,7 @@ type dumper struct {
 	h      *Head
 	budget rdb.Budget
 	out    *rdb.Stream
+	idmp   bool // out needs a type that tells of idempotent producers
 }
 
 // dumpStream returns what h holds, or rdb.ErrTooLarge.
@@ -77,20 +80,12 @@ func (tx *Tx) dumpStream(h *Head) (*rdb.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	idmp, err := d.hasIDMP()
-	if err != nil {
-		return nil, err
-	}
 	for _, g := range groups {
 		if err := d.group(g); err != nil {
 			return nil, err
 		}
-		idmp = idmp || slices.ContainsFunc(d.out.Groups[len(d.out.Groups)-1].Pending, func(p rdb.Pending) bool { return p.Owner == rdb.Nobody })
 	}
-	if idmp {
-		return d.out, d.idmp()
-	}
-	return d.out, nil
+	return d.out, d.producers()
 }
 
 // nodes dumps the entries, in the runs in which they are kept.
@@ -165,6 +160,7 @@ func (d *dumper) group(g *group) error {
 		e := rdb.Pending{ID: rdb.ID(id), DeliveredMS: p.deliveredMS(), Deliveries: p.deliveries}
 		if p.cid == 0 {
 			e.Owner, e.Place = rdb.Nobody, p.time
+			d.idmp = true // the type that knows released entries knows producers
 		} else {
 			i, ok := index[p.cid]
 			if !ok {
@@ -179,19 +175,17 @@ func (d *dumper) group(g *group) error {
 	return err
 }
 
-// hasIDMP reports whether the stream remembers more of idempotent producers than a new
-// one does.
-func (d *dumper) hasIDMP() (bool, error) {
+// producers dumps what the stream remembers of idempotent producers, where that is more
+// than what a new one does.
+func (d *dumper) producers() error {
 	sys, err := d.tx.system()
 	if err != nil {
-		return false, err
+		return err
 	}
 	m, set := d.h.IDMP, sys.settings
-	return m.IIDs+m.Added+m.Duplicates > 0 || m.Seconds != set.idmpSeconds || m.MaxSize != set.idmpMaxSize, nil
-}
-
-func (d *dumper) idmp() error {
-	m := d.h.IDMP
+	if m.IIDs+m.Added+m.Duplicates == 0 && m.Seconds == set.idmpSeconds && m.MaxSize == set.idmpMaxSize && !d.idmp {
+		return nil
+	}
 	out := &rdb.IDMP{Seconds: m.Seconds, MaxSize: m.MaxSize, Added: m.Added, Duplicates: m.Duplicates}
 	d.out.IDMP = out
 	if m.IIDs == 0 {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc64"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +125,14 @@ func FuzzRestore(f *testing.F) {
 	} {
 		payload := payloadOf(f, newRig(f), commands...)
 		f.Add(payload[:len(payload)-10])
+	}
+	script, err := os.ReadFile("testdata/restore")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, digits := range regexp.MustCompile(`hex:[0-9a-f]+`).FindAllString(string(script), -1) {
+		payload := scriptWords(f, digits)[0]
+		f.Add([]byte(payload[:max(len(payload)-10, 0)]))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) { restoreHostile(t, value) })
 }

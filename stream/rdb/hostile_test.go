@@ -165,10 +165,15 @@ func TestHostile(t *testing.T) {
 		{"a wrong number of elements", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 5, 2, 1, 0, "v", 4) }},
 		{"an entry twice", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 0, 0, "v", 4) }},
 		{"entries out of order", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 1, 0, "v", 4, 2, 0, 0, "v", 4) }},
-		{"deleted entries out of order", func(p *parts) {
-			p.nodes[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 3, 0, "v", 4, 2, 1, 0, "v", 4)
-		}},
 		{"an entry below its node", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, -1, 0, "v", 4, 2, 1, 0, "v", 4) }},
+		{"a deleted entry below its node", func(p *parts) {
+			p.nodes[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, -1, 0, "v", 4, 2, 1, 0, "v", 4)
+		}},
+		{"a node below a deleted entry", func(p *parts) {
+			p.nodes = append(p.nodes, [2][]byte{appendRawID(nil, ID{7, 0}), p.nodes[0][1]})
+			p.nodes[0][1] = listpackOf(1, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 2, 0, "v", 4)
+			p.length = 3
+		}},
 		{"an entry cut off", func(p *parts) { p.nodes[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v") }},
 		{"a group twice", func(p *parts) { p.groups = append(p.groups, p.groups[0]) }},
 		{"a group that has read -2", func(p *parts) { p.groups[0].read = 1<<64 - 2 }},
@@ -230,6 +235,22 @@ func TestTrailer(t *testing.T) {
 	}
 	if c := v.Stream.Groups[0].Consumers; c[0].ActiveMS != 7 || c[1].ActiveMS != -1 {
 		t.Errorf("active at %d and %d", c[0].ActiveMS, c[1].ActiveMS)
+	}
+}
+
+// TestDeletedAhead reads a stream that went on below an entry that was deleted.
+func TestDeletedAhead(t *testing.T) {
+	for _, c := range []struct{ last, want ID }{{ID{9, 9}, ID{8, 1}}, {ID{6, 1}, ID{6, 1}}} {
+		p := goodParts()
+		p.nodes[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 3, 0, "v", 4, 2, 1, 0, "v", 4)
+		p.last = c.last
+		v, err := Decode(seal(p.value(), maxVersion), plenty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := v.Stream.Nodes[0]; n.Last != c.want || n.Deleted != 1 || len(n.Entries) != 2 {
+			t.Errorf("up to %v: %+v", c.last, n)
+		}
 	}
 }
 

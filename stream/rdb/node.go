@@ -17,7 +17,7 @@ const (
 // Node is a run of entries.
 type Node struct {
 	ID      ID       // below or equal to all entries'
-	Last    ID       // of the last entry, deleted or not
+	Last    ID       // greatest ID of an entry, deleted or not, that is not above the stream's
 	Deleted uint64   // entries that are no more
 	Fields  [][]byte // of the entry that the node was made with
 	Entries []Entry  // at least one, in order of their IDs
@@ -114,16 +114,28 @@ func (r *reader) entry(l *listpack, n *Node) {
 	if size := l.read - first; l.integer() != int64(size) || len(words) == 0 {
 		l.fail("entry %v of %d words in %d elements ends with another number", id, len(words), size)
 	}
-	if id.less(n.ID) || n.Last != (ID{}) && !n.Last.less(id) {
-		l.fail("entry %v is not after %v", id, n.Last)
+	if id.less(n.ID) {
+		l.fail("entry %v is before its node, %v", id, n.ID)
 	}
-	n.Last = id
 	if flags&flagDeleted != 0 {
+		// Before Redis 7.0 a stream could go on below a deleted entry.
 		n.Deleted++
+		if n.Last.less(id) {
+			n.Last = id
+		}
 		return
+	}
+	if len(n.Entries) > 0 && !n.end().less(id) {
+		l.fail("entry %v is not after %v", id, n.end())
+	}
+	if n.Last.less(id) {
+		n.Last = id
 	}
 	n.Entries = append(n.Entries, Entry{ID: id, Words: words})
 }
+
+// end returns the ID of the last entry.
+func (n *Node) end() ID { return n.Entries[len(n.Entries)-1].ID }
 
 // appendNode appends a node that has only its live entries: deleted ones are no more.
 func appendNode(dst []byte, n *Node) []byte {

@@ -214,7 +214,7 @@ func normal(s *Stream) *Stream {
 	out.Nodes = slices.Clone(s.Nodes)
 	for i := range out.Nodes {
 		n := &out.Nodes[i]
-		n.Last, n.Deleted, n.Bytes = n.Entries[len(n.Entries)-1].ID, 0, 0
+		n.Last, n.Deleted, n.Bytes = n.end(), 0, 0
 		n.Fields = nil
 	}
 	return &out

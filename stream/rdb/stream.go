@@ -116,8 +116,12 @@ func (r *reader) stream(kind byte) *Stream {
 	if n := r.length(); n != s.Length {
 		r.fail("stream of %d entries counts %d", s.Length, n)
 	}
-	if s.Last = r.id(); s.Last.less(after) {
-		r.fail("greatest ID %v is below the entry %v", s.Last, after)
+	s.Last = r.id()
+	if n := len(s.Nodes); n > 0 && s.Last.less(after) {
+		if end := s.Nodes[n-1].end(); s.Last.less(end) {
+			r.fail("greatest ID %v is below the entry %v", s.Last, end)
+		}
+		s.Nodes[n-1].Last = s.Last
 	}
 	s.Added = s.Length
 	if kind >= typeStream2 {
