@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"millrace/shard/call"
 	"millrace/stream"
@@ -30,11 +31,27 @@ func (n *testNode) keys(t testing.TB) string {
 	return n.mustDo(t, call.ReadStale, "_DBSIZE")
 }
 
+// write runs a command that may be run twice on whoever leads among some nodes, until it
+// is done.
+func (c *testCluster) write(among []string, argv ...string) string {
+	c.t.Helper()
+	var reply string
+	c.eventually(fmt.Sprint(argv, " is done"), func() (ok bool) {
+		var err error
+		reply, err = c.leader(among...).do(c.t, call.Write, argv...)
+		return err == nil
+	})
+	return reply
+}
+
 // Names that nobody asks for go away on all replicas, at the leader's word and not
 // before, and whoever is blocked on one hears of it.
 func TestExpiryWithoutAsking(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
-	c.tune = withStreams
+	c.tune = func(id string, cfg *Config) {
+		withStreams(id, cfg)
+		cfg.Timing.Heartbeat = 2 * time.Second // blocked calls are of one term
+	}
 	c.startAll()
 	n := c.leader()
 	names := streamNames(3)
@@ -79,40 +96,81 @@ func TestExpiryAcrossLeaders(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.tune = withStreams
 	c.startAll()
-	names := streamNames(600)
-	n := c.leader()
+	names := streamNames(300)
 	for _, name := range names {
-		n.mustDo(t, call.Write, "SET", name, "v", "PX", "1000")
+		c.write(c.ids, "SET", name, "v", "PX", "1000")
 	}
-	n.mustDo(t, call.Write, "PERSIST", names[0])
+	c.write(c.ids, "PERSIST", names[0])
 	c.converge()
-	first := n.id
+	first := c.leader().id
 	c.net.isolate(first, c.ids, true, true)
-	next := c.leader(c.others(first)...)
+	rest := c.others(first)
+	c.leader(rest...)
 	c.clock.Add(1000)
-	for _, id := range c.others(first) {
+	for _, id := range rest {
 		c.eventually("the names are gone on "+id, func() bool { return c.nodes[id].keys(t) == ":1\r\n" })
 	}
 	// The one that does not hear from the others removes nothing, whatever it believes.
-	if got := c.nodes[first].keys(t); got != ":600\r\n" {
+	if got := c.nodes[first].keys(t); got != ":300\r\n" {
 		t.Fatalf("the old leader has %s", got)
 	}
-	if got := next.mustDo(t, call.Write, "PEXPIRE", names[0], "500"); got != ":1\r\n" {
+	if got := c.write(rest, "PEXPIRE", names[0], "500"); got != ":1\r\n" {
 		t.Fatal(got)
 	}
 	c.net.isolate(first, c.ids, false, true)
-	c.stop(next.id)
+	next := c.leader(rest...).id
+	c.stop(next)
 	c.clock.Add(500)
-	last := c.leader(c.others(next.id)...)
-	for _, id := range []string{first, last.id} {
+	for _, id := range c.others(next) {
 		c.eventually("nothing is left on "+id, func() bool { return c.nodes[id].keys(t) == ":0\r\n" })
 	}
-	c.start(next.id)
+	c.start(next)
 	c.leader()
 	c.converge()
-	if got := c.nodes[next.id].keys(t); got != ":0\r\n" {
+	if got := c.nodes[next].keys(t); got != ":0\r\n" {
 		t.Fatalf("the one that was away has %s", got)
 	}
+}
+
+// Deadlines come with a snapshot: a replica that got its names that way removes them when
+// it leads.
+func TestExpiryAfterSnapshot(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c")
+	small := smallLogs(60)
+	c.tune = func(id string, cfg *Config) {
+		small(id, cfg)
+		withStreams(id, cfg)
+	}
+	c.startAll()
+	away := c.others(c.leader().id)[0]
+	rest := c.others(away)
+	c.net.isolate(away, c.ids, true, true)
+	for i, name := range streamNames(100) {
+		c.write(rest, "SET", name, strings.Repeat("v", 100), "PX", fmt.Sprint(1000+i))
+	}
+	c.truncated(c.leader(rest...).id, 20)
+	c.net.isolate(away, c.ids, false, true)
+	c.eventually("a snapshot is installed", func() bool { return c.nodes[away].shard.Status().SnapshotsStaged > 0 })
+	c.converge()
+	c.eventually("it leads", func() bool {
+		now := c.leader()
+		if now.id != away {
+			_ = now.shard.Transfer(background(t), away) // or the next time
+		}
+		return now.id == away
+	})
+	if got := c.nodes[away].keys(t); got != ":100\r\n" {
+		t.Fatalf("after the snapshot there are %s", got)
+	}
+	c.clock.Add(1049)
+	for _, id := range c.ids {
+		c.eventually("half of the names are gone on "+id, func() bool { return c.nodes[id].keys(t) == ":50\r\n" })
+	}
+	c.clock.Add(50)
+	for _, id := range c.ids {
+		c.eventually("all names are gone on "+id, func() bool { return c.nodes[id].keys(t) == ":0\r\n" })
+	}
+	c.converge()
 }
 
 // timedMachine counts how often it is asked what is due, and answers what it is told.
