@@ -59,6 +59,7 @@ func benchCommand() *cobra.Command {
 	f.DurationVar(&cfg.Duration, "duration", 0, "end after so long (10s when --count is not given either)")
 	f.IntVar(&cfg.ReadCount, "read-count", 0, "entries of one stream that a read asks for (default 10; 100 in mode group)")
 	f.IntVar(&cfg.MaxLen, "maxlen", 0, "trim with MAXLEN ~ this; 0: do not")
+	f.IntVar(&cfg.WaitReplicas, "wait-replicas", 0, "end each batch with a WAIT for so many replicas: for a Redis that is to keep copies")
 	f.BoolVar(&cfg.Remove, "remove", false, "delete the streams at the end")
 	f.StringVar(&cfg.FsyncDir, "fsync-dir", "", "measure a bare fsync in this directory in the same run")
 	f.StringVarP(&output, "output", "o", "text", "text or json")

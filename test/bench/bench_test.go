@@ -221,6 +221,20 @@ func TestErrorsAreCounted(t *testing.T) {
 	}
 }
 
+// A batch counts when the replicas that were asked for have it.
+func TestWaitForReplicas(t *testing.T) {
+	f := newFake(t)
+	f.replicas = 1
+	rep := mustRun(t, Config{Addrs: []string{f.addr}, Clients: 2, Depth: 8, Count: 800, WaitReplicas: 1})
+	if rep.Commands != 800 || rep.Lost != 0 || f.commands["WAIT"] != 100 {
+		t.Errorf("%d commands, %d lost, %d waits", rep.Commands, rep.Lost, f.commands["WAIT"])
+	}
+	rep = mustRun(t, Config{Addrs: []string{f.addr}, Clients: 2, Depth: 8, Count: 800, WaitReplicas: 2})
+	if rep.Commands != 0 || rep.Lost != 800 {
+		t.Errorf("with a replica too few %d commands, %d lost", rep.Commands, rep.Lost)
+	}
+}
+
 func TestBrokenConnectionsComeBack(t *testing.T) {
 	for _, mode := range []Mode{ModeXAdd, ModeGroup} {
 		f := newFake(t)
@@ -298,6 +312,7 @@ func TestWrongConfig(t *testing.T) {
 		"depth is -1":         {Addrs: []string{"a:1"}, Depth: -1},
 		"size is 10,":         {Addrs: []string{"a:1"}, Mode: ModeGroup, Size: 10},
 		"too short for reads": {Addrs: []string{"a:1"}, Mode: ModeRead, Prepare: 5},
+		"does not wait":       {Addrs: []string{"a:1"}, Mode: ModeRead, WaitReplicas: 1},
 		"must not be neg":     {Addrs: []string{"a:1"}, Count: -1},
 	} {
 		if _, err := Run(context.Background(), cfg, nil); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,19 +1,34 @@
 #!/usr/bin/env bash
 # Millrace with three nodes (three copies) against a local redis-server with one copy,
-# appendfsync always: the same load, one after the other, in one run, and a bare fsync
-# on the same disk. The machine is noisy: compare the ratios, not the numbers.
+# and against one with two replicas of which one has to confirm each batch (WAIT 1), all
+# with appendfsync always: the same load, one after the other, in one run, and a bare
+# fsync on the same disk. The machine is noisy: compare the ratios, not the numbers.
+# WAIT asks whether a replica has the writes, not whether they are on its disk, and a
+# fail-over may lose them all the same: the peer promises less than Millrace does.
 source "$(dirname "$0")/../lib.sh"
 DURATION=${DURATION:-10s}
 ROUNDS=${ROUNDS:-3}
 STREAMS=${STREAMS:-60}
 
-redis=
-if command -v redis-server >/dev/null; then
+# redis_server NAME [FLAGS…]: starts one and sets started to its address.
+redis_server() {
+  local name=$1 port
+  shift
   port=$(free_port)
-  mkdir "$tmp/redis"
-  redis-server --port "$port" --bind 127.0.0.1 --dir "$tmp/redis" --appendonly yes --appendfsync always --save '' --daemonize no >"$tmp/redis.log" 2>&1 &
+  mkdir "$tmp/$name"
+  redis-server --port "$port" --bind 127.0.0.1 --dir "$tmp/$name" --appendonly yes --appendfsync always --save '' --daemonize no "$@" >"$tmp/$name.log" 2>&1 &
   pids+=($!)
-  redis=127.0.0.1:$port
+  started=127.0.0.1:$port
+}
+
+redis= primary=
+if command -v redis-server >/dev/null; then
+  redis_server redis
+  redis=$started
+  redis_server primary --repl-diskless-sync-delay 0
+  primary=$started
+  redis_server replica1 --replicaof "${primary%:*}" "${primary#*:}"
+  redis_server replica2 --replicaof "${primary%:*}" "${primary#*:}"
 else
   echo "redis-server is not installed: Millrace alone"
 fi
@@ -22,6 +37,7 @@ cluster bench ${SHARDS:+--shards "$SHARDS"}
 for round in $(seq 1 "$ROUNDS"); do
   echo "== round $round: 50 connections x 16 deep, 100-byte values, $STREAMS streams"
   [ -z "$redis" ] || { echo "-- redis-server, one copy"; bin/millrace bench --mode xadd --addr "$redis" --clients 50 --depth 16 --streams "$STREAMS" --size 100 --duration "$DURATION"; }
+  [ -z "$primary" ] || { echo "-- redis-server, three copies, WAIT 1"; bin/millrace bench --mode xadd --addr "$primary" --wait-replicas 1 --clients 50 --depth 16 --streams "$STREAMS" --size 100 --duration "$DURATION"; }
   echo "-- millrace, three copies, any node"
   bin/millrace bench --mode xadd --addr "$addrs" --clients 50 --depth 16 --streams "$STREAMS" --size 100 --duration "$DURATION"
   echo "-- millrace, three copies, cluster-aware client"
@@ -29,4 +45,5 @@ for round in $(seq 1 "$ROUNDS"); do
 done
 echo "== one client, one command at a time; fsync is a bare 4 KiB append on the same disk"
 bin/millrace bench --mode latency --addr "$addrs" --cluster-aware --duration "$DURATION" --fsync-dir "$tmp"
-[ -z "$redis" ] || { echo "-- redis-server"; bin/millrace bench --mode latency --addr "$redis" --duration "$DURATION"; }
+[ -z "$redis" ] || { echo "-- redis-server, one copy"; bin/millrace bench --mode latency --addr "$redis" --duration "$DURATION"; }
+[ -z "$primary" ] || { echo "-- redis-server, three copies, WAIT 1"; bin/millrace bench --mode latency --addr "$primary" --wait-replicas 1 --duration "$DURATION"; }

@@ -47,6 +47,9 @@ type Config struct {
 	ReadCount int // entries per stream and read command; 10, in mode group 100
 	Prepare   int // mode read: entries written to each stream first; 1000
 	MaxLen    int // XADD with MAXLEN ~ MaxLen; none
+	// WaitReplicas ends each batch of modes xadd and latency with a WAIT for so many
+	// replicas, which a Redis needs to answer for more than one copy. None.
+	WaitReplicas int
 
 	// Name is part of the names of streams, bench-NAME-0 and so on, which contain no
 	// hash tag. Random. The streams stay unless Remove is set.
@@ -69,6 +72,7 @@ const (
 	maxStreams   = 1_000_000
 	maxSize      = 16 << 20
 	maxReadCount = 100_000
+	maxReplicas  = 100
 	// maxRingBytes bounds the requests built beforehand for one node's connections.
 	maxRingBytes = 1 << 30
 	// minGroupSize leaves room for the time at which an entry was sent.
@@ -124,6 +128,9 @@ func (c Config) complete() (Config, error) {
 	default:
 		errs = append(errs, fmt.Errorf("bench: mode %q is not xadd, read, group or latency", c.Mode))
 	}
+	if c.WaitReplicas > 0 && c.Mode != ModeXAdd && c.Mode != ModeLatency {
+		errs = append(errs, fmt.Errorf("bench: mode %s does not wait for replicas", c.Mode))
+	}
 	if len(c.Addrs) == 0 {
 		errs = append(errs, errors.New("bench: no address"))
 	}
@@ -135,6 +142,7 @@ func (c Config) complete() (Config, error) {
 		within("depth", c.Depth, 1, maxDepth),
 		within("streams", c.Streams, 1, maxStreams),
 		within("size", c.Size, minSize, maxSize),
+		within("replicas to wait for", c.WaitReplicas, 0, maxReplicas),
 		within("read count", c.ReadCount, 1, maxReadCount),
 		within("entries to prepare", c.Prepare, 1, 1<<30))
 	return c, errors.Join(errs...)

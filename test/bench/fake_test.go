@@ -26,6 +26,7 @@ type fake struct {
 	deepest  int            // commands that arrived together, at most
 	password string
 	slots    resp.Value // of CLUSTER SLOTS
+	replicas int64      // that WAIT answers
 
 	// refuse, when set, may answer a command instead; under mu.
 	refuse func(name string, n int) (reply resp.Value, hangUp bool)
@@ -131,6 +132,8 @@ func (f *fake) do(argv [][]byte, authed *bool) (resp.Value, bool) {
 	switch w[0] {
 	case "CLUSTER":
 		return f.slots, false
+	case "WAIT":
+		return resp.Int(f.replicas), false
 	case "UNLINK":
 		delete(f.streams, w[1])
 		return resp.Int(1), false

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,8 @@ type load struct {
 	cfg *Config
 	// addrs are tried in turn by a worker that lost its connection.
 	addrs []string
+	// wait is the WAIT behind each batch, empty for none.
+	wait []byte
 
 	deadline time.Time    // zero: none
 	budget   atomic.Int64 // commands not yet taken, where cfg.Count bounds them
@@ -55,7 +58,7 @@ type worker struct {
 	ring    *ring
 	at      int // where in the ring's cycle the next batch starts
 	latency *histogram
-	stamped []byte // mode group: the batch with the time in it; kept for its memory
+	stamped []byte // a batch with the time in it, or with its WAIT; kept for its memory
 }
 
 // run repeats session until it ends without an error, on new connections.
@@ -136,8 +139,13 @@ func (w *worker) batches() error {
 	}
 }
 
-// exchange sends requests and counts their good replies.
+// exchange sends requests and counts their good replies. Where the run waits for
+// replicas, none of a batch is good that too few of them have.
 func (w *worker) exchange(requests []byte, expect [][]byte, good *atomic.Int64) error {
+	if len(w.wait) > 0 {
+		w.stamped = append(append(w.stamped[:0], requests...), w.wait...)
+		requests = w.stamped
+	}
 	if err := w.conn.send(requests); err != nil {
 		w.failures.unanswered(len(expect))
 		return err
@@ -153,6 +161,17 @@ func (w *worker) exchange(requests []byte, expect [][]byte, good *atomic.Int64) 
 			ok++
 		} else {
 			w.failures.refused(w.conn.head)
+		}
+	}
+	if len(w.wait) > 0 {
+		if _, err := w.conn.reply(false); err != nil {
+			w.failures.unanswered(ok)
+			return err
+		}
+		n, err := strconv.Atoi(strings.TrimPrefix(string(w.conn.head), ":"))
+		if err != nil || n < w.cfg.WaitReplicas {
+			w.failures.unanswered(ok)
+			ok = 0
 		}
 	}
 	good.Add(int64(ok))

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,9 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (Report, erro
 		cfg.Name = hex.EncodeToString(b[:])
 	}
 	r := &run{load: load{cfg: &cfg}, report: newReport(&cfg)}
+	if cfg.WaitReplicas > 0 {
+		r.wait = request(nil, "WAIT", strconv.Itoa(cfg.WaitReplicas), strconv.FormatInt(cfg.ReplyTimeout.Milliseconds(), 10))
+	}
 	r.enter("connect")
 
 	watch, stop := context.WithCancel(ctx)
