@@ -153,6 +153,53 @@ func TestXReadGroupOverShards(t *testing.T) {
 	c.want("XREADGROUP GROUP streams block NOACK COUNT 5 STREAMS block count > >", `[["count", [["1-1", ["k", "v"]]]]]`)
 }
 
+// What is wrong with a call over shards is told in the order of its words, and nothing
+// is delivered then.
+func TestXReadRefusalsOverShards(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a, b, a2 := g.cl.key(0, 0), g.cl.key(1, 0), g.cl.key(0, 1)
+	c := g.dial()
+	c.want("XGROUP CREATE "+a+" g 0 MKSTREAM", "+OK")
+	c.want("XADD "+a+" 1-1 k a", `"1-1"`)
+	noGroup := func(key string) string {
+		return fmt.Sprintf("-NOGROUP No such key '%s' or consumer group 'g' in XREADGROUP with GROUP option", key)
+	}
+	const badID = "-ERR Invalid stream ID specified as stream command argument"
+	group := func(keys ...string) string { return "XREADGROUP GROUP g c STREAMS " + strings.Join(keys, " ") + " " }
+	c.want(group(a, b, a2)+"> > >", noGroup(b))
+	c.want(group(a, a2, b)+"> > >", noGroup(a2))
+	c.want(group(b, a)+"> x", noGroup(b))
+	c.want(group(a, b)+"x >", badID)
+	c.want("XGROUP CREATE "+b+" g 0 MKSTREAM", "+OK")
+	c.want(group(a, b)+"> x", badID)
+	if got := c.do(group(b, a) + "$ >"); !strings.HasPrefix(got, "-ERR The $ ID is meaningless") {
+		t.Errorf("got %s", got)
+	}
+	c.want("XPENDING "+a+" g", "[:0, nil, nil, nilarray]")
+
+	c.want("XREAD STREAMS "+a+" "+b+" 0 1-2-3", badID)
+	c.want("XREAD BLOCK 0 STREAMS "+b+" "+a+" > 1-2-3",
+		"-ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.")
+	c.want("SET "+b+" x", "+OK")
+	const wrongType = "-WRONGTYPE Operation against a key holding the wrong kind of value"
+	c.want("XREAD STREAMS "+b+" "+a+" 0 x", wrongType)
+	c.want("XREAD STREAMS "+a+" "+b+" x 0", badID)
+	c.want("XREAD STREAMS "+b+" "+a+" x 0", wrongType)
+}
+
+// An explicit ID switches CLAIM off for the streams after it, be they on other shards.
+func TestClaimOverShards(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a, b, a2 := g.cl.key(0, 0), g.cl.key(1, 0), g.cl.key(0, 1)
+	c := g.dial()
+	for _, k := range []string{a, b, a2} {
+		c.want("XGROUP CREATE "+k+" g 0 MKSTREAM", "+OK")
+		c.want("XADD "+k+" 1-1 k v", `"1-1"`)
+	}
+	c.want(fmt.Sprintf("XREADGROUP GROUP g c CLAIM 1000 STREAMS %s %s %s > 0 >", a, b, a2),
+		fmt.Sprintf(`[["%s", [["1-1", ["k", "v"], :0, :0]]], ["%s", []], ["%s", [["1-1", ["k", "v"]]]]]`, a, b, a2))
+}
+
 func TestKeyBounds(t *testing.T) {
 	g := newRig(t, 2, func(c *Config) { c.Limits.FanOut = 4 })
 	c := g.dial()

@@ -17,6 +17,7 @@ type xread struct {
 	keys    [][]byte // in the order of the arguments
 	ids     [][]byte // one for each key
 	group   []byte   // of XREADGROUP
+	claims  bool     // CLAIM was given
 	blocks  bool     // BLOCK was given
 	blockMS uint64   // its time; zero is for ever
 	parts   []xpart  // what each shard gets
@@ -26,8 +27,9 @@ type xread struct {
 // is never twice in a part, so that an answer tells which position it is for; a key
 // that is named again starts another part for the same shard.
 type xpart struct {
-	shard uint32
-	at    []int
+	shard   uint32
+	at      []int
+	noClaim bool // CLAIM is left out
 }
 
 // runXRead runs XREAD and XREADGROUP over any keys.
@@ -91,6 +93,7 @@ func (r *Router) parseXRead(cmd *stream.Command, argv [][]byte) (*xread, string)
 			i += 2
 		case is(w, "noack"):
 		default: // COUNT, CLAIM …: one word each
+			x.claims = x.claims || is(w, "claim")
 			capped = capped || is(w, "maxcount") || is(w, "maxsize")
 			i++
 		}
@@ -122,19 +125,23 @@ func (x *xread) badID() (at int, refusal *resp.Value) {
 func (x *xread) place(r *Router) (refusal string) {
 	part := make(map[uint32]int, 1) // the last part of a shard
 	seen := make(map[string]int)    // the part a key was put in last, and one
+	noClaim := false
 	for i, key := range x.keys {
 		shard, refusal := r.locate(key)
 		if refusal != "" {
 			return refusal
 		}
 		p, ok := part[shard]
-		if !ok || seen[string(key)] == p+1 {
+		if !ok || seen[string(key)] == p+1 || x.parts[p].noClaim != noClaim {
 			p = len(x.parts)
 			part[shard] = p
-			x.parts = append(x.parts, xpart{shard: shard})
+			x.parts = append(x.parts, xpart{shard: shard, noClaim: noClaim})
 		}
 		seen[string(key)] = p + 1
 		x.parts[p].at = append(x.parts[p].at, i)
+		// In Redis an explicit ID switches CLAIM off for the streams that follow, on
+		// whatever shard they are.
+		noClaim = noClaim || x.claims && !stream.ReadsNew(x.ids[i])
 	}
 	if len(part) == 1 {
 		// One shard does it all in one call, repeated keys included.
@@ -172,6 +179,9 @@ func (x *xread) sub(p int, block bool) [][]byte {
 			i += 2
 			w = x.argv[i]
 		case is(w, "noack"):
+		case is(w, "claim") && x.parts[p].noClaim:
+			i++
+			continue
 		default:
 			out = append(out, w)
 			i++

@@ -83,14 +83,23 @@ func (tx *Tx) groupReads(a *readArgs) ([]groupRead, *resp.Value, error) {
 		if refusal := ReadIDRefusal(a.ids[i], true); refusal != nil {
 			return nil, refusal, nil
 		}
-		if id, ok := parseID(a.ids[i], 0); ok {
-			// Redis keeps ">" as the greatest ID, so that one means the same.
-			reads[i].fresh, reads[i].after = id == MaxID, id
-		} else {
-			reads[i].fresh = true // ">"
-		}
+		reads[i].after, reads[i].fresh = groupReadID(a.ids[i])
 	}
 	return reads, nil, nil
+}
+
+// groupReadID reads an ID of XREADGROUP that is not refused. Redis keeps ">" as the
+// greatest ID, so that one means the same.
+func groupReadID(word []byte) (after ID, fresh bool) {
+	id, ok := parseID(word, 0)
+	return id, !ok || id == MaxID
+}
+
+// ReadsNew reports whether an ID of XREADGROUP, which is not refused, asks for entries
+// that the group has not had.
+func ReadsNew(word []byte) bool {
+	_, fresh := groupReadID(word)
+	return fresh
 }
 
 // hasNew reports whether h holds entries that the group has not had.

@@ -2,6 +2,8 @@ package diff
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +25,7 @@ const (
 
 // gen makes one sequence of commands.
 type gen struct {
-	t      *rapid.T
+	rng    *rand.Rand
 	oracle version
 	prefix string
 	// claims is whether XREADGROUP CLAIM may be used. It tells in which millisecond
@@ -36,8 +38,8 @@ type gen struct {
 	out    [][]string
 }
 
-func newGen(t *rapid.T, oracle version, prefix string) *gen {
-	g := &gen{t: t, oracle: oracle, prefix: prefix, last: map[string]uint64{}}
+func newGen(oracle version, prefix string) *gen {
+	g := &gen{oracle: oracle, prefix: prefix, last: map[string]uint64{}}
 	for _, r := range rules() {
 		if g.has(r.since) {
 			g.rules = append(g.rules, r)
@@ -47,9 +49,24 @@ func newGen(t *rapid.T, oracle version, prefix string) *gen {
 	return g
 }
 
-// Choices. n is between lo and hi; the least is what shrinking goes for.
+// seeded makes the choices that follow those of a number that rapid has drawn. rapid's
+// own ranges prefer small numbers so much that what stands last would never be chosen; of
+// a draw of bits each is as likely as the other.
+func (g *gen) seeded(t *rapid.T) *gen {
+	seed := uint64(0)
+	for range 32 {
+		seed <<= 1
+		if rapid.Bool().Draw(t, "bit") {
+			seed |= 1
+		}
+	}
+	g.rng = rand.New(rand.NewPCG(seed, 0))
+	return g
+}
 
-func (g *gen) n(lo, hi int) int       { return rapid.IntRange(lo, hi).Draw(g.t, "n") }
+// Choices.
+
+func (g *gen) n(lo, hi int) int       { return lo + g.rng.IntN(hi-lo+1) }
 func (g *gen) odds(percent int) bool  { return g.n(0, 99) >= 100-percent }
 func (g *gen) has(since version) bool { return g.oracle >= since }
 
@@ -264,7 +281,7 @@ func rules() []rule {
 	return []rule{
 		{30, v50, (*gen).xadd},
 		{6, v50, (*gen).xaddAuto},
-		{2, v50, (*gen).xaddMany},
+		{1, v50, (*gen).xaddMany},
 		{6, v50, (*gen).xrange},
 		{3, v50, func(g *gen) []string { return []string{"XLEN", g.key()} }},
 		{6, v50, (*gen).xdel},
@@ -284,6 +301,7 @@ func rules() []rule {
 		{3, v86, (*gen).xcfgset},
 		{3, v86, (*gen).xidmprecord},
 		{5, v50, (*gen).names},
+		{4, v50, (*gen).moves},
 		{3, v50, (*gen).expiry},
 		{3, v50, (*gen).strings},
 		{2, v50, (*gen).multi},
@@ -319,7 +337,7 @@ func (g *gen) spoil(words []string) []string {
 	switch words[0] {
 	case "XGROUP", "XINFO":
 		from = 3
-	case "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "KEYS": // all words are keys
+	case "XIDMPRECORD", "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "KEYS", "RENAME", "RENAMENX", "COPY": // all words are keys, or none may be another
 		return words
 	case "XREAD", "XREADGROUP":
 		if g.tag != "" {
@@ -373,6 +391,10 @@ func (g *gen) sane(words []string) []string {
 	switch words[0] {
 	case "XCLAIM", "XAUTOCLAIM":
 		fix(4, idle, "0")
+		if i := slices.IndexFunc(words, func(w string) bool { return is(w, "COUNT") }); i > 0 {
+			// Redis allocates room for so many deleted IDs, and says so when there is none.
+			fix(i+1, func(n int64) bool { return n < 1_000_000 || n > math.MaxInt64/16 }, "7")
+		}
 	case "XPENDING":
 		fix(4, idle, "0")
 	case "XREAD", "XREADGROUP":
@@ -446,7 +468,7 @@ func (g *gen) xaddOnce() []string {
 // xaddMany fills nodes.
 func (g *gen) xaddMany() []string {
 	key := g.key()
-	for range g.n(1, 120) {
+	for range g.n(1, 110) {
 		g.last[key]++
 		g.out = append(g.out, []string{"XADD", key, fmt.Sprint(g.last[key], "-*"), "f", "1"})
 	}
@@ -698,9 +720,11 @@ func (g *gen) xcfgset() []string {
 	return out
 }
 
+// xidmprecord takes IDs after the present only: what is older than IDMP-DURATION goes away
+// whenever Redis happens to look.
 func (g *gen) xidmprecord() []string {
-	key := g.key()
-	return []string{"XIDMPRECORD", key, g.common(90, "p", "q", ""), g.common(90, strconv.Itoa(g.n(0, 4)), ""), g.id(key)}
+	id := g.common(85, fmt.Sprint(future, "-", g.n(0, 6)), "x", "", "1-2-3", "4102444800001-0")
+	return []string{"XIDMPRECORD", g.key(), g.common(90, "p", "q", ""), g.common(90, strconv.Itoa(g.n(0, 4)), ""), id}
 }
 
 // head starts every sequence alike: the protocol, and how entries are put into nodes.
@@ -715,6 +739,21 @@ func (g *gen) head() [][]string {
 		out = append(out, set("stream-idmp-maxsize", g.common(60, "100", "1", "2", "3")))
 	}
 	return out
+}
+
+// groups makes most of the streams have a group or two, or little would come of the
+// commands on them.
+func (g *gen) groups() {
+	for _, key := range g.keys() {
+		if strings.HasSuffix(key, strconv.Itoa(keysPerTag)) {
+			continue
+		}
+		for _, group := range []string{"g", "h"} {
+			if g.odds(70) {
+				g.out = append(g.out, []string{"XGROUP", "CREATE", key, group, "0", "MKSTREAM"})
+			}
+		}
+	}
 }
 
 // names are the commands on a name, whatever it holds.
@@ -734,6 +773,29 @@ func (g *gen) names() []string {
 		}
 	}
 	return []string{"EXISTS", g.key()}
+}
+
+// moves are the commands that make one name what another is, within a slot.
+func (g *gen) moves() []string {
+	from := g.key()
+	to := from[:len(from)-1] + strconv.Itoa(g.n(0, keysPerTag-1))
+	switch g.n(0, 3) {
+	case 0:
+		return []string{"RENAME", from, to}
+	case 1:
+		return []string{"RENAMENX", from, to}
+	case 2:
+		// What the other server has dumped is restored. Only the newest know all of it.
+		if g.has(v86) && g.tag == "" {
+			g.out = append(g.out, []string{exchange, from, to})
+			return nil
+		}
+	}
+	out := []string{"COPY", from, to}
+	if g.odds(40) {
+		out = append(out, g.word("REPLACE"))
+	}
+	return out
 }
 
 // expiry are the commands on the time at which a name goes away. It is long past or a
