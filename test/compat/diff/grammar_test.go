@@ -876,15 +876,19 @@ func (g *gen) transaction() {
 	g.out = append(g.out, []string{g.common(85, "EXEC", "DISCARD")})
 }
 
-// watch appends a transaction that depends on what a few commands before it change.
+// watch appends a transaction that depends on what a few commands before it change. The
+// names are there when they are watched: one that is made and deleted again counts as
+// changed in Redis, and as never touched in Millrace.
 func (g *gen) watch() []string {
 	if g.tag != "" {
 		return nil
 	}
 	g.tag = g.one(tags...)
-	words := []string{"WATCH", g.key()}
-	if g.odds(30) {
-		words = append(words, g.key())
+	words := []string{"WATCH"}
+	for range g.n(1, 2) {
+		key := g.key()
+		g.out = append(g.out, []string{"XGROUP", "CREATE", key, "g", "0", "MKSTREAM"})
+		words = append(words, key)
 	}
 	g.out = append(g.out, words)
 	for range g.n(0, 3) {
