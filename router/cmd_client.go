@@ -34,7 +34,7 @@ func clientLines() []line {
 			sub("no-evict", 3, stream.Admin, "7.0.0", "Accepted; Millrace evicts no clients.", runOnOff),
 			sub("no-touch", 3, 0, "7.2.0", "Accepted; Millrace keeps no access times.", runOnOff),
 			sub("reply", 3, 0, "3.2.0", "Instructs the server whether to reply to commands.", runClientReply),
-			sub("tracking", -3, 0, "6.0.0", "Accepted; Millrace sends no invalidations.", runClientTracking),
+			sub("tracking", -3, 0, "6.0.0", "Accepted with OPTIN; other modes are refused, since no invalidations are sent.", runClientTracking),
 			sub("caching", 3, 0, "6.0.0", "Refused; Millrace sends no invalidations.", runClientCaching),
 			sub("trackinginfo", 2, 0, "6.2.0", "Returns the connection's use of tracking.", runClientTrackingInfo),
 			sub("pause", -3, stream.Admin, "3.0.0", "Suspends commands of this node's clients.", runClientPause),
@@ -79,9 +79,8 @@ var clientHelp = []string{
 	"    * LIB-VER: the client lib version.",
 	"SETNAME <name>",
 	"    Assign the name <name> to the current connection.",
-	"TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
-	"         [OPTIN] [OPTOUT] [NOLOOP]",
-	"    Accepted without effect: no invalidations are sent.",
+	"TRACKING (ON|OFF) [OPTIN] [NOLOOP]",
+	"    Accepted without effect: no invalidations are sent. Other modes are refused.",
 	"TRACKINGINFO",
 	"    Report tracking status for the current connection.",
 	"UNBLOCK <clientid> [TIMEOUT|ERROR]",
@@ -384,36 +383,40 @@ func runClientReply(c *conn, q *request, argv [][]byte) {
 	c.answer(q, resp.OK)
 }
 
-// tracking is what CLIENT TRACKING chose. No invalidations are sent whatever it is.
+// tracking is what CLIENT TRACKING chose; the mode is always OPTIN.
 type tracking struct {
-	on, bcast, optin, optout, noloop bool
-	prefixes                         []string
+	on, noloop bool
+	// refused: CLIENT CACHING YES was, so the command that it was for is refused as well.
+	refused bool
 }
 
-// maxPrefixes bounds the prefixes of a CLIENT TRACKING that a connection remembers.
-const maxPrefixes = 128
+const (
+	textTracking = "ERR CLIENT TRACKING is supported in OPTIN mode only: no invalidations are sent, so nothing may be cached"
+	textCaching  = "ERR CLIENT CACHING YES is not supported: no invalidations are sent, so nothing may be cached"
+)
 
 // CLIENT TRACKING ON|OFF [REDIRECT id] [PREFIX prefix …] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]
 //
-// Libraries that can cache send this on every connection, mostly without caching
-// anything, so it is accepted. No invalidations are sent: streams are not cached by
-// clients, and CLIENT CACHING YES, which would start it, is refused.
+// Libraries that can cache say ON OPTIN on every connection, mostly without caching
+// anything, so that is accepted. What would make them cache is refused: no invalidations
+// are sent. These are the other modes, and CLIENT CACHING YES.
 func runClientTracking(c *conn, q *request, argv [][]byte) {
 	var t tracking
+	bcast, optin, optout, prefix := false, false, false, false
 	for i := 3; i < len(argv); i++ {
 		w := argv[i]
 		switch {
 		case is(w, "bcast"):
-			t.bcast = true
+			bcast = true
 		case is(w, "noloop"):
 			t.noloop = true
 		case is(w, "optin"):
-			t.optin = true
+			optin = true
 		case is(w, "optout"):
-			t.optout = true
+			optout = true
 		case is(w, "prefix") && i+1 < len(argv):
 			i++
-			t.prefixes = append(t.prefixes, string(argv[i]))
+			prefix = true
 		case is(w, "redirect") && i+1 < len(argv):
 			i++
 			if _, err := strconv.ParseInt(string(argv[i]), 10, 64); err != nil {
@@ -428,17 +431,25 @@ func runClientTracking(c *conn, q *request, argv [][]byte) {
 			return
 		}
 	}
+	refused := ""
 	switch {
-	case is(argv[2], "on"):
-		if text := t.conflict(c.tracking); text != "" {
-			c.refuse(q, text)
-			return
-		}
-		t.on = true
 	case is(argv[2], "off"):
 		t = tracking{}
+	case !is(argv[2], "on"):
+		refused = textSyntax
+	case !bcast && prefix:
+		refused = "ERR PREFIX option requires BCAST mode to be enabled"
+	case bcast && (optin || optout):
+		refused = "ERR OPTIN and OPTOUT are not compatible with BCAST"
+	case optin && optout:
+		refused = "ERR You can't specify both OPTIN mode and OPTOUT mode"
+	case !optin:
+		refused = textTracking
 	default:
-		c.refuse(q, textSyntax)
+		t.on = true
+	}
+	if refused != "" {
+		c.refuse(q, refused)
 		return
 	}
 	c.mu.Lock()
@@ -447,42 +458,36 @@ func runClientTracking(c *conn, q *request, argv [][]byte) {
 	c.answer(q, resp.OK)
 }
 
-// conflict returns why options may not be turned on with each other, or after old.
-func (t tracking) conflict(old tracking) string {
-	switch {
-	case !t.bcast && len(t.prefixes) > 0:
-		return "ERR PREFIX option requires BCAST mode to be enabled"
-	case len(t.prefixes) > maxPrefixes:
-		return "ERR Too many prefixes"
-	case old.on && old.bcast != t.bcast:
-		return "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode."
-	case t.bcast && (t.optin || t.optout):
-		return "ERR OPTIN and OPTOUT are not compatible with BCAST"
-	case t.optin && t.optout:
-		return "ERR You can't specify both OPTIN mode and OPTOUT mode"
-	case old.optin && t.optout, old.optout && t.optin:
-		return "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode."
-	}
-	return ""
-}
-
 // CLIENT CACHING YES|NO
+//
+// A library sends it in one go with the command, or the transaction, whose reply it wants
+// to keep, and may look at the last reply alone: so that is refused, too.
 func runClientCaching(c *conn, q *request, argv [][]byte) {
-	t := c.tracking
 	switch {
-	case !t.on:
+	case !c.tracking.on:
 		c.refuse(q, "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
-	case is(argv[2], "no") && !t.optout:
-		c.refuse(q, "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
 	case is(argv[2], "no"):
-		c.answer(q, resp.OK)
-	case is(argv[2], "yes") && !t.optin:
-		c.refuse(q, "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")
+		c.refuse(q, "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
 	case is(argv[2], "yes"):
-		c.refuse(q, "ERR CLIENT CACHING YES is not supported: no invalidations are sent, so nothing may be cached")
+		c.mu.Lock()
+		c.tracking.refused = !q.inExec
+		c.mu.Unlock()
+		c.refuse(q, textCaching)
 	default:
 		c.refuse(q, textSyntax)
 	}
+}
+
+// wasToBeCached reports whether the command now read is one whose reply the client wants
+// to cache: the first after CLIENT CACHING YES, if it reads.
+func (c *conn) wasToBeCached(cmd *stream.Command) bool {
+	if !c.tracking.refused {
+		return false
+	}
+	c.mu.Lock()
+	c.tracking.refused = false
+	c.mu.Unlock()
+	return cmd.Is(stream.ReadOnly) || cmd.Name == "multi"
 }
 
 // CLIENT GETREDIR
@@ -499,21 +504,18 @@ func (t tracking) redirect() int64 {
 // CLIENT TRACKINGINFO
 func runClientTrackingInfo(c *conn, q *request, _ [][]byte) {
 	t := c.tracking
-	var flags, prefixes []resp.Value
+	var flags []resp.Value
 	for _, f := range []struct {
 		set  bool
 		name string
-	}{{!t.on, "off"}, {t.on, "on"}, {t.bcast, "bcast"}, {t.optin, "optin"}, {t.optout, "optout"}, {t.noloop, "noloop"}} {
+	}{{!t.on, "off"}, {t.on, "on"}, {t.on, "optin"}, {t.noloop, "noloop"}} {
 		if f.set {
 			flags = append(flags, resp.BulkString(f.name))
 		}
 	}
-	for _, p := range t.prefixes {
-		prefixes = append(prefixes, resp.BulkString(p))
-	}
 	c.answer(q, resp.Map(
 		resp.BulkString("flags"), resp.Set(flags...), resp.BulkString("redirect"), resp.Int(t.redirect()),
-		resp.BulkString("prefixes"), resp.Array(prefixes...)))
+		resp.BulkString("prefixes"), resp.Array()))
 }
 
 // CLIENT PAUSE timeout [WRITE|ALL]

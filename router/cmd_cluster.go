@@ -219,18 +219,27 @@ func clusterSlots(v clusterView) resp.Value {
 	return resp.Array(out...)
 }
 
-// CLUSTER SHARDS
+// CLUSTER SHARDS: as in Redis Cluster a shard is a master with its slots, so all that one
+// node leads is one element. There are clients that keep one element for each master.
 func clusterShards(v clusterView) resp.Value {
 	text := resp.BulkString
 	var out []resp.Value
-	for i, s := range v.shards {
+	for _, led := range v.byLeader() {
 		var slots, nodes []resp.Value
-		for _, run := range s.Slots {
-			slots = append(slots, resp.Int(int64(run.First)), resp.Int(int64(run.Last)))
+		var members []NodeInfo
+		for _, i := range led {
+			for _, run := range v.shards[i].Slots {
+				slots = append(slots, resp.Int(int64(run.First)), resp.Int(int64(run.Last)))
+			}
+			for _, n := range v.members(i) {
+				if !slices.ContainsFunc(members, func(o NodeInfo) bool { return o.ID == n.ID }) {
+					members = append(members, n)
+				}
+			}
 		}
-		for _, n := range v.members(i) {
+		for _, n := range members {
 			role, health := "replica", "online"
-			if n.ID == v.leader[i] {
+			if n.ID == v.leader[led[0]] {
 				role = "master"
 			}
 			if !n.Alive {
@@ -243,6 +252,22 @@ func clusterShards(v clusterView) resp.Value {
 		out = append(out, resp.Map(text("slots"), resp.Array(slots...), text("nodes"), resp.Array(nodes...)))
 	}
 	return resp.Array(out...)
+}
+
+// byLeader returns the indexes of the shards, those that one node leads together, in the
+// order of the first of each. A shard without a known leader is alone.
+func (v clusterView) byLeader() (out [][]int) {
+	at := make(map[string]int)
+	for i, id := range v.leader {
+		j, ok := at[id]
+		if !ok || id == "" {
+			at[id] = len(out)
+			out = append(out, []int{i})
+			continue
+		}
+		out[j] = append(out[j], i)
+	}
+	return out
 }
 
 // CLUSTER NODES: a node that leads shards is a master of their slots. One that leads

@@ -37,6 +37,8 @@ func (c *conn) dispatch(argv [][]byte) *request {
 	case c.tx != nil && !runsInMulti[cmd.Name]:
 		c.lastCmd.Store(cmd)
 		c.enqueue(q, argv)
+	case c.wasToBeCached(cmd):
+		c.refuseCached(q, argv)
 	default:
 		c.lastCmd.Store(cmd)
 		c.awaitPause(cmd)
@@ -50,6 +52,17 @@ func (c *conn) dispatch(argv [][]byte) *request {
 		}
 	}
 	return q
+}
+
+// refuseCached answers a command whose reply a client wants to cache. A MULTI begins a
+// transaction that will not be executed.
+func (c *conn) refuseCached(q *request, argv [][]byte) {
+	if q.cmd.Name == "multi" {
+		runMulti(c, q, argv)
+		c.tx.broken = true
+		return
+	}
+	c.reject(q, []byte(textCaching))
 }
 
 // reject answers a command that was not even started. A MULTI that it is part of will
