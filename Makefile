@@ -50,6 +50,9 @@ mutants: ## Twelve wrong implementations, each caught by a test (ARGS="a b": onl
 diff: ## Compare a million replies with redis-server's (COMMANDS=1000000)
 	$(GO) test ./test/compat/diff -run TestRedis -count=1 -v -timeout 2h -commands=$(or $(COMMANDS),1000000)
 
+clients: ## Every client of test/compat/clients against three nodes; needs the packages .ci/run names
+	$(GO) test ./test/compat/clients -count=1 -timeout 15m -installed
+
 compat: ## The same with the newest Redis that Debian has the source of, which is built first
 	REDIS86=$$(test/compat/redis86.sh) $(GO) test ./test/compat/diff -count=1 -v -timeout 2h -commands=$(or $(COMMANDS),1000000)
 
@@ -86,4 +89,4 @@ compose-test: image ## Three containers: write, kill the leader, check
 clean: ## Remove what was built
 	rm -rf bin deploy/compose/millrace deploy/compose/data
 
-.PHONY: mutants help build run dev test race check fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle diff compat dump-demo image compose-test clean
+.PHONY: mutants help build run dev test race check fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle diff clients compat dump-demo image compose-test clean

@@ -1,10 +1,15 @@
 package clients
 
 import (
+	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"millrace/test/cluster"
 )
@@ -17,24 +22,108 @@ func TestMain(m *testing.M) {
 	os.Exit(cluster.RunMain(m))
 }
 
+// site is the cluster as one client's test sees it. The nodes are those of all tests of a
+// run; the keys are the test's own.
+type site struct {
+	cluster *cluster.Cluster
+	addrs   []string // of the clients' listeners; the first leads the shard of key, and is the node to be killed
+	key     string
+}
+
+// kill ends the first node of addrs as a power cut would. It is started again after the
+// test.
+func (s *site) kill() {
+	for _, n := range s.cluster.Nodes {
+		if n.Addr.Client == s.addrs[0] {
+			s.cluster.Kill(n)
+		}
+	}
+}
+
+// clients are the tests that share a cluster. Those with a program need -installed.
+var clients = []struct {
+	name    string
+	program string
+	run     func(t *testing.T, s *site)
+}{
+	{"go-redis/RESP2", "", goRedisPlain(2)},
+	{"go-redis/RESP3", "", goRedisPlain(3)},
+	{"go-redis/cluster", "", goRedisCluster},
+	{"rueidis/plain", "", rueidisPlain},
+	{"rueidis/without cache", "", rueidisWithoutCache},
+	{"rueidis/pipelining", "", rueidisPipelining},
+	{"rueidis/cluster", "", rueidisCluster},
+	{"rueidis/caching", "", rueidisCaching},
+	{"redis-py/plain", systemPython, redisPy("plain")},
+	{"redis-py/cluster", systemPython, redisPy("cluster")},
+	{"phpredis", "php", phpRedis},
+	{"hiredis", "gcc", hiredis},
+	{"redis-cli/commands", "redis-cli", cliCommands},
+	{"redis-cli/interactive", "redis-cli", cliInteractive},
+	{"redis-cli/scans", "redis-cli", cliScans},
+	{"redis-cli/meters", "redis-cli", cliMeters},
+	{"redis-cli/pipe", "redis-cli", cliPipe},
+	{"redis-cli/cluster", "redis-cli", cliCluster},
+	{"redis-benchmark", "redis-benchmark", benchmark},
+}
+
+// systemPython is the interpreter that Debian's python3-redis is for; another one may come
+// first in the path.
+const systemPython = "/usr/bin/python3"
+
+func TestClients(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{})
+	for i, cl := range clients {
+		t.Run(cl.name, func(t *testing.T) {
+			if cl.program != "" {
+				needs(t, cl.program)
+			}
+			key := fmt.Sprintf("{test-%d}jobs", i)
+			cl.run(t, &site{cluster: c, addrs: leaderFirst(t, c, key), key: key})
+		})
+		for _, n := range c.Nodes {
+			if !n.Running() {
+				c.Restart(n)
+			}
+		}
+		c.WaitHealthy()
+	}
+}
+
+// leaderFirst returns the addresses of all nodes, that of the leader of key's shard first.
+func leaderFirst(t *testing.T, c *cluster.Cluster, key string) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
+	defer cancel()
+	all := c.Addrs()
+	asker := redis.NewClient(&redis.Options{Addr: all[0]})
+	defer asker.Close()
+	slot, err := asker.ClusterKeySlot(ctx, key).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := asker.ClusterSlots(ctx).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if int64(row.Start) <= slot && slot <= int64(row.End) {
+			first := row.Nodes[0].Addr
+			return append([]string{first}, slices.DeleteFunc(all, func(a string) bool { return a == first })...)
+		}
+	}
+	t.Fatalf("no shard has slot %d: %v", slot, rows)
+	return nil
+}
+
 // needs ends a test that is about a program outside of Go, unless it was asked for; then
 // the program must be there.
-func needs(t *testing.T, program string) string {
+func needs(t *testing.T, program string) {
 	t.Helper()
 	if !*installed {
 		t.Skip("only with -installed: make clients")
 	}
-	path, err := exec.LookPath(program)
-	if err != nil {
+	if _, err := exec.LookPath(program); err != nil {
 		t.Fatalf("%s is not installed, so nothing is known of it: %v", program, err)
 	}
-	return path
-}
-
-// victim starts three nodes, and returns their addresses and a function that kills the
-// first.
-func victim(t *testing.T) (addrs []string, kill func()) {
-	t.Helper()
-	c := cluster.Start(t, cluster.Options{})
-	return c.Addrs(), func() { c.Kill(c.Nodes[0]) }
 }

@@ -42,8 +42,12 @@ func (q rueidisQueue) addBoth(ctx context.Context, a, b string) error {
 }
 
 func (q rueidisQueue) read(ctx context.Context, consumer string, block time.Duration) ([]entry, error) {
-	streams, err := q.c.Do(ctx, q.c.B().Xreadgroup().Group("workers", consumer).Count(5).Block(block.Milliseconds()).
-		Streams().Key(q.key).Id(">").Build()).AsXRead()
+	cmd := q.c.B().Xreadgroup().Group("workers", consumer).Count(5)
+	streamsOf := cmd.Streams
+	if block > 0 {
+		streamsOf = cmd.Block(block.Milliseconds()).Streams
+	}
+	streams, err := q.c.Do(ctx, streamsOf().Key(q.key).Id(">").Build()).AsXRead()
 	if rueidis.IsRedisNil(err) {
 		return nil, nil
 	}
@@ -85,64 +89,73 @@ func (q rueidisQueue) len(ctx context.Context) (int64, error) {
 
 func (q rueidisQueue) close() { q.c.Close() }
 
-// With its defaults rueidis says CLIENT TRACKING ON on every connection.
-func TestRueidis(t *testing.T) {
-	for name, change := range map[string]func(*rueidis.ClientOption, []string){
-		"plain":         func(o *rueidis.ClientOption, addrs []string) { single(o, addrs) },
-		"without cache": func(o *rueidis.ClientOption, addrs []string) { single(o, addrs); o.DisableCache = true },
-		"pipelining": func(o *rueidis.ClientOption, addrs []string) {
-			single(o, addrs)
-			o.AlwaysPipelining, o.MaxFlushDelay = true, 100*time.Microsecond
+// With its defaults rueidis says CLIENT TRACKING ON OPTIN on every connection.
+func rueidisPlain(t *testing.T, s *site) { runRueidis(t, s, oneOf(s)) }
+
+func rueidisWithoutCache(t *testing.T, s *site) {
+	o := oneOf(s)
+	o.DisableCache = true
+	runRueidis(t, s, o)
+}
+
+func rueidisPipelining(t *testing.T, s *site) {
+	o := oneOf(s)
+	o.AlwaysPipelining, o.MaxFlushDelay = true, 100*time.Microsecond
+	runRueidis(t, s, o)
+}
+
+func rueidisCluster(t *testing.T, s *site) {
+	runRueidis(t, s, rueidis.ClientOption{InitAddress: s.addrs})
+}
+
+// oneOf has rueidis use one connection to whichever node takes it.
+func oneOf(s *site) rueidis.ClientOption {
+	dial := dialAny(s.addrs)
+	return rueidis.ClientOption{
+		ForceSingleClient: true, InitAddress: s.addrs[:1],
+		DialCtxFn: func(ctx context.Context, addr string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return dial(ctx, "tcp", addr)
 		},
-		"cluster": func(*rueidis.ClientOption, []string) {},
-	} {
-		t.Run(name, func(t *testing.T) {
-			addrs, kill := victim(t)
-			o := rueidis.ClientOption{InitAddress: addrs, ConnWriteTimeout: 10 * time.Second}
-			change(&o, addrs)
-			c, err := rueidis.NewClient(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			runSession(t, rueidisQueue{c, "jobs"}, kill)
-		})
 	}
 }
 
-// single has rueidis use one connection to whichever node takes it.
-func single(o *rueidis.ClientOption, addrs []string) {
-	o.ForceSingleClient = true
-	o.InitAddress = addrs[:1]
-	dial := dialAny(addrs)
-	o.DialCtxFn = func(ctx context.Context, addr string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
-		return dial(ctx, "tcp", addr)
+func runRueidis(t *testing.T, s *site, o rueidis.ClientOption) {
+	o.ConnWriteTimeout = 10 * time.Second
+	c, err := rueidis.NewClient(o)
+	if err != nil {
+		t.Fatal(err)
 	}
+	runSession(t, rueidisQueue{c, s.key}, s.kill)
 }
 
-// A cached read is refused, and what follows on the connection is
-// answered: nothing is ever cached stale.
-func TestRueidisCaching(t *testing.T) {
-	addrs, _ := victim(t)
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: addrs[:1], ForceSingleClient: true})
+// A cached read is refused, and what follows on the connection is answered: nothing is ever
+// cached stale.
+func rueidisCaching(t *testing.T, s *site) {
+	c, err := rueidis.NewClient(oneOf(s))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
 	defer cancel()
-	if err := c.Do(ctx, c.B().Set().Key("position").Value("1").Build()).Error(); err != nil {
+	if err := c.Do(ctx, c.B().Set().Key(s.key).Value("1").Build()).Error(); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		err := c.DoCache(ctx, c.B().Get().Key("position").Cache(), time.Minute).Error()
+		err := c.DoCache(ctx, c.B().Get().Key(s.key).Cache(), time.Minute).Error()
 		if !errors.Is(err, rueidis.ErrDoCacheAborted) {
 			t.Errorf("a cached read: %v", err)
 		}
 	}
-	if err := c.Do(ctx, c.B().Set().Key("position").Value("2").Build()).Error(); err != nil {
+	for _, r := range c.DoMultiCache(ctx, rueidis.CT(c.B().Get().Key(s.key).Cache(), time.Minute)) {
+		if r.Error() == nil {
+			t.Error("a cached read among several was answered")
+		}
+	}
+	if err := c.Do(ctx, c.B().Set().Key(s.key).Value("2").Build()).Error(); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := c.Do(ctx, c.B().Get().Key("position").Build()).ToString(); err != nil || v != "2" {
+	if v, err := c.Do(ctx, c.B().Get().Key(s.key).Build()).ToString(); err != nil || v != "2" {
 		t.Errorf("after refused cached reads: %q, %v", v, err)
 	}
 }

@@ -18,7 +18,8 @@ type queue interface {
 	add(ctx context.Context, value string) error
 	// addBoth adds two values in a transaction.
 	addBoth(ctx context.Context, a, b string) error
-	// read returns new entries for a consumer; none when block has passed.
+	// read returns new entries for a consumer; none when block, which may be zero, has
+	// passed.
 	read(ctx context.Context, consumer string, block time.Duration) ([]entry, error)
 	ack(ctx context.Context, ids ...string) error
 	// claim takes over what any consumer has pending, idle or not.
@@ -114,7 +115,7 @@ func (s *session) drain(consumer string) {
 	for {
 		var got []entry
 		s.must("read", func(ctx context.Context) (err error) {
-			got, err = s.q.read(ctx, consumer, 10*time.Millisecond)
+			got, err = s.q.read(ctx, consumer, 0)
 			return err
 		})
 		if len(got) == 0 {

@@ -1,0 +1,204 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// redis-cli with commands as arguments and as lines, in both protocols.
+func cliCommands(t *testing.T, s *site) {
+	lines(t, tool(t, s, "", "redis-cli", "XADD", s.key, "1-1", "f", "v"), "1-1")
+	lines(t, tool(t, s, "", "redis-cli", "--no-raw", "XRANGE", s.key, "-", "+"), `1) 1) "1-1"`, `2) 1) "f"`, `2) "v"`)
+	lines(t, tool(t, s, "", "redis-cli", "-3", "--no-raw", "XREAD", "STREAMS", s.key, "0"), fmt.Sprintf("1# %q => ", s.key), `1) 1) "1-1"`)
+	lines(t, tool(t, s, "", "redis-cli", "--json", "XREAD", "STREAMS", s.key, "0"), fmt.Sprintf(`{%q:[["1-1",["f","v"]]]}`, s.key))
+	lines(t, tool(t, s, "", "redis-cli", "-c", "XLEN", s.key), "1")
+	session := "MULTI\nXADD " + s.key + " 2-1 f v\nXLEN " + s.key + "\nEXEC\nHELLO 3\nXLEN nosuch extra\nNOSUCH a b\nPING\n"
+	lines(t, tool(t, s, session, "redis-cli"), "OK", "QUEUED", "QUEUED", "2-1", "2", "proto", "3",
+		"ERR wrong number of arguments for 'xlen' command", "ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' ", "PONG")
+	lines(t, tool(t, s, "", "redis-cli", "INFO", "server"), "redis_version:", "redis_mode:cluster")
+	lines(t, tool(t, s, "", "redis-cli", "COMMAND", "DOCS", "xadd"), "summary")
+}
+
+// redis-cli on a terminal: it asks for COMMAND DOCS first.
+func cliInteractive(t *testing.T, s *site) {
+	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "script", "-qec", "stty cols 100; redis-cli -h "+hostOf(s)+" -p "+portOf(s), "/dev/null")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	prompt := s.addrs[0] + "> "
+	var unread string
+	read := func(until string) {
+		buf := make([]byte, 4096)
+		for {
+			if _, after, found := strings.Cut(unread, until); found {
+				unread = after
+				return
+			}
+			n, err := out.Read(buf)
+			unread += string(buf[:n])
+			if err != nil {
+				t.Errorf("redis-cli ended with %v before %q: %q", err, until, unread)
+				return
+			}
+		}
+	}
+	read(prompt)
+	fmt.Fprintf(in, "XLEN %s\r", s.key)
+	read("(integer) 0")
+	read(prompt)
+	fmt.Fprintf(in, "XADD %s * f v\r", s.key)
+	read("-0\"")
+	read(prompt)
+	fmt.Fprint(in, "quit\r")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("redis-cli: %v", err)
+	}
+}
+
+func hostOf(s *site) string { host, _, _ := strings.Cut(s.addrs[0], ":"); return host }
+func portOf(s *site) string { _, port, _ := strings.Cut(s.addrs[0], ":"); return port }
+
+// redis-cli's walks over all keys.
+func cliScans(t *testing.T, s *site) {
+	fill(t, s)
+	out := tool(t, s, "", "redis-cli", "--scan", "--pattern", s.key+":*")
+	if n := len(strings.Fields(out)); n != 10 {
+		t.Errorf("--scan found %d keys of 10:\n%s", n, out)
+	}
+	for i := range 5 {
+		lines(t, out, fmt.Sprintf("%s:str", s.key), "-"+strconv.Itoa(i))
+	}
+	lines(t, tool(t, s, "", "redis-cli", "--bigkeys"), "Scanning the entire keyspace", "-------- summary -------", "Sampled ", "strings with ", "streams with ")
+	mem := tool(t, s, "", "redis-cli", "--memkeys")
+	lines(t, mem, "-------- summary -------", "strings with ", "streams with ")
+	if strings.Contains(mem, "Warning") || regexp.MustCompile(`[1-9]\d* streams with 0 bytes`).MatchString(mem) {
+		t.Errorf("--memkeys:\n%s", mem)
+	}
+	// Without an LFU policy Redis refuses, too; redis-cli says so and ends.
+	hot, err := tryTool(s, "", "redis-cli", "--hotkeys")
+	if err == nil || !strings.Contains(hot, "An LFU maxmemory policy is not selected") {
+		t.Errorf("--hotkeys: %v\n%s", err, hot)
+	}
+}
+
+// redis-cli's meters, which go on until they are stopped.
+func cliMeters(t *testing.T, s *site) {
+	for _, tc := range []struct {
+		args []string
+		want *regexp.Regexp
+	}{
+		{[]string{"--stat", "-i", "0.1"}, regexp.MustCompile(`keys\s+mem\s+clients\s+blocked\s+requests\s+connections[^\n]*\n(\d+ [^\n]+\n){3}`)},
+		{[]string{"--latency", "--raw", "-i", "1"}, regexp.MustCompile(`^\d+ \d+ \d+\.\d+ \d+`)},
+		{[]string{"--latency-history", "--raw", "-i", "1"}, regexp.MustCompile(`^\d+ \d+ \d+\.\d+ \d+`)},
+		{[]string{"MONITOR"}, regexp.MustCompile(`^OK\n\d+\.\d+ \[0 127\.0\.0\.1:\d+\] "XLEN" "watched"\n`)},
+	} {
+		t.Run(strings.TrimLeft(tc.args[0], "-"), func(t *testing.T) { untilSeen(t, s, tc.args, tc.want) })
+	}
+}
+
+// untilSeen runs redis-cli until it has printed what is wanted, then stops it. Its output is
+// no terminal: stdbuf has it come line by line all the same.
+func untilSeen(t *testing.T, s *site, args []string, want *regexp.Regexp) {
+	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "stdbuf", append([]string{"-oL", "redis-cli", "-h", hostOf(s), "-p", portOf(s)}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var seen bytes.Buffer
+	buf := make([]byte, 4096)
+	for !want.Match(seen.Bytes()) {
+		n, err := out.Read(buf)
+		seen.Write(buf[:n])
+		if err != nil {
+			t.Errorf("%v ended with %v after:\n%s", args, err, &seen)
+			break
+		}
+		if bytes.Equal(seen.Bytes(), []byte("OK\n")) { // MONITOR listens now
+			tool(t, s, "", "redis-cli", "XLEN", "watched")
+		}
+	}
+	cancel()
+	_ = cmd.Wait() // it was stopped
+}
+
+// redis-cli --pipe counts the replies of what it sends blindly.
+func cliPipe(t *testing.T, s *site) {
+	var b strings.Builder
+	const n = 1000
+	for i := range n {
+		v := strconv.Itoa(i)
+		fmt.Fprintf(&b, "*5\r\n$4\r\nXADD\r\n$%d\r\n%s\r\n$1\r\n*\r\n$1\r\nf\r\n$%d\r\n%s\r\n", len(s.key), s.key, len(v), v)
+	}
+	b.WriteString("*2\r\n$4\r\nXLEN\r\n$1\r\nx\r\n*1\r\n$6\r\nNOSUCH\r\n")
+	out, err := tryTool(s, b.String(), "redis-cli", "--pipe")
+	if err == nil {
+		t.Errorf("--pipe ends well although there is an error reply:\n%s", out)
+	}
+	lines(t, out, "ERR unknown command 'NOSUCH'", "errors: 1, replies: 1002")
+	lines(t, tool(t, s, "", "redis-cli", "XLEN", s.key), strconv.Itoa(n))
+}
+
+// redis-cli's view of the cluster, and -c, which finds nothing to follow.
+func cliCluster(t *testing.T, s *site) {
+	out := tool(t, s, "", "redis-cli", "--cluster", "check", s.addrs[0])
+	lines(t, out, "[OK] All nodes agree about slots configuration.", "[OK] All 16384 slots covered.")
+	lines(t, tool(t, s, "", "redis-cli", "--cluster", "info", s.addrs[0]), " masters.")
+	var session strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&session, "XADD %s-%d * f v\n", strings.Trim(s.key, "{}"), i)
+	}
+	if out := tool(t, s, session.String(), "redis-cli", "-c"); strings.Contains(out, "Redirected") || strings.Contains(out, "ERR") {
+		t.Errorf("-c:\n%s", out)
+	}
+	out, err := tryTool(s, "", "redis-cli", "--cluster", "call", s.addrs[0], "CLUSTER", "MEET", "127.0.0.1", "1")
+	if err != nil {
+		t.Errorf("--cluster call: %v\n%s", err, out)
+	}
+	lines(t, out, "CLUSTER MEET is not supported: Millrace places shards by itself")
+}
+
+// redis-benchmark, alone and as a cluster client. Its rates are not looked at.
+func benchmark(t *testing.T, s *site) {
+	run := func(args ...string) {
+		t.Helper()
+		args = append(args, "-q", "-n", "300", "-c", "6")
+		out := tool(t, s, "", "redis-benchmark", args...)
+		if strings.Contains(out, "rror") || strings.Contains(out, "WARNING") || !strings.Contains(out, "requests per second") {
+			t.Errorf("redis-benchmark %v:\n%s", args, strings.ReplaceAll(out, "\r", "\n"))
+		}
+	}
+	run("-t", "ping,set,get,incr")
+	run("-3", "-t", "ping,set,get,incr")
+	run("--cluster", "-t", "ping,set,get,incr")
+	// What follows the options is the command.
+	start := time.Now()
+	out := tool(t, s, "", "redis-benchmark", "-q", "-n", "300", "-c", "6", "-P", "10", "XADD", s.key, "*", "f", "v")
+	lines(t, out, "requests per second")
+	if n, err := strconv.Atoi(strings.TrimSpace(tool(t, s, "", "redis-cli", "XLEN", s.key))); err != nil || n < 300 {
+		t.Errorf("%d entries, %v, in %v:\n%s", n, err, time.Since(start), out)
+	}
+}
