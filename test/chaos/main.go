@@ -149,13 +149,48 @@ func parseSeed(s string) (seed uint64, err error) {
 	return seed, err
 }
 
-// prepare builds the server and makes the directory for data.
+// scratchName begins the names of directories for data.
+const scratchName = "millrace-chaos-"
+
+// scratchLock is held until this process ends.
+var scratchLock *os.File
+
+// prepare builds the server and makes the directory for data, locked by this process.
+// What runs that were killed have left over is removed.
 func prepare(o *options) (err error) {
-	if o.scratch, err = os.MkdirTemp("", "millrace-chaos-"); err != nil {
+	old, err := filepath.Glob(filepath.Join(os.TempDir(), scratchName+"*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range old {
+		if lock, err := lockDir(dir); err == nil {
+			log.Printf("removing %s, which a run has left over", dir)
+			_ = os.RemoveAll(dir) // it may be another user's
+			lock.Close()
+		}
+	}
+	if o.scratch, err = os.MkdirTemp("", scratchName); err != nil {
+		return err
+	}
+	if scratchLock, err = lockDir(o.scratch); err != nil {
 		return err
 	}
 	o.bin = filepath.Join(o.scratch, "millrace")
 	return cluster.Build(o.bin, "-tags", strings.Trim("faults,"+o.tags, ",")) // faults: disks that fail when they are told to
+}
+
+// lockDir takes the lock of a directory for data, which the process that made it holds
+// while it runs.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // enter goes on inside of namespaces of our own. The outer process prepares before and

@@ -23,6 +23,19 @@ const (
 	metricsLimit = 2 * time.Second
 )
 
+// residentMiB returns the memory that a process has in use; 0 when it has ended.
+func residentMiB(pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	var size, resident int
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		return 0
+	}
+	return resident * os.Getpagesize() >> 20
+}
+
 // above reports whether u is more than base allows.
 func (u usage) above(base usage) bool {
 	over := func(a, b int) bool { return float64(a) > float64(b)*(1+levelShare)+levelSlack }

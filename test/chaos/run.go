@@ -53,6 +53,7 @@ type chaos struct {
 	ended   string
 	missing []string
 	lag     lagging
+	memory  atomic.Int64 // the most of a node, in MiB
 	present atomic.Pointer[workload.Era]
 	once    sync.Once
 }
@@ -92,6 +93,7 @@ func (c *chaos) run(ctx context.Context) error {
 		helpers.Go(func() { c.world.WatchProcesses(stop) })
 		helpers.Go(func() { c.world.WatchDigests(stop) })
 		helpers.Go(func() { c.lines(stop) })
+		helpers.Go(func() { c.watchMemory(stop) })
 		err = c.allEras(ctx)
 	}
 	if err != nil {
@@ -366,6 +368,25 @@ func (c *chaos) lines(stop <-chan struct{}) {
 	}
 }
 
+// memoryEvery is how often the nodes' memory is looked at.
+const memoryEvery = 500 * time.Millisecond
+
+// watchMemory keeps the most memory that a node has in use.
+func (c *chaos) watchMemory(stop <-chan struct{}) {
+	tick := time.NewTicker(memoryEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			for _, n := range c.cluster.Nodes {
+				c.memory.Store(max(c.memory.Load(), int64(residentMiB(n.PID()))))
+			}
+		}
+	}
+}
+
 // summary writes what was done so far in one line.
 func (c *chaos) summary() {
 	t, n := c.timeline.Total(), c.world.Counts()
@@ -380,6 +401,7 @@ func (c *chaos) write() (err error) {
 	c.once.Do(func() {
 		kept, n := c.problems.All()
 		counts := c.world.Counts()
+		counts["most memory of a node, MiB"] = int(c.memory.Load())
 		if c.cluster != nil {
 			counts["snapshots installed"] = c.inLogs(`msg="installed a snapshot"`)
 		}

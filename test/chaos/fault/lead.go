@@ -42,8 +42,8 @@ func transfers(w *World, rng *rand.Rand) (*injury, error) {
 		}
 		done++
 		time.Sleep(transferRest)
-		if w.Lag() < lagLimit {
-			w.sample(samplePlanned, w.Shards.Served(id).Stall)
+		if stall := w.Shards.Served(id).Stall; w.measurable() {
+			w.sample(samplePlanned, stall)
 		}
 	}
 	return &injury{what: fmt.Sprintf("%d leadership transfers", done), heal: func() error { return nil }}, nil

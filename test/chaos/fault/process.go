@@ -48,6 +48,7 @@ func everyone(w *World, rng *rand.Rand) []int    { return w.some(rng, w.nodes())
 func rolling(w *World, rng *rand.Rand) (*injury, error) {
 	for _, i := range w.some(rng, w.nodes()) {
 		n := w.Cluster.Nodes[i]
+		w.Lag()
 		w.Shards.Watch()
 		w.Disturbed.begin(i)
 		began := w.Problems.Now()
@@ -57,9 +58,15 @@ func rolling(w *World, rng *rand.Rand) (*injury, error) {
 		if code != 0 {
 			w.Problems.Add("L0", "node %d was asked to stop and ended with %d after %v\n%s", i+1, code, took, w.Cluster.LogTail(n, 12))
 		}
+		served := map[uint32]time.Duration{}
 		for id := range w.led() {
 			if id != 0 {
-				w.sample(samplePlanned, w.Shards.Served(id).Stall)
+				served[id] = w.Shards.Served(id).Stall
+			}
+		}
+		if w.measurable() {
+			for _, stall := range served {
+				w.sample(samplePlanned, stall)
 			}
 		}
 		if err := w.revive([]int{i}); err != nil {

@@ -44,6 +44,10 @@ func (t *Timeline) turn() *Point {
 	s := int(t.now() / time.Second)
 	if n := len(t.points); n == 0 || t.points[n-1].Second < s {
 		t.close()
+		for n > 0 && t.points[n-1].Second < s-1 { // seconds in which nothing was answered
+			t.points = append(t.points, Point{Second: t.points[n-1].Second + 1})
+			n++
+		}
 		t.points = append(t.points, Point{Second: s})
 	}
 	return &t.points[len(t.points)-1]

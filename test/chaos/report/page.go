@@ -115,8 +115,11 @@ func (r *Report) picture() string {
 	}
 	bottom := third + float64(len(lanes)*laneHeight) + 14
 	for i := range 11 {
-		d := end * time.Duration(i) / 10
-		fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" class="t" text-anchor="middle">%v</text>`, x(d), bottom, d.Round(time.Second))
+		d, anchor := end*time.Duration(i)/10, "middle"
+		if i == 10 {
+			anchor = "end"
+		}
+		fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" class="t" text-anchor="%s">%v</text>`, x(d), bottom, anchor, d.Round(time.Second))
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, `<line class="wrong" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"><title>%s</title></line>`,
