@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"millrace/stream"
@@ -253,4 +254,61 @@ func TestObjectAndMemory(t *testing.T) {
 	c.want("COMMAND GETKEYS OBJECT FREQ k", `["k"]`)
 	c.want("COMMAND GETKEYS RENAME a b", `["a", "b"]`)
 	c.want("COMMAND GETKEYS WATCH a b", `["a", "b"]`)
+}
+
+// TestScanUnderLoad scans again and again while names are made and deleted on other
+// connections: those that stay are in every scan, once.
+func TestScanUnderLoad(t *testing.T) {
+	g := newRig(t, 3, nil)
+	stay := g.dial().fill(60)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for w := range 2 {
+		c := g.dial()
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				c.send(fmt.Sprintf("SET come%d-%d v", w, i%40), fmt.Sprintf("DEL come%d-%d", w, (i+20)%40))
+				for range 2 {
+					if v, err := c.read(); err != nil || v.IsErr() {
+						t.Errorf("%s, %v", show(v), err)
+						return
+					}
+				}
+			}
+		})
+	}
+	c := g.dial()
+	for round := range 10 {
+		var got []string
+		seen := make(map[string]bool)
+		for cursor, steps := "0", 0; steps == 0 || cursor != "0"; steps++ {
+			c.send(fmt.Sprintf("SCAN %s COUNT %d", cursor, round+1))
+			v, err := c.read()
+			if err != nil || len(v.Elems) != 2 {
+				t.Fatalf("SCAN %s: %s, %v", cursor, show(v), err)
+			}
+			cursor = string(v.Elems[0].Str)
+			for _, e := range v.Elems[1].Elems {
+				name := string(e.Str)
+				if seen[name] {
+					t.Errorf("%s is answered twice", name)
+				}
+				seen[name] = true
+				if strings.HasPrefix(name, "name") {
+					got = append(got, name)
+				}
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, stay) {
+			t.Errorf("a scan answers %q of the names that stay", got)
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
