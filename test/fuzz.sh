@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module, one after another, for the time given.
+# Runs every fuzz target of the module, one after another, for the time given. What it
+# finds worth going on from is kept in $(go env GOCACHE)/fuzz; a choice of that, made now
+# and then, is in the packages' testdata/fuzz, where every `go test` runs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${1:-30s}
