@@ -58,7 +58,7 @@ compat: ## The same with the newest Redis that Debian has the source of, which i
 
 chaos-short: ## Break a cluster of three for 90 seconds and check everything (DURATION, SEED)
 	$(GO) build -o bin/chaos ./test/chaos
-	bin/chaos -duration $(or $(DURATION),90s) -nodes $(or $(NODES),3) -shards $(or $(SHARDS),4) -seed $(or $(SEED),0) $(ARGS)
+	bin/chaos -duration $(or $(DURATION),90s) -nodes $(or $(NODES),3) -shards $(or $(SHARDS),4) -seed $(or $(SEED),0) -rate 4000 $(ARGS)
 
 chaos: ## Break a cluster of five in every known way for an hour (DURATION, SEED, NODES, SHARDS)
 	$(GO) build -o bin/chaos ./test/chaos

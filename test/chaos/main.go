@@ -53,6 +53,13 @@ func run() int {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
 	}
+	if !netlab.Inside() {
+		if err := prepare(&o); err != nil {
+			log.Print(err)
+			return exitBroken
+		}
+		defer func() { _ = os.RemoveAll(o.scratch) }() // it is below the system's own for such
+	}
 	if o.network == networkLab {
 		inside, code, err := enter(&o)
 		switch {
@@ -65,13 +72,6 @@ func run() int {
 		case !inside:
 			return code
 		}
-	}
-	if o.bin == "" {
-		if err := prepare(&o); err != nil {
-			log.Print(err)
-			return exitBroken
-		}
-		defer func() { _ = os.RemoveAll(o.scratch) }() // it is below the system's own for such
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -193,23 +193,13 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// enter goes on inside of namespaces of our own. The outer process prepares before and
-// removes after, however the inner one has ended.
+// enter goes on inside of namespaces of our own. The outer process has prepared what the
+// inner one is told of, and removes it after, however the inner one has ended.
 func enter(o *options) (inside bool, code int, err error) {
-	if !netlab.Inside() {
-		if err := prepare(o); err != nil {
+	for k, v := range map[string]string{binEnv: o.bin, scratchEnv: o.scratch, seedEnv: fmt.Sprint(o.seed)} {
+		if err := os.Setenv(k, v); err != nil {
 			return false, 0, err
 		}
-		for k, v := range map[string]string{binEnv: o.bin, scratchEnv: o.scratch, seedEnv: fmt.Sprint(o.seed)} {
-			if err := os.Setenv(k, v); err != nil {
-				return false, 0, err
-			}
-		}
-		defer func() {
-			if !errors.Is(err, netlab.ErrUnavailable) {
-				_ = os.RemoveAll(o.scratch) // it is below the system's own for such
-			}
-		}()
 	}
 	return netlab.Enter()
 }

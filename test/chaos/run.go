@@ -48,14 +48,15 @@ type chaos struct {
 	verdicts  workload.Verdicts
 	base      []usage
 
-	began   time.Time
-	eras    int
-	ended   string
-	missing []string
-	lag     lagging
-	memory  atomic.Int64 // the most of a node, in MiB
-	present atomic.Pointer[workload.Era]
-	once    sync.Once
+	installs int // snapshots, in logs that were emptied
+	began    time.Time
+	eras     int
+	ended    string
+	missing  []string
+	lag      lagging
+	memory   atomic.Int64 // the most of a node, in MiB
+	present  atomic.Pointer[workload.Era]
+	once     sync.Once
 }
 
 func newRun(o options) *chaos {
@@ -266,6 +267,9 @@ func (c *chaos) oneEra(ctx context.Context, took time.Duration) error {
 	if err := e.Finish(c.replicas); err != nil {
 		return err
 	}
+	if err := c.trimLogs(); err != nil {
+		return err
+	}
 	c.shardWrit.Rest()
 	c.logf("era %d: all replicas read and compared in %v", c.eras, time.Since(quiet).Round(time.Millisecond))
 	return nil
@@ -403,7 +407,7 @@ func (c *chaos) write() (err error) {
 		counts := c.world.Counts()
 		counts["most memory of a node, MiB"] = int(c.memory.Load())
 		if c.cluster != nil {
-			counts["snapshots installed"] = c.inLogs(`msg="installed a snapshot"`)
+			counts["snapshots installed"] = c.installs + c.inLogs(installedLine)
 		}
 		if c.lab != nil {
 			passed, dropped := c.lab.Packets()
@@ -424,19 +428,52 @@ func (c *chaos) write() (err error) {
 	return err
 }
 
+// installedLine is in a node's log for each snapshot that it has installed.
+const installedLine = `msg="installed a snapshot"`
+
+// maxLogBytes bounds the nodes' logs: what is older than an era that found nothing wrong
+// helps nobody.
+const maxLogBytes = 64 << 20
+
+// trimLogs empties logs that have become long, after it has counted what is counted.
+func (c *chaos) trimLogs() error {
+	if _, n := c.problems.All(); n > 0 {
+		return nil
+	}
+	for _, node := range c.cluster.Nodes {
+		path := node.Dir + ".log"
+		if st, err := os.Stat(path); err != nil || st.Size() < maxLogBytes {
+			continue // the next one is looked at after the next era
+		}
+		c.installs += countLines(path, installedLine)
+		if err := os.Truncate(path, 0); err != nil { // the node appends
+			return err
+		}
+	}
+	return nil
+}
+
 // inLogs returns how many lines of the nodes' logs say so.
 func (c *chaos) inLogs(text string) (n int) {
 	for _, node := range c.cluster.Nodes {
-		f, err := os.Open(node.Dir + ".log")
-		if err != nil {
-			continue // it was never started
+		n += countLines(node.Dir+".log", text)
+	}
+	return n
+}
+
+// countLines returns how many lines of a file have a text; none of one that is not there.
+func countLines(path, text string) (n int) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, maxLogBytes)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), text) {
+			n++
 		}
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			if strings.Contains(lines.Text(), text) {
-				n++
-			}
-		}
-		f.Close()
 	}
 	return n
 }
