@@ -24,6 +24,14 @@ const (
 	lookEvery   = 15 * time.Millisecond
 )
 
+// What streams remember of tokens: a request that a paused node has read may be done as
+// late as that node goes on, long after its client has repeated it elsewhere, and must
+// still be known then. By default a stream remembers the last hundred of each producer.
+const (
+	idmpSeconds = "3600"
+	idmpTokens  = "10000"
+)
+
 // Bounds of the quiet time at the end of an era.
 const (
 	createPatience  = 30 * time.Second
@@ -90,6 +98,13 @@ func Start(env *Env, number int, load Load, verdicts *Verdicts) (*Era, error) {
 	for _, st := range e.grouped() {
 		if !e.createGroup(ctx, st.Name) {
 			return nil, fmt.Errorf("%w: XGROUP CREATE %s found no answer in %v", ErrNotQuiet, st.Name, createPatience)
+		}
+	}
+	s := env.session(4, number)
+	defer s.drop()
+	for _, st := range e.insists {
+		if _, err := e.ask(ctx, s, "XCFGSET", st.Name, "IDMP-DURATION", idmpSeconds, "IDMP-MAXSIZE", idmpTokens); err != nil {
+			return nil, err
 		}
 	}
 	e.run()
