@@ -50,6 +50,20 @@ func loadIdentity(dir string) (identity, error) {
 	if err != nil {
 		return identity{}, fmt.Errorf("data directory: %w", err)
 	}
+	return parseIdentity(path, b)
+}
+
+// readIdentity reads the identity of dir, which must have one.
+func readIdentity(dir string) (identity, error) {
+	path := filepath.Join(dir, identityFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return identity{}, fmt.Errorf("data directory: %w", err)
+	}
+	return parseIdentity(path, b)
+}
+
+func parseIdentity(path string, b []byte) (identity, error) {
 	var id identity
 	if err := json.Unmarshal(b, &id); err != nil {
 		return identity{}, fmt.Errorf("%s: %w: %w", path, ErrIdentity, err)

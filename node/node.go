@@ -91,6 +91,9 @@ func Open(cfg Config) (_ *Node, err error) {
 	if n.ident, err = loadIdentity(cfg.DataDir); err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, recoveryFile)); err == nil {
+		return nil, fmt.Errorf("%s: %w", cfg.DataDir, ErrRecovering)
+	}
 	n.id = n.ident.NodeID
 	n.log = n.log.With("node", n.id[:8])
 	n.lowest.Store(n.id)

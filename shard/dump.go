@@ -20,3 +20,13 @@ func PrintSystem(key, value []byte) (text string, ok bool) {
 	}
 	return fmt.Sprintf("applied slot=%d index=%d term=%d clock=%d", binary.BigEndian.Uint16(key), at.index, at.term, at.clockMS), true
 }
+
+// CheckSystem returns why a key that says of a shard's state what it has applied cannot
+// be read, or nil; ok is false for every other key.
+func CheckSystem(key, value []byte) (err error, ok bool) {
+	if len(key) < 2 || !bytes.Equal(key, stream.SystemKey(binary.BigEndian.Uint16(key), stream.SystemApplied)) {
+		return nil, false
+	}
+	_, err = decodeApplied(value)
+	return err, true
+}

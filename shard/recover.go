@@ -94,11 +94,20 @@ func (s *snapshots) checkLog(log LogStore, m raftlog.Marker) error {
 	if err != nil {
 		return err
 	}
-	if first > m.Index+1 {
-		return fmt.Errorf("shard %d: %w: it begins at %d, %v", s.cfg.ID, ErrLogGap, first, m)
+	if err := checkEnds(first, last, s.applier.now.index, m); err != nil {
+		return fmt.Errorf("shard %d: %w", s.cfg.ID, err)
 	}
-	if at := s.applier.now.index; at > max(last, m.Index) {
-		return fmt.Errorf("shard %d: %w: it ends at %d, applied %d, %v", s.cfg.ID, ErrLogBehind, last, at, m)
+	return nil
+}
+
+// checkEnds compares the ends of a log, both 0 when it is empty, with the applied index
+// and the marker.
+func checkEnds(first, last, applied uint64, m raftlog.Marker) error {
+	if first > m.Index+1 {
+		return fmt.Errorf("%w: it begins at %d, %v", ErrLogGap, first, m)
+	}
+	if applied > max(last, m.Index) {
+		return fmt.Errorf("%w: it ends at %d, applied %d, %v", ErrLogBehind, last, applied, m)
 	}
 	return nil
 }

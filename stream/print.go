@@ -16,6 +16,12 @@ func PrintRecord(key, value []byte) string {
 	return PrintKey(key) + ": " + text
 }
 
+// CheckRecord returns why a key of the state or its value cannot be read, or nil.
+func CheckRecord(key, value []byte) error {
+	_, err := printValue(key, value)
+	return err
+}
+
 func printValue(key, value []byte) (string, error) {
 	if len(key) < 5 {
 		return "", fmt.Errorf("stream: key of %d bytes", len(key))

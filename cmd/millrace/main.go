@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &codeError{exitUsage, err} })
-	root.AddCommand(serverCommand(), devCommand(), statusCommand(), benchCommand(), dumpCommand())
+	root.AddCommand(serverCommand(), devCommand(), statusCommand(), benchCommand(), dumpCommand(), doctorCommand(), recoverCommand())
 	for _, cmd := range root.Commands() {
 		cmd.Args = noArgs
 	}

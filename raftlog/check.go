@@ -1,0 +1,150 @@
+package raftlog
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"millrace/raftlog/disk"
+)
+
+// Part is what Check found of one shard.
+type Part struct {
+	Shard       uint32
+	First, Last uint64 // of the log; both 0 when it is empty
+	LastTerm    uint64 // of the record at Last
+	Records     uint64
+	Bytes       int64
+	Marker      *Marker // nil: there is none
+	// Configuration is the newest in log or marker, committed or not, set by the record
+	// at ConfigurationIndex; 0 where there is none.
+	Configuration      raft.Configuration
+	ConfigurationIndex uint64
+}
+
+// End returns the term and index that the shard's data goes up to: those of the last
+// record, or of the marker where that is further. Of two replicas, the one that is
+// greater here has everything that was ever acknowledged by a majority which the other
+// has.
+func (p *Part) End() (term, index uint64) {
+	term, index = p.LastTerm, p.Last
+	if m := p.Marker; m != nil && (m.Term > term || m.Term == term && m.Index > index) {
+		term, index = m.Term, m.Index
+	}
+	return term, index
+}
+
+// Check reads everything, checksums included, and returns what there is of each shard,
+// in order. problem hears of what is wrong: keys and values that cannot be read, records
+// that are missing between others, terms that fall. progress, if not nil, hears now and
+// then how many keys have been read. An error means that reading had to stop.
+func (db *DB) Check(problem func(shard uint32, text string), progress func(keys int)) ([]Part, error) {
+	if err := db.enter(); err != nil {
+		return nil, err
+	}
+	defer db.leave()
+	it, err := db.pebble.NewIter(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	var parts []Part
+	keys := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if keys++; progress != nil && keys%checkEvery == 0 {
+			progress(keys)
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return parts, err
+		}
+		if string(it.Key()) == string(formatKey) {
+			continue // read at the opening
+		}
+		shard, kind, rest, ok := splitKey(it.Key())
+		if !ok {
+			problem(0, fmt.Sprintf("a key of an unknown kind: %x", it.Key()))
+			continue
+		}
+		if n := len(parts); n == 0 || parts[n-1].Shard != shard {
+			parts = append(parts, Part{Shard: shard})
+		}
+		if err := parts[len(parts)-1].add(kind, rest, v); err != nil {
+			problem(shard, err.Error())
+		}
+	}
+	return parts, it.Error()
+}
+
+// checkEvery is after how many keys the progress of Check is told.
+const checkEvery = 20_000
+
+// add takes a key and its value in, and returns what is wrong with them.
+func (p *Part) add(kind byte, rest, v []byte) error {
+	var err error
+	switch kind {
+	case kindFloor:
+		number(v, &err)
+	case kindVote:
+		_, err = decodeVote(v)
+	case kindStable:
+	case kindMarker:
+		var m Marker
+		if m, err = decodeMarker(v); err == nil {
+			p.Marker = &m
+			p.configure(m.ConfigurationIndex, m.Configuration)
+		}
+	case kindRecord:
+		index := number(rest, &err)
+		var l raft.Log
+		if err == nil {
+			err = getRecord(copyBytes(v), index, &l)
+		}
+		if err == nil {
+			err = p.addRecord(&l)
+		}
+	default:
+		err = errors.New("unknown")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", kindName(kind), disk.ErrCorrupt, err)
+	}
+	return nil
+}
+
+func (p *Part) addRecord(l *raft.Log) (err error) {
+	switch {
+	case p.Records == 0:
+		p.First = l.Index
+	case l.Index != p.Last+1:
+		err = fmt.Errorf("records %d to %d are missing", p.Last+1, l.Index-1)
+	case l.Term < p.LastTerm:
+		err = fmt.Errorf("record %d is of term %d, the one before of term %d", l.Index, l.Term, p.LastTerm)
+	}
+	p.Last, p.LastTerm = l.Index, l.Term
+	p.Records++
+	p.Bytes += int64(recordSize(l))
+	if l.Type == raft.LogConfiguration {
+		c, e := decodeConfiguration(l.Data)
+		if e != nil {
+			return errors.Join(err, fmt.Errorf("record %d: %w", l.Index, e))
+		}
+		p.configure(l.Index, c)
+	}
+	return err
+}
+
+func (p *Part) configure(index uint64, c raft.Configuration) {
+	if index >= p.ConfigurationIndex {
+		p.ConfigurationIndex, p.Configuration = index, c
+	}
+}
+
+func kindName(kind byte) string {
+	names := map[byte]string{kindFloor: "floor", kindVote: "vote", kindMarker: "marker", kindRecord: "record", kindStable: "stable"}
+	if n, ok := names[kind]; ok {
+		return n
+	}
+	return fmt.Sprintf("kind %q", kind)
+}

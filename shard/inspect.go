@@ -1,0 +1,200 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/hashicorp/raft"
+
+	"millrace/raftlog"
+	"millrace/stream"
+	"millrace/stream/pebblekv"
+)
+
+// AppliedOf returns the applied index that a state holds for the shard that begins at
+// firstSlot; zero where it has none.
+func AppliedOf(state pebble.Reader, firstSlot uint16) (uint64, error) {
+	v, ok, err := pebblekv.Reader{R: state}.Get(stream.SystemKey(firstSlot, stream.SystemApplied))
+	if err != nil || !ok {
+		return 0, err
+	}
+	at, err := decodeApplied(v)
+	return at.index, err
+}
+
+// offline returns c with what a replica that does not run needs filled in: defaults, and
+// no peers.
+func (c Config) offline() Config {
+	c.Limits, c.Timing = c.Limits.withDefaults(), c.Timing.withDefaults()
+	c.Clock = func() int64 { return 0 }
+	c.OnLeader, c.OnFatal, c.Metrics, c.DigestEvery = nil, nil, nil, 0
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// still returns the parts of a replica, none of which runs. end lets go of them.
+func (c *Config) still() (s *Shard, end func()) {
+	s = assemble(c)
+	s.applier.onHalt = func(error) {}
+	s.applier.onOpened = func(uint64) {}
+	s.applier.onApplied = func([][]byte, bool) {}
+	return s, func() { s.reads.cancel(); s.digests.cancel() }
+}
+
+// Replay brings a copy of a replica's state up to the end of its log, committed or not.
+// Of what config names it changes State only, which must be the copy.
+func Replay(config Config) error {
+	cfg := config.offline()
+	s, end := cfg.still()
+	defer end()
+	if err := s.applier.load(); err != nil {
+		return err
+	}
+	m, ok, err := cfg.Log.Marker()
+	if err != nil {
+		return err
+	}
+	if at := s.applier.now.index; ok && at < m.Applied {
+		return fmt.Errorf("shard %d: %w: applied %d, %v", cfg.ID, ErrStateBehind, at, m)
+	}
+	_, _, err = s.replay(cfg.Log)
+	return err
+}
+
+// Inspect returns why a replica that does not run would not open, or nil: what is missing
+// between its state, its marker, what is staged and its log. It changes nothing. Of cfg
+// it uses what Destroy uses.
+func Inspect(cfg Config, part *raftlog.Part) error {
+	applied, err := AppliedOf(cfg.State, cfg.FirstSlot)
+	if err != nil {
+		return err
+	}
+	var m raftlog.Marker
+	if part.Marker != nil {
+		m = *part.Marker
+	}
+	if applied < m.Applied {
+		if m.Staged == "" {
+			return fmt.Errorf("%w: applied %d, %v", ErrStateBehind, applied, m)
+		}
+		h, err := checkStaged(&cfg, cfg.FS.PathJoin(cfg.StagingDir, strconv.FormatUint(uint64(cfg.ID), 10), m.Staged), true)
+		if err == nil && h.applied.index != m.Applied {
+			err = fmt.Errorf("%w: %v", ErrSnapshot, &h)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w (%v)", ErrStaged, err, m)
+		}
+		applied = m.Applied
+	}
+	if m.Staged != "" && part.Last < m.Index {
+		return nil // the log will go when the snapshot is installed
+	}
+	return checkEnds(part.First, part.Last, applied, m)
+}
+
+// Force makes this node the only voter of a shard whose majority is lost for good, and
+// everything in its log committed, acknowledged or not. The replica must not run. After
+// it the shard begins with a snapshot: what was in the log is in the state.
+//
+// change, if not nil, may change the state at the end of it. A Force that was cut short
+// is repeated; change must not mind.
+func Force(config Config, change func(*pebble.Batch) error) (err error) {
+	cfg := config.offline()
+	fail := func(err error) error { return fmt.Errorf("shard %d: force: %w", cfg.ID, err) }
+	s, end := cfg.still()
+	defer end()
+	if err := s.snapshots.recover(cfg.Log); err != nil {
+		return err
+	}
+	term, last, err := s.replay(cfg.Log)
+	if err != nil {
+		return fail(err)
+	}
+	m, marked, err := cfg.Log.Marker()
+	if err != nil {
+		return fail(err)
+	}
+	if marked && m.Index > last {
+		term, last = m.Term, m.Index
+	}
+	if last == 0 {
+		return fail(errors.New("the replica has neither records nor a snapshot"))
+	}
+	b := cfg.State.NewBatch()
+	defer b.Close()
+	if change != nil {
+		if err := change(b); err != nil {
+			return fail(err)
+		}
+	}
+	if err := b.LogData(nil, nil); err != nil {
+		return fail(err)
+	}
+	// It makes what was applied above last, too.
+	if err := b.Commit(pebble.Sync); err != nil {
+		return fail(err)
+	}
+	id := raft.ServerID(cfg.NodeID)
+	if err := cfg.Log.PutMarker(raftlog.Marker{
+		Index: last, Term: term, Applied: s.applier.now.index, ConfigurationIndex: last, Version: int(raft.SnapshotVersionMax),
+		Configuration: raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: id, Address: raft.ServerAddress(id)}}},
+	}); err != nil {
+		return fail(err)
+	}
+	// Others must not be served a log that says less than the state.
+	return cfg.Log.ResetLog()
+}
+
+// replay applies the whole log, and returns term and index of its last record, zero
+// where there is none.
+func (s *Shard) replay(log LogStore) (term, last uint64, err error) {
+	if last, err = log.LastIndex(); err != nil || last == 0 {
+		return 0, 0, err
+	}
+	for i := s.applier.now.index + 1; i <= last; i++ {
+		l := new(raft.Log)
+		switch err := log.GetLog(i, l); {
+		case errors.Is(err, raft.ErrLogNotFound) && s.covered(i):
+			continue // the marker's index is above what the state machine has seen
+		case err != nil:
+			return 0, 0, fmt.Errorf("record %d of %d: %w", i, last, err)
+		}
+		if l.Type != raft.LogCommand && l.Type != raft.LogConfiguration {
+			continue // Raft's own, which the state machine never sees
+		}
+		s.applier.ApplyBatch([]*raft.Log{l})
+		if s.applier.halted.Load() {
+			return 0, 0, fmt.Errorf("%w: at record %d", errHalted, i)
+		}
+	}
+	var l raft.Log
+	if err := log.GetLog(last, &l); err != nil {
+		return 0, 0, err
+	}
+	return l.Term, last, nil
+}
+
+// covered reports whether the marker covers the record at index.
+func (s *Shard) covered(index uint64) bool {
+	m, ok, err := s.cfg.Log.Marker()
+	return err == nil && ok && index <= m.Index
+}
+
+// Forget gives a replica up that another survivor has more of, and keeps the term that
+// the shard has come to. The shard's new leader sends it everything.
+func Forget(cfg Config) error {
+	key := []byte("CurrentTerm")
+	term, err := cfg.Log.GetUint64(key)
+	if err != nil && !errors.Is(err, raftlog.ErrNotFound) {
+		return fmt.Errorf("shard %d: forget: %w", cfg.ID, err)
+	}
+	if err := Destroy(cfg); err != nil {
+		return err
+	}
+	return cfg.Log.SetUint64(key, max(term, 1))
+}
