@@ -42,6 +42,9 @@ fuzz: ## Every fuzz target for FUZZTIME (30s)
 golden: ## Rewrite the expected output of the command scripts; look at the diff
 	$(GO) test ./stream -rewrite
 
+docs: ## Rewrite docs/commands.md from the command table
+	$(GO) test ./router -run TestCommandsPage -rewrite
+
 cluster-test: build ## Kill nodes for two minutes under load and check every invariant (DURATION=2m)
 	$(GO) test ./test/cluster -run TestKillNodes -count=1 -v -timeout 20m -kill-duration=$(or $(DURATION),2m)
 
@@ -90,4 +93,4 @@ compose-test: image ## Three containers: write, kill the leader, check
 clean: ## Remove what was built
 	rm -rf bin deploy/compose/millrace deploy/compose/data
 
-.PHONY: mutants help build run dev test race check fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle diff clients compat dump-demo image compose-test clean
+.PHONY: mutants help build run dev test race check fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle diff clients compat docs dump-demo image compose-test clean

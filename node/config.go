@@ -62,8 +62,8 @@ type Config struct {
 	Secret      []byte
 	RequirePass string
 
-	// AllowShutdown lets clients stop this node with SHUTDOWN.
-	AllowShutdown bool
+	// EnableShutdown lets clients stop this node with SHUTDOWN.
+	EnableShutdown bool
 
 	Pprof bool
 	// EnableDebug has DEBUG served to clients, which can disturb the node with it.

@@ -46,7 +46,7 @@ func (n *Node) progress(ctx context.Context, id uint32) (router.Progress, error)
 
 // shutdown returns what stops the node when a client asks for it; nil where it may not.
 func (n *Node) shutdown() func() {
-	if !n.cfg.AllowShutdown {
+	if !n.cfg.EnableShutdown {
 		return nil
 	}
 	return sync.OnceFunc(func() { close(n.asked) })

@@ -35,7 +35,7 @@ func aclLines() []line {
 		sub("deluser", -3, stream.Admin, "Refused: there is one user.", fixedUser),
 		sub("load", 2, stream.Admin, "Refused: there is no ACL file.", fixedUser),
 		sub("save", 2, stream.Admin, "Refused: there is no ACL file.", fixedUser),
-		sub("help", 2, 0, "Returns helpful text about the different subcommands.", help(aclHelp)),
+		serverLine("help", 2, 0, "", "6.0.0", "Returns helpful text about the different subcommands.", help(aclHelp)),
 	}
 	return []line{acl}
 }

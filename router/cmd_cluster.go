@@ -17,7 +17,7 @@ import (
 func clusterLines() []line {
 	sub := func(name string, arity int, since, summary string, run handler) line {
 		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: stream.Loading | stream.Stale, Categories: []string{"slow"},
+			Name: name, Arity: arity, Flags: stream.Stale, Categories: []string{"slow"},
 			Since: since, Summary: summary, Complexity: "O(N) where N is the number of nodes.",
 		}, run: run}
 	}
@@ -42,7 +42,9 @@ func clusterLines() []line {
 		"addslots", "addslotsrange", "bumpepoch", "delslots", "delslotsrange", "failover", "flushslots",
 		"meet", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot",
 	} {
-		subs = append(subs, sub(name, -2, "3.0.0", "Refused: Millrace places shards by itself.", runClusterRefused))
+		l := sub(name, -2, "3.0.0", "Refused: Millrace places shards by itself.", runClusterRefused)
+		l.cmd.Flags, l.cmd.Categories = stream.Admin|stream.Stale, categories(stream.Admin, "")
+		subs = append(subs, l)
 	}
 	return []line{{
 		cmd: stream.Command{Name: "cluster", Arity: -2, Categories: []string{"slow"}, Since: "3.0.0",

@@ -155,6 +155,10 @@ func keySpec(cmd *stream.Command) []resp.Value {
 		}
 		search = resp.Map(text("type"), text("index"), text("spec"), resp.Map(text("index"), resp.Int(int64(k.First))))
 		find = rangeSpec(last, k.Step, 0)
+	case k.Find != nil && cmd.Name != "xread" && cmd.Name != "xreadgroup": // EVAL and its like
+		search = resp.Map(text("type"), text("index"), text("spec"), resp.Map(text("index"), resp.Int(2)))
+		find = resp.Map(text("type"), text("keynum"), text("spec"), resp.Map(
+			text("keynumidx"), resp.Int(0), text("firstkey"), resp.Int(1), text("keystep"), resp.Int(1)))
 	case k.Find != nil:
 		from := int64(1)
 		if cmd.Name == "xreadgroup" {
@@ -167,7 +171,7 @@ func keySpec(cmd *stream.Command) []resp.Value {
 		return nil
 	}
 	return []resp.Value{resp.Map(
-		text("flags"), resp.Set(accessFlags(k.Access)...), text("begin_search"), search, text("find_keys"), find,
+		text("flags"), resp.Set(accessFlags(cmd)...), text("begin_search"), search, text("find_keys"), find,
 	)}
 }
 
@@ -177,13 +181,32 @@ func rangeSpec(last, step, limit int) resp.Value {
 		text("lastkey"), resp.Int(int64(last)), text("keystep"), resp.Int(int64(max(step, 1))), text("limit"), resp.Int(int64(limit))))
 }
 
-// accessFlags are the flags of a key: the table's, and that the key is accessed.
-func accessFlags(access string) []resp.Value {
+// accessFlags are the flags of a command's keys: whether they are read or written, and
+// what a client may make of it.
+func accessFlags(cmd *stream.Command) []resp.Value {
 	var out []resp.Value
-	for _, w := range strings.Fields(access) {
+	for _, w := range strings.Fields(cmd.Keys.Access + " " + keyUse[cmd.Name]) {
 		out = append(out, resp.Simple(w))
 	}
 	return out
+}
+
+// keyUse says what commands do with the content of their keys, in Redis's words: they
+// return it (access), change what is there (update), add to it, or delete from it. Those
+// that are not here do none of that.
+var keyUse = map[string]string{
+	"append": "insert", "decr": "access update", "decrby": "access update", "del": "delete", "dump": "access",
+	"expire": "update", "expireat": "update", "expiretime": "access", "get": "access", "getdel": "access delete",
+	"getex": "access update", "getset": "access update", "incr": "access update", "incrby": "access update",
+	"mget": "access", "persist": "update", "pexpire": "update", "pexpireat": "update", "pexpiretime": "access",
+	"psetex": "update", "pttl": "access", "restore": "update", "set": "access update variable_flags", "setex": "update",
+	"setnx": "insert", "ttl": "access", "unlink": "delete",
+	"xack": "update", "xackdel": "update delete", "xadd": "update", "xautoclaim": "delete", "xcfgset": "update",
+	"xclaim": "update", "xdel": "delete", "xdelex": "delete", "xgroup|create": "insert", "xgroup|createconsumer": "insert",
+	"xgroup|delconsumer": "delete", "xgroup|destroy": "delete", "xgroup|setid": "update", "xidmprecord": "update",
+	"xinfo|consumers": "access", "xinfo|groups": "access", "xinfo|stream": "access", "xnack": "update",
+	"xpending": "access", "xrange": "access", "xread": "access", "xreadgroup": "access", "xrevrange": "access",
+	"xsetid": "update", "xtrim": "delete",
 }
 
 // COMMAND DOCS [name …]
@@ -274,7 +297,7 @@ func runCommandGetKeys(c *conn, q *request, argv [][]byte) {
 	for _, i := range idx {
 		key := resp.Bulk(argv[2+i])
 		if is(argv[1], "getkeysandflags") {
-			key = resp.Array(key, resp.Set(accessFlags(cmd.Keys.Access)...))
+			key = resp.Array(key, resp.Set(accessFlags(cmd)...))
 		}
 		out = append(out, key)
 	}

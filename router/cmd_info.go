@@ -29,15 +29,21 @@ func infoLines() []line {
 	dbsize.cmd.Categories = []string{"keyspace", "read", "fast"}
 	return []line{
 		dbsize,
-		cmd("info", -1, 0, "server", "1.0.0", "Returns information and statistics about the server.", runInfo),
+		inCategories(cmd("info", -1, 0, "server", "1.0.0", "Returns information and statistics about the server.", runInfo), "slow", "dangerous"),
 		cmd("time", 1, stream.Fast, "server", "2.6.0", "Returns the server time.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, timeNow()) }),
-		cmd("role", 1, stream.NoScript|stream.Fast, "server", "2.8.12", "Returns the replication role.",
+		inCategories(cmd("role", 1, stream.NoScript|stream.Fast, "server", "2.8.12", "Returns the replication role.",
 			func(c *conn, q *request, _ [][]byte) {
 				c.answer(q, resp.Array(resp.BulkString("master"), resp.Int(0), resp.Array()))
-			}),
+			}), "admin", "fast", "dangerous"),
 		cmd("lolwut", -1, stream.Fast, "server", "5.0.0", "Displays computer art and the server version.", runLolwut),
 	}
+}
+
+// inCategories returns a line with other ACL categories than its flags tell.
+func inCategories(l line, categories ...string) line {
+	l.cmd.Categories = categories
+	return l
 }
 
 // LOLWUT [VERSION version]: a mill race, by way of a sine.

@@ -2,6 +2,7 @@ package router
 
 import (
 	"strconv"
+	"strings"
 
 	"millrace/resp"
 	"millrace/stream"
@@ -11,8 +12,14 @@ import (
 // loaded, so there is nothing to flush or to find.
 func scriptLines() []line {
 	sub := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
-		l := serverLine(name, arity, flags|stream.NoScript, "", since, summary, run)
-		l.cmd.Categories = categories(0, "scripting")
+		l := serverLine(name, arity, stream.NoScript, "", since, summary, run)
+		l.cmd.Flags, l.cmd.Categories = flags|stream.NoScript, categories(0, "scripting")
+		if name == "help" {
+			l.cmd.Flags &^= stream.NoScript
+		}
+		if flags&stream.Write != 0 {
+			l.cmd.Categories = append([]string{"write"}, l.cmd.Categories...)
+		}
 		return l
 	}
 	noScripts := refusal("ERR Millrace runs no scripts and no functions")
@@ -51,8 +58,12 @@ func scriptLines() []line {
 		{"evalsha_ro", "7.0.0", refusal("NOSCRIPT No matching script. Please use EVAL.")},
 		{"fcall", "7.0.0", refusal("ERR Function not found")}, {"fcall_ro", "7.0.0", refusal("ERR Function not found")},
 	} {
+		flags, access := stream.NoScript|stream.Stale|stream.MovableKeys, "RW access update"
+		if strings.HasSuffix(f.name, "_ro") {
+			flags, access = flags|stream.ReadOnly, "RO access"
+		}
 		out = append(out, line{cmd: stream.Command{
-			Name: f.name, Arity: -3, Flags: stream.NoScript | stream.Stale | stream.MovableKeys, Keys: stream.Keys{Find: countedKeys, Access: "RW access update"},
+			Name: f.name, Arity: -3, Flags: flags, Keys: stream.Keys{Find: countedKeys, Access: access},
 			Categories: categories(0, "scripting"), Since: f.since, Summary: "Refused: Millrace runs no scripts and no functions.",
 			Complexity: "O(1)", Group: "scripting",
 		}, run: f.run})

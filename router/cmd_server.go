@@ -16,6 +16,13 @@ func serverLine(name string, arity int, flags stream.Flags, group, since, summar
 	}, run: run}
 }
 
+// runningOnly takes away that a command may run while a server loads its data: Redis does
+// not let it.
+func runningOnly(l line) line {
+	l.cmd.Flags &^= stream.Loading | stream.Stale
+	return l
+}
+
 // refusal returns a handler that answers an error.
 func refusal(text string) handler {
 	return func(c *conn, q *request, _ [][]byte) { c.refuse(q, text) }
@@ -44,11 +51,11 @@ func serverLines() []line {
 	module.cmd.Flags = 0
 	noModules := refusal("ERR Millrace loads no modules")
 	module.subs = []line{
-		serverLine("list", 2, admin, "", "4.0.0", "Returns an empty array: there are no modules.",
-			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array()) }),
-		serverLine("load", -3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules),
-		serverLine("loadex", -3, admin, "", "7.0.0", "Refused: Millrace loads no modules.", noModules),
-		serverLine("unload", 3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules),
+		runningOnly(serverLine("list", 2, admin, "", "4.0.0", "Returns an empty array: there are no modules.",
+			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array()) })),
+		runningOnly(serverLine("load", -3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules)),
+		runningOnly(serverLine("loadex", -3, admin, "", "7.0.0", "Refused: Millrace loads no modules.", noModules)),
+		runningOnly(serverLine("unload", 3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules)),
 		serverLine("help", 2, 0, "", "5.0.0", "Returns helpful text about the different subcommands.", help([]string{
 			"MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 			"LIST", "    Return an empty array: there are no modules.", "HELP", "    Print this help.",
@@ -56,26 +63,26 @@ func serverLines() []line {
 	}
 	return []line{
 		module,
-		server("save", 1, admin, "1.0.0", "Answered as done: what was acknowledged is on disk on a majority of its shard's replicas.", ok),
-		server("bgsave", -1, admin, "1.0.0", "Answered as begun: what was acknowledged is on disk on a majority of its shard's replicas.", runBgsave),
-		server("bgrewriteaof", 1, admin, "1.0.0", "Answered as begun: Millrace trims its logs by itself.",
+		runningOnly(server("save", 1, admin, "1.0.0", "Answered as done: what was acknowledged is on disk on a majority of its shard's replicas.", ok)),
+		runningOnly(server("bgsave", -1, admin, "1.0.0", "Answered as begun: what was acknowledged is on disk on a majority of its shard's replicas.", runBgsave)),
+		runningOnly(server("bgrewriteaof", 1, admin, "1.0.0", "Answered as begun: Millrace trims its logs by itself.",
 			func(c *conn, q *request, _ [][]byte) {
 				c.answer(q, resp.Simple("Background append only file rewriting started"))
-			}),
+			})),
 		server("lastsave", 1, stream.Admin|stream.Fast, "1.0.0", "Returns the time: what was acknowledged until now is on disk.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Int(time.Now().Unix())) }),
-		server("shutdown", -1, admin, "1.0.0", "Stops this node in order, where --allow-shutdown says that clients may.", runShutdown),
+		server("shutdown", -1, admin, "1.0.0", "Stops this node in order, where --enable-shutdown says that clients may.", runShutdown),
 		notHere("replicaof", 3, "5.0.0", "shards are placed by the cluster itself; see: millrace status"),
 		notHere("slaveof", 3, "1.0.0", "shards are placed by the cluster itself; see: millrace status"),
 		notHere("failover", -1, "6.2.0", "every shard chooses its leader by itself; see: millrace status"),
-		notHere("sync", 1, "1.0.0", "replicas are Millrace nodes"),
-		notHere("psync", -3, "2.8.0", "replicas are Millrace nodes"),
+		runningOnly(notHere("sync", 1, "1.0.0", "replicas are Millrace nodes")),
+		runningOnly(notHere("psync", -3, "2.8.0", "replicas are Millrace nodes")),
 		notHere("replconf", -1, "3.0.0", "replicas are Millrace nodes"),
-		notHere("migrate", -6, "2.6.0", "use DUMP and RESTORE"),
-		server("swapdb", 3, stream.Write|stream.Fast, "4.0.0", "Refused: a cluster has one database.",
-			refusal("ERR SWAPDB is not allowed in cluster mode")),
-		server("move", 3, stream.Write|stream.Fast, "1.0.0", "Refused: a cluster has one database.",
-			refusal("ERR MOVE is not allowed in cluster mode")),
+		runningOnly(notHere("migrate", -6, "2.6.0", "use DUMP and RESTORE")),
+		runningOnly(server("swapdb", 3, stream.Write|stream.Fast, "4.0.0", "Refused: a cluster has one database.",
+			refusal("ERR SWAPDB is not allowed in cluster mode"))),
+		runningOnly(server("move", 3, stream.Write|stream.Fast, "1.0.0", "Refused: a cluster has one database.",
+			refusal("ERR MOVE is not allowed in cluster mode"))),
 	}
 }
 
@@ -114,7 +121,7 @@ func runShutdown(c *conn, q *request, argv [][]byte) {
 	case abort:
 		c.refuse(q, "ERR No shutdown in progress.")
 	case c.r.shutdown == nil:
-		c.refuse(q, "ERR SHUTDOWN is not allowed: this node was started without --allow-shutdown")
+		c.refuse(q, "ERR SHUTDOWN is not allowed: this node was started without --enable-shutdown")
 	default:
 		c.r.log.Warn("a client asked this node to stop", "client", c.addr)
 		q.last = true

@@ -74,7 +74,8 @@ func TestConnectionCommands(t *testing.T) {
 		{"COMMAND GETKEYS ping", "-ERR The command has no key arguments"},
 		{"COMMAND GETKEYS foo", "-ERR Invalid command specified"},
 		{"COMMAND GETKEYS xadd a", "-ERR Invalid number of arguments specified for command"},
-		{"COMMAND GETKEYSANDFLAGS del a", `[["a", [+RM]]]`},
+		{"COMMAND GETKEYSANDFLAGS del a", `[["a", [+RM, +delete]]]`},
+		{"COMMAND GETKEYSANDFLAGS xread streams a b 1 1", `[["a", [+RO, +access]], ["b", [+RO, +access]]]`},
 		{"COMMAND INFO foo", "[nil]"},
 		{"COMMAND INFO xlen", `[["xlen", :2, [+readonly, +fast], :1, :1, :1, [+@read, +@stream, +@fast], [], ` +
 			`[["flags", [+RO], "begin_search", ["type", "index", "spec", ["index", :1]], "find_keys", ["type", "range", "spec", ["lastkey", :0, "keystep", :1, "limit", :0]]]], []]]`},

@@ -16,7 +16,7 @@ import (
 func waitLines() []line {
 	wait := func(name string, arity int, since, summary string, run handler) line {
 		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: stream.Blocking, Categories: []string{"slow", "blocking", "connection"},
+			Name: name, Arity: arity, Flags: stream.Blocking | stream.NoScript, Categories: []string{"slow", "blocking", "connection"},
 			Since: since, Summary: summary, Complexity: "O(1)", Group: "generic",
 		}, run: run}
 	}
@@ -152,13 +152,15 @@ const (
 // when they were asked first: that is at least what this connection was acknowledged.
 func (c *conn) askReplicas(q *request, shards []uint32, sure int, n, end int64, unblock <-chan unblockMode, reply func(int) resp.Value) []byte {
 	goals := make(map[uint32]uint64)
+	best := make(map[uint32]int) // the most that was known: no replica loses what it has
 	wait := progressMin
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		others := math.MaxInt
 		for _, id := range shards {
-			others = min(others, max(sure, c.othersAt(id, goals, end)))
+			best[id] = max(best[id], sure, c.othersAt(id, goals, end))
+			others = min(others, best[id])
 		}
 		if int64(others) >= n || c.r.now() >= end {
 			return encode(reply(others), q.proto)

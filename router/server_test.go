@@ -108,7 +108,7 @@ func TestServerCommands(t *testing.T) {
 		{"BGSAVE", "+Background saving started"}, {"BGSAVE SCHEDULE", "+Background saving started"}, {"BGSAVE foo", "-ERR syntax error"},
 		{"BGREWRITEAOF", "+Background append only file rewriting started"},
 		{"SHUTDOWN foo", "-ERR syntax error"}, {"SHUTDOWN ABORT", "-ERR No shutdown in progress."}, {"SHUTDOWN NOSAVE SAVE", "-ERR syntax error"},
-		{"SHUTDOWN", "-ERR SHUTDOWN is not allowed: this node was started without --allow-shutdown"},
+		{"SHUTDOWN", "-ERR SHUTDOWN is not allowed: this node was started without --enable-shutdown"},
 		{"REPLICAOF NO ONE", "-ERR REPLICAOF is not supported by Millrace: shards are placed by the cluster itself; see: millrace status"},
 		{"SWAPDB 0 1", "-ERR SWAPDB is not allowed in cluster mode"}, {"MOVE a 1", "-ERR MOVE is not allowed in cluster mode"},
 		{"LOLWUT VERSION abc", "-ERR value is not an integer or out of range"},
@@ -458,6 +458,25 @@ func TestWaitWithoutAnswer(t *testing.T) {
 	c := g.dial()
 	c.want("XADD s 1-1 f v", `"1-1"`)
 	c.want("WAIT 2 20", ":1")
+}
+
+// What a replica was known to have counts although it does not answer any more.
+func TestWaitKeepsWhatItKnows(t *testing.T) {
+	asked := 0 // by the one WAIT
+	g := newRig(t, 1, func(c *Config) {
+		c.Progress = func(context.Context, uint32) (Progress, error) {
+			if asked++; asked > 1 {
+				return Progress{}, errors.New("nobody answers")
+			}
+			return Progress{Commit: 5, Others: map[string]uint64{"b": 5, "c": 5}}, nil
+		}
+	})
+	c := g.dial()
+	c.want("XADD s 1-1 f v", `"1-1"`)
+	c.want("WAIT 3 20", ":2")
+	if asked < 2 {
+		t.Errorf("asked %d times", asked)
+	}
 }
 
 func TestShutdown(t *testing.T) {

@@ -59,6 +59,7 @@ var clients = []struct {
 	{"phpredis", "php", phpRedis},
 	{"hiredis", "gcc", hiredis},
 	{"redis-cli/commands", "redis-cli", cliCommands},
+	{"redis-cli/operators", "redis-cli", cliOperators},
 	{"redis-cli/interactive", "redis-cli", cliInteractive},
 	{"redis-cli/scans", "redis-cli", cliScans},
 	{"redis-cli/meters", "redis-cli", cliMeters},

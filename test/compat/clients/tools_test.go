@@ -27,6 +27,35 @@ func cliCommands(t *testing.T, s *site) {
 	lines(t, tool(t, s, "", "redis-cli", "COMMAND", "DOCS", "xadd"), "summary")
 }
 
+// What operators ask of a cluster rather than of one stream.
+func cliOperators(t *testing.T, s *site) {
+	// All three replicas get the entry in the end: two beside the leader.
+	wait := "XADD " + s.key + " 1-1 f v\nWAIT 1 0\nWAIT 2 60000\nWAITAOF 1 2 60000\nWAIT 3 100\n"
+	lines(t, tool(t, s, wait, "redis-cli"), "1-1\n1\n2\n1\n2\n2\n")
+	// A stream-* parameter is the cluster's; the others are those of one node.
+	tool(t, s, "", "redis-cli", "CONFIG", "SET", "stream-idmp-maxsize", "77", "slowlog-max-len", "7")
+	asker := func(addr string) string {
+		return tool(t, &site{addrs: []string{addr}}, "", "redis-cli", "CONFIG", "GET", "s*-max*e*", "stream-idmp-maxsize")
+	}
+	lines(t, asker(s.addrs[0]), "slowlog-max-len\n7\n", "stream-idmp-maxsize\n77\n")
+	lines(t, asker(s.addrs[1]), "slowlog-max-len\n128\n", "stream-idmp-maxsize\n77\n")
+	tool(t, s, "", "redis-cli", "CONFIG", "SET", "stream-idmp-maxsize", "100", "slowlog-max-len", "128")
+	// INFO keyspace counts what a node leads, DBSIZE everything.
+	size := strings.TrimSpace(tool(t, s, "", "redis-cli", "DBSIZE"))
+	sum := 0
+	for _, addr := range s.addrs {
+		info := tool(t, &site{addrs: []string{addr}}, "", "redis-cli", "INFO", "keyspace")
+		if m := regexp.MustCompile(`db0:keys=(\d+),`).FindStringSubmatch(info); m != nil {
+			n, _ := strconv.Atoi(m[1]) // digits
+			sum += n
+		}
+	}
+	if strconv.Itoa(sum) != size {
+		t.Errorf("INFO keyspace of all nodes: %d keys; DBSIZE: %s", sum, size)
+	}
+	lines(t, tool(t, s, "", "redis-cli", "SHUTDOWN"), "SHUTDOWN is not allowed")
+}
+
 // redis-cli on a terminal: it asks for COMMAND DOCS first.
 func cliInteractive(t *testing.T, s *site) {
 	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)

@@ -1,0 +1,177 @@
+package router
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"millrace/stream"
+)
+
+var rewrite = flag.Bool("rewrite", false, "rewrite docs/commands.md from the command table and testdata/commands.txt")
+
+const commandsPage = "../docs/commands.md"
+
+// docs/commands.md is made of the command table, and of the words and notes for each
+// command in testdata/commands.txt. This test fails when one of the three is behind.
+func TestCommandsPage(t *testing.T) {
+	page := commandsMarkdown(t)
+	if *rewrite {
+		if err := os.WriteFile(commandsPage, []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	have, err := os.ReadFile(commandsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(have) != page {
+		t.Errorf("%s is stale: make docs", commandsPage)
+	}
+}
+
+// described is what testdata/commands.txt says of a command.
+type described struct{ syntax, notes string }
+
+// describedCommands reads testdata/commands.txt: a line per command, as one types it, with
+// notes indented under it. "#" begins a comment.
+func describedCommands(t *testing.T) map[string]described {
+	f, err := os.Open("testdata/commands.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	out := make(map[string]described)
+	last := ""
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		l := lines.Text()
+		switch {
+		case l == "" || l[0] == '#':
+		case l[0] == ' ':
+			d := out[last]
+			d.notes = strings.TrimSpace(d.notes + " " + strings.TrimSpace(l))
+			out[last] = d
+		default:
+			name, syntax, _ := strings.Cut(l, " ")
+			if _, twice := out[name]; twice {
+				t.Errorf("testdata/commands.txt: %s is there twice", name)
+			}
+			out[name] = described{syntax: syntax}
+			last = name
+		}
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// pageGroups are the sections of the page: the groups of COMMAND DOCS.
+var pageGroups = []struct{ group, title string }{
+	{"stream", "Streams"}, {"generic", "Keys"}, {"string", "Strings"}, {"transactions", "Transactions"}, {"connection", "Connections"},
+	{"cluster", "Cluster"}, {"server", "Server"}, {"scripting", "Scripts"},
+}
+
+// absent are commands of Redis that Millrace answers as unknown, with the reason.
+var absent = []struct{ names, why string }{
+	{"LPUSH RPUSH LPOP RPOP LRANGE LLEN BLPOP BRPOP LMOVE", "no lists: a stream with a group is the queue"},
+	{"HSET HGET HGETALL HDEL HINCRBY", "no hashes"},
+	{"SADD SREM SMEMBERS SISMEMBER", "no sets"},
+	{"ZADD ZRANGE ZREM ZSCORE BZPOPMIN", "no sorted sets"},
+	{"SETBIT GETBIT BITCOUNT BITFIELD PFADD PFCOUNT GEOADD GEOSEARCH", "no bitmaps, HyperLogLogs or positions"},
+	{"MSET MSETNX GETRANGE SETRANGE INCRBYFLOAT LCS", "the string type is for positions and locks beside streams"},
+	{"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE PUBLISH PUBSUB SSUBSCRIBE SUNSUBSCRIBE SPUBLISH", "nothing that is lost when nobody listens; XREAD BLOCK with $ is the durable form"},
+	{"SORT SORT_RO RESTORE-ASKING PFDEBUG PFSELFTEST SENTINEL", "nothing here to use them on"},
+}
+
+func commandsMarkdown(t *testing.T) string {
+	t.Helper()
+	r := &Router{}
+	r.table, r.handlers = buildTable()
+	texts := describedCommands(t)
+	var b strings.Builder
+	b.WriteString("# Commands\n\n<!-- Made by `make docs` from the command table and router/testdata/commands.txt. -->\n\n" +
+		"Every command that a client may send, with what is different from Redis " + RedisVersion + " (and, for what is newer, from its\n" +
+		"documentation). Where the last column is empty, replies and error texts are Redis's; `test/compat` compares them with\n" +
+		"live servers. *Since* is the version of Redis that the command came with.\n")
+	seen := make(map[string]bool)
+	for _, g := range pageGroups {
+		fmt.Fprintf(&b, "\n## %s\n\n| Command | Since | Status | Notes |\n|---|---|---|---|\n", g.title)
+		for _, cmd := range r.sorted() {
+			if cmd.Group != g.group {
+				continue
+			}
+			list := cmd.Subcommands
+			if len(list) == 0 || r.handlers[cmd] != nil {
+				list = append([]*stream.Command{cmd}, list...)
+			}
+			for _, one := range list {
+				name := one.Name
+				d, ok := texts[name]
+				if !ok {
+					t.Errorf("testdata/commands.txt: %s is missing", name)
+				}
+				seen[name] = true
+				row := strings.ToUpper(strings.ReplaceAll(name, "|", " "))
+				if d.syntax != "" {
+					row += " " + d.syntax
+				}
+				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", strings.ReplaceAll(row, "|", `\|`), one.Since, statusOf(one, d), notesOf(one, d))
+			}
+		}
+	}
+	for name := range texts {
+		if !seen[name] {
+			t.Errorf("testdata/commands.txt: there is no %s in the table", name)
+		}
+	}
+	b.WriteString("\n## Not there\n\nThese, and every other name, are answered with Redis's `ERR unknown command`; the connection lives on.\n\n" +
+		"| Commands | Why |\n|---|---|\n")
+	for _, a := range absent {
+		names := strings.Fields(a.names)
+		for _, n := range names {
+			if r.table[strings.ToLower(n)] != nil {
+				t.Errorf("%s is in the table, and among those that are not there", n)
+			}
+		}
+		fmt.Fprintf(&b, "| `%s` | %s |\n", strings.Join(names, "` `"), a.why)
+	}
+	return b.String()
+}
+
+// statusWords begin the summaries of commands that do less than their name says.
+var statusWords = []string{"Refused", "Accepted", "Answered"}
+
+// statusOf says in a word how a command stands to Redis's.
+func statusOf(cmd *stream.Command, d described) string {
+	word, _, _ := strings.Cut(cmd.Summary, " ")
+	word = strings.TrimRight(word, ":;,")
+	switch {
+	case slices.Contains(statusWords, word):
+		return strings.ToLower(word)
+	case d.notes != "":
+		return "differs"
+	}
+	return "as in Redis"
+}
+
+// notesOf returns the notes on a command; those that do less say why in their summaries.
+func notesOf(cmd *stream.Command, d described) string {
+	notes := d.notes
+	for _, word := range statusWords {
+		if rest, ok := strings.CutPrefix(cmd.Summary, word); ok {
+			rest = strings.TrimLeft(rest, ":;, ")
+			if rest != "" {
+				rest = strings.ToUpper(rest[:1]) + rest[1:]
+			}
+			notes = strings.TrimSpace(rest + " " + notes)
+		}
+	}
+	return strings.ReplaceAll(notes, "|", `\|`)
+}
