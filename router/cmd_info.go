@@ -129,6 +129,9 @@ func (r *Router) infoSection(name string) []InfoField {
 			fields = append(fields, f)
 		}
 	}
+	if name == "memory" {
+		r.setPeak(fields)
+	}
 	for i, f := range fields {
 		bytes, ok := strings.CutSuffix(f.Name, "_human")
 		if j := slices.IndexFunc(fields, func(o InfoField) bool { return o.Name == bytes }); ok && j >= 0 {
@@ -138,6 +141,20 @@ func (r *Router) infoSection(name string) []InfoField {
 		}
 	}
 	return fields
+}
+
+// setPeak fills in the peak of the memory that fields say is used.
+func (r *Router) setPeak(fields []InfoField) {
+	field := func(name string) *string {
+		return &fields[slices.IndexFunc(fields, func(f InfoField) bool { return f.Name == name })].Value
+	}
+	used, err := strconv.ParseUint(*field("used_memory"), 10, 64)
+	if err != nil {
+		return // the node says something else than a number
+	}
+	peak := r.peakMemory(used)
+	*field("used_memory_peak") = strconv.FormatUint(peak, 10)
+	*field("used_memory_peak_perc") = fmt.Sprintf("%.2f%%", 100*float64(used)/float64(max(peak, 1)))
 }
 
 // infoField returns one field of a section, or a value for where it is not there.
@@ -218,10 +235,7 @@ func (r *Router) ownInfo(name string) []InfoField {
 		add("used_memory_human", human(used))
 		add("used_memory_rss", used)
 		add("used_memory_rss_human", human(used))
-		peak := r.peakMemory(used)
-		add("used_memory_peak", peak)
-		add("used_memory_peak_human", human(peak))
-		add("used_memory_peak_perc", fmt.Sprintf("%.2f%%", 100*float64(used)/float64(max(peak, 1))))
+		zero("used_memory_peak", "used_memory_peak_human", "used_memory_peak_perc") // see setPeak
 		zero("used_memory_lua", "used_memory_vm_eval", "used_memory_scripts_eval", "number_of_cached_scripts",
 			"number_of_functions", "number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total",
 			"used_memory_functions", "used_memory_scripts")
@@ -229,8 +243,9 @@ func (r *Router) ownInfo(name string) []InfoField {
 		add("maxmemory_human", "0B")
 		add("maxmemory_policy", "noeviction")
 		zero("mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers",
-			"mem_clients_slaves", "mem_cluster_links", "mem_aof_buffer")
+			"mem_clients_slaves")
 		add("mem_clients_normal", r.clientSizes().bytes)
+		zero("mem_cluster_links", "mem_aof_buffer")
 		add("mem_allocator", "go")
 		zero("active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects")
 	case "persistence":
