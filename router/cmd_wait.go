@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"math"
 	"strconv"
 	"time"
 
@@ -11,8 +10,8 @@ import (
 )
 
 // waitLines are WAIT and WAITAOF. Every acknowledged write is on disk on a majority of
-// its shard's replicas, so mostly they have nothing to wait for; asked for more, they ask
-// the replicas.
+// its shard's voters, so mostly there is nothing to wait for but the leader's word on how
+// many these are; asked for more, they ask the replicas.
 func waitLines() []line {
 	wait := func(name string, arity int, since, summary string, run handler) line {
 		return line{cmd: stream.Command{
@@ -83,12 +82,11 @@ func parseTimeout(w []byte) (ms int64, refused string) {
 }
 
 // waitFor answers how many other replicas have what this connection has written, once
-// they are at least n or the time is over.
+// they are at least n or the time is over. For a connection that wrote nothing it is what
+// anybody has written before, to any shard.
 func (c *conn) waitFor(q *request, n, timeoutMS int64, reply func(others int) resp.Value) {
-	shards := c.written()
-	sure := c.r.majorityOthers(shards)
-	if int64(sure) >= n || len(shards) == 0 || q.inExec || c.r.progress == nil {
-		c.answer(q, reply(sure))
+	if q.inExec || c.r.progress == nil {
+		c.answer(q, reply(0)) // nobody is asked, so nothing is claimed
 		return
 	}
 	end := int64(forever)
@@ -104,40 +102,25 @@ func (c *conn) waitFor(q *request, n, timeoutMS int64, reply func(others int) re
 		unblock := make(chan unblockMode, 1)
 		c.unblock.Store(&unblock)
 		defer c.unblock.Store(nil)
-		return c.askReplicas(q, shards, sure, n, end, unblock, reply)
+		return c.askReplicas(q, c.written(), n, end, unblock, reply)
 	})
 }
 
-// written returns the shards that this connection has written to.
+// written returns the shards that this connection has written to, or all when there are
+// none.
 func (c *conn) written() []uint32 {
+	var out []uint32
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := make([]uint32, 0, len(c.wrote))
 	for id := range c.wrote {
 		out = append(out, id)
 	}
-	return out
-}
-
-// majorityOthers returns how many replicas beside its leader have every acknowledged
-// write, for the shard of which there are fewest. Without shards it is the least of all
-// shards.
-func (r *Router) majorityOthers(shards []uint32) int {
-	t := r.topology()
-	if len(shards) == 0 {
-		for _, s := range t.Shards() {
-			shards = append(shards, s.ID)
+	c.mu.Unlock()
+	if len(out) == 0 {
+		for _, s := range c.r.topology().Shards() {
+			out = append(out, s.ID)
 		}
 	}
-	least := math.MaxInt
-	for _, id := range shards {
-		s, _ := t.Shard(id)
-		least = min(least, len(s.Replicas)/2)
-	}
-	if least == math.MaxInt {
-		return 0
-	}
-	return least
+	return out
 }
 
 // How often replicas are asked: the pause doubles.
@@ -150,17 +133,19 @@ const (
 
 // askReplicas asks until enough replicas have all that the shards' leaders had committed
 // when they were asked first: that is at least what this connection was acknowledged.
-func (c *conn) askReplicas(q *request, shards []uint32, sure int, n, end int64, unblock <-chan unblockMode, reply func(int) resp.Value) []byte {
+func (c *conn) askReplicas(q *request, shards []uint32, n, end int64, unblock <-chan unblockMode, reply func(int) resp.Value) []byte {
 	goals := make(map[uint32]uint64)
 	best := make(map[uint32]int) // the most that was known: no replica loses what it has
 	wait := progressMin
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
-		others := math.MaxInt
-		for _, id := range shards {
-			best[id] = max(best[id], sure, c.othersAt(id, goals, end))
-			others = min(others, best[id])
+		others := 0
+		for i, id := range shards {
+			best[id] = max(best[id], c.othersAt(id, n, goals, end))
+			if i == 0 || best[id] < others {
+				others = best[id]
+			}
 		}
 		if int64(others) >= n || c.r.now() >= end {
 			return encode(reply(others), q.proto)
@@ -184,16 +169,16 @@ func (c *conn) askReplicas(q *request, shards []uint32, sure int, n, end int64, 
 	}
 }
 
-// othersAt returns how many replicas of a shard beside its leader have applied the goal,
-// which is set by the first answer; zero where nobody answers.
-func (c *conn) othersAt(id uint32, goals map[uint32]uint64, end int64) (n int) {
+// othersAt returns how many replicas of a shard beside its leader have what stands up to
+// the goal, which is set by the first answer; zero where nobody answers.
+func (c *conn) othersAt(id uint32, wanted int64, goals map[uint32]uint64, end int64) (n int) {
 	limit := progressTime
 	if end != forever {
 		limit = min(limit, max(time.Duration(end-c.r.now()), progressMin))
 	}
 	ctx, cancel := context.WithTimeout(c.r.ctx, limit)
 	defer cancel()
-	p, err := c.r.progress(ctx, id)
+	p, err := c.r.progress(ctx, id, int(wanted))
 	if err != nil {
 		return 0
 	}
@@ -207,5 +192,5 @@ func (c *conn) othersAt(id uint32, goals map[uint32]uint64, end int64) (n int) {
 			n++
 		}
 	}
-	return n
+	return max(n, p.Sure)
 }

@@ -36,9 +36,10 @@ type Config struct {
 	// Debug runs the subcommands of DEBUG: the words after the first. It may take its
 	// time, but no longer than ctx. Nil: DEBUG is refused.
 	Debug func(ctx context.Context, argv [][]byte) resp.Value
-	// Progress returns how far the replicas of a shard are, by its leader's word and
-	// theirs. Default: nobody knows, and WAIT answers what is sure.
-	Progress func(ctx context.Context, shard uint32) (Progress, error)
+	// Progress returns how far the replicas of a shard are, by its leader's word and, where
+	// more than what is sure are wanted, by theirs. Default: nobody knows, and WAIT
+	// answers 0.
+	Progress func(ctx context.Context, shard uint32, wanted int) (Progress, error)
 	// Shutdown stops the node in order; it returns at once. nil: clients are refused it.
 	Shutdown func()
 	// DataDir is shown in CONFIG GET dir.

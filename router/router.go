@@ -29,10 +29,10 @@ type Router struct {
 	password *[sha256.Size]byte // of the default user; nil: none is required
 	version  string
 	info     func(string) []InfoField
-	flush    bool                                            // FLUSHALL is allowed
-	debug    func(context.Context, [][]byte) resp.Value      // nil: DEBUG is refused
-	progress func(context.Context, uint32) (Progress, error) // nil: nobody knows
-	shutdown func()                                          // nil: clients may not
+	flush    bool                                                 // FLUSHALL is allowed
+	debug    func(context.Context, [][]byte) resp.Value           // nil: DEBUG is refused
+	progress func(context.Context, uint32, int) (Progress, error) // nil: nobody knows
+	shutdown func()                                               // nil: clients may not
 	dir      string
 	lim      Limits
 	log      *slog.Logger

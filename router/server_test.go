@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,11 +115,11 @@ func TestServerCommands(t *testing.T) {
 		{"LOLWUT VERSION abc", "-ERR value is not an integer or out of range"},
 		{"SUBSCRIBE x", "-ERR unknown command 'SUBSCRIBE', with args beginning with: 'x' "},
 
-		{"WAIT 0 10", ":1"}, {"WAIT -1 10", ":1"}, {"WAIT 5 0", ":1"}, // nothing was written: nothing to wait for
+		{"WAIT 0 10", ":0"}, {"WAIT -1 10", ":0"}, // nobody is there to ask
 		{"WAIT abc 10", "-ERR value is not an integer or out of range"},
 		{"WAIT 0 abc", "-ERR timeout is not an integer or out of range"},
 		{"WAIT 0 -1", "-ERR timeout is negative"},
-		{"WAITAOF 1 1 10", "[:1, :1]"},
+		{"WAITAOF 1 1 10", "[:1, :0]"},
 		{"WAITAOF 2 0 10", "-ERR value is out of range, must be between 0 and 1"},
 		{"WAITAOF 0 -1 10", "-ERR value is out of range, must be positive"},
 
@@ -413,13 +414,16 @@ func TestWait(t *testing.T) {
 	applied := make(chan map[string]uint64, 1)
 	applied <- map[string]uint64{"b": 9, "c": 3}
 	g := newRig(t, 1, func(c *Config) {
-		c.Progress = func(ctx context.Context, shard uint32) (Progress, error) {
+		c.Progress = func(ctx context.Context, shard uint32, wanted int) (Progress, error) {
 			if shard != 1 {
 				return Progress{}, fmt.Errorf("asked of shard %d", shard)
 			}
+			if wanted <= 1 {
+				return Progress{Sure: 1, Commit: 9}, nil
+			}
 			m := <-applied
 			applied <- m
-			return Progress{Commit: 9, Others: m}, nil
+			return Progress{Sure: 1, Commit: 9, Others: m}, nil
 		}
 	})
 	c, d := g.dial(), g.dial()
@@ -447,25 +451,26 @@ func TestWait(t *testing.T) {
 	}
 	c.want("MULTI", "+OK")
 	c.want("WAIT 3 0", "+QUEUED")
-	c.want("EXEC", "[:1]")
+	c.want("EXEC", "[:0]")
+	d.want("WAIT 1 0", ":1") // wrote nothing itself
 }
 
-// Without an answer from the replicas WAIT says what is sure.
+// Without an answer WAIT claims nothing.
 func TestWaitWithoutAnswer(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) {
-		c.Progress = func(context.Context, uint32) (Progress, error) { return Progress{}, errors.New("nobody answers") }
+		c.Progress = func(context.Context, uint32, int) (Progress, error) { return Progress{}, errors.New("nobody answers") }
 	})
 	c := g.dial()
 	c.want("XADD s 1-1 f v", `"1-1"`)
-	c.want("WAIT 2 20", ":1")
+	c.want("WAIT 1 20", ":0")
 }
 
 // What a replica was known to have counts although it does not answer any more.
 func TestWaitKeepsWhatItKnows(t *testing.T) {
-	asked := 0 // by the one WAIT
+	var asked atomic.Int32
 	g := newRig(t, 1, func(c *Config) {
-		c.Progress = func(context.Context, uint32) (Progress, error) {
-			if asked++; asked > 1 {
+		c.Progress = func(context.Context, uint32, int) (Progress, error) {
+			if asked.Add(1) > 1 {
 				return Progress{}, errors.New("nobody answers")
 			}
 			return Progress{Commit: 5, Others: map[string]uint64{"b": 5, "c": 5}}, nil
@@ -474,8 +479,8 @@ func TestWaitKeepsWhatItKnows(t *testing.T) {
 	c := g.dial()
 	c.want("XADD s 1-1 f v", `"1-1"`)
 	c.want("WAIT 3 20", ":2")
-	if asked < 2 {
-		t.Errorf("asked %d times", asked)
+	if n := asked.Load(); n < 2 {
+		t.Errorf("asked %d times", n)
 	}
 }
 

@@ -63,10 +63,14 @@ type InfoField struct{ Name, Value string }
 
 // Progress is how far the replicas of a shard are at one moment.
 type Progress struct {
+	// Sure is how many replicas beside the leader have any write that was acknowledged: the
+	// least majority of the voters that there are now, less one.
+	Sure int
 	// Commit is an index of the shard's log at or above that of every write that was
 	// acknowledged before the question.
 	Commit uint64
 	// Others has, for each replica beside the leader that answered, up to where it has
-	// applied the log; what is applied there is on its disk.
+	// applied the log; what is applied there is on its disk. Nobody is asked where Sure is
+	// enough.
 	Others map[string]uint64
 }
