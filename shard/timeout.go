@@ -46,8 +46,9 @@ func (w *waits) expire() time.Duration {
 			return time.Duration(wt.deadlineNS - now)
 		}
 		heap.Pop(&w.timers)
-		// Without a look, nothing says that there was nothing: then it waits for that.
-		if wt.state != waitServing && !wt.looked || !w.giveUpLocked(&out, wt, w.null(wt), nil) {
+		// Until a look has found nothing, there may be something: then it waits for that, and
+		// for its command where the first look has found something.
+		if !wt.looked || !w.giveUpLocked(&out, wt, w.null(wt), nil) {
 			wt.expired = true
 		}
 	}

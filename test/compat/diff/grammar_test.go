@@ -337,7 +337,7 @@ func (g *gen) spoil(words []string) []string {
 	switch words[0] {
 	case "XGROUP", "XINFO":
 		from = 3
-	case "XIDMPRECORD", "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "KEYS", "RENAME", "RENAMENX", "COPY": // all words are keys, or none may be another
+	case "XIDMPRECORD", "XSETID", "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "KEYS", "RENAME", "RENAMENX", "COPY": // all words are keys, or none may be another
 		return words
 	case "XREAD", "XREADGROUP":
 		if g.tag != "" {
@@ -526,6 +526,10 @@ func (g *gen) xtrim() []string {
 
 func (g *gen) xsetid() []string {
 	key := g.key()
+	if !g.has(v72) {
+		// Older ones let an empty stream go back behind what was deleted.
+		return []string{"XSETID", key, g.common(80, fmt.Sprint(future, "-", g.n(0, 6)), badIDs...)}
+	}
 	out := []string{"XSETID", key, g.common(60, fmt.Sprint(g.last[key]+uint64(g.n(0, 2)), "-", g.n(0, 2)), g.id(key))}
 	if g.odds(40) {
 		out = append(out, g.word("ENTRIESADDED"), g.common(85, strconv.Itoa(g.n(0, 40)), oddNumbers...), g.word("MAXDELETEDID"), g.id(key))
