@@ -45,6 +45,9 @@ type Blocker interface {
 	// Ready reports whether the command, run now, would answer something: data or an
 	// error.
 	Ready(v stream.Reader, nowMS int64, argv [][]byte) (bool, error)
+	// Ages reports whether the passing of time alone can make the command answer
+	// something: nothing touches its keys then.
+	Ages(argv [][]byte) bool
 	// WritesWhenServed reports whether the command changes the state when it finds
 	// something, so that it has to be proposed.
 	WritesWhenServed(argv [][]byte) bool

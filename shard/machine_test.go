@@ -211,6 +211,9 @@ func (m *listMachine) Read(v stream.Reader, nowMS int64, argv [][]byte) (resp.Va
 
 func (m *listMachine) BlockKeys(argv [][]byte) [][]byte { return argv[1:2] }
 
+// Ages is never so: what a list machine holds does not grow old.
+func (m *listMachine) Ages([][]byte) bool { return false }
+
 func (m *listMachine) Ready(v stream.Reader, nowMS int64, argv [][]byte) (bool, error) {
 	h, err := m.readHead(v, argv[1])
 	if err != nil {

@@ -12,14 +12,30 @@ func (w *waits) poke() {
 	}
 }
 
-// run answers the calls whose time is over, until end is called.
+// agePeriod is how often calls are looked at that time may make ready, as in Redis.
+const agePeriod = 100 * time.Millisecond
+
+// run answers the calls whose time is over, and has those looked at that time may have
+// made ready, until end is called.
 func (w *waits) run() {
 	defer close(w.done)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	aged := w.watch.now()
 	for {
 		var tick <-chan time.Time
-		if next := w.expire(); next >= 0 {
+		next := w.expire()
+		if w.ages() {
+			left := agePeriod - time.Duration(w.watch.now()-aged)
+			if left <= 0 {
+				w.age()
+				aged, left = w.watch.now(), agePeriod
+			}
+			if next < 0 || left < next {
+				next = left
+			}
+		}
+		if next >= 0 {
 			timer.Reset(next)
 			tick = timer.C
 		}
@@ -29,6 +45,29 @@ func (w *waits) run() {
 		case <-w.quit:
 			return
 		}
+	}
+}
+
+// ages reports whether time may make a call ready.
+func (w *waits) ages() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.aging) > 0
+}
+
+// age has every call looked at that time may have made ready, and those that wait on the
+// same keys, in their order.
+func (w *waits) age() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	keys := make(map[*waitKey]struct{})
+	for wt := range w.aging {
+		for _, k := range wt.keys {
+			keys[k] = struct{}{}
+		}
+	}
+	for k := range keys {
+		w.passLocked(k)
 	}
 }
 

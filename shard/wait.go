@@ -105,6 +105,7 @@ type waits struct {
 	stopped error
 	seq     uint64
 	byCall  map[*call.Call]*waiter
+	aging   map[*waiter]struct{} // those that time may make ready
 	keys    map[string]*waitKey
 	timers  timerHeap
 
@@ -117,6 +118,7 @@ func newWaits(cfg *Config) *waits {
 	w := &waits{
 		cfg:    cfg,
 		byCall: make(map[*call.Call]*waiter),
+		aging:  make(map[*waiter]struct{}),
 		keys:   make(map[string]*waitKey),
 		wake:   make(chan struct{}, 1),
 		quit:   make(chan struct{}),
@@ -183,6 +185,12 @@ func (w *waits) register(wt *waiter, names [][]byte, now int64) error {
 		}
 		wt.keys = append(wt.keys, k)
 		wt.places = append(wt.places, k.waiters.PushBack(wt))
+	}
+	if w.blocker.Ages(c.Cmds[0]) {
+		w.aging[wt] = struct{}{}
+		if len(w.aging) == 1 {
+			w.poke()
+		}
 	}
 	if c.BlockMS > 0 {
 		wt.deadlineNS = now + int64(min(c.BlockMS, maxBlockMS))*int64(time.Millisecond)
@@ -503,6 +511,7 @@ func (w *waits) giveUpLocked(out *finished, wt *waiter, reply []byte, err error)
 func (w *waits) finishLocked(out *finished, wt *waiter, reply []byte, err error) {
 	wt.state = waitDone
 	delete(w.byCall, wt.call)
+	delete(w.aging, wt)
 	for i, k := range wt.keys {
 		k.waiters.Remove(wt.places[i])
 		if k.waiters.Len() == 0 && w.keys[k.name] == k {

@@ -189,6 +189,17 @@ func (s *State) Ready(v Reader, nowMS int64, argv [][]byte) (bool, error) {
 	return c.Ready(s.reading(v, nowMS), argv)
 }
 
+// Ages reports whether the passing of time alone can make a blocked command answer
+// something. It looks at the words only.
+func (s *State) Ages(argv [][]byte) bool {
+	c, refusal := Lookup(argv)
+	if c == nil || refusal != nil || c.ReadyAt == nil {
+		return false
+	}
+	a, refusal := parseRead(argv, true)
+	return refusal == nil && a.claims
+}
+
 // ReadyAt returns when a blocking command becomes ready if nothing but time passes, in
 // milliseconds of the shard's time; zero is never. XREADGROUP with CLAIM waits for
 // entries to grow old: nothing touches their key then.
