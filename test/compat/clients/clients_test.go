@@ -4,9 +4,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -103,17 +105,22 @@ func leaderFirst(t *testing.T, c *cluster.Cluster, key string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := asker.ClusterSlots(ctx).Result()
+	shards, err := asker.ClusterShards(ctx).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range rows {
-		if int64(row.Start) <= slot && slot <= int64(row.End) {
-			first := row.Nodes[0].Addr
-			return append([]string{first}, slices.DeleteFunc(all, func(a string) bool { return a == first })...)
+	for _, sh := range shards {
+		if !slices.ContainsFunc(sh.Slots, func(r redis.SlotRange) bool { return r.Start <= slot && slot <= r.End }) {
+			continue
+		}
+		for _, n := range sh.Nodes {
+			if n.Role == "master" {
+				first := net.JoinHostPort(n.IP, strconv.FormatInt(n.Port, 10))
+				return append([]string{first}, slices.DeleteFunc(all, func(a string) bool { return a == first })...)
+			}
 		}
 	}
-	t.Fatalf("no shard has slot %d: %v", slot, rows)
+	t.Fatalf("no leader for slot %d: %v", slot, shards)
 	return nil
 }
 
