@@ -20,12 +20,12 @@ const (
 	// hopelessAfter is how much longer a run waits before it gives up.
 	hopelessAfter = 4 * time.Minute
 	// lullMin and lullMax bound the time between two rounds.
-	lullMin = 200 * time.Millisecond
-	lullMax = 2 * time.Second
+	lullMin = 100 * time.Millisecond
+	lullMax = 1200 * time.Millisecond
 	// lagLimit is how late the harness may run while it measures.
 	lagLimit = 100 * time.Millisecond
 	// combineShare is how many rounds have more than one fault.
-	combineShare = 0.45
+	combineShare = 0.55
 )
 
 // Kinds of samples.
