@@ -34,7 +34,8 @@ type options struct {
 	tags       string // more build tags for the server
 	// What the outer process hands to the inner one.
 	bin     string
-	scratch string // for data directories, removed by the outer process
+	scratch string   // for data directories, removed by the outer process
+	lock    *os.File // of scratch, held by the outer process
 }
 
 // Exit codes.
@@ -58,7 +59,10 @@ func run() int {
 			log.Print(err)
 			return exitBroken
 		}
-		defer func() { _ = os.RemoveAll(o.scratch) }() // it is below the system's own for such
+		defer func() {
+			_ = os.RemoveAll(o.scratch) // it is below the system's own for such
+			o.lock.Close()
+		}()
 	}
 	if o.network == networkLab {
 		inside, code, err := enter(&o)
@@ -152,9 +156,6 @@ func parseSeed(s string) (seed uint64, err error) {
 // scratchName begins the names of directories for data.
 const scratchName = "millrace-chaos-"
 
-// scratchLock is held until this process ends.
-var scratchLock *os.File
-
 // prepare builds the server and makes the directory for data, locked by this process.
 // What runs that were killed have left over is removed.
 func prepare(o *options) (err error) {
@@ -172,7 +173,7 @@ func prepare(o *options) (err error) {
 	if o.scratch, err = os.MkdirTemp("", scratchName); err != nil {
 		return err
 	}
-	if scratchLock, err = lockDir(o.scratch); err != nil {
+	if o.lock, err = lockDir(o.scratch); err != nil {
 		return err
 	}
 	o.bin = filepath.Join(o.scratch, "millrace")

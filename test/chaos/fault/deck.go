@@ -72,7 +72,7 @@ var cards = []card{
 	{name: "disk error", copies: 1, inject: disk("EIO on sync", []string{"eio", "ops=sync", "times=1"}, 5*time.Second, 5*time.Second, true, exitDiskFailing), alone: true, faulty: true},
 	{name: "torn write", copies: 2, inject: disk("torn write", []string{"torn", "files=log", "after=20"}, 8*time.Second, 8*time.Second, true, killedBySignal), alone: true, faulty: true},
 	{name: "flipped bit", copies: 1, inject: disk("flipped bit", []string{"flip", "ops=read", "files=sst", "times=1"}, 4*time.Second, 4*time.Second, false, exitCorrupt), alone: true, faulty: true},
-	{name: "disk full", copies: 1, inject: diskFull, single: true, alone: true},
+	{name: "disk full", copies: 1, inject: diskFull, alone: true},
 }
 
 // deck deals cards in an order that chance has made; when it is empty it is shuffled

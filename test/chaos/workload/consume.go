@@ -43,7 +43,7 @@ func (k *consumer) run(ctx context.Context) {
 			return
 		}
 		st := k.streams[k.rng.IntN(len(k.streams))]
-		ok := true
+		var ok bool
 		switch n := k.rng.IntN(20); {
 		case n < 2:
 			ok = k.autoclaim(c, st)
