@@ -101,6 +101,16 @@ var explained = []difference{
 	},
 	{
 		before:  v74,
+		command: regexp.MustCompile(`(?i)^XREAD .* \+( |$)`),
+		alike: func(ours, theirs *resp.Value) {
+			if theirs.String() == "-ERR Invalid stream ID specified as stream command argument" {
+				*ours = *theirs
+			}
+		},
+		reason: "The ID + is known since 7.4.",
+	},
+	{
+		before:  v74,
 		command: regexp.MustCompile(`(?i)^XREAD`),
 		alike: texts("-ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
 			"-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."),
