@@ -130,8 +130,7 @@ func (c *conn) errand(shard uint32, kind call.Kind, argv [][]byte, end int64) *e
 }
 
 // gather runs errands that do not block, all at once. It returns nil when each has a
-// proper answer; else a reply for the first failure in their order, which is the null
-// array when what failed was not done and the blocking call is over anyway.
+// proper answer; else a reply for the first failure in their order.
 func (c *conn) gather(q *request, list []*errand, end int64) []byte {
 	es := newErrands(c, q.proto, list...)
 	until := min(c.r.now()+int64(c.r.lim.Patience+c.r.lim.Answer), graced(end))
@@ -151,12 +150,7 @@ func (c *conn) gather(q *request, list []*errand, end int64) []byte {
 		}
 	}
 	for _, e := range list {
-		reply := failure(e.kind, part{e.res.Reply, e.res.Err})
-		switch {
-		case reply == nil:
-		case e.res.Err != nil && judge(e.kind, e.res.Err) == outcomeRefused && c.r.now() >= end:
-			return encode(resp.NullArray(), q.proto)
-		default:
+		if reply := failure(e.kind, part{e.res.Reply, e.res.Err}); reply != nil {
 			return reply
 		}
 	}
@@ -178,12 +172,16 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 	switch {
 	case e.done && e.res.Err == nil:
 		return e.res.Reply
-	case e.done && end != forever && c.r.now() >= end: // no leader until the end
-		return encode(resp.NullArray(), q.proto)
 	case e.done:
 		return errorReply(errorText(e.kind, e.res.Err))
 	case why == endUnblocked && mode == unblockError:
 		return errorReply(textUnblocked)
+	case why == endTime && e.cur == nil:
+		return errorReply(errorText(e.kind, orNoLeader(e.res.Err)))
+	case why == endTime && x.group != nil: // a silent leader may have served it
+		return errorReply(textInDoubt)
+	case why == endTime:
+		return errorReply(errorText(e.kind, call.ErrTimeout))
 	}
 	return encode(resp.NullArray(), q.proto)
 }
@@ -214,14 +212,19 @@ func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblock
 		case why == endUnblocked, why == endTime:
 			return encode(resp.NullArray(), q.proto)
 		}
+		ready := false
 		for _, e := range list {
 			switch {
-			case !e.done || e.res.Err == nil:
+			case !e.done:
+			case e.res.Err == nil:
+				ready = ready || !isNull(e.res.Reply)
 			case c.r.now() >= end: // no leader until the end
-				return encode(resp.NullArray(), q.proto)
 			default:
 				return errorReply(errorText(e.kind, e.res.Err))
 			}
+		}
+		if !ready && c.r.now() >= end {
+			return encode(resp.NullArray(), q.proto)
 		}
 	}
 }

@@ -31,6 +31,18 @@ type errand struct {
 	res  call.Result
 }
 
+func (e *errand) blocks() bool { return e.kind == call.Block || e.kind == call.Wait }
+
+// patience returns until when e is tried. However short the BLOCK time is, a shard looks
+// once at what there is: a null says that there was nothing, not that the shard was busy
+// or had no leader.
+func (e *errand) patience() int64 {
+	if e.blocks() {
+		return graced(e.deadline)
+	}
+	return e.deadline
+}
+
 // errands runs the errands of one serial request at once.
 type errands struct {
 	c     *conn
@@ -147,18 +159,11 @@ func (es *errands) submit(e *errand, node string, term uint64) {
 		es.c.mu.Unlock()
 	}
 	e.node, e.term = node, term
-	blocks := e.kind == call.Block || e.kind == call.Wait
-	until := e.deadline
-	if blocks {
-		// However short the BLOCK time is, the shard looks once at what there is: a null
-		// says that there was nothing, not that the shard was busy.
-		until = graced(until)
-	}
 	c := &call.Call{
 		Shard: e.shard, Term: term, Kind: e.kind, Cmds: e.cmds, Multi: e.multi, Proto: es.proto,
-		TimeoutMS: millis(min(until-now, int64(r.lim.Patience))),
+		TimeoutMS: millis(min(e.patience()-now, int64(r.lim.Patience))),
 	}
-	if blocks && e.deadline != forever {
+	if e.blocks() && e.deadline != forever {
 		c.BlockMS = uint64(max(e.deadline-now, 0)+1e6-1) / 1e6 // up: never answered early
 		c.BlockMS = max(c.BlockMS, 1)
 	}
@@ -173,7 +178,7 @@ func (es *errands) submit(e *errand, node string, term uint64) {
 // await has the seeker tell when the leader changes, or may be tried again.
 func (es *errands) await(e *errand, overload bool) {
 	e.pauses++
-	w := &waiter{node: e.node, term: e.term, pauses: e.pauses, overload: overload, deadline: e.deadline}
+	w := &waiter{node: e.node, term: e.term, pauses: e.pauses, overload: overload, deadline: e.patience()}
 	w.fire = func(node string, term uint64) { es.post(letter{e: e, wait: w, node: node, term: term}) }
 	e.waits = w
 	es.c.r.seeker(e.shard).add(w)
@@ -220,7 +225,7 @@ func (es *errands) answered(e *errand, res call.Result) {
 		return
 	}
 	e.res.Err = res.Err
-	if mutant.BlockedForgotten && (e.kind == call.Block || e.kind == call.Wait) {
+	if mutant.BlockedForgotten && e.blocks() {
 		return
 	}
 	r := es.c.r
@@ -263,7 +268,7 @@ func (es *errands) cancel() {
 			r.seeker(e.shard).remove(e.waits)
 			e.waits = nil
 		}
-		if e.cur != nil && (e.kind == call.Block || e.kind == call.Wait) {
+		if e.cur != nil && e.blocks() {
 			r.backend.Cancel(e.node, e.cur)
 		}
 	}
