@@ -59,7 +59,7 @@ func (r *reader) node(after ID) Node {
 		r.entry(&l, &n)
 	}
 	r.stop(l.close(raw))
-	if live != uint64(len(n.Entries)) || dead != n.Deleted || live == 0 {
+	if live != uint64(len(n.Entries)) || dead != n.Deleted || live+dead == 0 {
 		r.fail("node counts %d and %d deleted entries, and has %d and %d", live, dead, len(n.Entries), n.Deleted)
 	}
 	r.stop(r.budget.Node())

@@ -108,7 +108,8 @@ func (r *reader) stream(kind byte) *Stream {
 	after := ID{}
 	for n := r.length(); n > 0 && r.err == nil; n-- {
 		node := r.node(after)
-		if after = node.Last; r.err == nil {
+		// XTRIM MINID can leave a node in Redis whose entries are all deleted.
+		if after = node.Last; r.err == nil && len(node.Entries) > 0 {
 			s.Nodes = append(s.Nodes, node)
 			s.Length += uint64(len(node.Entries))
 		}

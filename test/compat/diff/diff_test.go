@@ -202,7 +202,7 @@ func (p *pair) run(s session) string {
 	}
 	late := time.Since(began) > lateBlock
 	p.both(ours, [][]string{{"DISCARD"}, {"UNWATCH"}, append([]string{"DEL"}, s.keys...)})
-	if i := p.differs(s.cmds, a, b); i >= 0 && !(late && isLate(s.cmds[i], a[i])) {
+	if i := p.differs(s.cmds, a, b); i >= 0 && !(late && isLate(s.cmds[i], a[i])) && !wentBack(p.oracle, s.cmds[i], a[i]) {
 		return strings.ReplaceAll(transcript(s.cmds, a, b, i), "{"+s.prefix, "{")
 	}
 	return ""

@@ -549,7 +549,7 @@ func (g *gen) xtrim() []string {
 func (g *gen) xsetid() []string {
 	key := g.key()
 	if !g.has(v72) {
-		return []string{"XSETID", key, g.common(80, g.setFuture(), badIDs...)}
+		return []string{"XSETID", key, g.common(80, g.setFuture(), "x", "", "1-", "1-2-3", "-", "$", "18446744073709551616-0")}
 	}
 	out := []string{"XSETID", key, g.common(60, fmt.Sprint(g.last[key]+uint64(g.n(0, 2)), "-", g.n(0, 2)), g.id(key))}
 	if g.odds(40) {
