@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"millrace/resp"
 )
 
 // TestReplyTooLarge asks for more than a reply may take in memory. Empty fields take
@@ -32,6 +34,20 @@ func TestReplyTooLarge(t *testing.T) {
 	v := r.do("XREAD STREAMS s s 0 0")
 	if n := len(v.Elems[1].Elems); n != 23 || len(v.Elems) != 2 {
 		t.Errorf("XREAD answers %d entries, and %d streams", n, len(v.Elems)/2)
+	}
+}
+
+// TestAddTooLarge adds more than an entry may hold. The words are refused unread: nobody
+// touches their memory.
+func TestAddTooLarge(t *testing.T) {
+	r := newRig(t)
+	w := make([]byte, 1<<29)
+	argv := append(argvOf("XADD", "s", "1-1"), w, w)
+	if got := resp.Print(r.run(append(argv, []byte("f"), nil)), 2); got != "-ERR Elements are too large to be stored" {
+		t.Error(got)
+	}
+	if got := r.show("EXISTS s"); got != ":0" {
+		t.Error("there is a stream now")
 	}
 }
 

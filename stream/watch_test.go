@@ -136,6 +136,7 @@ func TestWatched(t *testing.T) {
 		t.Errorf("a name that came back has its old number %s", got)
 	}
 	second := number()
+	r.do("XGROUP CREATE made g 0 MKSTREAM")
 	r.do("PEXPIRE s 10")
 	r.nowMS += 10
 	if got := number(); got != "0" {
@@ -148,6 +149,7 @@ func TestWatched(t *testing.T) {
 		{[]string{"_WATCHED s 0", "XADD s 1-1 f v", "XLEN s"}, `[+OK, "1-1", :1]`},
 		{[]string{"_WATCHED s 0", "XADD s 2-1 f v"}, `[$-1, $-1]`},
 		{[]string{"_WATCHED s " + second, "XADD s 2-1 f v", "DEL s"}, `[$-1, $-1, $-1]`},
+		{[]string{"_WATCHED made 0", "XLEN made"}, `[$-1, $-1]`},
 		{[]string{"_WATCHED nokey 0 s 777 other 0", "XADD s 2-1 f v"}, `[$-1, $-1]`},
 		{[]string{"XADD s NOMKSTREAM 1-1 f v", "XLEN s"}, `[-ERR The ID specified in XADD is equal or smaller than the target stream top item, :1]`},
 		{[]string{"XADD t NOMKSTREAM 1-1 f v", "XLEN s"}, `[$-1, :1]`}, // a null is the end only after _WATCHED

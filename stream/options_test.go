@@ -1,0 +1,243 @@
+package stream_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"millrace/stream"
+)
+
+// option is one of a command, and what a server that takes it and ignores it would do.
+type option struct {
+	command string // and subcommand
+	word    string
+	args    int    // words that belong to it
+	instead string // what ignoring it comes to; nothing, mostly
+	after   int    // words of the command, from its name on, that come before all options
+	refused bool   // without it the command is refused, and not for its words
+}
+
+// options are those of all stream commands, apart from unseen.
+var options = []option{
+	{command: "XACKDEL", word: "DELREF", after: 3},
+	{command: "XACKDEL", word: "ACKED", after: 3},
+	{command: "XADD", word: "NOMKSTREAM", after: 2},
+	{command: "XADD", word: "DELREF", after: 2},
+	{command: "XADD", word: "ACKED", after: 2},
+	{command: "XADD", word: "IDMPAUTO", args: 1, after: 2},
+	{command: "XADD", word: "IDMP", args: 2, after: 2},
+	{command: "XADD", word: "MAXLEN", args: 1, after: 2},
+	{command: "XADD", word: "MINID", args: 1, after: 2},
+	{command: "XADD", word: "~", after: 3},
+	{command: "XADD", word: "LIMIT", args: 1, after: 3},
+	{command: "XAUTOCLAIM", word: "COUNT", args: 1, after: 6},
+	{command: "XAUTOCLAIM", word: "JUSTID", after: 6},
+	{command: "XCFGSET", word: "IDMP-DURATION", args: 1, instead: "IDMP-DURATION 100", after: 2},
+	{command: "XCFGSET", word: "IDMP-MAXSIZE", args: 1, instead: "IDMP-MAXSIZE 100", after: 2},
+	{command: "XCLAIM", word: "IDLE", args: 1, after: 5},
+	{command: "XCLAIM", word: "TIME", args: 1, after: 5},
+	{command: "XCLAIM", word: "RETRYCOUNT", args: 1, after: 5},
+	{command: "XCLAIM", word: "FORCE", after: 5},
+	{command: "XCLAIM", word: "JUSTID", after: 5},
+	{command: "XCLAIM", word: "LASTID", args: 1, after: 5},
+	{command: "XDELEX", word: "DELREF", after: 2},
+	{command: "XDELEX", word: "ACKED", after: 2},
+	{command: "XGROUP CREATE", word: "MKSTREAM", after: 5, refused: true},
+	{command: "XGROUP CREATE", word: "ENTRIESREAD", args: 1, after: 5},
+	{command: "XGROUP SETID", word: "ENTRIESREAD", args: 1, after: 5},
+	{command: "XINFO STREAM", word: "FULL", after: 3},
+	{command: "XINFO STREAM", word: "COUNT", args: 1, after: 4},
+	{command: "XNACK", word: "SILENT", instead: "FAIL", after: 3},
+	{command: "XNACK", word: "FAIL", instead: "SILENT", after: 3},
+	{command: "XNACK", word: "FATAL", instead: "FAIL", after: 3},
+	{command: "XNACK", word: "RETRYCOUNT", args: 1, after: 7},
+	{command: "XNACK", word: "FORCE", after: 7},
+	{command: "XPENDING", word: "IDLE", args: 1, after: 3},
+	{command: "XRANGE", word: "COUNT", args: 1, after: 4},
+	{command: "XREAD", word: "COUNT", args: 1, after: 1},
+	{command: "XREAD", word: "MAXCOUNT", args: 1, after: 1},
+	{command: "XREAD", word: "MAXSIZE", args: 1, after: 1},
+	{command: "XREADGROUP", word: "COUNT", args: 1, after: 4},
+	{command: "XREADGROUP", word: "MAXCOUNT", args: 1, after: 4},
+	{command: "XREADGROUP", word: "MAXSIZE", args: 1, after: 4},
+	{command: "XREADGROUP", word: "CLAIM", args: 1, after: 4},
+	{command: "XREADGROUP", word: "NOACK", after: 4},
+	{command: "XREVRANGE", word: "COUNT", args: 1, after: 4},
+	{command: "XSETID", word: "ENTRIESADDED", args: 1, after: 3},
+	{command: "XSETID", word: "MAXDELETEDID", args: 1, after: 3},
+	{command: "XTRIM", word: "MAXLEN", args: 1, instead: "MAXLEN 1000000", after: 2},
+	{command: "XTRIM", word: "MINID", args: 1, instead: "MINID 0", after: 2},
+	{command: "XTRIM", word: "~", after: 3},
+	{command: "XTRIM", word: "LIMIT", args: 1, after: 3},
+	{command: "XTRIM", word: "DELREF", after: 2},
+	{command: "XTRIM", word: "ACKED", after: 2},
+}
+
+// unseen are options that no reply of a script can tell from their absence, and why.
+var unseen = map[string]string{
+	"XACKDEL KEEPREF":    "it is what happens without it",
+	"XADD KEEPREF":       "it is what happens without it",
+	"XADD =":             "it is what happens without it",
+	"XDELEX KEEPREF":     "it is what happens without it",
+	"XTRIM KEEPREF":      "it is what happens without it",
+	"XTRIM =":            "it is what happens without it",
+	"XREAD BLOCK":        "a script does not wait: TestBlockServed in shard, TestBlockOneShard in router",
+	"XREADGROUP BLOCK":   "a script does not wait: TestBlockServed in shard, TestBlockGroupOverShards in router",
+	"XREADGROUP GROUP":   "it is no option: without it there is nothing to read",
+	"XREADGROUP STREAMS": "it is no option: it says where the keys are",
+	"XREAD STREAMS":      "it is no option: it says where the keys are",
+	"XACKDEL IDS":        "it is no option: it says where the IDs are",
+	"XDELEX IDS":         "it is no option: it says where the IDs are",
+	"XNACK IDS":          "it is no option: it says where the IDs are",
+}
+
+var optionWord = regexp.MustCompile(`[A-Z][A-Z-]+|[=~]`)
+
+// at returns where the option begins in the words of a command, or -1 where it has none.
+func (o *option) at(words []string) int {
+	name := strings.Fields(o.command)
+	if len(words) < len(name) {
+		return -1
+	}
+	for i, w := range name {
+		if !strings.EqualFold(words[i], w) {
+			return -1
+		}
+	}
+	for i := o.after; i+o.args < len(words); i++ {
+		if strings.EqualFold(words[i], o.word) {
+			return i
+		}
+	}
+	return -1
+}
+
+// ignored returns a command as one that ignores the option would read it, or nil where
+// it does not have it or is refused for its words without.
+func (o *option) ignored(argv [][]byte) [][]byte {
+	words := make([]string, len(argv))
+	for i, w := range argv {
+		words[i] = string(w)
+	}
+	i := o.at(words)
+	if i < 0 {
+		return nil
+	}
+	args := o.args
+	if (o.word == "MAXLEN" || o.word == "MINID") && (words[i+1] == "~" || words[i+1] == "=") {
+		args++
+		if o.command == "XADD" && i+4 < len(words) && strings.EqualFold(words[i+3], "LIMIT") {
+			args += 2
+		}
+	}
+	out := argvOf(slices.Replace(words, i, i+1+args, strings.Fields(o.instead)...)...)
+	c, refusal := stream.Lookup(out)
+	if refusal == nil && c.Check != nil {
+		refusal = c.Check(out)
+	}
+	if refusal != nil {
+		return nil
+	}
+	return out
+}
+
+// shows reports whether the script at path would fail if the option was ignored: it is
+// replayed with the option left out of every command that has it and is not refused.
+// What is refused then shows nothing, as a server that ignores an option does not refuse
+// it.
+func (o *option) shows(t *testing.T, path string) (shown bool) {
+	s := newSession(t, batchKeep)
+	defer s.end()
+	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+		if d.Cmd != "run" || shown {
+			s.directive(t, d)
+			return d.Expected
+		}
+		want := strings.Split(strings.TrimSuffix(d.Expected, "\n"), "\n")
+		proto := 2
+		if d.HasArg("proto") {
+			d.ScanArgs(t, "proto", &proto)
+		}
+		if d.HasArg("now") {
+			d.ScanArgs(t, "now", &s.rig.nowMS)
+		}
+		n := 0
+		for line := range strings.Lines(d.Input) {
+			argv := argvOf(scriptWords(t, line)...)
+			changed := o.ignored(argv)
+			if changed != nil && !strings.HasPrefix(want[n], "-") {
+				argv = changed
+			}
+			v := s.do(argv)[0]
+			got := printReply(v, proto, d.HasArg("hex"))
+			if got != want[n] && (!v.IsErr() || o.refused) {
+				shown = true
+			}
+			n++
+		}
+		return d.Expected
+	})
+	return shown
+}
+
+// TestOptionsAreShown finds a script for every option that fails if it is ignored.
+func TestOptionsAreShown(t *testing.T) {
+	paths := scripts(t)
+	for i := range options {
+		o := &options[i]
+		t.Run(strings.ReplaceAll(o.command+" "+o.word, " ", "_"), func(t *testing.T) {
+			for _, path := range paths {
+				if o.shows(t, path) {
+					t.Logf("shown by %s", filepath.Base(path))
+					return
+				}
+			}
+			t.Error("no script would fail if it was ignored")
+		})
+	}
+}
+
+// TestOptionsAreAll compares the options with the words that docs/commands.md is made
+// of: each that stands in capitals there is one, or it is explained why it is not.
+func TestOptionsAreAll(t *testing.T) {
+	listed := map[string]bool{}
+	for _, o := range options {
+		listed[o.command+" "+o.word] = true
+	}
+	for name := range unseen {
+		if listed[name] {
+			t.Errorf("%s is there twice", name)
+		}
+		listed[name] = true
+	}
+	usage, err := os.ReadFile("../router/testdata/commands.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := map[string]bool{}
+	for _, c := range allCommands() {
+		streams[c.Name] = c.Group == "stream"
+	}
+	for line := range strings.Lines(string(usage)) {
+		name, words, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !streams[name] || strings.HasPrefix(line, " ") {
+			continue
+		}
+		for _, word := range optionWord.FindAllString(words, -1) {
+			option := strings.ReplaceAll(strings.ToUpper(name), "|", " ") + " " + word
+			if !listed[option] {
+				t.Errorf("%s has no entry", option)
+			}
+			delete(listed, option)
+		}
+	}
+	for name := range listed {
+		t.Errorf("%s is no option of the command", name)
+	}
+}
