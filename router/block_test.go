@@ -269,6 +269,32 @@ func TestUnblock(t *testing.T) {
 	}
 }
 
+// A blocked call that ends with an error is one call that failed, however often it was
+// looked at.
+func TestBlockedFailureCounts(t *testing.T) {
+	g := newRig(t, 1, nil)
+	c, w := g.dial(), g.dial()
+	w.want("XGROUP CREATE s g $ MKSTREAM", "+OK")
+	c.send("XREADGROUP GROUP g c BLOCK 0 STREAMS s >")
+	g.blocked(0, 1)
+	w.want("XGROUP CREATE s h $", "+OK")
+	w.want("DEL s", ":1")
+	if got, want := c.recv(), "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	info := w.do("INFO everything")
+	for _, want := range []string{`errorstat_NOGROUP:count=1\r\n`, `cmdstat_xreadgroup:calls=1,`} {
+		if !strings.Contains(info, want) {
+			t.Errorf("INFO lacks %s in:\n%s", want, info)
+		}
+	}
+	_, stat, _ := strings.Cut(info, "cmdstat_xreadgroup:")
+	stat, _, _ = strings.Cut(stat, `\r\n`)
+	if !strings.HasSuffix(stat, "rejected_calls=0,failed_calls=1") {
+		t.Errorf("XREADGROUP: %s", stat)
+	}
+}
+
 // The number of blocked calls is bounded, and what a blocked client pipelines, too.
 func TestBlockBounds(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) { c.Limits.Blocked = 1 })
