@@ -64,7 +64,7 @@ func run(only []string) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	for _, m := range only {
 		if !slices.ContainsFunc(catchers, func(c catcher) bool { return c.mutant == m }) {
 			return false, fmt.Errorf("there is no mutant %q", m)
@@ -120,7 +120,7 @@ func (c catcher) try(dir, tag string) (failed string, took time.Duration, err er
 	if out, err := exec.Command("go", append(args, "millrace/"+c.pkg)...).CombinedOutput(); err != nil {
 		return "", 0, fmt.Errorf("build %s with %q: %w\n%s", c.pkg, tag, err, out)
 	}
-	defer os.Remove(bin)
+	defer func() { _ = os.Remove(bin) }()
 	// Beyond its limit it counts as not caught, but a test that hangs because of a
 	// mutant should say so by itself.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*c.limit)
