@@ -23,6 +23,7 @@ import (
 	"millrace/raftlog/disk"
 	"millrace/router"
 	"millrace/shard/call"
+	"millrace/tick"
 )
 
 // How long the steps of stopping may take. What is late is cut off.
@@ -378,13 +379,14 @@ func (n *Node) meet(s gossip.Stranger, told map[string]bool) error {
 // watchStalls ends the process when a log sync has hung for too long: its shards are
 // led elsewhere by then, and a supervisor may have a better disk.
 func (n *Node) watchStalls(ctx context.Context) error {
-	t := time.NewTicker(stallLook)
+	t := time.NewTimer(tick.Until(stallLook))
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+			t.Reset(tick.Until(stallLook))
 			if d := n.disks.awake.atMost(time.Now(), n.disks.log.SyncPending()); d > stallExit {
 				n.fatal(disk.Failing, fmt.Errorf("a sync of the raft log has hung for %v", d.Round(time.Second)))
 			}

@@ -14,6 +14,7 @@ import (
 	"millrace/placement"
 	"millrace/shard/call"
 	"millrace/stream"
+	"millrace/tick"
 )
 
 const (
@@ -92,7 +93,7 @@ func grows(c *call.Call) bool {
 
 // watchSpace looks at the disk until ctx ends.
 func (n *Node) watchSpace(ctx context.Context) error {
-	t := time.NewTicker(spaceEvery)
+	t := time.NewTimer(tick.Until(spaceEvery))
 	defer t.Stop()
 	var handedOver time.Time
 	for {
@@ -118,6 +119,7 @@ func (n *Node) watchSpace(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+			t.Reset(tick.Until(spaceEvery))
 		}
 	}
 }

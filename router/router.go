@@ -13,6 +13,7 @@ import (
 
 	"millrace/resp"
 	"millrace/stream"
+	"millrace/tick"
 )
 
 // RedisVersion is the version of Redis whose commands, replies and error texts
@@ -287,13 +288,14 @@ const sweepEvery = 250 * time.Millisecond
 // sweep closes clients that are idle or did not authenticate, and gives up on calls
 // that got no answer.
 func (r *Router) sweep() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	next := time.NewTimer(tick.Until(sweepEvery))
+	defer next.Stop()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
-		case <-tick.C:
+		case <-next.C:
+			next.Reset(tick.Until(sweepEvery))
 			r.stats.sample(r.now())
 			for _, c := range r.clients() {
 				c.sweep()

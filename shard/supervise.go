@@ -13,6 +13,7 @@ import (
 
 	"millrace/raftlog/disk"
 	"millrace/shard/call"
+	"millrace/tick"
 )
 
 const (
@@ -289,8 +290,8 @@ func (s *supervisor) refuseAll() {
 
 // watchOver keeps up with inst until there is a cause to end it.
 func (s *supervisor) watchOver(inst *instance) cause {
-	tick := time.NewTimer(untilTick(s.cfg.Timing.Watch))
-	defer tick.Stop()
+	next := time.NewTimer(tick.Until(s.cfg.Timing.Watch))
+	defer next.Stop()
 	for {
 		s.lead.update(inst.raft)
 		select {
@@ -298,26 +299,20 @@ func (s *supervisor) watchOver(inst *instance) cause {
 		case <-s.wake:
 		case <-s.full:
 			s.takeSnapshot(inst)
-		case <-tick.C:
+		case <-next.C:
 			if why, bad := s.examine(inst); bad {
 				return why
 			}
 			if s.lead.term != 0 {
 				s.due.tick(s.lead.term)
 			}
-			tick.Reset(untilTick(s.cfg.Timing.Watch))
+			next.Reset(tick.Until(s.cfg.Timing.Watch))
 		case why := <-s.ask:
 			return why
 		case <-s.quit:
 			return causeStop
 		}
 	}
-}
-
-// untilTick is how long it is to the clock's next multiple of period. All shards of a
-// node look at the same moments, so that an idle process wakes once for them all.
-func untilTick(period time.Duration) time.Duration {
-	return period - time.Duration(time.Now().UnixNano()%int64(period))
 }
 
 // examine looks for what does not mend itself.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"millrace/shard/call"
+	"millrace/tick"
 )
 
 // conn is the connection of a pair of nodes, from its handshake to its end. Two
@@ -170,15 +171,6 @@ func brokenCall(k call.Kind, unsent bool) error {
 	return call.ErrInDoubt
 }
 
-// untilTick is how long it is to the clock's next multiple of period. Raft sends a
-// heartbeat for every shard and follower ten times in a heartbeat timeout, each at a
-// moment of its own: written one by one they are most of what idle nodes do. Multiples
-// of the clock are the same for all connections of a node, so that one wake-up of the
-// process serves them all.
-func untilTick(period time.Duration) time.Duration {
-	return period - time.Duration(time.Now().UnixNano()%int64(period))
-}
-
 // put appends a frame to a lane, to be written as soon as possible. Called with mu
 // held, on a live connection.
 func (c *conn) put(lane int, typ frameType, shard uint32, request uint64, size int, payload func([]byte) []byte) {
@@ -208,7 +200,9 @@ func (c *conn) queue(lane int, lazy bool, typ frameType, shard uint32, request u
 		c.wake.Signal()
 	case !c.idling:
 		c.idling = true
-		c.idle.Reset(untilTick(c.p.cfg.Limits.LazyFor))
+		// Raft sends a heartbeat for every shard and follower at a moment of its own.
+		// Written one by one they are most of what idle nodes do.
+		c.idle.Reset(tick.Until(c.p.cfg.Limits.LazyFor))
 	}
 	// Questions stop at QueueBytes. Answers are bounded by what the other node may
 	// have open; one that breaks that bound is cut off here.

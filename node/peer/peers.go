@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"millrace/shard/call"
+	"millrace/tick"
 )
 
 // Peers is this node's connections to all others. Its methods may be called from
@@ -336,12 +337,13 @@ var ErrNoAddress = errors.New("peer: the node's address is unknown")
 
 // keep looks after every connection until p closes.
 func (p *Peers) keep() {
-	tick := time.NewTicker(p.cfg.Limits.PingEvery)
-	defer tick.Stop()
+	next := time.NewTimer(tick.Until(p.cfg.Limits.PingEvery))
+	defer next.Stop()
 	var conns []*conn
 	for {
 		select {
-		case <-tick.C:
+		case <-next.C:
+			next.Reset(tick.Until(p.cfg.Limits.PingEvery))
 		case <-p.ctx.Done():
 			return
 		}

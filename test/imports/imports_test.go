@@ -32,6 +32,11 @@ var rules = []rule{
 		why:    "a format is bytes and values; it knows neither commands nor state",
 	},
 	{
+		pkg:    "millrace/tick",
+		forbid: []string{"millrace/…"},
+		why:    "it only reads the clock",
+	},
+	{
 		pkg:    "millrace/resp",
 		forbid: []string{"millrace/…"},
 		why:    "the protocol knows no command",
