@@ -269,6 +269,34 @@ func TestUnblock(t *testing.T) {
 	}
 }
 
+// What bounds a reply bounds that of a call that was woken, and nothing more is pending.
+func TestBlockCapped(t *testing.T) {
+	g := newRig(t, 1, nil)
+	w := g.dial()
+	w.want("XGROUP CREATE s g $ MKSTREAM", "+OK")
+	const first = `[["s", [["1-1", ["f", "v"]]]]]`
+	waiting := map[string]*client{}
+	for _, read := range []string{
+		"XREAD BLOCK 0 MAXCOUNT 1 STREAMS s $", "XREAD BLOCK 0 MAXSIZE 1 STREAMS s $", "XREAD BLOCK 0 COUNT 1 STREAMS s $",
+		"XREADGROUP GROUP g c BLOCK 0 MAXCOUNT 1 STREAMS s >",
+	} {
+		c := g.dial()
+		c.send(read)
+		waiting[read] = c
+		g.blocked(0, len(waiting))
+	}
+	w.send("MULTI", "XADD s 1-1 f v", "XADD s 2-1 f v", "EXEC")
+	for range 4 {
+		w.recv()
+	}
+	for read, c := range waiting {
+		if got := c.recv(); got != first {
+			t.Errorf("%s: got %s, want %s", read, got, first)
+		}
+	}
+	w.want("XPENDING s g", `[:1, "1-1", "1-1", [["c", "1"]]]`)
+}
+
 // A blocked call that ends with an error is one call that failed, however often it was
 // looked at.
 func TestBlockedFailureCounts(t *testing.T) {

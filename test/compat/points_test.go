@@ -402,6 +402,7 @@ var points = []point{
 			{"xreadgroup", "XPENDING t g", `[:1, "1-0", "1-0", [["a", "1"]]]`},
 			{"xreadgroup", "XINFO GROUPS u", `"last-delivered-id", "0-0"`},
 			{"xreadgroup", "XREADGROUP GROUP g a MAXCOUNT 3 STREAMS s t 0 0", `["t", [["1-0", ["f", "1"]]]]`},
+			{"router/block_test.go", "TestBlockCapped", "XREADGROUP GROUP g c BLOCK 0 MAXCOUNT 1 STREAMS s >"},
 			{"xreadgroup", "XREADGROUP GROUP g a MAXSIZE 46 STREAMS s t 0 0", `[["s", [["1-0", ["f", "1"]]]]]`},
 			{"xreadgroup", "XREADGROUP GROUP g a MAXSIZE 47 STREAMS s t 0 0", `["2-0", ["f", "2"]]`},
 		}},
