@@ -65,7 +65,7 @@ var objectHelp = Command{
 			"    Return the number of references of the value associated with the specified",
 			"    <key>.",
 			"HELP",
-			"    Prints this help.",
+			"    Print this help.",
 		), nil
 	},
 }

@@ -42,7 +42,6 @@ var explained = []difference{
 	{"p9", regexp.MustCompile(`^TIME`), nil, "Time goes on."},
 	{"p9", regexp.MustCompile(`^DBSIZE`), regexp.MustCompile(`:0`), "The session before left a name behind."},
 	{"p9", regexp.MustCompile(`^SCAN 0`), regexp.MustCompile(`^."\d+", ...$`), "The session before left a name behind; a step of SCAN looks at a part of the shards."},
-	{"p9", regexp.MustCompile(`^OBJECT HELP`), regexp.MustCompile(`^.\+OBJECT <subcommand>`), "A text of our own."},
 	{"p9", regexp.MustCompile(`^LOLWUT`), regexp.MustCompile(`Millrace|~`), "A picture of our own."},
 	{"p9", regexp.MustCompile(`^(UN)?SUBSCRIBE`), regexp.MustCompile(`unknown command`), "There are no subscriptions."},
 	{"p9", regexp.MustCompile(`^PING$`), regexp.MustCompile(`^\+PONG$`), "There are no subscriptions, in which a PING is answered otherwise."},
