@@ -1,7 +1,9 @@
 package stream_test
 
 import (
+	"flag"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -79,23 +81,38 @@ func benchmarkXADD(b *testing.B, streams int, words []string, commit bool) {
 	}
 }
 
-// BenchmarkHeadOfQueue reads the first entry of a stream from which 300000 have been
-// trimmed, one by one or by nodes: the dead ones before it must not matter.
+var deadEntries = flag.Int("dead", 300_000, "entries that are trimmed in BenchmarkHeadOfQueue")
+
+// BenchmarkHeadOfQueue reads the first entries of a stream from which so many have been
+// trimmed, one by one or by nodes, or deleted with XDEL, and of a fresh one: the dead ones
+// before the first must not matter.
 func BenchmarkHeadOfQueue(b *testing.B) {
-	for _, trim := range []string{"MAXLEN 100", "MAXLEN ~ 100"} {
-		b.Run(trim, func(b *testing.B) {
+	const batch, live = 1000, 100
+	id := func(n int) string { return strconv.Itoa(n) + "-0" }
+	for _, how := range []string{"fresh", "MAXLEN 100", "MAXLEN ~ 100", "XDEL"} {
+		b.Run(how, func(b *testing.B) {
 			r := newRig(b)
-			const batch = 1000
-			for i := range 300 {
+			last := *deadEntries + live
+			if how == "fresh" {
+				last = live
+			}
+			for next := 1; next <= last; {
 				var cmds [][][]byte
-				for j := range batch {
-					cmds = append(cmds, argvOf(append(append([]string{"XADD", "s"}, strings.Fields(trim)...), fmt.Sprint(i*batch+j+1), "f", "v")...))
+				for ; len(cmds) < batch && next <= last; next++ {
+					words := []string{"XADD", "s"}
+					if strings.HasPrefix(how, "MAXLEN") {
+						words = append(words, strings.Fields(how)...)
+					}
+					cmds = append(cmds, argvOf(append(words, id(next), "f", "v")...))
+					if how == "XDEL" && next > live {
+						cmds = append(cmds, argvOf("XDEL", "s", id(next-live)))
+					}
 				}
 				r.apply(cmds...)
 			}
 			b.ResetTimer()
 			for range b.N {
-				if v := r.do("XRANGE s - + COUNT 1"); len(v.Elems) != 1 {
+				if v := r.do("XRANGE s - + COUNT 10"); len(v.Elems) != 10 {
 					b.Fatal(v)
 				}
 			}
