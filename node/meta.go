@@ -17,6 +17,9 @@ import (
 )
 
 const (
+	// mapCommitTimeout is how soon nodes learn of a change of the map after which nothing
+	// else changes: every one of them routes by its own replica.
+	mapCommitTimeout = 250 * time.Millisecond
 	// metaEager is how often a node that is in no cluster yet looks for one;
 	// metaSettled is how often one that is looks whether its place in the map is right.
 	metaEager   = 250 * time.Millisecond
@@ -64,6 +67,7 @@ func openMeta(n *Node) error {
 // state yet.
 func (m *metaGroup) open(found bool) error {
 	cfg := m.n.host.config(placement.MetaShard, placement.MetaSlot, placement.MetaSlot, m.machine)
+	cfg.Timing.CommitTimeout = mapCommitTimeout
 	cfg.Found, cfg.Founders = found, []string{m.n.id}
 	s, err := shard.Open(cfg)
 	if err != nil {

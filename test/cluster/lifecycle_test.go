@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -39,13 +40,27 @@ func TestStopAndMove(t *testing.T) {
 	}
 	c.WaitHealthy()
 	for _, n := range c.Nodes {
-		st, err := c.Status(n)
-		if err != nil {
-			t.Fatal(err)
+		knows := func() (string, bool) {
+			st, err := c.Status(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range st.Nodes {
+				if m.ID == gone.Addr.NodeID {
+					return fmt.Sprintf("%+v", m), m.ClientAddr == gone.Addr.Client && m.PeerAddr == gone.Addr.Peer
+				}
+			}
+			return "nothing", false
 		}
-		for _, m := range st.Nodes {
-			if m.ID == gone.Addr.NodeID && (m.ClientAddr != gone.Addr.Client || m.PeerAddr != gone.Addr.Peer) {
-				t.Errorf("node %d knows %+v, it is %+v", n.Index+1, m, gone.Addr)
+		// Its own replica of the map follows that of the leader.
+		for deadline := time.Now().Add(HealthyTimeout); ; time.Sleep(poll) {
+			what, ok := knows()
+			if ok {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("node %d knows %s, it is %+v", n.Index+1, what, gone.Addr)
+				break
 			}
 		}
 	}
