@@ -280,22 +280,28 @@ func (c *conn) checkGroups(q *request, x *xread, end int64) []byte {
 // refuseID answers an XREAD over several shards whose word at is no ID. A key up to
 // there that is no stream is found before it.
 func (c *conn) refuseID(q *request, x *xread, at int, refusal *resp.Value) []byte {
+	if reply := c.checkTypes(q, x, at, forever); reply != nil {
+		return reply
+	}
+	return encode(*refusal, q.proto)
+}
+
+// checkTypes asks the shards whether the keys up to position last are streams, or not
+// there. It returns the refusal where one is something else, and nil otherwise.
+func (c *conn) checkTypes(q *request, x *xread, last int, end int64) []byte {
 	var checks []*errand
 	for _, part := range x.parts {
 		argv := [][]byte{[]byte("_XLASTID")}
 		for _, i := range part.at {
-			if i <= at {
+			if i <= last {
 				argv = append(argv, x.keys[i])
 			}
 		}
 		if len(argv) > 1 {
-			checks = append(checks, c.errand(part.shard, call.Read, argv, forever))
+			checks = append(checks, c.errand(part.shard, call.Read, argv, end))
 		}
 	}
-	if reply := c.gather(q, checks, forever); reply != nil {
-		return reply
-	}
-	return encode(*refusal, q.proto)
+	return c.gather(q, checks, end)
 }
 
 // readAll reads once from all shards of x without blocking, in the writer.
@@ -305,6 +311,9 @@ func (c *conn) readAll(q *request, x *xread, end int64) []byte {
 		if reply := c.checkGroups(q, x, end); reply != nil {
 			return reply
 		}
+	}
+	if x.capped() {
+		return c.readInTurn(q, x, end)
 	}
 	list := make([]*errand, len(x.parts))
 	for p := range x.parts {
@@ -316,6 +325,38 @@ func (c *conn) readAll(q *request, x *xread, end int64) []byte {
 	parts := make([]part, len(list))
 	for p, e := range list {
 		parts[p] = part{reply: e.res.Reply}
+	}
+	return x.merge(q.proto, parts)
+}
+
+// readInTurn reads once from the parts of a capped x, from each what those before it
+// have left of the caps, until nothing is left: what is not answered is not delivered.
+func (c *conn) readInTurn(q *request, x *xread, end int64) []byte {
+	kind := kindOf(x.cmd)
+	if kind == call.Read {
+		// As on one shard, a key that is no stream is refused wherever the reply would end.
+		if reply := c.checkTypes(q, x, len(x.keys)-1, end); reply != nil {
+			return reply
+		}
+	}
+	var parts []part
+	entries, size := int64(0), int64(0)
+	for p := range x.parts {
+		rest := x.after(entries, size)
+		if rest == nil {
+			break
+		}
+		e := c.errand(x.parts[p].shard, kind, rest.sub(p, false), end)
+		if reply := c.gather(q, []*errand{e}, end); reply != nil {
+			return reply
+		}
+		v, _, err := resp.ParseValue(e.res.Reply)
+		if err != nil {
+			return errorReply(textInternal)
+		}
+		n, b := stream.ReadTaken(v)
+		entries, size = entries+n, size+b
+		parts = append(parts, part{reply: e.res.Reply})
 	}
 	return x.merge(q.proto, parts)
 }

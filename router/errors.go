@@ -32,7 +32,6 @@ const (
 	textTooLarge   = "ERR The command is larger than a shard takes"
 	textTooLong    = "ERR The key is longer than a key may be"
 	textWide       = "ERR The command names too many keys on several shards"
-	textCapped     = "CROSSSLOT MAXCOUNT and MAXSIZE bound a whole reply, so they need keys that are on one shard"
 	textOutput     = "ERR The reply is larger than the output limit of a client"
 	textCrossSlot  = "CROSSSLOT Keys in request don't hash to the same slot"
 	textNoAuth     = "NOAUTH Authentication required."

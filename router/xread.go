@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"millrace/resp"
@@ -21,11 +22,19 @@ type xread struct {
 	blocks  bool     // BLOCK was given
 	blockMS uint64   // its time; zero is for ever
 	parts   []xpart  // what each shard gets
+
+	count    int64 // of COUNT; not above zero: no limit
+	maxCount int64 // of MAXCOUNT; zero: no limit
+	maxSize  int64 // of MAXSIZE; zero: no limit
 }
+
+// capped reports whether a limit on the whole reply was given.
+func (x *xread) capped() bool { return x.maxCount > 0 || x.maxSize > 0 }
 
 // xpart is what one shard gets of an xread: the keys at some positions. The same key
 // is never twice in a part, so that an answer tells which position it is for; a key
-// that is named again starts another part for the same shard.
+// that is named again starts another part for the same shard. So does, in a call that
+// is capped, a key of another shard: its parts come in the order of the arguments.
 type xpart struct {
 	shard   uint32
 	at      []int
@@ -54,9 +63,10 @@ func runXRead(c *conn, q *request, argv [][]byte) {
 		c.serially(q, func() []byte { return c.runBlocked(q, x) })
 	case len(x.parts) == 1:
 		c.single(q, x.parts[0].shard, kindOf(cmd), argv)
-	case cmd.Is(stream.Write):
+	case cmd.Is(stream.Write), x.capped():
 		// All shards have to agree that key and group are there before any of them
-		// delivers; what comes behind waits, or it could come between.
+		// delivers; what comes behind waits, or it could come between. And what a shard
+		// may answer of a capped reply depends on the ones before it.
 		c.serially(q, func() []byte { return c.readAll(q, x, forever) })
 	default:
 		calls := make([]subcall, len(x.parts))
@@ -78,7 +88,6 @@ func (r *Router) parseXRead(cmd *stream.Command, argv [][]byte) (*xread, string)
 	if len(x.ids) != n {
 		return nil, "ERR syntax error"
 	}
-	capped := false
 	for i := 1; i < x.streams; i++ {
 		switch w := argv[i]; {
 		case is(w, "block"):
@@ -92,19 +101,69 @@ func (r *Router) parseXRead(cmd *stream.Command, argv [][]byte) (*xread, string)
 			x.group = argv[i+1]
 			i += 2
 		case is(w, "noack"):
-		default: // COUNT, CLAIM …: one word each
-			x.claims = x.claims || is(w, "claim")
-			capped = capped || is(w, "maxcount") || is(w, "maxsize")
+		case is(w, "claim"):
+			x.claims = true
+			i++
+		default:
+			limit := x.limit(w)
+			if limit == nil {
+				return nil, "ERR syntax error"
+			}
+			n, err := strconv.ParseInt(string(argv[i+1]), 10, 64)
+			if err != nil {
+				return nil, "ERR value is not an integer or out of range"
+			}
+			*limit = n
 			i++
 		}
 	}
 	if refusal := x.place(r); refusal != "" {
 		return nil, refusal
 	}
-	if capped && len(x.parts) > 1 {
-		return nil, textCapped
-	}
 	return x, ""
+}
+
+// limit returns the limit that an option sets; nil where it sets none.
+func (x *xread) limit(option []byte) *int64 {
+	switch {
+	case is(option, "count"):
+		return &x.count
+	case is(option, "maxcount"):
+		return &x.maxCount
+	case is(option, "maxsize"):
+		return &x.maxSize
+	}
+	return nil
+}
+
+// after returns x with what is left of its caps when its reply holds a number of
+// entries already, which count size bytes; nil when nothing may follow them.
+func (x *xread) after(entries, size int64) *xread {
+	if x.maxCount > 0 && entries >= x.maxCount || x.maxSize > 0 && entries > 0 && size >= x.maxSize {
+		return nil
+	}
+	rest := *x
+	if x.maxCount > 0 {
+		rest.maxCount -= entries
+		rest.count = min(x.count, rest.maxCount) // a COUNT above MAXCOUNT is refused
+	}
+	if x.maxSize > 0 {
+		rest.maxSize -= size
+	}
+	rest.argv = slices.Clone(x.argv)
+	for i := 1; i < x.streams; i++ {
+		switch w := x.argv[i]; {
+		case is(w, "group"):
+			i += 2
+		case is(w, "noack"):
+		default:
+			i++
+			if limit := rest.limit(w); limit != nil {
+				rest.argv[i] = strconv.AppendInt(nil, *limit, 10)
+			}
+		}
+	}
+	return &rest
 }
 
 // badID returns the position and the refusal of the first word of an XREAD that is no
@@ -132,7 +191,7 @@ func (x *xread) place(r *Router) (refusal string) {
 			return refusal
 		}
 		p, ok := part[shard]
-		if !ok || seen[string(key)] == p+1 || x.parts[p].noClaim != noClaim {
+		if !ok || seen[string(key)] == p+1 || x.parts[p].noClaim != noClaim || x.capped() && p != len(x.parts)-1 {
 			p = len(x.parts)
 			part[shard] = p
 			x.parts = append(x.parts, xpart{shard: shard, noClaim: noClaim})
@@ -198,8 +257,9 @@ func (x *xread) sub(p int, block bool) [][]byte {
 	return out
 }
 
-// merge makes the reply of the parts' answers: what each key has, in the order of the
-// arguments; the null array when no key has anything.
+// merge makes the reply of the parts' answers, or of those of the first parts when no
+// more were asked: what each key has, in the order of the arguments; the null array when
+// no key has anything.
 func (x *xread) merge(proto uint8, parts []part) []byte {
 	kind := kindOf(x.cmd)
 	found := make([][]byte, len(x.keys))

@@ -1,6 +1,10 @@
 package stream
 
-import "millrace/resp"
+import (
+	"slices"
+
+	"millrace/resp"
+)
 
 // readArgs are the words of XREAD and XREADGROUP, which Redis reads with one function:
 // xreadCommand in redis src/t_stream.c.
@@ -186,6 +190,32 @@ func (l *readLimit) stream(key []byte) {
 func (l *readLimit) entry(v resp.Value) {
 	l.entries++
 	l.bytes += int64(replyLen(v))
+}
+
+// ReadTaken returns what a reply of XREAD or XREADGROUP, in either protocol version, uses
+// up of MAXCOUNT and of MAXSIZE: its entries, and their bytes as the limits count them.
+// The router asks it about calls over several shards.
+func ReadTaken(reply resp.Value) (entries, bytes int64) {
+	var l readLimit
+	take := func(pair []resp.Value) {
+		if len(pair) < 2 || len(pair[1].Elems) == 0 {
+			return
+		}
+		l.stream(pair[0].Str)
+		for _, v := range pair[1].Elems {
+			l.entry(v)
+		}
+	}
+	if reply.Kind == resp.KindMap {
+		for pair := range slices.Chunk(reply.Elems, 2) {
+			take(pair)
+		}
+	} else {
+		for _, v := range reply.Elems {
+			take(v.Elems)
+		}
+	}
+	return l.entries, l.bytes
 }
 
 // replyLen returns how many bytes the reply of an entry takes in RESP2. Replicas must
