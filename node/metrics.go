@@ -35,6 +35,7 @@ var (
 	descLeads      = desc("shard_leader", "1 where this node leads the shard.", "shard")
 	descTerm       = desc("shard_term", "Raft term of this node's replica.", "shard")
 	descApplied    = desc("shard_applied_index", "Last record in this replica's state.", "shard")
+	descBlocked    = desc("shard_blocked_calls", "Calls that wait at this replica for something to read.", "shard")
 	descLastIndex  = desc("shard_last_index", "Last record in this replica's log.", "shard")
 	descSyncs      = desc("raftlog_syncs_total", "Synced commits of the Raft log.")
 	descSyncTime   = desc("raftlog_sync_seconds_total", "Time spent in them.")
@@ -53,7 +54,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descLeads, descTerm, descApplied, descLastIndex, descSyncs, descSyncTime,
+	for _, d := range []*prometheus.Desc{descLeads, descTerm, descApplied, descBlocked, descLastIndex, descSyncs, descSyncTime,
 		descSyncStuck, descRecords, descRecBytes, descCacheBytes, descCacheHits, descCacheMiss, descDisk, descDebt,
 		descL0, descMemTables, descInCluster} {
 		ch <- d
@@ -74,6 +75,7 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descTerm, float64(p.Term), label)
 		gauge(descApplied, float64(p.Applied), label)
 		gauge(descLastIndex, float64(p.LastIndex), label)
+		gauge(descBlocked, float64(s.Blocked()), label)
 	}
 	m := c.n.disks.log.Metrics()
 	counter(descSyncs, float64(m.Syncs))

@@ -54,6 +54,9 @@ type Status struct {
 	ProposedMiB float64 `json:"proposed_mib"`
 }
 
+// Blocked is how many blocked calls the replica keeps.
+func (s *Shard) Blocked() int64 { return s.waits.count.Load() }
+
 // Status returns what there is to tell.
 func (s *Shard) Status() Status {
 	st := Status{
@@ -61,7 +64,7 @@ func (s *Shard) Status() Status {
 		Applied: s.gate.index.Load(), ClockMS: s.clock.last.Load(),
 		SnapshotsSent: s.snapshots.sending.Load(), SnapshotsStaged: s.snapshots.installs.Load(),
 		SnapshotLoops: s.counters.snapshotLoops.Load(), SnapshotsTaken: s.counters.snapshots.Load(),
-		QueueReads: s.reads.waiting.Load(), InFlight: s.inflight.len(), Waiters: s.waits.count.Load(),
+		QueueReads: s.reads.waiting.Load(), InFlight: s.inflight.len(), Waiters: s.Blocked(),
 		Proposals: s.counters.proposals.Load(), Calls: s.counters.calls.Load(), Reads: s.counters.reads.Load(),
 		Polls: s.counters.polls.Load(), Overloaded: s.counters.overloaded.Load(), Restarts: s.counters.restarts.Load(),
 		ProposedMiB: float64(s.counters.proposedBytes.Load()) / (1 << 20),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -44,7 +45,7 @@ func TestTranscripts(t *testing.T) {
 		for _, n := range r.sessions {
 			name := fmt.Sprintf("p%d", n)
 			t.Run(fmt.Sprintf("%s/resp%d", name, r.proto), func(t *testing.T) {
-				s := &session{t: t, name: name, addr: c.Addrs()[0], proto: r.proto, conns: map[string]*conn{}, met: met}
+				s := &session{t: t, name: name, addr: c.Addrs()[0], http: c.Nodes[0].Addr.HTTP, proto: r.proto, conns: map[string]*conn{}, met: met}
 				defer s.close()
 				s.conn("main").do("FLUSHALL")
 				s.replay(lines(t, name+".txt"), section(want, name))
@@ -92,6 +93,7 @@ type session struct {
 	t     *testing.T
 	name  string
 	addr  string
+	http  string
 	proto int
 	conns map[string]*conn
 	met   map[*difference]bool
@@ -182,16 +184,26 @@ func (s *session) line(line, want string) string {
 	return reply
 }
 
-// blocked returns how many clients are blocked.
-func (s *session) blocked() int {
-	v := s.conn(" control").do("INFO", "clients")
-	_, after, ok := strings.Cut(string(v.Str), "blocked_clients:")
-	if !ok {
-		s.t.Fatalf("INFO clients says %s", v)
-	}
-	n, _, _ := strings.Cut(after, "\r\n")
-	count, err := strconv.Atoi(n)
+// blocked returns how many calls the shards keep. A client counts as blocked a moment
+// before its call has its place there.
+func (s *session) blocked() (count int) {
+	r, err := http.Get("http://" + s.http + "/metrics")
 	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	lines := bufio.NewScanner(r.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), "millrace_shard_blocked_calls{"); ok {
+			_, value, _ = strings.Cut(value, "} ")
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			count += n
+		}
+	}
+	if err := lines.Err(); err != nil {
 		s.t.Fatal(err)
 	}
 	return count
