@@ -80,6 +80,10 @@ type pair struct {
 	done    map[string]int // commands by name that something came of
 }
 
+// enoughForAll is from how many commands on something has come of each of them: the
+// rarest does so once in ten thousand.
+const enoughForAll = 300_000
+
 // compare sends random sequences to Millrace and the Redis at path until so many
 // commands as -commands says have been compared, or one is answered differently.
 func compare(t *testing.T, path string, nodes int) {
@@ -98,9 +102,10 @@ func compare(t *testing.T, path string, nodes int) {
 	for p.sent < *commands && !t.Failed() {
 		rapid.Check(t, p.sequence)
 	}
-	// A command that was always refused, or had nothing to do, has not been compared.
+	// A command that was always refused, or had nothing to do, has not been compared. In a
+	// short run that is chance.
 	for _, name := range p.names() {
-		if p.done[name] == 0 {
+		if p.sent >= enoughForAll && p.done[name] == 0 {
 			t.Errorf("nothing ever came of %s", name)
 		}
 	}
