@@ -35,7 +35,17 @@ func (p *Part) End() (term, index uint64) {
 	return term, index
 }
 
-// Check reads everything, checksums included, and returns what there is of each shard,
+// Verify compares everything that is on disk in tables with its checksums, also what was
+// truncated and is not read by Check any more. It returns the first damage.
+func (db *DB) Verify() error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.leave()
+	return db.pebble.VerifyTables()
+}
+
+// Check reads everything that there is, checksums included, and returns what there is of each shard,
 // in order. problem hears of what is wrong: keys and values that cannot be read, records
 // that are missing between others, terms that fall. progress, if not nil, hears now and
 // then how many keys have been read. An error means that reading had to stop.

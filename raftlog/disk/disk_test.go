@@ -126,6 +126,98 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// A table that has lost its end, or is gone, is corruption, for whoever opens the database
+// to change it or only to look.
+func TestOpenDamagedTable(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"cut short": func(path string) error { return os.Truncate(path, 100) },
+		"gone":      os.Remove,
+	} {
+		dir := t.TempDir()
+		db, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(db.Set([]byte("k"), []byte("v"), pebble.Sync), db.Flush(), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+		if err != nil || len(tables) != 1 {
+			t.Fatalf("tables %q, %v", tables, err)
+		}
+		if err := harm(tables[0]); err != nil {
+			t.Fatal(err)
+		}
+		for _, readOnly := range []bool{true, false} {
+			if _, err := Open(dir, Options{ReadOnly: readOnly}); err == nil || Classify(err) != Corrupt {
+				t.Errorf("%s, read only %v: %v", name, readOnly, err)
+			}
+		}
+	}
+}
+
+// Damage where only deleted keys are is found, though no key leads there.
+func TestVerifyTables(t *testing.T) {
+	dir := t.TempDir()
+	open := func(o Options) *DB {
+		t.Helper()
+		db, err := Open(dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	db := open(Options{})
+	for i := range 1000 {
+		if err := db.Set(fmt.Appendf(nil, "key%04d", i), bytes.Repeat([]byte{byte(i)}, 500), pebble.NoSync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.DeleteRange([]byte("key"), []byte("key0999"), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.VerifyTables(); err != nil {
+		t.Errorf("nothing is wrong: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(tables) != 1 {
+		t.Fatalf("tables %q, %v", tables, err)
+	}
+	b, err := os.ReadFile(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/4] ^= 1
+	if err := os.WriteFile(tables[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	db = open(Options{ReadOnly: true})
+	it, err := db.NewIter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		keys++
+	}
+	if err := it.Close(); err != nil || keys != 1 {
+		t.Errorf("%d keys, %v: the damage is where somebody looks", keys, err)
+	}
+	if err := db.VerifyTables(); err == nil || Classify(err) != Corrupt || !strings.Contains(err.Error(), filepath.Base(tables[0])) {
+		t.Errorf("damaged: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Pebble's fatal errors, its panics, its events and a Fatal that returns: all end
 // the caller.
 func TestFail(t *testing.T) {

@@ -27,6 +27,8 @@ var (
 type DB struct {
 	*pebble.DB
 	name  string
+	dir   string
+	files vfs.FS // where dir is, as the owner gave it
 	fatal func(Class, error)
 	armed atomic.Bool // a failing WAL is fatal: between Open and Close
 	dying atomic.Bool // Fatal has been called
@@ -73,7 +75,7 @@ func open(dir string, o Options) (_ *DB, err error) {
 		return nil, err
 	}
 
-	db := &DB{name: o.Name, fatal: o.Fatal}
+	db := &DB{name: o.Name, dir: dir, files: o.FS, fatal: o.Fatal}
 	db.lock, err = pebble.LockDirectory(dir, o.FS)
 	if err != nil {
 		return nil, lockError(err)
@@ -87,7 +89,7 @@ func open(dir string, o Options) (_ *DB, err error) {
 	// what it cannot read at all.
 	desc, err := pebble.Peek(dir, o.FS)
 	if err != nil {
-		return nil, formatError(err)
+		return nil, openError(err)
 	}
 	if desc.FormatMajorVersion > Format {
 		return nil, fmt.Errorf("%w: Pebble format %v, this version writes %v", ErrNewerFormat, desc.FormatMajorVersion, Format)
@@ -113,7 +115,7 @@ func open(dir string, o Options) (_ *DB, err error) {
 	opts.Lock = db.lock
 	db.DB, err = pebble.Open(dir, opts)
 	if err != nil {
-		return nil, formatError(err)
+		return nil, openError(err)
 	}
 	if desc.FormatMajorVersion < Format && !o.ReadOnly {
 		// Pebble makes a new database in its oldest format and raises it afterwards.
@@ -123,7 +125,7 @@ func open(dir string, o Options) (_ *DB, err error) {
 			return nil, err
 		}
 		if db.DB, err = pebble.Open(dir, opts); err != nil {
-			return nil, formatError(err)
+			return nil, openError(err)
 		}
 	}
 	db.armed.Store(true)
@@ -187,11 +189,15 @@ func lockError(err error) error {
 	return fmt.Errorf("lock: %w", err)
 }
 
-// formatError gives Pebble's refusal of a format it does not know its name; the
-// text is all that tells it.
-func formatError(err error) error {
-	if strings.Contains(err.Error(), "unknown format major version") {
+// openError gives Pebble's refusals of a database their names: of a format that it does
+// not know, and of a table that is gone or of another length than the MANIFEST says,
+// which Pebble does not call corruption. Their texts are all that tells them.
+func openError(err error) error {
+	switch text := err.Error(); {
+	case strings.Contains(text, "unknown format major version"):
 		return fmt.Errorf("%w (%w)", ErrNewerFormat, err)
+	case strings.Contains(text, "object size mismatch"), strings.Contains(text, "unknown to the objstorage provider"):
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return err
 }

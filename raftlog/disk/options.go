@@ -30,6 +30,22 @@ const (
 	DefaultSlowAfter     = 2 * time.Second
 )
 
+// steadyMemTables is how many memtables a database that is written to keeps: the one
+// that fills, and one that is being flushed or is kept to be filled next.
+const steadyMemTables = 2
+
+// NewCache returns a cache for databases with memtables of memTableBytes, whose owner
+// calls Unref. It holds blockBytes of blocks, less while flushes lag. Pebble takes the
+// room of memtables out of the cache: one of blockBytes alone may hold no block at all,
+// and every read would then decompress what it reads.
+func NewCache(blockBytes int64, memTableBytes uint64, databases int) *pebble.Cache {
+	return pebble.NewCache(cacheSize(blockBytes, memTableBytes, databases))
+}
+
+func cacheSize(blockBytes int64, memTableBytes uint64, databases int) int64 {
+	return blockBytes + int64(databases*steadyMemTables)*int64(memTableBytes)
+}
+
 // Options says how to open a database. Only Fatal must be set.
 type Options struct {
 	// Name tells the databases of a node apart in logs and errors.
@@ -48,8 +64,8 @@ type Options struct {
 	// be dropped. To panic or Goexit out of it unwinds through Pebble, which may
 	// crash on that. Nil panics with the error.
 	Fatal func(class Class, err error)
-	// Cache holds uncompressed blocks and may be shared by databases; nil gives
-	// the database DefaultCacheBytes of its own.
+	// Cache holds uncompressed blocks and may be shared by databases: see NewCache. Nil
+	// gives the database DefaultCacheBytes of its own.
 	Cache *pebble.Cache
 	// MemTableBytes is the size of one memtable, and so of a WAL file; up to four
 	// exist while flushes lag. Zero is DefaultMemTableBytes.
@@ -90,7 +106,7 @@ func (o *Options) pebbleOptions(fail func(error)) *pebble.Options {
 		ReadOnly:                    o.ReadOnly,
 		FormatMajorVersion:          Format,
 		Cache:                       o.Cache,
-		CacheSize:                   DefaultCacheBytes,
+		CacheSize:                   cacheSize(DefaultCacheBytes, o.MemTableBytes, 1),
 		MaxOpenFiles:                o.MaxOpenFiles,
 		MemTableSize:                o.MemTableBytes,
 		MemTableStopWritesThreshold: 4,

@@ -170,6 +170,8 @@ type FS struct {
 	mu    sync.Mutex
 	rules []*Rule // guarded by mu
 	last  int     // ID of the newest rule
+
+	power power
 }
 
 // New wraps fs. Without rules all goes through.
@@ -271,7 +273,12 @@ func (f *FS) Create(path string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if _, err := f.before("create", path); err != nil {
 		return nil, err
 	}
+	f.power.on.RLock()
+	defer f.power.on.RUnlock()
 	file, err := f.FS.Create(path, c)
+	if err == nil {
+		f.power.begin(path, 0, false)
+	}
 	return f.wrap(path, file, err)
 }
 
@@ -288,6 +295,9 @@ func (f *FS) OpenReadWrite(path string, c vfs.DiskWriteCategory, opts ...vfs.Ope
 		return nil, err
 	}
 	file, err := f.FS.OpenReadWrite(path, c, opts...)
+	if err == nil {
+		err = f.begun(path, file, true)
+	}
 	return f.wrap(path, file, err)
 }
 
@@ -302,7 +312,13 @@ func (f *FS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, 
 	if _, err := f.before("create", to); err != nil {
 		return nil, err
 	}
+	f.power.on.RLock()
+	defer f.power.on.RUnlock()
 	file, err := f.FS.ReuseForWrite(from, to, c)
+	if err == nil { // what it held before is as good as synced: it is nobody's
+		f.power.moved(from, "")
+		f.power.begin(to, 0, true)
+	}
 	return f.wrap(to, file, err)
 }
 
@@ -377,7 +393,11 @@ func (f *faultFile) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return f.File.Write(q)
+	f.fs.power.on.RLock()
+	defer f.fs.power.on.RUnlock()
+	n, err := f.File.Write(q)
+	f.fs.power.wrote(f.path, int64(n), -1)
+	return n, err
 }
 
 func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
@@ -385,7 +405,11 @@ func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return f.File.WriteAt(q, off)
+	f.fs.power.on.RLock()
+	defer f.fs.power.on.RUnlock()
+	n, err := f.File.WriteAt(q, off)
+	f.fs.power.wrote(f.path, 0, off+int64(n))
+	return n, err
 }
 
 // written returns what is to be written in p's place; half writes the part that a torn
@@ -415,19 +439,24 @@ func (f *faultFile) Sync() error {
 	if _, err := f.fs.before("sync", f.path); err != nil {
 		return err
 	}
-	return f.File.Sync()
+	return f.fs.power.sync(f.path, func() (bool, error) { return true, f.File.Sync() })
 }
 
 func (f *faultFile) SyncData() error {
 	if _, err := f.fs.before("sync", f.path); err != nil {
 		return err
 	}
-	return f.File.SyncData()
+	return f.fs.power.sync(f.path, func() (bool, error) { return true, f.File.SyncData() })
 }
 
 func (f *faultFile) SyncTo(n int64) (bool, error) {
 	if _, err := f.fs.before("sync", f.path); err != nil {
 		return false, err
 	}
-	return f.File.SyncTo(n)
+	full := false
+	err := f.fs.power.sync(f.path, func() (_ bool, err error) {
+		full, err = f.File.SyncTo(n)
+		return full, err
+	})
+	return full, err
 }
