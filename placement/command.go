@@ -130,10 +130,13 @@ func nodeJoin(m *Map, args []string) (*Map, error) {
 	}
 	node := nodeOf(args[1:])
 	old := m.Node(node.ID)
+	forget := ""
 	switch {
 	case old == nil:
 		if len(m.Nodes) >= MaxNodes {
-			return refuse("the cluster has %d nodes, the most there may be", MaxNodes)
+			if forget = m.oldestRemoved(); forget == "" {
+				return refuse("the cluster has %d nodes, the most there may be", MaxNodes)
+			}
 		}
 		for i := range m.Nodes {
 			node.Joined = max(node.Joined, m.Nodes[i].Joined)
@@ -151,6 +154,9 @@ func nodeJoin(m *Map, args []string) (*Map, error) {
 		return m, nil
 	}
 	m = m.next()
+	if i, ok := m.nodeIndex(forget); ok {
+		m.Nodes = slices.Delete(m.Nodes, i, i+1)
+	}
 	if i, ok := m.nodeIndex(node.ID); ok {
 		m.Nodes[i] = node
 	} else {

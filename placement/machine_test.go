@@ -136,6 +136,47 @@ func TestShardsCreateSpreads(t *testing.T) {
 	}
 }
 
+// A full map forgets removed nodes, first come first, to take new ones; founders it keeps.
+func TestFullMapForgetsRemoved(t *testing.T) {
+	m := foundedBy(t, 2, 1, "a", "b")
+	for _, n := range []string{"c", "d"} {
+		m.join(t, n)
+	}
+	for i := 4; i < MaxNodes; i++ {
+		m.join(t, fmt.Sprint("n", i))
+	}
+	next := func(n string) (refusal string) {
+		v, err := m.apply(slices.Concat([]string{"NODE.JOIN", clusterID, id(n)}, addrs(n))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.IsErr() {
+			return string(v.Str)
+		}
+		return ""
+	}
+	const full = "ERR the cluster has 1024 nodes, the most there may be"
+	if got := next("x"); got != full {
+		t.Errorf("one node too many: %q", got)
+	}
+	m.must(t, "SHARD.FOUNDED", "1")
+	m.must(t, "SHARD.REPLICAS", "1", fmt.Sprint(m.Map().Shards[0].Version), id("c"))
+	for _, n := range []string{"a", "d", "n9"} {
+		m.must(t, "NODE.STATE", id(n), "removed")
+	}
+	for _, forgotten := range []string{"d", "n9"} {
+		if got := next("after" + forgotten); got != "" || len(m.Map().Nodes) != MaxNodes {
+			t.Fatalf("a node after %s: %q, %d nodes", forgotten, got, len(m.Map().Nodes))
+		}
+		if m.Map().Node(id(forgotten)) != nil {
+			t.Errorf("%s is still there", forgotten)
+		}
+	}
+	if got := next("y"); got != full {
+		t.Errorf("one node too many, and a founder removed: %q", got)
+	}
+}
+
 // spread is the difference between the greatest and the least count of the nodes.
 func spread(counts map[string]int, nodes []string) int {
 	lo, hi := counts[nodes[0]], counts[nodes[0]]

@@ -12,7 +12,8 @@ import (
 const (
 	// MaxShards bounds the data shards: each costs its nodes a little when idle.
 	MaxShards = 256
-	// MaxNodes bounds the nodes of a map, removed ones included.
+	// MaxNodes bounds the nodes of a map, removed ones included: where it is reached,
+	// the first to have joined of these makes room for a new node.
 	MaxNodes = 1024
 	// MaxReplicas bounds the replicas wanted of a shard.
 	MaxReplicas = 5
@@ -42,7 +43,7 @@ const (
 	// Draining nodes are leaving: their replicas move to others.
 	Draining
 	// Removed nodes are gone for good. They keep their place in the map, so that a node
-	// that comes back late is told.
+	// that comes back late is told; one that was forgotten since would join as a new one.
 	Removed
 )
 
@@ -190,6 +191,28 @@ func (m *Map) Node(id string) *Node {
 
 func (m *Map) nodeIndex(id string) (int, bool) {
 	return slices.BinarySearchFunc(m.Nodes, id, func(n Node, id string) int { return strings.Compare(n.ID, id) })
+}
+
+// oldestRemoved returns the removed node that joined first and that no shard names, or
+// "" when there is none. Founders are named for good.
+func (m *Map) oldestRemoved() string {
+	named := map[string]bool{}
+	for i := range m.Shards {
+		for _, id := range m.Shards[i].Founders {
+			named[id] = true
+		}
+	}
+	var oldest *Node
+	for i := range m.Nodes {
+		n := &m.Nodes[i]
+		if n.State == Removed && !named[n.ID] && (oldest == nil || n.Joined < oldest.Joined) {
+			oldest = n
+		}
+	}
+	if oldest == nil {
+		return ""
+	}
+	return oldest.ID
 }
 
 // Shard returns the data shard with the ID, or nil.

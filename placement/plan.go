@@ -131,6 +131,7 @@ func Plan(m *Map, w Observed) []Step {
 			p.replicas[id]++
 		}
 	}
+	p.moving = slices.ContainsFunc(m.Shards, func(s Shard) bool { return p.unsettled(&s) })
 	p.planMeta()
 	for i := range m.Shards {
 		p.planShard(&m.Shards[i])
@@ -147,6 +148,7 @@ type planner struct {
 	// so far taken as done: so that the steps of one plan spread, too.
 	replicas, preferred map[string]int
 	transferring        bool
+	moving              bool // a replica is on its way to another node, or may be
 }
 
 func (p *planner) propose(shard uint32, why string, argv ...string) {

@@ -17,6 +17,7 @@ func (p *planner) planShard(s *Shard) {
 	case p.fill(s):
 	case p.drain(s, &v.Status):
 	case p.settle(s, v):
+	case p.even(s, &v.Status):
 	case p.prefer(s, &v.Status):
 	default:
 		p.moveBack(s, v)
@@ -148,6 +149,41 @@ func (p *planner) settle(s *Shard, v *ShardView) bool {
 	}
 	p.removeVoter(s.ID, v, p.spare(st, surplus), heirs, "its replica is not wanted any more")
 	return len(p.steps) > before
+}
+
+// even spreads the replicas over the nodes, so that one that has joined takes its part:
+// from a node that has two more than another that could take it. Each such step makes the
+// spread smaller, so they end. One replica moves at a time in the whole cluster: each is a
+// copy of all that the shard holds.
+func (p *planner) even(s *Shard, st *ShardStatus) bool {
+	if p.moving || slices.ContainsFunc(st.Servers, func(o Server) bool { return !st.upTo(&o, PromoteWithin) }) {
+		return false
+	}
+	to := p.leastLoaded(s.Replicas)
+	if to == "" {
+		return false
+	}
+	from := 0 // of equals one that does not lead
+	for i, id := range s.Replicas {
+		if best := s.Replicas[from]; p.replicas[id] > p.replicas[best] || p.replicas[id] == p.replicas[best] && best == s.Preferred {
+			from = i
+		}
+	}
+	if p.replicas[s.Replicas[from]] < p.replicas[to]+2 {
+		return false
+	}
+	ids := slices.Clone(s.Replicas)
+	ids[from] = to
+	p.moving = true
+	p.setReplicas(s, ids, "replicas are spread over the nodes")
+	return true
+}
+
+// unsettled reports whether a shard's replicas are not where the map wants them, or
+// nobody knows.
+func (p *planner) unsettled(s *Shard) bool {
+	v := p.status(s.ID)
+	return v == nil || !s.Founded || !isSettled(s, &v.Status)
 }
 
 // prefer spreads the preferred leaders over the nodes: from one that has two more than

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -239,6 +240,60 @@ func TestPlanGone(t *testing.T) {
 		if got := shorts(Plan(m, w)); strings.Contains(got, "NODE.STATE c removed") != c.gone {
 			t.Errorf("%s: %q", c.what, got)
 		}
+	}
+}
+
+// A node that has joined is given replicas until it has as many as the others, one at a
+// time, and none while a shard is in motion or a replica is not well.
+func TestPlanEven(t *testing.T) {
+	m := foundedBy(t, 4, 3, "a", "b", "c").Map().Clone()
+	for i := range m.Shards {
+		s := &m.Shards[i]
+		s.Founded, s.Replicas, s.Preferred = true, ids("a", "b", "c"), ids("a", "b", "c", "a")[i]
+	}
+	d := *m.Node(id("a"))
+	d.ID, d.Joined = id("d"), 99
+	m.Nodes = append(m.Nodes, d)
+	w := Observed{Alive: map[string]bool{}, Shards: map[uint32]ShardView{}}
+	for _, n := range m.Nodes {
+		w.Alive[n.ID] = true
+	}
+	see := func(shard uint32, st ShardStatus) {
+		w.Shards[shard] = ShardView{Status: st, PreferredSteady: true, Rested: true}
+	}
+	plan := func(what, want string) {
+		t.Helper()
+		if got := shorts(Plan(m, w)); got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	for i, leader := range []string{"a", "b", "c", "a"} {
+		see(uint32(i+1), status(leader, "a", "b", "c"))
+	}
+	version := fmt.Sprint(m.Shards[0].Version)
+	plan("d is new", "SHARD.REPLICAS 1 "+version+" a d c")
+	w.Alive[id("d")] = false
+	plan("d is not there", "")
+	w.Alive[id("d")] = true
+	see(1, status("a", "a", "b?", "c"))
+	plan("b does not answer", "SHARD.REPLICAS 2 "+version+" d b c")
+	m.Shards[0].Replicas = ids("a", "d", "c")
+	see(1, status("a", "a", "b", "c", "dn900"))
+	plan("a replica is on its way", "")
+	m.Shards[0].Replicas = ids("a", "b", "c")
+	delete(w.Shards, 4)
+	see(1, status("a", "a", "b", "c"))
+	plan("nobody knows of shard 4", "")
+	see(4, status("a", "a", "b", "c"))
+	m.Shards[0].Replicas, m.Shards[1].Replicas = ids("a", "d", "c"), ids("d", "b", "c")
+	see(1, status("a", "a", "d", "c"))
+	see(2, status("b", "d", "b", "c"))
+	plan("d has two, c four", "SHARD.PREFER 1 "+version+" d; SHARD.REPLICAS 3 "+version+" a b d")
+	m.Shards[2].Replicas = ids("a", "b", "d")
+	m.Shards[2].Preferred = id("a")
+	see(3, status("a", "a", "b", "d"))
+	if steps := Plan(m, w); slices.ContainsFunc(steps, func(s Step) bool { return s.Kind == StepPropose && s.Argv[0] == "SHARD.REPLICAS" }) {
+		t.Errorf("all have three: %s", shorts(steps))
 	}
 }
 

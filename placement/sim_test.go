@@ -340,6 +340,15 @@ func (w *world) settled() error {
 			}
 		}
 	}
+	replicas := map[string]int{}
+	for _, s := range m.Shards {
+		for _, r := range s.Replicas {
+			replicas[r]++
+		}
+	}
+	if len(active) > 0 && spread(replicas, active) > 1 {
+		return fmt.Errorf("replicas are not spread: %v", replicas)
+	}
 	meta := w.shards[MetaShard]
 	if n := len(meta.voters); n != min(len(active), MaxMetaVoters)-(1-min(len(active), MaxMetaVoters)%2) {
 		return fmt.Errorf("the meta group has %d voters of %d active nodes", n, len(active))

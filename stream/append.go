@@ -6,7 +6,8 @@ import "millrace/resp"
 // answers its length. The whole value is written again.
 var appendCmd = Command{
 	Name: "append", Arity: 3, Flags: Write | DenyOOM | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage:      "key value",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW insert"},
 	Categories: []string{"write", "string", "fast"},
 	Since:      "2.0.0", Group: "string",
 	Summary:    "Appends a string to the value of a key. Creates the key if it doesn't exist.",

@@ -3,13 +3,17 @@ package stream_test
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/raftlog/disk"
+	"millrace/resp"
 	"millrace/stream"
 	"millrace/stream/pebblekv"
 )
@@ -81,41 +85,136 @@ func benchmarkXADD(b *testing.B, streams int, words []string, commit bool) {
 	}
 }
 
-var deadEntries = flag.Int("dead", 300_000, "entries that are trimmed in BenchmarkHeadOfQueue")
+var deadEntries = flag.Int("dead", 300_000, "entries that are trimmed or deleted in BenchmarkHeadOfQueue")
 
 // BenchmarkHeadOfQueue reads the first entries of a stream from which so many have been
-// trimmed, one by one or by nodes, or deleted with XDEL, and of a fresh one: the dead ones
-// before the first must not matter.
+// trimmed, one by one or by nodes, or deleted with XDEL: the dead ones before the first
+// must not matter, neither right after they died nor once compactions are through. Each
+// read is made of a fresh stream in the same database in turn, so that nothing else
+// makes a difference. It reports the medians of both.
 func BenchmarkHeadOfQueue(b *testing.B) {
-	const batch, live = 1000, 100
-	id := func(n int) string { return strconv.Itoa(n) + "-0" }
-	for _, how := range []string{"fresh", "MAXLEN 100", "MAXLEN ~ 100", "XDEL"} {
+	for _, how := range []string{"MAXLEN", "MAXLEN ~", "XDEL"} {
 		b.Run(how, func(b *testing.B) {
-			r := newRig(b)
-			last := *deadEntries + live
-			if how == "fresh" {
-				last = live
+			r := nodeRig(b)
+			r.queue("s", *deadEntries+queueLive, how)
+			r.queue("fresh", queueLive, "")
+			b.Run("at once", func(b *testing.B) { benchmarkQueue(b, r) })
+			lo, hi := stream.SlotBounds(0, stream.Slots-1)
+			if err := r.db.Compact(b.Context(), lo, hi, false); err != nil {
+				b.Fatal(err)
 			}
-			for next := 1; next <= last; {
-				var cmds [][][]byte
-				for ; len(cmds) < batch && next <= last; next++ {
-					words := []string{"XADD", "s"}
-					if strings.HasPrefix(how, "MAXLEN") {
-						words = append(words, strings.Fields(how)...)
-					}
-					cmds = append(cmds, argvOf(append(words, id(next), "f", "v")...))
-					if how == "XDEL" && next > live {
-						cmds = append(cmds, argvOf("XDEL", "s", id(next-live)))
-					}
-				}
-				r.apply(cmds...)
-			}
-			b.ResetTimer()
-			for range b.N {
-				if v := r.do("XRANGE s - + COUNT 10"); len(v.Elems) != 10 {
-					b.Fatal(v)
-				}
-			}
+			b.Run("compacted", func(b *testing.B) { benchmarkQueue(b, r) })
 		})
 	}
 }
+
+func benchmarkQueue(b *testing.B, r *rig) {
+	read := func(words ...string) func() []resp.Value {
+		argv := argvOf(words...)
+		return func() []resp.Value { return []resp.Value{r.run(argv)} }
+	}
+	for _, bench := range []struct {
+		name string
+		of   func(key string) func() []resp.Value
+	}{
+		{"XRANGE", func(key string) func() []resp.Value { return read("XRANGE", key, "-", "+", "COUNT", "10") }},
+		{"XREVRANGE", func(key string) func() []resp.Value { return read("XREVRANGE", key, "+", "-", "COUNT", "10") }},
+		{"XREAD", func(key string) func() []resp.Value { return read("XREAD", "COUNT", "10", "STREAMS", key, "0") }},
+		{"XLEN", func(key string) func() []resp.Value { return read("XLEN", key) }},
+		// What a new group reads first, its making and its end included.
+		{"XREADGROUP", func(key string) func() []resp.Value {
+			cmds := [][][]byte{
+				argvOf("XGROUP", "CREATE", key, "g", "0"),
+				argvOf("XREADGROUP", "GROUP", "g", "c", "COUNT", "10", "STREAMS", key, ">"),
+				argvOf("XGROUP", "DESTROY", key, "g"),
+			}
+			return func() []resp.Value { return r.apply(cmds...) }
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			dead, fresh := stopwatch{call: bench.of("s")}, stopwatch{call: bench.of("fresh")}
+			for b.Loop() {
+				dead.run(b)
+				fresh.run(b)
+			}
+			b.ReportMetric(dead.medianUS(), "dead-µs")
+			b.ReportMetric(fresh.medianUS(), "fresh-µs")
+		})
+	}
+}
+
+// stopwatch measures how long calls take.
+type stopwatch struct {
+	call func() []resp.Value
+	took []time.Duration
+}
+
+// run makes the call, none of whose replies may be an error or null.
+func (s *stopwatch) run(b *testing.B) {
+	start := time.Now()
+	replies := s.call()
+	s.took = append(s.took, time.Since(start))
+	for _, v := range replies {
+		if v.IsErr() || v.IsNull() {
+			b.Fatal(v)
+		}
+	}
+}
+
+func (s *stopwatch) medianUS() float64 {
+	slices.Sort(s.took)
+	return float64(s.took[len(s.took)/2].Nanoseconds()) / 1e3
+}
+
+// queueLive is how many entries a queue keeps.
+const queueLive = 100
+
+// queue adds n entries to key, of which all but the last queueLive are deleted again
+// by so many at a time as a record of commands may hold: how is MAXLEN, MAXLEN ~, XDEL
+// or nothing.
+func (r *rig) queue(key string, n int, how string) {
+	const batch = 1000
+	id := func(n int) string { return strconv.Itoa(n) + "-0" }
+	for next := 1; next <= n; {
+		var cmds [][][]byte
+		del := []string{"XDEL", key}
+		for ; len(cmds) < batch && next <= n; next++ {
+			words := []string{"XADD", key}
+			if trim := strings.Fields(how); len(trim) > 0 && trim[0] == "MAXLEN" {
+				words = append(append(words, trim...), strconv.Itoa(queueLive))
+			}
+			cmds = append(cmds, argvOf(append(words, id(next), "f", "v")...))
+			if next > queueLive {
+				del = append(del, id(next-queueLive))
+			}
+		}
+		if how == "XDEL" && len(del) > 2 {
+			cmds = append(cmds, argvOf(del...))
+		}
+		r.apply(cmds...)
+	}
+}
+
+// nodeRig returns a rig on a database that is opened as a node opens that of its
+// state, but in memory.
+func nodeRig(t testing.TB) *rig {
+	t.Helper()
+	cache := disk.NewCache(nodeCacheBytes, disk.DefaultMemTableBytes, 1)
+	defer cache.Unref()
+	db, err := disk.Open("state", disk.Options{
+		Name: "state", FS: vfs.NewMem(), Cache: cache,
+		Fatal: func(_ disk.Class, err error) { panic(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return &rig{t: t, db: db.DB, state: stream.NewState(0, stream.Slots-1), nowMS: 1_000_000}
+}
+
+// nodeCacheBytes is the block cache of a node with a memory budget of 512 MiB.
+const nodeCacheBytes = 64 << 20

@@ -1,9 +1,11 @@
 package stream_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
+	"millrace/resp"
 	"millrace/stream"
 	"millrace/stream/pebblekv"
 )
@@ -103,23 +105,48 @@ func TestXReadGroupReady(t *testing.T) {
 	}
 }
 
-// TestXReadGroupReadyForNewConsumer makes a consumer that waits for its first entry: as
-// in Redis, everybody may see that it waits.
-func TestXReadGroupReadyForNewConsumer(t *testing.T) {
+// TestXReadGroupArrival makes a consumer that waits for its first entry, and notes that one
+// has waited again: as in Redis, everybody may see who is alive.
+func TestXReadGroupArrival(t *testing.T) {
 	const call = "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > >"
 	r := newRig(t)
 	r.do("XGROUP CREATE s g 0 MKSTREAM")
 	r.do("XGROUP CREATE t g 0 MKSTREAM")
 	r.do("XGROUP CREATECONSUMER s g c")
-	if !r.ready(call) {
-		t.Error("the call is not run for its consumer's sake")
+	arrival := func(line string) string {
+		t.Helper()
+		argv, err := r.state.Arrival(pebblekv.Reader{R: r.db}, r.nowMS, argvOf(strings.Fields(line)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(bytes.Join(argv, []byte(" ")))
 	}
-	if v := r.do(call); !v.IsNull() {
+	join := arrival(call)
+	if r.ready(call) || join != "_XGROUPATTEND g c s t" {
+		t.Errorf("ready: %v, to be run when it is made: %s", r.ready(call), join)
+	}
+	if v := r.do(join); !v.IsNull() {
 		t.Errorf("it answers %v", v)
 	}
-	if r.ready(call) {
-		t.Error("it is run again")
+	for _, line := range []string{call, "XREADGROUP GROUP h c BLOCK 0 STREAMS s >", "XREADGROUP GROUP g d BLOCK 0 STREAMS s $",
+		"XREADGROUP GROUP g d BLOCK 0 STREAMS none >", "XREAD BLOCK 0 STREAMS s $", "FOO"} {
+		if got := arrival(line); got != "" {
+			t.Errorf("%s: to be run when it is made: %s", line, got)
+		}
 	}
+	r.nowMS += 999
+	if got := arrival(call); got != "" {
+		t.Errorf("to be run when it has just been seen: %s", got)
+	}
+	r.nowMS++
+	r.do(arrival(call))
+	for _, s := range []string{"s", "t"} {
+		if got, want := r.do("XINFO CONSUMERS "+s+" g"), `[["name", "c", "pending", :0, "idle", :0, "inactive", :-1]]`; resp.Print(got, 2) != want {
+			t.Errorf("consumers of %s: %s", s, resp.Print(got, 2))
+		}
+	}
+	r.touched()
+	r.do("_XGROUPATTEND g d s")
 	if got := r.touched(); got != "" {
 		t.Errorf("it touched %s", got)
 	}

@@ -26,6 +26,8 @@ const (
 	Internal
 	// Guard commands decide whether the rest of their EXEC is run: not after null.
 	Guard
+	// NoMulti commands are refused between MULTI and EXEC.
+	NoMulti
 )
 
 // Keys says where a command's keys stand. One table of key positions serves
@@ -37,7 +39,14 @@ type Keys struct {
 	// Find returns the indexes of the keys in argv where a rule of positions cannot;
 	// nil when argv is malformed.
 	Find func(argv [][]byte) []int
-	// Access is how COMMAND INFO's key specification marks the keys: "RW", "RO", "OW", "RM".
+	// Keyword is the word after which Find looks for keys, and KeywordFrom the argument from
+	// which on that word is sought, for COMMAND INFO. Without it, what Find finds are as many
+	// keys as the second argument says.
+	Keyword     string
+	KeywordFrom int
+	// Access is how COMMAND INFO's key specification marks the keys: "RW", "RO", "OW" or
+	// "RM", then what the command does with the content of the key, in Redis's words: access,
+	// update, insert, delete. "RO access; OW update" is of a first key and of a second one.
 	Access string
 }
 
@@ -48,9 +57,18 @@ type Command struct {
 	Arity int    // words including the name; negative: at least
 	Flags Flags
 	Keys  Keys
+	// Usage is the words after the name, in the form of package router/usage.
+	Usage string
+	// History is what later versions of Redis changed: "6.2.0 Added …", oldest first.
+	History []string
 	// Categories are the ACL categories without "@", in Redis's order.
 	Categories []string
 	Since      string
+	// Deprecated says since which version Redis has something better, and what: "6.2.0 `SET`".
+	Deprecated string
+	// Tips are COMMAND INFO's tips for clients, in Redis's words. Those on where to send a
+	// command are left out: any node answers for all shards.
+	Tips       []string
 	Summary    string
 	Complexity string
 	// Group is COMMAND DOCS's group: "stream", "generic", "connection" …
@@ -65,9 +83,11 @@ type Command struct {
 	// failing disk or broken state, and stops the shard.
 	Run func(tx *Tx, argv [][]byte) (resp.Value, error)
 	// Ready reports whether a blocked call of this command, run now, would answer
-	// something, data or an error, or leave a trace that a first try leaves. Only for
-	// Blocking commands.
+	// something, data or an error. Only for Blocking commands.
 	Ready func(tx *Tx, argv [][]byte) (bool, error)
+	// Arrival returns the command to be run for a call that is to wait, for the trace that
+	// a first try leaves; nil when there is none. nil where there never is.
+	Arrival func(tx *Tx, argv [][]byte) ([][]byte, error)
 	// ReadyAt returns when a blocked call becomes ready by the passing of time alone, in
 	// milliseconds since the Unix epoch; zero is never. nil where time changes nothing.
 	ReadyAt func(tx *Tx, argv [][]byte) (int64, error)
@@ -89,6 +109,7 @@ var table = buildTable(
 	&xdelex,
 	&xgroup,
 	&xgroupCheck,
+	&xgroupAttend,
 	&xidmprecord,
 	&xinfo,
 	&xlen,
@@ -96,6 +117,7 @@ var table = buildTable(
 	&xpending,
 	&xrange,
 	&xread,
+	&xreadOn,
 	&xreadgroup,
 	&xrevrange,
 	&xsetid,

@@ -11,7 +11,8 @@ import (
 // with its time to live, groups, pending entries and idempotent producers.
 var copyCmd = Command{
 	Name: "copy", Arity: -3, Flags: Write | DenyOOM,
-	Keys:       Keys{First: 1, Last: 2, Step: 1, Access: "RW"},
+	Usage:      "source:key destination:key [DB destination-db:int] [REPLACE]",
+	Keys:       Keys{First: 1, Last: 2, Step: 1, Access: "RO access; OW update"},
 	Categories: []string{"keyspace", "write", "slow"},
 	Since:      "6.2.0", Group: "generic",
 	Summary:    "Copies the value of a key to a new key.",

@@ -5,7 +5,8 @@ import "millrace/resp"
 // DEL key [key …]: deletes names, and answers how many there were.
 var del = Command{
 	Name: "del", Arity: -2, Flags: Write,
-	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RM"},
+	Usage:      "key...",
+	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RM delete"},
 	Categories: []string{"keyspace", "write", "slow"},
 	Since:      "1.0.0", Group: "generic",
 	Summary:    "Deletes one or more keys.",
@@ -16,7 +17,8 @@ var del = Command{
 // UNLINK key [key …]: as DEL. Both leave the freeing to compactions.
 var unlink = Command{
 	Name: "unlink", Arity: -2, Flags: Write | Fast,
-	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RM"},
+	Usage:      "key...",
+	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RM delete"},
 	Categories: []string{"keyspace", "write", "fast"},
 	Since:      "4.0.0", Group: "generic",
 	Summary:    "Asynchronously deletes one or more keys.",

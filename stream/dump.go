@@ -14,7 +14,9 @@ import (
 // where there is nothing. The time the name goes away is not in it.
 var dump = Command{
 	Name: "dump", Arity: 2, Flags: ReadOnly,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Tips:       []string{"nondeterministic_output"},
+	Usage:      "key",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 	Categories: []string{"keyspace", "read", "slow"},
 	Since:      "2.6.0", Group: "generic",
 	Summary: "Returns a serialized representation of the value stored at a key.",

@@ -5,6 +5,10 @@ import "millrace/resp"
 // EXISTS key [key …]: how many of these exist; one named twice counts twice.
 var exists = Command{
 	Name: "exists", Arity: -2, Flags: ReadOnly | Fast,
+	Usage: "key...",
+	History: []string{
+		"3.0.3 Accepts multiple `key` arguments.",
+	},
 	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
 	Categories: []string{"keyspace", "read", "fast"},
 	Since:      "1.0.0", Group: "generic",
@@ -16,6 +20,7 @@ var exists = Command{
 // TOUCH key [key …]: as EXISTS. There is no eviction, so no access time to change.
 var touch = Command{
 	Name: "touch", Arity: -2, Flags: ReadOnly | Fast,
+	Usage:      "key...",
 	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
 	Categories: []string{"keyspace", "read", "fast"},
 	Since:      "3.2.1", Group: "generic",

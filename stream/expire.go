@@ -9,16 +9,16 @@ import (
 // EXPIRE key seconds [NX | XX | GT | LT]: makes a name go away after so long, and
 // answers 1; 0 where there is no such name or a condition does not hold. A time that has
 // passed makes it go at once.
-var expire = expiring("expire", true, true, "1.0.0", "Sets the expiration time of a key in seconds.")
+var expire = expiring("expire", "seconds:int", true, true, "1.0.0", "Sets the expiration time of a key in seconds.")
 
 // PEXPIRE key milliseconds [NX | XX | GT | LT]: as EXPIRE.
-var pexpire = expiring("pexpire", false, true, "2.6.0", "Sets the expiration time of a key in milliseconds.")
+var pexpire = expiring("pexpire", "milliseconds:int", false, true, "2.6.0", "Sets the expiration time of a key in milliseconds.")
 
 // EXPIREAT key unix-seconds [NX | XX | GT | LT]: as EXPIRE, at that time.
-var expireat = expiring("expireat", true, false, "1.2.0", "Sets the expiration time of a key to a Unix timestamp.")
+var expireat = expiring("expireat", "unix-time-seconds:time", true, false, "1.2.0", "Sets the expiration time of a key to a Unix timestamp.")
 
 // PEXPIREAT key unix-milliseconds [NX | XX | GT | LT]: as EXPIREAT.
-var pexpireat = expiring("pexpireat", false, false, "2.6.0", "Sets the expiration time of a key to a Unix milliseconds timestamp.")
+var pexpireat = expiring("pexpireat", "unix-time-milliseconds:time", false, false, "2.6.0", "Sets the expiration time of a key to a Unix milliseconds timestamp.")
 
 // Refusals of EXPIRE and its like.
 var (
@@ -44,10 +44,12 @@ func (a *expireArgs) allows(oldMS, atMS int64) bool {
 	return true
 }
 
-func expiring(name string, seconds, relative bool, since, summary string) Command {
+func expiring(name, when string, seconds, relative bool, since, summary string) Command {
 	return Command{
 		Name: name, Arity: -3, Flags: Write | Fast,
-		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+		Usage:      "key " + when + " condition:[NX|XX|GT|LT]",
+		History:    []string{"7.0.0 Added options: `NX`, `XX`, `GT` and `LT`."},
+		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Categories: []string{"keyspace", "write", "fast"},
 		Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
 		Check: func(argv [][]byte) *resp.Value {

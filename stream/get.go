@@ -5,7 +5,8 @@ import "millrace/resp"
 // GET key: the value of the string at key, null where there is none.
 var get = Command{
 	Name: "get", Arity: 2, Flags: ReadOnly | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Usage:      "key",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 	Categories: []string{"read", "string", "fast"},
 	Since:      "1.0.0", Group: "string",
 	Summary:    "Returns the string value of a key.",

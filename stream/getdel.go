@@ -5,7 +5,8 @@ import "millrace/resp"
 // GETDEL key: as GET, and deletes the string.
 var getdel = Command{
 	Name: "getdel", Arity: 2, Flags: Write | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage:      "key",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access delete"},
 	Categories: []string{"write", "string", "fast"},
 	Since:      "6.2.0", Group: "string",
 	Summary:    "Returns the string value of a key after deleting the key.",

@@ -6,7 +6,8 @@ import "millrace/resp"
 // takes away the deadline of the string.
 var getex = Command{
 	Name: "getex", Arity: -2, Flags: Write | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage:      "key expiration:[EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | PERSIST]",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
 	Categories: []string{"write", "string", "fast"},
 	Since:      "6.2.0", Group: "string",
 	Summary:    "Returns the string value of a key after setting its expiration time.",

@@ -5,7 +5,9 @@ import "millrace/resp"
 // GETSET key value: as SET with GET.
 var getset = Command{
 	Name: "getset", Arity: 3, Flags: Write | DenyOOM | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Deprecated: "6.2.0 `SET` with the `!GET` argument",
+	Usage:      "key value",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
 	Categories: []string{"write", "string", "fast"},
 	Since:      "1.0.0", Group: "string",
 	Summary:    "Returns the previous string value of a key after setting it to a new value.",

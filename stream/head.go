@@ -55,7 +55,7 @@ type Head struct {
 	NextGID    uint64
 	Pending    uint64 // pending entries over all groups; decides how a delete is done
 
-	Nodes uint64 // nodes with live entries
+	Nodes uint64 // nodes with live entries, or one without; see node.go
 	Tail  node   // the last of them, which takes the next entry; see node.go
 
 	IDMP idmpHead // idempotent producers; see idmp.go

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 )
 
@@ -28,6 +29,10 @@ const (
 // sweepMax is how many idempotent IDs that are past their time one command forgets.
 // It is more than one adds, so that they do not pile up.
 const sweepMax = 16
+
+// graceMS is how long an idempotent ID is known at least. Redis looks for what is past its
+// time so often.
+const graceMS = 1000
 
 // idmpHead is what a head holds of a stream's idempotent producers.
 type idmpHead struct {
@@ -119,6 +124,14 @@ func (m *idmpHead) expired(recordedMS, nowMS int64) bool {
 	return recordedMS <= nowMS-int64(m.Seconds)*1000
 }
 
+// recordedMS is when an idempotent ID that becomes the entry id now counts as recorded. As
+// in Redis that is the time in the entry's ID, which XIDMPRECORD may give of an old one;
+// not a later time than now, however, which would keep others from being swept.
+func (m *idmpHead) recordedMS(id ID, nowMS int64) int64 {
+	oldest := nowMS - int64(m.Seconds)*1000 + graceMS
+	return min(max(int64(min(id.MS, math.MaxInt64)), oldest), nowMS)
+}
+
 // findIID returns what an idempotent ID became, and whether it is known and not past
 // its time.
 func (tx *Tx) findIID(h *Head, pid, iid []byte) (rec iidRecord, ok bool, err error) {
@@ -164,7 +177,7 @@ func (tx *Tx) rememberIID(h *Head, pid, iid []byte, id ID) error {
 	if err := tx.sweepIIDs(h); err != nil {
 		return err
 	}
-	count, err := tx.addIID(h, pid, iid, id, tx.NowMS)
+	count, err := tx.addIID(h, pid, iid, id, m.recordedMS(id, tx.NowMS))
 	if err != nil || count <= m.MaxSize {
 		return err
 	}
@@ -172,7 +185,8 @@ func (tx *Tx) rememberIID(h *Head, pid, iid []byte, id ID) error {
 }
 
 // addIID notes that an idempotent ID, which is not known, became the entry id, and
-// returns how many of its producer are known. None was recorded later.
+// returns how many of its producer are known. One that was recorded later and added
+// before keeps this one from being swept until both are past their time.
 func (tx *Tx) addIID(h *Head, pid, iid []byte, id ID, recordedMS int64) (count uint64, err error) {
 	m := &h.IDMP
 	p, err := tx.producer(h, pid)

@@ -9,21 +9,21 @@ import (
 
 // INCR key: adds one to the number in the string at key, which is 0 where there is
 // none, and answers the sum.
-var incr = counting("incr", 2, "1.0.0",
+var incr = counting("incr", "key", 2, "1.0.0",
 	"Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
 	func([][]byte) (int64, *resp.Value) { return 1, nil })
 
 // DECR key: as INCR, and takes one away.
-var decr = counting("decr", 2, "1.0.0",
+var decr = counting("decr", "key", 2, "1.0.0",
 	"Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
 	func([][]byte) (int64, *resp.Value) { return -1, nil })
 
 // INCRBY key n: as INCR, and adds n.
-var incrby = counting("incrby", 3, "1.0.0",
+var incrby = counting("incrby", "key increment:int", 3, "1.0.0",
 	"Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist.", parseStep)
 
 // DECRBY key n: as INCR, and takes n away.
-var decrby = counting("decrby", 3, "1.0.0",
+var decrby = counting("decrby", "key decrement:int", 3, "1.0.0",
 	"Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
 	func(argv [][]byte) (int64, *resp.Value) {
 		n, refusal := parseStep(argv)
@@ -48,10 +48,10 @@ func parseStep(argv [][]byte) (int64, *resp.Value) {
 }
 
 // counting makes a command that adds what step reads from its words.
-func counting(name string, arity int, since, summary string, step func(argv [][]byte) (int64, *resp.Value)) Command {
+func counting(name, usage string, arity int, since, summary string, step func(argv [][]byte) (int64, *resp.Value)) Command {
 	return Command{
-		Name: name, Arity: arity, Flags: Write | DenyOOM | Fast,
-		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+		Name: name, Usage: usage, Arity: arity, Flags: Write | DenyOOM | Fast,
+		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
 		Categories: []string{"write", "string", "fast"},
 		Since:      since, Group: "string", Summary: summary, Complexity: "O(1)",
 		Check: func(argv [][]byte) *resp.Value {

@@ -5,7 +5,8 @@ import "millrace/resp"
 // MGET key [key …]: the value of each, null where there is no string.
 var mget = Command{
 	Name: "mget", Arity: -2, Flags: ReadOnly | Fast,
-	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
+	Usage:      "key...",
+	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RO access"},
 	Categories: []string{"read", "string", "fast"},
 	Since:      "1.0.0", Group: "string",
 	Summary:    "Atomically returns the string values of one or more keys.",

@@ -11,7 +11,9 @@ import (
 // the same.
 //
 // All nodes but the last are records of their own, under the ID of their first entry;
-// the last is in the head. A node without live entries does not exist.
+// the last is in the head. A node without live entries does not exist, but for the only
+// one of an empty stream: where a trim by minimal ID deletes the last live entries of a
+// node, and greater ones of it were deleted before, Redis keeps it for what comes.
 //
 //	+---------+------+---------------+--------------+---------------+--------+
 //	| version | last | total uvarint | live uvarint | bytes uvarint | fields |
@@ -21,7 +23,7 @@ type node struct {
 	First  ID     // ID the node was made with; the node's key
 	Last   ID     // ID of the last entry put into it, deleted or not
 	Total  uint64 // entries ever put into it
-	Live   uint64 // entries not deleted; zero: there is no such node
+	Live   uint64 // entries not deleted; zero: there is no such node, or see above
 	Bytes  uint64 // size of Redis's listpack, which decides when the node is full
 	Fields uint64 // hash of the field names of its first entry, which Redis stores once
 }

@@ -16,6 +16,10 @@ func (tx *Tx) appendNode(h *Head, id ID, words [][]byte, size uint64) error {
 		h.Tail.add(id, words, fields)
 		return nil
 	}
+	if h.deadTail() { // nothing ever asks for it again
+		h.Tail.begin(id, words, fields)
+		return nil
+	}
 	if err := tx.putNode(h, &h.Tail); err != nil {
 		return err
 	}
@@ -23,6 +27,13 @@ func (tx *Tx) appendNode(h *Head, id ID, words [][]byte, size uint64) error {
 	h.Tail.begin(id, words, fields)
 	return nil
 }
+
+// deadTail reports whether h has no entries, and yet a node that takes the next one.
+func (h *Head) deadTail() bool { return h.Nodes == 1 && h.Tail.Live == 0 }
+
+// keepDead makes n, whose entries are all deleted, the only node of h, which has no
+// entries.
+func (h *Head) keepDead(n node) { h.Nodes, h.Tail = 1, n }
 
 // shrinkNode takes the deleted entry id out of its node.
 func (tx *Tx) shrinkNode(h *Head, id ID) error {

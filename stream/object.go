@@ -15,10 +15,10 @@ var object = Command{
 	Summary:    "A container for object introspection commands.",
 	Complexity: "Depends on subcommand.",
 	Subcommands: []*Command{
-		objectAbout("encoding", "Returns the internal encoding of a value.", (*Tx).encoding),
-		objectAbout("freq", "Refused: no access frequency is tracked.", func(*Tx, *Head) (resp.Value, error) { return errNoFreq, nil }),
-		objectAbout("idletime", "Returns 0: no access time is tracked.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(0), nil }),
-		objectAbout("refcount", "Returns 1: no value is shared.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(1), nil }),
+		objectAbout("encoding", "2.2.3", "Returns the internal encoding of a value.", (*Tx).encoding),
+		objectAbout("freq", "4.0.0", "Refused: no access frequency is tracked.", func(*Tx, *Head) (resp.Value, error) { return errNoFreq, nil }),
+		objectAbout("idletime", "2.2.3", "Returns 0: no access time is tracked.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(0), nil }),
+		objectAbout("refcount", "2.2.3", "Returns 1: no value is shared.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(1), nil }),
 		&objectHelp,
 	},
 }
@@ -26,12 +26,12 @@ var object = Command{
 var errNoFreq = resp.Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
 
 // objectAbout is a subcommand OBJECT name key, which answers null for a missing key.
-func objectAbout(name, summary string, about func(*Tx, *Head) (resp.Value, error)) *Command {
+func objectAbout(name, since, summary string, about func(*Tx, *Head) (resp.Value, error)) *Command {
 	return &Command{
-		Name: "object|" + name, Arity: 3, Flags: ReadOnly,
+		Name: "object|" + name, Usage: "key", Arity: 3, Tips: []string{"nondeterministic_output"}, Flags: ReadOnly,
 		Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
 		Categories: []string{"keyspace", "read", "slow"},
-		Since:      "2.2.3", Group: "generic", Summary: summary, Complexity: "O(1)",
+		Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
 		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 			h, err := tx.head(argv[2])
 			if err != nil || h == nil {
@@ -112,6 +112,7 @@ var memory = Command{
 
 var memoryUsage = Command{
 	Name: "memory|usage", Arity: -3, Flags: ReadOnly,
+	Usage:      "key [SAMPLES count:int]",
 	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
 	Categories: []string{"read", "slow"},
 	Since:      "4.0.0", Group: "server",

@@ -47,6 +47,9 @@ func isWord(b []byte, word string) bool {
 	return true
 }
 
+// ParseInt is parseInt for the words that the router reads.
+func ParseInt(word []byte) (n int64, ok bool) { return parseInt(word) }
+
 // parseInt reads a decimal integer as Redis's string2ll does: no blanks, no plus
 // sign, no leading zeros, and -0 is none.
 func parseInt(b []byte) (int64, bool) {

@@ -5,7 +5,8 @@ import "millrace/resp"
 // PERSIST key: takes the deadline of a name away; 1 where it had one.
 var persist = Command{
 	Name: "persist", Arity: 2, Flags: Write | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage:      "key",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 	Categories: []string{"keyspace", "write", "fast"},
 	Since:      "2.2.0", Group: "generic",
 	Summary:    "Removes the expiration time of a key.",

@@ -31,6 +31,15 @@ func (h *Head) readUpTo(id ID) int64 {
 	return int64(h.Added - h.Length)
 }
 
+// readAtMost returns ENTRIESREAD's count, which is no more than what was ever added. As
+// in Redis that may be beyond the greatest signed number.
+func (h *Head) readAtMost(n int64) int64 {
+	if n != unknownRead && uint64(n) > h.Added {
+		return int64(h.Added)
+	}
+	return n
+}
+
 // advance moves g, a group of h, to id, an entry that is being delivered.
 func (g *group) advance(h *Head, id ID) {
 	if g.entriesRead != unknownRead && !g.delivered.Less(h.First) && !h.tombstoneFrom(g.delivered) {

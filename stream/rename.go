@@ -10,7 +10,8 @@ import (
 // entries and idempotent producers, to newkey, in place of what that holds.
 var rename = Command{
 	Name: "rename", Arity: 3, Flags: Write,
-	Keys:       Keys{First: 1, Last: 2, Step: 1, Access: "RW"},
+	Usage:      "key newkey:key",
+	Keys:       Keys{First: 1, Last: 2, Step: 1, Access: "RW access delete; OW update"},
 	Categories: []string{"keyspace", "write", "slow"},
 	Since:      "1.0.0", Group: "generic",
 	Summary:    "Renames a key and overwrites the destination.",
@@ -28,7 +29,11 @@ var rename = Command{
 // whether it did.
 var renamenx = Command{
 	Name: "renamenx", Arity: 3, Flags: Write | Fast,
-	Keys:       Keys{First: 1, Last: 2, Step: 1, Access: "RW"},
+	Usage: "key newkey:key",
+	History: []string{
+		"3.2.0 The command no longer returns an error when source and destination names are the same.",
+	},
+	Keys:       Keys{First: 1, Last: 2, Step: 1, Access: "RW access delete; OW insert"},
 	Categories: []string{"keyspace", "write", "fast"},
 	Since:      "1.0.0", Group: "generic",
 	Summary:    "Renames a key only when the target key name doesn't exist.",

@@ -15,7 +15,13 @@ import (
 // evict first, which nothing is here.
 var restore = Command{
 	Name: "restore", Arity: -4, Flags: Write | DenyOOM,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "OW"},
+	Usage: "key ttl:int serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:int] [FREQ frequency:int]",
+	History: []string{
+		"3.0.0 Added the `REPLACE` modifier.",
+		"5.0.0 Added the `ABSTTL` modifier.",
+		"5.0.0 Added the `IDLETIME` and `FREQ` options.",
+	},
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "OW update"},
 	Categories: []string{"keyspace", "write", "slow", "dangerous"},
 	Since:      "2.6.0", Group: "generic",
 	Summary: "Creates a key from the serialized representation of a value.",
@@ -148,18 +154,9 @@ func decodeRestore(name, payload []byte) (rdb.Value, *resp.Value) {
 	return v, nil
 }
 
-// restorable reports whether s keeps the bounds that commands keep.
+// restorable reports whether s keeps the bounds that commands keep. Names of groups and
+// consumers have none but that of a command.
 func restorable(s *rdb.Stream) bool {
-	for _, g := range s.Groups {
-		if len(g.Name) > MaxKeyLen {
-			return false
-		}
-		for _, c := range g.Consumers {
-			if len(c.Name) > MaxKeyLen {
-				return false
-			}
-		}
-	}
 	m := s.IDMP
 	if m == nil {
 		return true

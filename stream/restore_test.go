@@ -29,6 +29,27 @@ func payloadOf(t failer, r *rig, commands ...string) []byte {
 	return r.do("DUMP s").Str
 }
 
+// Groups and consumers may have longer names than keys: what XGROUP and XREADGROUP take,
+// DUMP and RESTORE carry.
+func TestRestoreLongNames(t *testing.T) {
+	r := newRig(t)
+	group, consumer := strings.Repeat("g", stream.MaxKeyLen+1), strings.Repeat("c", 1<<20)
+	payload := payloadOf(t, r, "XADD s 1-0 f v", "XGROUP CREATE s "+group+" 0", "XREADGROUP GROUP "+group+" "+consumer+" STREAMS s >")
+	if v := r.apply(argvOf("RESTORE", "copy", "0", string(payload)))[0]; v.IsErr() {
+		t.Fatalf("RESTORE: %.100s", resp.Print(v, 2))
+	}
+	if got := r.do("DUMP copy").Str; !bytes.Equal(got, payload) {
+		t.Errorf("what is restored is dumped as %d bytes, not the %d it was made of", len(got), len(payload))
+	}
+	const pending = "[[\"1-0\", "
+	if got := r.show("XPENDING copy " + group + " - + 10 " + consumer); !strings.HasPrefix(got, pending) {
+		t.Errorf("XPENDING: %.100s", got)
+	}
+	if err := stream.Check(r.reader(), 0, stream.Slots-1); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRestoreBounds is what a value may come to: DUMP and RESTORE refuse the same. Each
 // record has the name in its key, so under a long name it takes few of them.
 func TestRestoreBounds(t *testing.T) {

@@ -13,6 +13,11 @@ import (
 // scan from one shard to the next.
 var scan = Command{
 	Name: "scan", Arity: -2, Flags: ReadOnly,
+	Tips:  []string{"nondeterministic_output"},
+	Usage: "cursor:int [MATCH pattern:pattern] [COUNT count:int] [TYPE type]",
+	History: []string{
+		"6.0.0 Added the `TYPE` subcommand.",
+	},
 	Categories: []string{"keyspace", "read", "slow"},
 	Since:      "2.8.0", Group: "generic",
 	Summary:    "Iterates over the key names in the database.",

@@ -2,17 +2,29 @@ package stream
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/zeebo/xxh3"
 
 	"millrace/resp"
 )
 
-// SET key value [NX | XX | IFEQ value | IFNE value] [GET]
+// SET key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET]
 // [EX s | PX ms | EXAT unix-s | PXAT unix-ms | KEEPTTL]: makes key a string, whatever
 // it held. It answers null where a condition keeps it from that, and with GET what was
 // there before in either case.
 var set = Command{
 	Name: "set", Arity: -3, Flags: Write | DenyOOM,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage: "key value condition:[NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest:int | IFDNE ifdne-digest:int] [GET] expiration:[EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | KEEPTTL]",
+	History: []string{
+		"2.6.12 Added the `EX`, `PX`, `NX` and `XX` options.",
+		"6.0.0 Added the `KEEPTTL` option.",
+		"6.2.0 Added the `GET`, `EXAT` and `PXAT` option.",
+		"7.0.0 Allowed the `NX` and `GET` options to be used together.",
+		"8.4.0 Added the `IFEQ`, `IFNE`, `IFDEQ` and `IFDNE` options.",
+	},
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access update variable_flags"},
 	Categories: []string{"write", "string", "slow"},
 	Since:      "1.0.0", Group: "string",
 	Summary:    "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
@@ -27,12 +39,54 @@ var set = Command{
 // setArgs are the options of SET, and of GETEX.
 type setArgs struct {
 	nx, xx, get bool
-	ifEq, ifNe  bool
-	match       []byte // of ifEq and ifNe
+	match       setMatch
 	keepTTL     bool
 	persist     bool // of GETEX only
 	ttlWord     string
 	ttl         deadlineArg
+}
+
+// setMatch is SET's condition on the value that is there.
+type setMatch struct {
+	word string // IFEQ, IFNE, IFDEQ or IFDNE; "": none
+	arg  []byte // a value, or the digest of one
+}
+
+var matchWords = []string{"IFEQ", "IFNE", "IFDEQ", "IFDNE"}
+
+// digestLen is the length of a digest: 64 bits in hex.
+const digestLen = 16
+
+var errDigest = resp.Err(fmt.Sprintf("ERR must be exactly %d hexadecimal characters", digestLen))
+
+// holds reports whether the condition holds for a value. Only the length of a digest is
+// looked at: one that is not hex is the digest of nothing.
+func (m *setMatch) holds(value []byte) (ok bool, refusal *resp.Value) {
+	switch m.word {
+	case "":
+		return true, nil
+	case "IFEQ", "IFNE":
+		return bytes.Equal(value, m.arg) == (m.word == "IFEQ"), nil
+	}
+	if len(m.arg) != digestLen {
+		return false, &errDigest
+	}
+	digest := fmt.Sprintf("%0*x", digestLen, xxh3.Hash(value))
+	return strings.EqualFold(digest, string(m.arg)) == (m.word == "IFDEQ"), nil
+}
+
+// missing reports whether the condition keeps SET from a name that is not there.
+func (m *setMatch) missing() bool { return m.word == "IFEQ" || m.word == "IFDEQ" }
+
+// option reads the condition at argv[i] and reports whether it is one.
+func (m *setMatch) option(argv [][]byte, i int) bool {
+	for _, w := range matchWords {
+		if isWord(argv[i], w) && i+1 < len(argv) && (m.word == "" || m.word == w) {
+			*m = setMatch{w, argv[i+1]} // given twice, the last one counts
+			return true
+		}
+	}
+	return false
 }
 
 // ttlWords are the options that set a deadline.
@@ -67,7 +121,7 @@ func (a *setArgs) ttlOption(argv [][]byte, i int) int {
 func parseSet(argv [][]byte) (a setArgs, refusal *resp.Value) {
 	a.ttl.command = "set"
 	for i := 3; i < len(argv); i++ {
-		w, last := argv[i], i+1 == len(argv)
+		w := argv[i]
 		switch {
 		case isWord(w, "NX") && !a.xx:
 			a.nx = true
@@ -77,12 +131,8 @@ func parseSet(argv [][]byte) (a setArgs, refusal *resp.Value) {
 			a.get = true
 		case isWord(w, "KEEPTTL") && a.ttlWord == "":
 			a.keepTTL = true
-		case isWord(w, "IFEQ") && !last && !a.nx && !a.xx && !a.ifNe:
+		case !a.nx && !a.xx && a.match.option(argv, i):
 			i++
-			a.ifEq, a.match = true, argv[i]
-		case isWord(w, "IFNE") && !last && !a.nx && !a.xx && !a.ifEq:
-			i++
-			a.ifNe, a.match = true, argv[i]
 		default:
 			if last := a.ttlOption(argv, i); last >= i {
 				i = last
@@ -127,7 +177,7 @@ func (tx *Tx) set(name, value []byte, a *setArgs) (old resp.Value, done bool, re
 		return old, false, nil, err
 	}
 	old = resp.Null()
-	if h != nil && (a.get || a.ifEq || a.ifNe) {
+	if h != nil && (a.get || a.match.word != "") {
 		if h.Type != TypeString {
 			return old, false, &wrongType, nil
 		}
@@ -137,11 +187,13 @@ func (tx *Tx) set(name, value []byte, a *setArgs) (old resp.Value, done bool, re
 		}
 		old = resp.Bulk(v)
 	}
-	if h != nil && a.nx || h == nil && (a.xx || a.ifEq) {
+	if h != nil && a.nx || h == nil && (a.xx || a.match.missing()) {
 		return old, false, nil, nil
 	}
-	if h != nil && (a.ifEq || a.ifNe) && bytes.Equal(old.Str, a.match) != a.ifEq {
-		return old, false, nil, nil
+	if h != nil {
+		if ok, refusal := a.match.holds(old.Str); !ok {
+			return old, false, refusal, nil
+		}
 	}
 	if a.keepTTL && h != nil {
 		atMS = h.ExpireAtMS

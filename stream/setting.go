@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"millrace/resp"
 )
@@ -49,13 +50,14 @@ var settingsCmd = Command{
 // settingTable names the parameters and what they may be.
 var settingTable = []struct {
 	name     string
+	memory   bool // bytes, which may have a unit
 	min, max int64
 	field    func(*settings) *uint64
 }{
-	{"stream-node-max-bytes", 0, math.MaxInt64, func(s *settings) *uint64 { return &s.nodeMaxBytes }},
-	{"stream-node-max-entries", 0, math.MaxInt64, func(s *settings) *uint64 { return &s.nodeMaxEntries }},
-	{"stream-idmp-duration", minIDMPSeconds, maxIDMPSeconds, func(s *settings) *uint64 { return &s.idmpSeconds }},
-	{"stream-idmp-maxsize", minIDMPSize, maxIDMPSize, func(s *settings) *uint64 { return &s.idmpMaxSize }},
+	{"stream-node-max-bytes", true, 0, math.MaxInt64, func(s *settings) *uint64 { return &s.nodeMaxBytes }},
+	{"stream-node-max-entries", false, 0, math.MaxInt64, func(s *settings) *uint64 { return &s.nodeMaxEntries }},
+	{"stream-idmp-duration", false, minIDMPSeconds, maxIDMPSeconds, func(s *settings) *uint64 { return &s.idmpSeconds }},
+	{"stream-idmp-maxsize", false, minIDMPSize, maxIDMPSize, func(s *settings) *uint64 { return &s.idmpMaxSize }},
 }
 
 func parseSetting(s *settings, argv [][]byte) (field *uint64, n uint64, refusal *resp.Value) {
@@ -65,6 +67,10 @@ func parseSetting(s *settings, argv [][]byte) (field *uint64, n uint64, refusal 
 		}
 		n, ok := parseInt(argv[2])
 		fault := "argument couldn't be parsed into an integer"
+		if p.memory {
+			n, ok = parseMemory(argv[2])
+			fault = "argument must be a memory value"
+		}
 		if ok {
 			fault = fmt.Sprintf("argument must be between %d and %d inclusive", p.min, p.max)
 		}
@@ -76,6 +82,25 @@ func parseSetting(s *settings, argv [][]byte) (field *uint64, n uint64, refusal 
 	}
 	e := resp.Err("ERR Unknown option or number of arguments for CONFIG SET - '" + printable(argv[1], 128) + "'")
 	return nil, 0, &e
+}
+
+// memoryUnits are the units of a number of bytes.
+var memoryUnits = map[string]int64{
+	"": 1, "b": 1, "k": 1e3, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30,
+}
+
+// parseMemory reads a number of bytes as Redis's memtoull does: digits, and a unit.
+func parseMemory(b []byte) (int64, bool) {
+	digits := 0
+	for digits < len(b) && '0' <= b[digits] && b[digits] <= '9' {
+		digits++
+	}
+	unit, ok := memoryUnits[strings.ToLower(string(b[digits:]))]
+	n, err := strconv.ParseInt(string(b[:digits]), 10, 64)
+	if !ok || err != nil || n > math.MaxInt64/unit {
+		return 0, false
+	}
+	return n * unit, true
 }
 
 // SettingNames returns the names of the stream-* parameters.

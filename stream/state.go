@@ -35,7 +35,8 @@ type State struct {
 	round      uint64 // how often touched was taken; from one
 	idArena    []byte // where newID writes
 	flushBuf   []byte // where Flush builds keys and values
-	tx         Tx     // of the call being applied, reused
+	lookups    *Lookups
+	tx         Tx // of the call being applied, reused
 }
 
 // NewState returns the state machine of the shard of the slots firstSlot to lastSlot.
@@ -145,6 +146,13 @@ func (s *State) Touched() (names [][]byte, all bool) {
 
 // Read runs one command that does not write on a view at nowMS.
 func (s *State) Read(v Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+	tx := s.reading(v, nowMS)
+	tx.lookups = s.lookups
+	return tx.read(argv)
+}
+
+// read runs one command that does not write.
+func (tx *Tx) read(argv [][]byte) (resp.Value, error) {
 	c, refusal := Lookup(argv)
 	if refusal != nil {
 		return *refusal, nil
@@ -152,11 +160,22 @@ func (s *State) Read(v Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	if c == nil || c.Run == nil || c.Is(Write) {
 		return resp.Value{}, fmt.Errorf("stream: %q is no command that reads", printable(argv[0], 64))
 	}
-	out, err := c.Run(s.reading(v, nowMS), argv)
+	if c.Is(Internal) {
+		tx.lookups = nil
+	}
+	out, err := c.Run(tx, argv)
 	if err != nil {
 		return resp.Value{}, fmt.Errorf("stream: %s: %w", c.Name, err)
 	}
 	return out, nil
+}
+
+// ReadWaited is Read for a command that has waited until it was Ready: what it is refused
+// for when it is made need not end it. Redis checks types then only.
+func (s *State) ReadWaited(v Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+	tx := s.reading(v, nowMS)
+	tx.lookups, tx.waited = s.lookups, true
+	return tx.read(argv)
 }
 
 // reading returns what a command that does not write sees of v.
@@ -178,15 +197,25 @@ func (s *State) BlockKeys(argv [][]byte) [][]byte {
 	return keys
 }
 
-// Ready reports whether a blocking command, run now, would answer data or an error, or
-// would leave what a first try leaves although it finds nothing: XREADGROUP makes its
-// consumer. So what Ready has found may answer null, but not twice.
+// Ready reports whether a blocking command, run now, would answer data or an error.
 func (s *State) Ready(v Reader, nowMS int64, argv [][]byte) (bool, error) {
 	c, refusal := Lookup(argv)
 	if c == nil || refusal != nil || c.Ready == nil {
 		return true, nil
 	}
 	return c.Ready(s.reading(v, nowMS), argv)
+}
+
+// Arrival returns the command to be run for a blocking command that finds nothing when it
+// is made, for what it leaves all the same, or nil: XREADGROUP makes its consumer. The
+// command itself might find something when its turn in the log comes, and take what
+// belongs to a call that came before.
+func (s *State) Arrival(v Reader, nowMS int64, argv [][]byte) ([][]byte, error) {
+	c, refusal := Lookup(argv)
+	if c == nil || refusal != nil || c.Arrival == nil {
+		return nil, nil
+	}
+	return c.Arrival(s.reading(v, nowMS), argv)
 }
 
 // Ages reports whether the passing of time alone can make a blocked command answer

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func TestStringsLive(t *testing.T) {
 	redis := newLiveRedis(t)
 	options := []string{"NX", "XX", "GET", "KEEPTTL", "EX", "PX", "EXAT", "PXAT", "PERSIST", "GT", "LT", "nx", "Get", "FOO", ""}
 	if version := redis.do(argvOf("INFO", "server")); !strings.Contains(string(version.Str), "redis_version:7.") {
-		options = append(options, "IFEQ", "IFNE")
+		options = append(options, "IFEQ", "IFNE", "IFDEQ", "IFDNE")
 	}
 	numbers := []string{
 		"0", "1000000", "-1", "33177117420", "33177117421", "33177117420123", "9223372036854775", "9223372036854776", "-9223372036854775", "-9223372036854776",
@@ -50,12 +51,18 @@ func TestStringsLive(t *testing.T) {
 			}
 			if command == "SET" || command == "GETEX" || strings.Contains(command, "EXPIRE") {
 				for range rapid.IntRange(0, 4).Draw(rt, "options") {
-					if rapid.IntRange(0, 2).Draw(rt, "a number") == 0 {
+					if kind := rapid.IntRange(0, 5).Draw(rt, "kind"); kind <= 1 {
 						words = append(words, number())
+					} else if kind == 2 {
+						words = append(words, digestOf(number()))
 					} else {
 						words = append(words, rapid.SampledFrom(options).Draw(rt, "option"))
 					}
 				}
+			}
+			if slices.Contains(words, "IFDEQ") || slices.Contains(words, "IFDNE") {
+				// Redis 8.6 answers twice where GET is given and the digest has another length.
+				words = slices.DeleteFunc(words, func(w string) bool { return strings.EqualFold(w, "GET") })
 			}
 			for _, words := range [][]string{words, {"MGET", "a", "b", "s"}, {"EXISTS", "a", "b", "s"}, {"PEXPIRETIME", words[1]}, {"EXPIRETIME", words[1]}} {
 				r.nowMS = time.Now().UnixMilli()

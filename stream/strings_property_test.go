@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/zeebo/xxh3"
 	"pgregory.net/rapid"
 
 	"millrace/resp"
@@ -87,13 +88,15 @@ func (w *namesWalk) deadline() (words []string, atMS int64) {
 	return []string{"PXAT", fmt.Sprint(at)}, at
 }
 
+func digestOf(v string) string { return fmt.Sprintf("%016x", xxh3.HashString(v)) }
+
 // set draws a SET and returns its words and reply.
 func (w *namesWalk) set() (words []string, want string) {
 	name, value := w.name(), w.value()
 	words = []string{"SET", name, value}
 	n, old := w.m.get(name), w.m.read(name)
 	typed, allowed := false, true
-	switch rapid.IntRange(0, 4).Draw(w.T, "condition") {
+	switch rapid.IntRange(0, 6).Draw(w.T, "condition") {
 	case 1:
 		words, allowed = append(words, "NX"), n == nil
 	case 2:
@@ -104,6 +107,12 @@ func (w *namesWalk) set() (words []string, want string) {
 	case 4:
 		v := w.value()
 		words, typed, allowed = append(words, "IFNE", v), true, n == nil || n.value != v
+	case 5:
+		v := w.value()
+		words, typed, allowed = append(words, "IFDEQ", digestOf(v)), true, n != nil && n.value == v
+	case 6:
+		v := w.value()
+		words, typed, allowed = append(words, "IFDNE", digestOf(v)), true, n == nil || n.value != v
 	}
 	get := rapid.Bool().Draw(w.T, "get")
 	if get {

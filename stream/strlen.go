@@ -5,6 +5,7 @@ import "millrace/resp"
 // STRLEN key: the length of the string at key in bytes, 0 where there is none.
 var strlen = Command{
 	Name: "strlen", Arity: 2, Flags: ReadOnly | Fast,
+	Usage:      "key",
 	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
 	Categories: []string{"read", "string", "fast"},
 	Since:      "2.2.0", Group: "string",

@@ -156,6 +156,10 @@ func (t *trimArgs) idle(h *Head) bool {
 // trim deletes entries from the start of h and returns how many. The rule is Redis's
 // streamTrim.
 func (tx *Tx) trim(h *Head, t *trimArgs) (uint64, error) {
+	if h.deadTail() && t.by == trimMinID && t.whole(&h.Tail, 0) {
+		tx.dirty(h)
+		return 0, tx.dropTail(h)
+	}
 	if t.idle(h) {
 		return 0, nil
 	}
@@ -235,7 +239,7 @@ func (tx *Tx) dropNodes(h *Head, front node, t *trimArgs, limit uint64) (cut nod
 
 // trimWithin deletes entries from the start of n, the first node of h, which does not
 // go as a whole. By minimal ID all its entries may go nevertheless, where its last ID is
-// of a deleted one; Redis then leaves an empty node, and here it goes.
+// of a deleted one.
 func (tx *Tx) trimWithin(h *Head, n node, t *trimArgs) (uint64, error) {
 	// When whole nodes went before it, First may be a deleted entry of n.
 	if err := tx.settle(h); err != nil {
@@ -246,7 +250,10 @@ func (tx *Tx) trimWithin(h *Head, n node, t *trimArgs) (uint64, error) {
 		return 0, err
 	}
 	if count == h.Length {
-		return count, tx.dropAll(h)
+		n.drop(count)
+		err := tx.dropAll(h)
+		h.keepDead(n)
+		return count, err
 	}
 	if err := tx.dropEntries(h, count, upTo, true); err != nil {
 		return 0, err

@@ -46,6 +46,10 @@ func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 		if err := tx.settle(h); err != nil {
 			return deleted, err
 		}
+		if h.Length == 0 && !whole {
+			n.drop(uint64(len(ids)))
+			h.keepDead(n)
+		}
 		if reached || h.Length == 0 || !whole {
 			break
 		}

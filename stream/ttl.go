@@ -24,9 +24,14 @@ func toSeconds(ms int64) int64 { return int64((uint64(ms) + 500) / 1000) }
 
 // lifetime makes a command that answers a deadline in the form that show gives it.
 func lifetime(name, since, summary string, show func(atMS, nowMS int64) int64) Command {
+	var tips, history []string
+	if name == "ttl" || name == "pttl" {
+		tips = []string{"nondeterministic_output"} // what is left, not when
+		history = []string{"2.8.0 Added the -2 reply."}
+	}
 	return Command{
-		Name: name, Arity: 2, Flags: ReadOnly | Fast,
-		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+		Name: name, Usage: "key", Tips: tips, History: history, Arity: 2, Flags: ReadOnly | Fast,
+		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"keyspace", "read", "fast"},
 		Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
 		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {

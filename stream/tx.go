@@ -22,6 +22,9 @@ type Tx struct {
 
 	seen map[string]*Head // a read's own heads; nil until one is read
 
+	lookups *Lookups // of names in a read; nil: not counted
+	waited  bool     // the command has waited: see State.ReadWaited
+
 	keyBuf, valueBuf []byte  // of the key and the value being built, reused
 	unsettled        []*Head // changed by this command; see settle
 }
@@ -50,8 +53,13 @@ var wrongType = resp.Err("WRONGTYPE Operation against a key holding the wrong ki
 // result is shared by all commands of a batch: whoever changes it calls tx.dirty.
 func (tx *Tx) head(name []byte) (*Head, error) {
 	h, err := tx.loadHead(name)
-	if err != nil || h == nil || !h.expired(tx.NowMS) {
-		return h, err
+	if err != nil {
+		return nil, err
+	}
+	live := h != nil && !h.expired(tx.NowMS)
+	tx.lookups.add(live)
+	if live || h == nil {
+		return h, nil
 	}
 	if tx.batch == nil {
 		return nil, nil

@@ -5,6 +5,7 @@ import "millrace/resp"
 // TYPE key: what a name holds, "none" for nothing.
 var typeCmd = Command{
 	Name: "type", Arity: 2, Flags: ReadOnly | Fast,
+	Usage:      "key",
 	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
 	Categories: []string{"keyspace", "read", "fast"},
 	Since:      "1.0.0", Group: "generic",

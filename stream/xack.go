@@ -4,7 +4,8 @@ import "millrace/resp"
 
 // XACK key group ID [ID ...]: the entries have been dealt with; how many were pending.
 var xack = Command{
-	Name: "xack", Arity: -4, Flags: Write | Fast, Keys: groupKeys,
+	Name: "xack", Arity: -4, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+	Usage:      "key group id...",
 	Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
 	Summary:    "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.",
 	Complexity: "O(1) for each message ID processed.",

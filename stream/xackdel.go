@@ -7,7 +7,8 @@ import "millrace/resp"
 // acknowledged and deleted, 2 acknowledged but kept because another group has not read
 // and acknowledged it.
 var xackdel = Command{
-	Name: "xackdel", Arity: -6, Flags: Write | Fast, Keys: groupKeys,
+	Name: "xackdel", Arity: -6, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW update delete"},
+	Usage:      "key group condition:[KEEPREF|DELREF|ACKED] IDS ids:(numids:int id...)",
 	Categories: []string{"write", "stream", "fast"}, Since: "8.2.0", Group: "stream",
 	Summary:    "Acknowledges and deletes one or multiple messages for a stream consumer group.",
 	Complexity: "O(1) for each message ID processed.",

@@ -13,7 +13,15 @@ import (
 // answers the ID of the entry that was added then.
 var xadd = Command{
 	Name: "xadd", Arity: -5, Flags: Write | DenyOOM | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Tips:  []string{"nondeterministic_output"},
+	Usage: "key [NOMKSTREAM] condition:[KEEPREF|DELREF|ACKED] idmp:[IDMPAUTO pid | IDMP idmp-ids:(pid iid)] trim:[strategy:(MAXLEN|MINID) operator:[equal==|approximately=~] threshold [LIMIT count:int]] id_or_auto:(auto_id=*|id) field_value:(field value)...",
+	History: []string{
+		"6.2.0 Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option.",
+		"7.0.0 Added support for the `<ms>-*` explicit ID form.",
+		"8.2.0 Added the `KEEPREF`, `DELREF` and `ACKED` options.",
+		"8.6.0 Added the `IDMP` and `IDMPAUTO` options.",
+	},
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 	Categories: []string{"write", "stream", "fast"},
 	Since:      "5.0.0", Group: "stream",
 	Summary:    "Appends a new message to a stream. Creates the key if it doesn't exist.",

@@ -11,7 +11,12 @@ import (
 // where to go on. Those that have been deleted from the stream are no longer pending
 // and are named in the reply.
 var xautoclaim = Command{
-	Name: "xautoclaim", Arity: -6, Flags: Write | Fast, Keys: groupKeys,
+	Name: "xautoclaim", Arity: -6, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
+	Tips:  []string{"nondeterministic_output"},
+	Usage: "key group consumer min-idle-time start [COUNT count:int] [JUSTID]",
+	History: []string{
+		"7.0.0 Added an element to the reply array, containing deleted entries the command cleared from the PEL",
+	},
 	Categories: []string{"write", "stream", "fast"}, Since: "6.2.0", Group: "stream",
 	Summary: "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to " +
 		"as consumer group member.",

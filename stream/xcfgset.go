@@ -6,7 +6,8 @@ import "millrace/resp"
 // idempotent IDs a stream remembers. A change forgets all of them.
 var xcfgset = Command{
 	Name: "xcfgset", Arity: -2, Flags: Write | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage:      "key [IDMP-DURATION duration:int] [IDMP-MAXSIZE maxsize:int]",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 	Categories: []string{"write", "stream", "fast"},
 	Since:      "8.6.0", Group: "stream",
 	Summary:    "Sets the IDMP configuration parameters for a stream.",

@@ -7,7 +7,9 @@ import "millrace/resp"
 // idle for long enough the consumer's. Those that have been deleted from the stream
 // are no longer pending.
 var xclaim = Command{
-	Name: "xclaim", Arity: -6, Flags: Write | Fast, Keys: groupKeys,
+	Name: "xclaim", Arity: -6, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+	Tips:       []string{"nondeterministic_output"},
+	Usage:      "key group consumer min-idle-time id... [IDLE ms:int] [TIME unix-time-milliseconds:time] [RETRYCOUNT count:int] [FORCE] [JUSTID] [LASTID id]",
 	Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
 	Summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered " +
 		"a consumer group member.",

@@ -5,7 +5,8 @@ import "millrace/resp"
 // XDEL key ID [ID …]: deletes entries, and answers how many there were.
 var xdel = Command{
 	Name: "xdel", Arity: -3, Flags: Write | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage:      "key id...",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
 	Categories: []string{"write", "stream", "fast"},
 	Since:      "5.0.0", Group: "stream",
 	Summary:    "Returns the number of messages after removing them from a stream.",

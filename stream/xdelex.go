@@ -7,7 +7,8 @@ import "millrace/resp"
 // because a group has not read and acknowledged it.
 var xdelex = Command{
 	Name: "xdelex", Arity: -5, Flags: Write | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage:      "key condition:[KEEPREF|DELREF|ACKED] IDS ids:(numids:int id...)",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
 	Categories: []string{"write", "stream", "fast"},
 	Since:      "8.2.0", Group: "stream",
 	Summary:    "Deletes one or multiple entries from the stream.",

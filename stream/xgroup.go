@@ -55,13 +55,6 @@ func helpText(lines ...string) resp.Value {
 	return resp.Array(elems...)
 }
 
-// Key positions of the commands on groups.
-var (
-	groupKeys    = Keys{First: 1, Last: 1, Step: 1, Access: "RW"}
-	groupKeysRO  = Keys{First: 1, Last: 1, Step: 1, Access: "RO"}
-	subGroupKeys = Keys{First: 2, Last: 2, Step: 1, Access: "RW"}
-)
-
 var (
 	errXGroupNoKey = resp.Err("ERR The XGROUP subcommand requires the key to exist. Note that for CREATE " +
 		"you may want to use the MKSTREAM option to create an empty stream automatically.")

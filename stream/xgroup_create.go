@@ -5,7 +5,11 @@ import "millrace/resp"
 // XGROUP CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD n]: makes a group that
 // reads what comes after id.
 var xgroupCreate = Command{
-	Name: "xgroup|create", Arity: -5, Flags: Write | DenyOOM, Keys: subGroupKeys,
+	Name: "xgroup|create", Arity: -5, Flags: Write | DenyOOM, Keys: Keys{First: 2, Last: 2, Step: 1, Access: "RW insert"},
+	Usage: "key groupname id:(id|new_id=$) [MKSTREAM] [ENTRIESREAD entries_read:int]",
+	History: []string{
+		"7.0.0 Added the `entries_read` named argument.",
+	},
 	Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
 	Summary:    "Creates a consumer group.",
 	Complexity: "O(1)",
@@ -53,6 +57,6 @@ func runXGroupCreate(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if g != nil {
 		return errBusyGroup, nil
 	}
-	tx.createGroup(h, argv[3], delivered, min(o.entriesRead, int64(h.Added)))
+	tx.createGroup(h, argv[3], delivered, h.readAtMost(o.entriesRead))
 	return resp.OK, nil
 }

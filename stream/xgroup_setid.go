@@ -5,7 +5,11 @@ import "millrace/resp"
 // XGROUP SETID key group <id | $> [ENTRIESREAD n]: makes the group read on after id.
 // It wakes no blocked call, as in Redis: the next XADD does.
 var xgroupSetID = Command{
-	Name: "xgroup|setid", Arity: -5, Flags: Write, Keys: subGroupKeys,
+	Name: "xgroup|setid", Arity: -5, Flags: Write, Keys: Keys{First: 2, Last: 2, Step: 1, Access: "RW update"},
+	Usage: "key groupname id:(id|new_id=$) [ENTRIESREAD entries_read:int]",
+	History: []string{
+		"7.0.0 Added the optional `entries_read` argument.",
+	},
 	Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
 	Summary:    "Sets the last-delivered ID of a consumer group.",
 	Complexity: "O(1)",
@@ -44,7 +48,7 @@ func runXGroupSetID(tx *Tx, argv [][]byte) (resp.Value, error) {
 		delivered = id
 	}
 	g.delivered = delivered
-	g.entriesRead = min(o.entriesRead, int64(h.Added))
+	g.entriesRead = h.readAtMost(o.entriesRead)
 	tx.changedGroup(h, g)
 	return resp.OK, nil
 }

@@ -6,7 +6,8 @@ import "millrace/resp"
 // though XADD had added it with that.
 var xidmprecord = Command{
 	Name: "xidmprecord", Arity: 5, Flags: Write | DenyOOM | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage:      "key pid iid stream-id",
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 	Categories: []string{"write", "stream", "fast"},
 	Since:      "8.6.2", Group: "stream",
 	Summary:    "An internal command for setting IDMP metadata on an existing stream message.",

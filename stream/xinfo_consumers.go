@@ -5,7 +5,12 @@ import "millrace/resp"
 // XINFO CONSUMERS key group: the consumers of a group, in the order of their names.
 var xinfoConsumers = Command{
 	Name: "xinfo|consumers", Arity: 4, Flags: ReadOnly,
-	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
+	Tips:  []string{"nondeterministic_output"},
+	Usage: "key groupname",
+	History: []string{
+		"7.2.0 Added the `inactive` field, and changed the meaning of `idle`.",
+	},
+	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
 	Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
 	Summary:    "Returns a list of the consumers in a consumer group.",
 	Complexity: "O(1)",

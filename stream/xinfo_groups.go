@@ -5,7 +5,11 @@ import "millrace/resp"
 // XINFO GROUPS key: the groups of a stream, in the order of their names.
 var xinfoGroups = Command{
 	Name: "xinfo|groups", Arity: 3, Flags: ReadOnly,
-	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
+	Usage: "key",
+	History: []string{
+		"7.0.0 Added the `entries-read` and `lag` fields",
+	},
+	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
 	Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
 	Summary:    "Returns a list of the consumer groups of a stream.",
 	Complexity: "O(1)",

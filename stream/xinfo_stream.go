@@ -6,7 +6,14 @@ import "millrace/resp"
 // and consumers.
 var xinfoStream = Command{
 	Name: "xinfo|stream", Arity: -3, Flags: ReadOnly,
-	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
+	Usage: "key [FULL full:([COUNT count:int])]",
+	History: []string{
+		"6.0.0 Added the `FULL` modifier.",
+		"7.0.0 Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields",
+		"7.2.0 Added the `active-time` field, and changed the meaning of `seen-time`.",
+		"8.6.0 Added the `idmp-duration`, `idmp-maxsize`, `pids-tracked`, `iids-tracked`, `iids-added` and `iids-duplicates` fields for IDMP tracking.",
+	},
+	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
 	Categories: []string{"read", "stream", "slow"},
 	Since:      "5.0.0", Group: "stream",
 	Summary:    "Returns information about a stream.",

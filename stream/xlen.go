@@ -5,6 +5,7 @@ import "millrace/resp"
 // XLEN key: the number of entries in the stream at key, 0 where there is none.
 var xlen = Command{
 	Name: "xlen", Arity: 2, Flags: ReadOnly | Fast,
+	Usage:      "key",
 	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
 	Categories: []string{"read", "stream", "fast"},
 	Since:      "5.0.0", Group: "stream",

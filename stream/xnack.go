@@ -12,7 +12,8 @@ import (
 // the count, FAIL leaves the count, FATAL makes it as great as it can be. It answers
 // how many entries there were.
 var xnack = Command{
-	Name: "xnack", Arity: -7, Flags: Write | Fast, Keys: groupKeys,
+	Name: "xnack", Arity: -7, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+	Usage:      "key group mode:(SILENT|FAIL|FATAL) IDS ids:(numids:int id...) [RETRYCOUNT count:int] [FORCE]",
 	Categories: []string{"write", "stream", "fast"}, Since: "8.8.0", Group: "stream",
 	Summary: "Releases pending messages back to the group's PEL without acknowledging them, making them available " +
 		"for re-delivery.",

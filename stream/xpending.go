@@ -9,7 +9,12 @@ import (
 // XPENDING key group [[IDLE min-idle-ms] start end count [consumer]]: what the group
 // has been given and has not acknowledged: a summary, or the entries of an interval.
 var xpending = Command{
-	Name: "xpending", Arity: -3, Flags: ReadOnly, Keys: groupKeysRO,
+	Name: "xpending", Arity: -3, Flags: ReadOnly, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
+	Tips:  []string{"nondeterministic_output"},
+	Usage: "key group filters:[[IDLE min-idle-time:int] start end count:int [consumer]]",
+	History: []string{
+		"6.2.0 Added the `IDLE` option and exclusive range intervals.",
+	},
 	Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
 	Summary: "Returns the information and entries from a stream consumer group's pending entries list.",
 	Complexity: "O(N) with N being the number of elements returned, so asking for a small fixed number of " +

@@ -5,7 +5,11 @@ import "millrace/resp"
 // XRANGE key start end [COUNT count]: the entries from start to end.
 var xrange = Command{
 	Name: "xrange", Arity: -4, Flags: ReadOnly,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Usage: "key start end [COUNT count:int]",
+	History: []string{
+		"6.2.0 Added exclusive ranges.",
+	},
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 	Categories: []string{"read", "stream", "slow"},
 	Since:      "5.0.0", Group: "stream",
 	Summary:    "Returns the messages from a stream within a range of IDs.",
@@ -17,7 +21,11 @@ var xrange = Command{
 // XREVRANGE key end start [COUNT count]: the entries from end down to start.
 var xrevrange = Command{
 	Name: "xrevrange", Arity: -4, Flags: ReadOnly,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+	Usage: "key end start [COUNT count:int]",
+	History: []string{
+		"6.2.0 Added exclusive ranges.",
+	},
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 	Categories: []string{"read", "stream", "slow"},
 	Since:      "5.0.0", Group: "stream",
 	Summary:    "Returns the messages from a stream within a range of IDs in reverse order.",

@@ -8,7 +8,11 @@ import "millrace/resp"
 // caller's to obey: this answers at once.
 var xread = Command{
 	Name: "xread", Arity: -4, Flags: ReadOnly | Blocking | MovableKeys,
-	Keys:       Keys{Find: func(argv [][]byte) []int { return findReadKeys(argv, false) }, Access: "RO"},
+	Usage: "[COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] STREAMS streams:(key... id...)",
+	History: []string{
+		"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
+	},
+	Keys:       Keys{Find: func(argv [][]byte) []int { return findReadKeys(argv, false) }, Keyword: "STREAMS", KeywordFrom: 1, Access: "RO access"},
 	Categories: []string{"read", "stream", "slow", "blocking"},
 	Since:      "5.0.0", Group: "stream",
 	Summary:    "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
@@ -34,13 +38,25 @@ type streamRead struct {
 	none bool // nothing can follow the ID given
 }
 
+// _XREADON: XREAD for the router, which has waited for the streams on several shards.
+var xreadOn = Command{
+	Name: "_xreadon", Arity: -4, Flags: ReadOnly | MovableKeys | Internal,
+	Keys:    xread.Keys,
+	Summary: "XREAD that goes on without the keys that are no streams.", Group: "stream",
+	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
+		tx.waited = true
+		return runXRead(tx, argv)
+	},
+}
+
 // streamReads looks at all streams of an XREAD before anything is read, and returns
-// the first refusal, in the order in which Redis finds them.
+// the first refusal, in the order in which Redis finds them. In a call that has waited a
+// key that holds another type by now is as good as missing.
 func (tx *Tx) streamReads(a *readArgs) ([]streamRead, *resp.Value, error) {
 	reads := make([]streamRead, len(a.keys))
 	for i, key := range a.keys {
 		h, refusal, err := tx.stream(key)
-		if err != nil || refusal != nil {
+		if err != nil || refusal != nil && !tx.waited {
 			return nil, refusal, err
 		}
 		if refusal := ReadIDRefusal(a.ids[i], false); refusal != nil {

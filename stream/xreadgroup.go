@@ -16,9 +16,15 @@ import (
 // there is nothing.
 var xreadgroup = Command{
 	Name: "xreadgroup", Arity: -7, Flags: Write | Blocking | MovableKeys,
+	Usage: "GROUP group_consumer:(group consumer) [COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] [CLAIM min-idle-time:int] [NOACK] STREAMS streams:(key... id...)",
+	History: []string{
+		"8.4.0 Added the `CLAIM` option.",
+		"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
+	},
 	Keys: Keys{
-		Access: "RO",
-		Find:   func(argv [][]byte) []int { return findReadKeys(argv, true) },
+		Access:  "RO access",
+		Find:    func(argv [][]byte) []int { return findReadKeys(argv, true) },
+		Keyword: "STREAMS", KeywordFrom: 4,
 	},
 	Categories: []string{"write", "stream", "slow", "blocking"}, Since: "5.0.0", Group: "stream",
 	Summary: "Returns new or historical messages from a stream for a consumer in a group. " +
@@ -30,6 +36,7 @@ var xreadgroup = Command{
 	},
 	Run:     runXReadGroup,
 	Ready:   readyXReadGroup,
+	Arrival: arrivalXReadGroup,
 	ReadyAt: whenXReadGroupReady,
 }
 
@@ -297,8 +304,7 @@ func (tx *Tx) deliverClaimed(r *groupRead, c *consumer, minIdleMS int64, take *r
 	return firstError(err, existing.close())
 }
 
-// readyXReadGroup reports whether the call would answer entries or an error, or make
-// its consumer, which a call does before it waits.
+// readyXReadGroup reports whether the call would answer entries or an error.
 func readyXReadGroup(tx *Tx, argv [][]byte) (bool, error) {
 	a, refusal := parseRead(argv, true)
 	if refusal != nil {
@@ -313,9 +319,6 @@ func readyXReadGroup(tx *Tx, argv [][]byte) (bool, error) {
 		if !r.fresh || r.hasNew() {
 			return true, nil
 		}
-		if c, err := tx.consumer(r.h, r.g, a.consumer); c == nil || err != nil {
-			return true, err
-		}
 		if !a.claims {
 			continue
 		}
@@ -325,6 +328,32 @@ func readyXReadGroup(tx *Tx, argv [][]byte) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// seenGrainMS is how far behind a consumer's seen-time may be for calls that wait and find
+// nothing. Each note of it is a record: one a second for a consumer that waits again and
+// again is enough to tell who is alive.
+const seenGrainMS = 1000
+
+// arrivalXReadGroup returns what notes that the consumer of a call that is to wait has been
+// seen, where it is not there or was not seen for a while.
+func arrivalXReadGroup(tx *Tx, argv [][]byte) ([][]byte, error) {
+	a, refusal := parseRead(argv, true)
+	if refusal != nil {
+		return nil, nil
+	}
+	reads, refusal, err := tx.groupReads(&a)
+	if refusal != nil || err != nil {
+		return nil, err
+	}
+	for i := range reads {
+		if c, err := tx.consumer(reads[i].h, reads[i].g, a.consumer); err != nil {
+			return nil, err
+		} else if c == nil || tx.NowMS-c.seenMS >= seenGrainMS {
+			return append([][]byte{[]byte("_XGROUPATTEND"), a.group, a.consumer}, a.keys...), nil
+		}
+	}
+	return nil, nil
 }
 
 // whenXReadGroupReady returns when the first pending entry is old enough for a call

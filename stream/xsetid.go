@@ -6,7 +6,11 @@ import "millrace/resp"
 // of its past.
 var xsetid = Command{
 	Name: "xsetid", Arity: -3, Flags: Write | DenyOOM | Fast,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Usage: "key last-id [ENTRIESADDED entries_added:int] [MAXDELETEDID max_deleted_entry_id]",
+	History: []string{
+		"7.0.0 Added the `entries_added` and `max_deleted_entry_id` arguments.",
+	},
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 	Categories: []string{"write", "stream", "fast"},
 	Since:      "5.0.0", Group: "stream",
 	Summary:    "An internal command for replicating stream values.",

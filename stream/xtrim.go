@@ -6,7 +6,13 @@ import "millrace/resp"
 // deletes entries from the start of a stream, and answers how many.
 var xtrim = Command{
 	Name: "xtrim", Arity: -4, Flags: Write,
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW"},
+	Tips:  []string{"nondeterministic_output"},
+	Usage: "key trim:(strategy:(MAXLEN|MINID) operator:[equal==|approximately=~] threshold [LIMIT count:int]) condition:[KEEPREF|DELREF|ACKED]",
+	History: []string{
+		"6.2.0 Added the `MINID` trimming strategy and the `LIMIT` option.",
+		"8.2.0 Added the `KEEPREF`, `DELREF` and `ACKED` options.",
+	},
+	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
 	Categories: []string{"write", "stream", "slow"},
 	Since:      "5.0.0", Group: "stream",
 	Summary:    "Deletes messages from the beginning of a stream.",

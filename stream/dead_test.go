@@ -1,0 +1,131 @@
+package stream_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"millrace/stream"
+	"millrace/stream/pebblekv"
+)
+
+// countedBatch is a batch that counts the records its iterators pass, dead ones too.
+type countedBatch struct {
+	pebblekv.Batch
+	passed *int
+}
+
+func (b countedBatch) Iter(lo, hi []byte) (stream.Iterator, error) {
+	it, err := b.R.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	return countedIter{it, b.passed}, err
+}
+
+type countedIter struct {
+	*pebble.Iterator
+	passed *int
+}
+
+func (it countedIter) Close() error {
+	stats := it.Stats()
+	*it.passed += stats.ForwardStepCount[pebble.InternalIterCall] + stats.ReverseStepCount[pebble.InternalIterCall] +
+		int(stats.InternalStats.PointsCoveredByRangeTombstones)
+	return it.Iterator.Close()
+}
+
+// passed runs a command, and returns how many records its iterators passed.
+func (r *rig) passed(line string) int {
+	r.t.Helper()
+	b := r.db.NewIndexedBatch()
+	defer b.Close()
+	n := 0
+	kv := countedBatch{pebblekv.NewBatch(b), &n}
+	argv := argvOf(strings.Fields(line)...)
+	c, refusal := stream.Lookup(argv)
+	if refusal != nil {
+		r.t.Fatal(*refusal)
+	}
+	if !c.Is(stream.Write) {
+		v, err := r.state.Read(kv, r.nowMS, argv)
+		if err != nil || v.IsErr() {
+			r.t.Fatalf("%s: %v, %v", line, v, err)
+		}
+		return n
+	}
+	v, err := r.state.Apply(kv, r.nowMS, [][][]byte{argv})
+	if err == nil {
+		err = r.state.Flush(kv)
+	}
+	if err == nil {
+		err = b.Commit(pebble.NoSync)
+	}
+	if err != nil || v[0].IsErr() {
+		r.t.Fatalf("%s: %v, %v", line, v, err)
+	}
+	r.state.Committed()
+	return n
+}
+
+// deadQueue makes a stream of queueLive entries after so many dead ones. how they died
+// is as in queue, or: one trim of all; trims of a node or so; or acknowledged and
+// deleted by a group.
+func (r *rig) deadQueue(key string, dead int, how string) {
+	const step = 100
+	switch how {
+	case "one trim":
+		r.queue(key, dead+queueLive, "")
+		r.do(fmt.Sprintf("XTRIM %s MAXLEN %d", key, queueLive))
+	case "MINID":
+		r.queue(key, dead+queueLive, "")
+		for n := step; n <= dead; n += step {
+			r.do(fmt.Sprintf("XTRIM %s MINID %d", key, n+1))
+		}
+	case "XACKDEL":
+		r.queue(key, dead+queueLive, "")
+		r.do("XGROUP CREATE " + key + " old 0")
+		for n := 0; n < dead; n += step {
+			r.do(fmt.Sprintf("XREADGROUP GROUP old c COUNT %d STREAMS %s >", step, key))
+			line := fmt.Sprintf("XACKDEL %s old DELREF IDS %d", key, step)
+			for i := range step {
+				line += fmt.Sprintf(" %d-0", n+i+1)
+			}
+			r.do(line)
+		}
+	default:
+		r.queue(key, dead+queueLive, how)
+	}
+}
+
+// No command that looks at the head of a queue passes what was trimmed or deleted there:
+// every one does what it does on a stream that holds the live entries alone.
+func TestDeadEntriesAreNotPassed(t *testing.T) {
+	const dead = 20_000
+	// A stream of nodes has records that one of its last node alone has not.
+	const slack = 2 * queueLive
+	for _, how := range []string{"MAXLEN", "MAXLEN ~", "MINID", "XDEL", "one trim", "XACKDEL"} {
+		t.Run(how, func(t *testing.T) {
+			r := newRig(t)
+			r.deadQueue("dead", dead, how)
+			r.queue("fresh", queueLive, "")
+			if how == "XACKDEL" {
+				r.do("XGROUP CREATE fresh old 0")
+			}
+			last := fmt.Sprintf("%d-0", dead+queueLive)
+			for _, line := range []string{
+				"XRANGE %s - + COUNT 10", "XREVRANGE %s + - COUNT 10", "XREAD COUNT 10 STREAMS %s 0", "XLEN %s",
+				"XINFO STREAM %s", "XINFO STREAM %s FULL", "OBJECT ENCODING %s", "MEMORY USAGE %s", "DUMP %s",
+				"XGROUP CREATE %s g 0", "XREADGROUP GROUP g c COUNT 10 STREAMS %s >", "XREADGROUP GROUP g c COUNT 10 STREAMS %s 0",
+				"XPENDING %s g", "XPENDING %s g - + 10", "XPENDING %s g IDLE 0 - + 10 c", "XINFO GROUPS %s", "XINFO CONSUMERS %s g",
+				"XAUTOCLAIM %s g d 0 0 COUNT 10", "XREADGROUP GROUP g c COUNT 10 CLAIM 0 STREAMS %s >",
+				"COPY %s copy REPLACE", "XADD %s 1000000-0 f v", "XTRIM %s MAXLEN ~ 90", "XTRIM %s MAXLEN 80", "XDEL %s " + last,
+				"XGROUP DESTROY %s g", "RENAME %s other",
+			} {
+				fresh, got := r.passed(fmt.Sprintf(line, "fresh")), r.passed(fmt.Sprintf(line, "dead"))
+				if got > fresh+slack {
+					t.Errorf("%s passes %d records, %d of a fresh stream", line, got, fresh)
+				}
+			}
+		})
+	}
+}
