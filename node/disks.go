@@ -27,6 +27,9 @@ const (
 	stagingDir = "staging" // snapshots on their way out or in
 )
 
+// databases is how many a node has.
+const databases = 2
+
 // How the memory budget is divided; the rest is for what clients have in flight.
 // Memtables may exist four at a time while flushes lag.
 const (
@@ -60,7 +63,7 @@ type disks struct {
 func openDisks(fs vfs.FS, dir string, memory int64, logger *slog.Logger, fatal func(disk.Class, error), full func(error)) (*disks, error) {
 	debug.SetMemoryLimit(memory)
 	memTable := uint64(min(max(memory/memTableShare, minMemTable), maxMemTable))
-	d := &disks{cache: pebble.NewCache(memory / blockCacheShare)}
+	d := &disks{cache: disk.NewCache(memory/blockCacheShare, memTable, databases)}
 	events := disk.Events{
 		BackgroundError: full,
 		Slow: func(operation string, took time.Duration) {

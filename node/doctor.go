@@ -174,6 +174,9 @@ func (d *doctor) identity(c *CheckResult) error {
 }
 
 func (d *doctor) logs(c *CheckResult) error {
+	if err := d.o.log.Verify(); err != nil {
+		c.problem("%v", err) // the rest may be readable
+	}
 	parts, err := d.o.log.Check(func(id uint32, text string) { c.problem("shard %d: %s", id, text) },
 		func(n int) { d.tell("raft logs", n) })
 	var records uint64
@@ -205,6 +208,9 @@ func (d *doctor) state(c *CheckResult) error {
 				known[uint16(slot)] = true
 			}
 		}
+	}
+	if err := d.o.state.VerifyTables(); err != nil {
+		c.problem("%v", err) // the rest may be readable
 	}
 	if err := d.o.state.CheckLevels(nil); err != nil {
 		return fmt.Errorf("the tables are out of order: %w", err)

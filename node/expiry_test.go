@@ -21,13 +21,14 @@ func TestExpiry(t *testing.T) {
 		cl.send(line)
 		return cl.line()
 	}
-	keyspace := func() (fields string) {
+	info := func(section string) (fields string) {
 		t.Helper()
-		for _, f := range n.info("keyspace") {
+		for _, f := range n.info(section) {
 			fields += f.Name + ":" + f.Value + " "
 		}
 		return strings.TrimSpace(fields)
 	}
+	keyspace := func() string { return info("keyspace") }
 	const hour = 3_600_000
 	for line, want := range map[string]string{
 		fmt.Sprint("SET k v PX ", hour): "+OK", "XADD s 1-1 f v": "$3", "SET stays v": "+OK",
@@ -53,5 +54,17 @@ func TestExpiry(t *testing.T) {
 	}
 	if got := keyspace(); got != "db0:keys=1,expires=0,avg_ttl=0" {
 		t.Errorf("INFO keyspace: %s", got)
+	}
+	for line, want := range map[string]string{"EXISTS k": ":0", "XLEN s": ":0", "EXISTS stays": ":1"} {
+		if got := ask(line); got != want {
+			t.Errorf("%s: %s", line, got)
+		}
+	}
+	const stats = "expired_keys:2 expired_stale_perc:0.00 keyspace_hits:1 keyspace_misses:2"
+	// The leader counts what has expired a moment after it is gone.
+	for deadline := time.Now().Add(startTimeout); info("stats") != stats; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("INFO stats: %s", info("stats"))
+		}
 	}
 }

@@ -43,8 +43,8 @@ func openFS(dir string) (vfs.FS, error) {
 
 func init() {
 	debugCommands["fault"] = debugCommand{
-		usage:   "FAULT [CLEAR | <effect> [<amount>] [ops=…] [files=…] [under=…] [after=n] [times=n]]",
-		summary: "Show, lift, or add to the rules by which this node's disk fails.",
+		usage:   "FAULT [CLEAR | CUT | <effect> [<amount>] [ops=…] [files=…] [under=…] [after=n] [times=n]]",
+		summary: "Show, lift, or add to the rules by which this node's disk fails, or cut its power.",
 		max:     16, run: debugFault,
 	}
 }
@@ -55,6 +55,8 @@ func debugFault(n *Node, _ context.Context, argv []string) resp.Value {
 	switch {
 	case len(argv) == 1 && strings.EqualFold(argv[0], "clear"):
 		fs.Clear()
+	case len(argv) == 1 && strings.EqualFold(argv[0], "cut"):
+		fs.Cut() // and nothing follows
 	case len(argv) > 0:
 		r, err := faultfs.Parse(argv)
 		if err == nil {

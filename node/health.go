@@ -53,8 +53,8 @@ func (n *Node) Status(ctx context.Context) Status {
 			leads[s.Leader]++
 		}
 		for _, r := range s.Replicas {
-			if !r.Reached {
-				problem("shard %d: the replica on %.8s does not answer", s.ID, r.Node)
+			if text := r.problem(); text != "" {
+				problem("shard %d: the replica on %.8s %s", s.ID, r.Node, text)
 			}
 		}
 		if want := t.Replicas(s.ID); s.Leader != "" {
@@ -78,6 +78,22 @@ func (n *Node) Status(ctx context.Context) Status {
 	}
 	st.Healthy = len(st.Problems) == 0
 	return st
+}
+
+// healthyLag is how many records a voter may be behind in a healthy cluster. One that is
+// further behind does not stand in for another: a node that is stopped now may leave its
+// shard without a majority until it has caught up.
+const healthyLag = 1024
+
+// problem says what is wrong with a replica; empty: nothing.
+func (r *ReplicaStatus) problem() string {
+	switch {
+	case !r.Reached:
+		return "does not answer"
+	case r.Voter && r.Lag > healthyLag:
+		return fmt.Sprintf("is %d records behind", r.Lag)
+	}
+	return ""
 }
 
 // shardStatuses asks about all shards at the same time, the meta group included.

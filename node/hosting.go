@@ -27,10 +27,12 @@ type hosting struct {
 	changed chan struct{} // room for one: a new map has been published
 	// sends bounds the snapshots this node sends at once, over all shards.
 	sends chan struct{}
+	// status asks the leader of a shard.
+	status func(ctx context.Context, id uint32) (shard.Status, error)
 }
 
 func newHosting(n *Node) *hosting {
-	return &hosting{n: n, changed: make(chan struct{}, 1), sends: make(chan struct{}, shard.SendsDefault)}
+	return &hosting{n: n, changed: make(chan struct{}, 1), sends: make(chan struct{}, shard.SendsDefault), status: n.shardStatus}
 }
 
 // notify says that the map has changed.
@@ -99,7 +101,9 @@ func (h *hosting) kept(id uint32) (bool, error) {
 
 // open starts this node's replica of a data shard.
 func (h *hosting) open(s *placement.Shard) error {
-	cfg := h.config(s.ID, s.First, s.Last, stream.NewState(s.First, s.Last))
+	state := stream.NewState(s.First, s.Last)
+	state.CountLookups(&h.n.lookups)
+	cfg := h.config(s.ID, s.First, s.Last, state)
 	cfg.Found = !s.Founded && slices.Contains(s.Founders, h.n.id)
 	cfg.Founders = s.Founders
 	r, err := shard.Open(cfg)
@@ -125,7 +129,9 @@ func (h *hosting) config(id uint32, first, last uint16, m shard.Machine) shard.C
 		Prober:    n.peers,
 		Clock:     n.clock.nowMS,
 		Limits:    shard.Limits{LogRecords: uint64(n.cfg.LogRecords), TrailingRecords: uint64(n.cfg.LogRecords / 4)},
+		Scarce:    n.space.low.Load,
 		OnLeader:  func(leader string, term uint64) { n.learn(id, leader, term) },
+		OnDue:     func(names int64) { n.expired.Add(names) },
 		OnFatal:   func(err error) { n.shardFailed(id, err) },
 		Logger:    n.log, DigestEvery: digests,
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 
@@ -39,6 +40,20 @@ type identity struct {
 	ClusterID string `json:"cluster_id,omitempty"` // empty until the node is in a cluster
 }
 
+// identityRecord is an identity as its file has it. With one bit flipped, an ID can be
+// that of another node, whose replicas these are not: the sum tells.
+type identityRecord struct {
+	identity
+	Sum string `json:"sum,omitempty"` // CRC-32C of the rest; early versions wrote none
+}
+
+// sum is what an identity's record has as its Sum. It is the same in every format, so that
+// a newer one is told from a damaged one.
+func (id identity) sum() string {
+	text := fmt.Sprintf("%d %s %s", id.Format, id.NodeID, id.ClusterID)
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
+}
+
 // loadIdentity reads the identity of dir, or makes one where dir is empty.
 func loadIdentity(dir string) (identity, error) {
 	path := filepath.Join(dir, identityFile)
@@ -64,11 +79,14 @@ func readIdentity(dir string) (identity, error) {
 }
 
 func parseIdentity(path string, b []byte) (identity, error) {
-	var id identity
-	if err := json.Unmarshal(b, &id); err != nil {
+	var r identityRecord
+	if err := json.Unmarshal(b, &r); err != nil {
 		return identity{}, fmt.Errorf("%s: %w: %w", path, ErrIdentity, err)
 	}
+	id := r.identity
 	switch {
+	case r.Sum != "" && r.Sum != id.sum():
+		return identity{}, fmt.Errorf("%s: %w: its sum is %.20q, that of the rest %q", path, ErrIdentity, r.Sum, id.sum())
 	case id.Format > identityFormat:
 		return identity{}, fmt.Errorf("%s: format %d, known up to %d: %w", path, id.Format, identityFormat, ErrNewerFormat)
 	case id.Format < 1:
@@ -112,7 +130,7 @@ func prepareDir(dir string) error {
 
 // save replaces the identity file, synced: a crash leaves the old one or the new one.
 func (id identity) save(dir string) error {
-	b, err := json.MarshalIndent(id, "", "  ")
+	b, err := json.MarshalIndent(identityRecord{id, id.sum()}, "", "  ")
 	if err != nil {
 		return err
 	}

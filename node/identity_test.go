@@ -53,6 +53,9 @@ func TestLoadIdentityRefuses(t *testing.T) {
 		{`{"format":1,"node_id":"` + strings.ToUpper(id) + `"}`, ErrIdentity, 12},
 		{`{"format":1,"node_id":"` + id[1:] + `"}`, ErrIdentity, 12},
 		{`{"format":1,"node_id":"` + id + `","cluster_id":"x"}`, ErrIdentity, 12},
+		{`{"format":1,"node_id":"` + id + `","sum":"00000000"}`, ErrIdentity, 12},
+		{`{"format":2,"node_id":"` + id + `","sum":"` + identity{Format: 2, NodeID: id}.sum() + `"}`, ErrNewerFormat, 1},
+		{`{"format":3,"node_id":"` + id + `","sum":"` + identity{Format: 1, NodeID: id}.sum() + `"}`, ErrIdentity, 12},
 		{`{"format":1,"node_id":"` + id, ErrIdentity, 12},
 		{``, ErrIdentity, 12},
 		{"\x00\x00\x00", ErrIdentity, 12},
@@ -65,6 +68,28 @@ func TestLoadIdentityRefuses(t *testing.T) {
 		if !errors.Is(err, tc.want) || ExitCode(err) != tc.code || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%q: %v, exit code %d; want %v, %d", tc.content, err, ExitCode(err), tc.want, tc.code)
 		}
+	}
+}
+
+// No flipped bit makes a file say that it is another node's, or of another cluster.
+func TestIdentityFlipped(t *testing.T) {
+	dir := t.TempDir()
+	id := identity{Format: identityFormat, NodeID: randomID(), ClusterID: randomID()}
+	if err := id.save(dir); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, identityFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 * len(b) {
+		b[i/8] ^= 1 << (i % 8)
+		got, err := parseIdentity(path, b)
+		if err != nil && ExitCode(err) != 12 || err == nil && got != id {
+			t.Errorf("bit %d of byte %d: %+v, %v", i%8, i/8, got, err)
+		}
+		b[i/8] ^= 1 << (i % 8)
 	}
 }
 

@@ -49,6 +49,8 @@ var (
 	descDebt       = desc("compaction_debt_bytes", "Bytes a database has yet to compact.", "database")
 	descL0         = desc("l0_sublevels", "Sublevels of level 0; high values hold writes up.", "database")
 	descMemTables  = desc("memtable_bytes", "Bytes in memtables.", "database")
+	descFree       = desc("disk_free_bytes", "Bytes that are free on the disk of the data directory, when it was last looked at.")
+	descLow        = desc("disk_low", "1 while the disk is nearly full: this node leads nothing and refuses what needs room.")
 	descInCluster  = desc("in_cluster", "1 when the node is in a cluster and can serve.")
 )
 
@@ -56,7 +58,7 @@ var (
 func (c nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descLeads, descTerm, descApplied, descBlocked, descLastIndex, descSyncs, descSyncTime,
 		descSyncStuck, descRecords, descRecBytes, descCacheBytes, descCacheHits, descCacheMiss, descDisk, descDebt,
-		descL0, descMemTables, descInCluster} {
+		descL0, descMemTables, descFree, descLow, descInCluster} {
 		ch <- d
 	}
 }
@@ -92,6 +94,8 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descL0, float64(pm.Levels[0].Sublevels), name)
 		gauge(descMemTables, float64(pm.MemTable.Size), name)
 	}
+	gauge(descFree, float64(c.n.space.free.Load()))
+	gauge(descLow, boolGauge(c.n.space.low.Load()))
 	gauge(descInCluster, boolGauge(c.n.Ready() == nil))
 }
 
@@ -164,6 +168,13 @@ func (n *Node) info(section string) []router.InfoField {
 		return []router.InfoField{
 			field("used_memory", int64(m.HeapAlloc)), field("used_memory_rss", int64(m.Sys-m.HeapReleased)),
 			field("maxmemory", n.cfg.MemoryBytes),
+		}
+	case "stats":
+		return []router.InfoField{
+			field("expired_keys", n.expired.Load()),
+			// A name goes as soon as its time has come, so next to none is stale.
+			{Name: "expired_stale_perc", Value: "0.00"},
+			field("keyspace_hits", int64(n.lookups.Hits())), field("keyspace_misses", int64(n.lookups.Misses())),
 		}
 	case "keyspace":
 		if keys, expires := n.ledKeys(); keys > 0 {

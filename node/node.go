@@ -23,6 +23,7 @@ import (
 	"millrace/raftlog/disk"
 	"millrace/router"
 	"millrace/shard/call"
+	"millrace/stream"
 	"millrace/tick"
 )
 
@@ -64,7 +65,9 @@ type Node struct {
 	lowest   atomic.Value // string: the founder this node would name; see placement.Greeting
 	draining atomic.Bool
 	asked    chan struct{} // closed when a client asked this node to stop
-	failed   chan error    // the first failure of a part that runs by itself
+	lookups  stream.Lookups
+	expired  atomic.Int64 // names that this node's shards removed when their time had come
+	failed   chan error   // the first failure of a part that runs by itself
 	started  time.Time
 }
 

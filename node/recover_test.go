@@ -230,14 +230,24 @@ func TestDiagnose(t *testing.T) {
 			return os.WriteFile(path, []byte(strings.Replace(string(b), from, to, 1)), 0o600)
 		}
 	}
+	alter := func(f func(id *identity)) func(string) error {
+		return func(dir string) error {
+			id, err := readIdentity(dir)
+			if err != nil {
+				return err
+			}
+			f(&id)
+			return id.save(dir)
+		}
+	}
 	other := testID('9')
 	for name, tc := range map[string]struct {
 		how  func(dir string) error
 		want string
 	}{
 		"identity":       {replace(identityFile, "format", "fromat"), "identity"},
-		"other cluster":  {replace(identityFile, up.ClusterID, other), "placement"},
-		"other node":     {replace(identityFile, up.NodeID, other), "placement"},
+		"other cluster":  {alter(func(id *identity) { id.ClusterID = other }), "placement"},
+		"other node":     {alter(func(id *identity) { id.NodeID = other }), "placement"},
 		"cut recovery":   {func(dir string) error { return os.WriteFile(filepath.Join(dir, recoveryFile), nil, 0o600) }, "identity"},
 		"no raft logs":   {func(dir string) error { return os.RemoveAll(filepath.Join(dir, raftlogDir)) }, "raft logs"},
 		"logs of before": {func(dir string) error { return swapLogs(t, dir) }, "replicas"},

@@ -30,15 +30,30 @@ func (r retirement) path(dir string) string {
 
 // retire removes a replica that the map no longer gives this node, once the shard's
 // leader has said that its configuration is without it.
+//
+// The leader is asked twice. What it says of a replica that runs is out of date in a
+// moment: the shard may be handed back, and the replica, which has nearly all the log, be
+// a voter at once. One that is closed becomes none: the leader asks it how far it is
+// after it has made it a member, and gets no answer. It votes and acknowledges nothing
+// either, so the term on its disk is the last it has seen.
 func (h *hosting) retire(ctx context.Context, s *placement.Shard) error {
 	r := h.n.replicas.get(s.ID)
-	st, err := h.n.shardStatus(ctx, s.ID)
-	if err != nil || !mayRetire(h.n.id, r.Probe().Term, st) {
+	if st, err := h.status(ctx, s.ID); err != nil || !mayRetire(h.n.id, r.Probe().Term, st) {
 		return nil // not yet, or nobody to ask: it stays
 	}
+	h.n.replicas.put(s.ID, nil)
+	if err := r.Close(); err != nil {
+		return err
+	}
+	term, err := h.n.disks.log.Store(s.ID).GetUint64([]byte("CurrentTerm"))
+	if err != nil {
+		return err
+	}
+	if st, err := h.status(ctx, s.ID); err != nil || !mayRetire(h.n.id, term, st) {
+		return nil // the next reconciliation opens it again
+	}
 	if err := h.destroy(retirement{s.ID, s.First, s.Last}, func() error {
-		h.n.replicas.put(s.ID, nil)
-		return r.Destroy()
+		return shard.Destroy(h.config(s.ID, s.First, s.Last, nil))
 	}); err != nil {
 		return err
 	}

@@ -1,9 +1,13 @@
 package node
 
 import (
+	"context"
+	"math"
 	"os"
 	"testing"
+	"time"
 
+	"millrace/placement"
 	"millrace/shard"
 )
 
@@ -25,6 +29,60 @@ func TestMayRetire(t *testing.T) {
 		if got := mayRetire("me", tc.term, tc.st); got != tc.want {
 			t.Errorf("%s: %v", tc.name, got)
 		}
+	}
+}
+
+// A shard that is handed back while its replica is being removed keeps the replica.
+func TestRetireThinksAgain(t *testing.T) {
+	goroutines(t)
+	n, err := Open(testConfig(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := n.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := &placement.Shard{ID: 1, Last: placement.Slots - 1, Founders: []string{n.id}}
+	if err := n.host.open(s); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(startTimeout); !n.replicas.get(1).Status().Ready; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the shard has no leader")
+		}
+	}
+	gone := shard.Status{Term: math.MaxUint64, Voters: []string{"other"}}
+	back := gone
+	back.Nonvoters = []string{n.id}
+	answers := []shard.Status{gone, back, gone, gone}
+	n.host.status = func(context.Context, uint32) (shard.Status, error) {
+		if runs := n.replicas.get(1) != nil; runs != (len(answers)%2 == 0) {
+			t.Errorf("with %d answers left it runs: %v", len(answers), runs)
+		}
+		st := answers[0]
+		answers = answers[1:]
+		return st, nil
+	}
+	for _, want := range []bool{true, false} {
+		if err := n.host.retire(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if kept, err := n.host.kept(1); kept != want || err != nil {
+			t.Errorf("kept: %v, %v; want %v", kept, err, want)
+		}
+		if _, err := os.Stat(retirement{Shard: 1}.path(n.cfg.DataDir)); err == nil {
+			t.Error("the mark is there")
+		}
+		if want {
+			if err := n.host.open(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(answers) != 0 {
+		t.Errorf("%d questions were not asked", len(answers))
 	}
 }
 

@@ -341,7 +341,9 @@ func (a *admin) transfer(ctx context.Context, term uint64, id string) error {
 	if id == a.cfg.NodeID {
 		return nil
 	}
-	a.writes.pause()
+	if !a.writes.pause(term) {
+		return a.lead.hint()
+	}
 	defer a.writes.resume(term)
 	inst, err := a.wait(ctx, term, func() bool { return a.writes.inflight.len() == 0 })
 	if err != nil {

@@ -45,6 +45,12 @@ type Blocker interface {
 	// Ready reports whether the command, run now, would answer something: data or an
 	// error.
 	Ready(v stream.Reader, nowMS int64, argv [][]byte) (bool, error)
+	// Arrival returns the command to be run when the command is made and finds nothing, for
+	// what it leaves all the same; nil when there is nothing to leave.
+	Arrival(v stream.Reader, nowMS int64, argv [][]byte) ([][]byte, error)
+	// ReadWaited runs a command that does not write and that was found ready after it has
+	// waited. What it would be refused for when it is made need not end it.
+	ReadWaited(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
 	// Ages reports whether the passing of time alone can make the command answer
 	// something: nothing touches its keys then.
 	Ages(argv [][]byte) bool
@@ -59,6 +65,7 @@ type Timed interface {
 	// Due returns the command that the leader is to propose at nowMS, or nil and when to
 	// ask again if nothing is applied before; zero is never. Applied at nowMS or later,
 	// the command must get on: until nothing is due any more, the next one follows it.
+	// It answers how much it did.
 	// Applied when nothing is due, it must change nothing.
 	Due(v stream.Reader, nowMS int64) (argv [][]byte, againMS int64, err error)
 }
@@ -132,9 +139,16 @@ type Config struct {
 	Limits Limits // zero fields: defaults
 	Timing Timing // zero fields: defaults
 
+	// Scarce, if set, reports whether the disk is nearly full: then the log keeps no more
+	// for other replicas than the bound for all. It must not block.
+	Scarce func() bool
+
 	// OnLeader, if set, hears of each new leader this replica learns of, itself
 	// included; it must not block. nodeID is empty when the shard has no leader.
 	OnLeader func(nodeID string, term uint64)
+	// OnDue, if set, hears how much a command did that was due and that this replica
+	// proposed. It must not block.
+	OnDue func(n int64)
 	// OnFatal, if set, hears of what this node cannot go on with: a failing or corrupt
 	// disk. It is called at most once, and must not call the Shard.
 	OnFatal func(error)
@@ -172,6 +186,10 @@ type Limits struct {
 	LogRecords      uint64 // 65,536
 	TrailingBytes   int64  // 16 MiB
 	TrailingRecords uint64 // 16,384
+	// HeldBytes and HeldRecords bound what a log keeps beyond that for replicas that
+	// are catching up. One that falls behind further starts again from a snapshot.
+	HeldBytes   int64  // 512 MiB
+	HeldRecords uint64 // 524,288
 	// CatchUpRecords is how far behind a replica may be to become a voter.
 	CatchUpRecords uint64 // 1,024
 	// TableBytes closes a file of an exported snapshot.
@@ -232,6 +250,8 @@ func (l Limits) withDefaults() Limits {
 	orInt(&l.LogRecords, 65536)
 	orInt(&l.TrailingBytes, 16<<20)
 	orInt(&l.TrailingRecords, 16384)
+	orInt(&l.HeldBytes, 512<<20)
+	orInt(&l.HeldRecords, 524288)
 	orInt(&l.CatchUpRecords, 1024)
 	orInt(&l.TableBytes, 64<<20)
 	return l
@@ -254,6 +274,9 @@ func (c Config) check() (Config, error) {
 	c.Limits, c.Timing = c.Limits.withDefaults(), c.Timing.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Scarce == nil {
+		c.Scarce = func() bool { return false }
 	}
 	if c.SnapshotSlots == nil {
 		c.SnapshotSlots = make(chan struct{}, SendsDefault)

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -16,6 +17,11 @@ type configs struct {
 type indexedConfig struct {
 	index uint64
 	raft.Configuration
+}
+
+// has reports whether a node has a replica.
+func (c indexedConfig) has(node string) bool {
+	return slices.ContainsFunc(c.Servers, func(s raft.Server) bool { return string(s.ID) == node })
 }
 
 // set forgets all and begins with c.

@@ -442,7 +442,7 @@ func TestCrashDestroy(t *testing.T) {
 	cr.active.Store(true)
 	n := c.nodes["a"]
 	c.net.register("a", nil)
-	if err := n.shard.Destroy(); err != nil {
+	if err := errors.Join(n.shard.Close(), Destroy(*n.shard.cfg)); err != nil {
 		t.Fatal(err)
 	}
 	n.shard = nil

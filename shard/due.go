@@ -3,6 +3,7 @@ package shard
 import (
 	"sync/atomic"
 
+	"millrace/resp"
 	"millrace/shard/call"
 	"millrace/stream"
 	"millrace/stream/pebblekv"
@@ -79,6 +80,9 @@ func (d *due) ask(term uint64) {
 // done hears how a command that was due fared.
 func (d *due) done(term uint64, res call.Result) {
 	if res.Err == nil {
+		if v, _, err := resp.ParseValue(res.Reply); err == nil && v.Kind == resp.KindInt && d.cfg.OnDue != nil {
+			d.cfg.OnDue(v.Int)
+		}
 		d.askSoon(term)
 		return
 	}

@@ -9,9 +9,10 @@ import (
 type gate struct {
 	index atomic.Uint64
 
-	mu     sync.Mutex
-	parked []parked // guarded by mu
-	err    error    // guarded by mu; set for good by shut
+	mu      sync.Mutex
+	parked  []parked // guarded by mu
+	running bool     // guarded by mu; advance runs what waited, and nothing may overtake it
+	err     error    // guarded by mu; set for good by shut
 }
 
 type parked struct {
@@ -20,15 +21,12 @@ type parked struct {
 }
 
 // when calls run once the applied index is at least index, at once if it is; or with
-// an error when fail or shut comes first. run must not block.
+// an error when fail or shut comes first. Where one call of when follows another, for the
+// same index or a higher one, so does run. run must not block.
 func (g *gate) when(index uint64, run func(error)) {
-	if g.index.Load() >= index {
-		run(nil)
-		return
-	}
 	g.mu.Lock()
 	err := g.err
-	if err == nil && g.index.Load() < index {
+	if err == nil && (g.running || g.index.Load() < index) {
 		g.parked = append(g.parked, parked{index, run})
 		g.mu.Unlock()
 		return
@@ -37,11 +35,28 @@ func (g *gate) when(index uint64, run func(error)) {
 	run(err)
 }
 
-// advance raises the index and runs what waited for it.
+// advance raises the index and runs what waited for it, also what came to wait meanwhile.
 func (g *gate) advance(index uint64) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.index.Store(index)
-	var due []parked
+	g.running = true
+	for {
+		due := g.dueLocked()
+		if len(due) == 0 {
+			break
+		}
+		g.mu.Unlock()
+		for _, p := range due {
+			p.run(nil)
+		}
+		g.mu.Lock()
+	}
+	g.running = false
+}
+
+func (g *gate) dueLocked() (due []parked) {
+	index := g.index.Load()
 	kept := g.parked[:0]
 	for _, p := range g.parked {
 		if p.index <= index {
@@ -52,10 +67,7 @@ func (g *gate) advance(index uint64) {
 	}
 	clear(g.parked[len(kept):])
 	g.parked = kept
-	g.mu.Unlock()
-	for _, p := range due {
-		p.run(nil)
-	}
+	return due
 }
 
 // fail runs everything that waits with err.

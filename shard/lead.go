@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -104,6 +105,17 @@ func (l *leadership) take(c *call.Call) error {
 		return nil
 	}
 	return l.accept(c)
+}
+
+// withdraw takes back a call that waits for its term to open, and reports whether it did.
+func (l *leadership) withdraw(c *call.Call) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.Index(l.early, c)
+	if i >= 0 {
+		l.early = slices.Delete(l.early, i, i+1)
+	}
+	return i >= 0
 }
 
 // refuseEarly refuses the early calls of all terms but one.

@@ -57,11 +57,13 @@ func TestEarlyCalls(t *testing.T) {
 
 	var mu sync.Mutex
 	refused := map[string]error{}
-	submit := func(name string, kind call.Kind, term uint64) {
-		s.Submit(&call.Call{
+	submit := func(name string, kind call.Kind, term uint64) *call.Call {
+		c := &call.Call{
 			Kind: kind, Term: term, Cmds: [][][]byte{words("APPEND", "k", name)}, TimeoutMS: 10_000,
 			Done: func(r call.Result) { mu.Lock(); refused[name] = r.Err; mu.Unlock() },
-		})
+		}
+		s.Submit(c)
+		return c
 	}
 	s.lead.update(role)
 	submit("to a follower", call.Write, 5)
@@ -79,7 +81,13 @@ func TestEarlyCalls(t *testing.T) {
 	submit("w1", call.Write, 7)
 	submit("r1", call.Read, 7)
 	submit("old", call.Write, 6)
+	left := submit("b1", call.Block, 7)
 	submit("w2", call.Write, 7)
+	s.Cancel(left) // its client does not wait for the term
+	if !errors.Is(refused["b1"], call.ErrCanceled) {
+		t.Fatalf("b1: %v", refused["b1"])
+	}
+	delete(refused, "b1")
 	if !errors.As(refused["old"], &moved) || len(refused) != 4 {
 		t.Fatalf("%v", refused)
 	}
@@ -92,8 +100,8 @@ func TestEarlyCalls(t *testing.T) {
 	for _, q := range s.writes.queue {
 		got = append(got, string(q.call.Cmds[0][2]))
 	}
-	if fmt.Sprint(got) != "[w1 w2 w3]" || len(s.reads.queue) != 1 {
-		t.Fatalf("writes %v, %d reads", got, len(s.reads.queue))
+	if fmt.Sprint(got) != "[w1 w2 w3]" || len(s.reads.queue) != 1 || s.waits.count.Load() != 0 {
+		t.Fatalf("writes %v, %d reads, %d blocked", got, len(s.reads.queue), s.waits.count.Load())
 	}
 
 	// The term is over before anything was proposed; a new one is won, and lost before

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +25,10 @@ type watchedLog struct {
 	limits   *Limits
 	watch    stopwatch
 	inflight *inflight
-	onAppend func() // records were written
-	onFull   func() // the log is over its bound; called on Raft's goroutine, must not block
+	needs    *retention
+	scarce   func() bool // Config.Scarce
+	onAppend func()      // records were written
+	onFull   func()      // the log is over its bound; called on Raft's goroutine, must not block
 
 	writingNS atomic.Int64  // when the write under way began; 0 when there is none
 	appends   atomic.Uint64 // writes so far
@@ -34,12 +37,20 @@ type watchedLog struct {
 	segments []segment // guarded by mu; what is known of the log, oldest first
 	bytes    int64     // of the segments
 	records  uint64
+	unmarked segment // what was written since the last snapshot of our own
+	replay   uint64  // the record that Raft reads next at its start
 }
 
 type segment struct {
 	last    uint64 // index of its last record
 	bytes   int64
 	records uint64
+}
+
+func (s *segment) add(index uint64, size int64) {
+	s.last = index
+	s.bytes += size
+	s.records++
 }
 
 // StoreLog implements raft.LogStore.
@@ -90,19 +101,40 @@ func (w *watchedLog) addLocked(index uint64, size int64) {
 		w.segments = append(w.segments, segment{})
 		n++
 	}
-	s := &w.segments[n-1]
-	s.last = index
-	s.bytes += size
-	s.records++
+	w.segments[n-1].add(index, size)
+	w.unmarked.add(index, size)
 	w.bytes += size
 	w.records++
 }
 
+// fullLocked reports whether the log is over its bound and a snapshot is worth it: because
+// truncating it would free something, which it does not while a replica needs what is
+// beyond the bound; or because a start would have to go through all of it.
 func (w *watchedLog) fullLocked() bool {
-	return w.bytes >= w.limits.LogBytes || w.records >= w.limits.LogRecords
+	if w.bytes < w.limits.LogBytes && w.records < w.limits.LogRecords {
+		return false
+	}
+	if w.unmarked.bytes >= w.limits.LogBytes || w.unmarked.records >= w.limits.LogRecords {
+		return true
+	}
+	records, bytes := w.keptLocked()
+	return w.records-records >= w.limits.LogRecords/4 || w.bytes-bytes >= w.limits.LogBytes/4
 }
 
-// full reports whether the log should be truncated.
+// marked notes that a snapshot of our own holds the log up to index.
+func (w *watchedLog) marked(index uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unmarked = segment{}
+	for i := len(w.segments) - 1; i >= 0 && w.segments[i].last > index; i-- {
+		s := w.segments[i]
+		after := min(s.records, s.last-index) // of a segment that it holds in part
+		w.unmarked.records += after
+		w.unmarked.bytes += s.bytes / int64(s.records) * int64(after)
+	}
+}
+
+// full reports whether a snapshot should be taken and the log truncated.
 func (w *watchedLog) full() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -120,21 +152,43 @@ func (w *watchedLog) size() (records uint64, bytes int64) {
 func (w *watchedLog) trailing() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var records uint64
-	var bytes int64
-	for i := len(w.segments) - 1; i >= 0; i-- {
-		s := w.segments[i]
-		if bytes+s.bytes > w.limits.TrailingBytes || records+s.records > w.limits.TrailingRecords {
-			break
-		}
-		bytes += s.bytes
-		records += s.records
-	}
+	records, _ := w.keptLocked()
 	return records
 }
 
-// DeleteRange implements raft.LogStore.
+// keptLocked returns what stays at the end of the log when it is truncated: some for a
+// replica that is away for a moment, and what those that follow still need.
+func (w *watchedLog) keptLocked() (records uint64, bytes int64) {
+	needed := uint64(math.MaxUint64)
+	if !w.scarce() {
+		needed = w.needs.needed()
+	}
+	for i := len(w.segments) - 1; i >= 0; i-- {
+		s := w.segments[i]
+		b, r := bytes+s.bytes, records+s.records
+		trails := b <= w.limits.TrailingBytes && r <= w.limits.TrailingRecords
+		// The record at a replica's index is needed to show that the logs agree; of the
+		// newest segment enough stays in any case.
+		owed := (s.last > needed || s.last == needed && i < len(w.segments)-1) &&
+			b <= w.limits.HeldBytes && r <= w.limits.HeldRecords
+		if !trails && !owed {
+			break
+		}
+		records, bytes = r, b
+	}
+	return records, bytes
+}
+
+// DeleteRange implements raft.LogStore. At the head it deletes less than it is told to
+// where a replica needs more now: Raft was told how many records to keep before the state
+// was synced, and counts them from the end that the log has since.
 func (w *watchedLog) DeleteRange(lo, hi uint64) error {
+	if keep, head := w.keepsFrom(hi); head && keep <= hi {
+		if keep <= lo {
+			return nil
+		}
+		hi = keep - 1
+	}
 	if err := w.LogStore.DeleteRange(lo, hi); err != nil {
 		return err
 	}
@@ -160,13 +214,34 @@ func (w *watchedLog) DeleteRange(lo, hi uint64) error {
 	return nil
 }
 
-// GetLog implements raft.LogStore. At its start Raft reads the log from the newest
-// snapshot on: that fills the account.
+// keepsFrom returns the first record that a replica needs, as far as the account goes;
+// head tells whether deleting up to hi leaves the end of the log.
+func (w *watchedLog) keepsFrom(hi uint64) (first uint64, head bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.segments)
+	if n == 0 || hi >= w.segments[n-1].last {
+		return 0, false
+	}
+	records, _ := w.keptLocked()
+	return w.segments[n-1].last + 1 - records, true
+}
+
+// replayed tells that Raft, which is about to start, will read the log from first to its
+// end: that fills the account. It looks at its last record before, and at others later.
+func (w *watchedLog) replayed(first uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.replay = first
+}
+
+// GetLog implements raft.LogStore.
 func (w *watchedLog) GetLog(index uint64, l *raft.Log) error {
 	err := w.LogStore.GetLog(index, l)
 	if err == nil && w.appends.Load() == 0 {
 		w.mu.Lock()
-		if n := len(w.segments); n == 0 || index > w.segments[n-1].last {
+		if index == w.replay {
+			w.replay++
 			w.addLocked(index, int64(len(l.Data)+len(l.Extensions)))
 		}
 		w.mu.Unlock()
@@ -181,6 +256,6 @@ func (w *watchedLog) ResetLog() error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.segments, w.bytes, w.records = nil, 0, 0
+	w.segments, w.bytes, w.records, w.unmarked = nil, 0, 0, segment{}
 	return nil
 }

@@ -98,6 +98,8 @@ func (m *listMachine) apply(b stream.Batch, nowMS int64, argv [][]byte) (resp.Va
 	switch string(argv[0]) {
 	case "APPEND":
 		return m.append(b, argv[1], argv[2])
+	case "JOIN":
+		return resp.NullArray(), nil
 	case "INCR":
 		m.dirty[string(argv[1])] = true
 		h.next++
@@ -219,11 +221,23 @@ func (m *listMachine) Ready(v stream.Reader, nowMS int64, argv [][]byte) (bool, 
 	if err != nil {
 		return false, err
 	}
-	if string(argv[0]) == "TAKE" {
-		return h.first < h.next, nil
+	if string(argv[0]) == "TAKE" { // one that never takes anything is like a call of another group
+		return h.first < h.next && string(argv[len(argv)-1]) != "never", nil
 	}
 	val, err := m.query(v, h, argv)
 	return !val.IsNull(), err
+}
+
+// Arrival is something for a TAKE with a third word.
+func (m *listMachine) Arrival(_ stream.Reader, _ int64, argv [][]byte) ([][]byte, error) {
+	if len(argv) < 3 || string(argv[0]) != "TAKE" {
+		return nil, nil
+	}
+	return [][]byte{[]byte("JOIN"), argv[1]}, nil
+}
+
+func (m *listMachine) ReadWaited(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+	return m.Read(v, nowMS, argv)
 }
 
 func (m *listMachine) WritesWhenServed(argv [][]byte) bool { return string(argv[0]) == "TAKE" }

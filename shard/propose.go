@@ -213,11 +213,17 @@ func (p *proposer) takeQueueLocked() []queued {
 	return q
 }
 
-// pause holds back writes while leadership is handed over.
-func (p *proposer) pause() {
+// pause holds back writes while the leadership of a term is handed over, until resume or
+// the term's end. It reports whether the term is still led: another one, which nobody
+// would resume, is not held back.
+func (p *proposer) pause(term uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.term != term {
+		return false
+	}
 	p.paused = true
+	return true
 }
 
 // resume lets writes go on after a transfer that failed. Raft may refuse records for

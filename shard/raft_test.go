@@ -203,6 +203,10 @@ func TestTransferRefused(t *testing.T) {
 	if err := n.shard.Transfer(background(t), "nobody"); !errors.Is(err, ErrMember) {
 		t.Fatalf("error %v", err)
 	}
+	// Nor does one that was begun in another term: nobody would take back what it held.
+	if n.shard.writes.pause(n.shard.lead.leads() - 1) {
+		t.Fatal("the writes of a term are held back for another")
+	}
 	if got := n.mustDo(t, call.Write, "APPEND", "k", "w"); got != ":2\r\n" {
 		t.Fatalf("reply %q", got)
 	}
@@ -289,7 +293,7 @@ func TestRaftConfig(t *testing.T) {
 		c.HeartbeatTimeout != time.Second || c.CommitTimeout != time.Second || c.ProtocolVersion != 3 {
 		t.Fatalf("%+v", c)
 	}
-	if _, err := newEndpoint(noPreVote{}); !errors.Is(err, ErrConfig) {
+	if _, err := newEndpoint(noPreVote{}, nil, nil); !errors.Is(err, ErrConfig) {
 		t.Fatalf("a transport without pre-vote: %v", err)
 	}
 	var l raft.LogStore = &watchedLog{}
@@ -336,9 +340,13 @@ func TestReadsOnStaleLeader(t *testing.T) {
 	c.tune = func(_ string, cfg *Config) { cfg.Timing.LogStall = time.Hour }
 	c.startAll()
 	for round := range 5 {
-		old := c.leader()
 		key := fmt.Sprint("k", round)
-		old.mustDo(t, call.Write, "APPEND", key, "1")
+		var old *testNode
+		c.eventually("a leader takes a write", func() bool { // on a busy machine it may lose its office first
+			old = c.leader()
+			_, err := old.do(t, call.Write, "APPEND", key, "1")
+			return err == nil
+		})
 		term := old.shard.lead.leads()
 		// Its main loop hangs in a write, so that it cannot step down.
 		resume := logs[old.id].hang(t)
@@ -418,6 +426,49 @@ func TestLogStall(t *testing.T) {
 	if old.shard.Status().Restarts == 0 {
 		t.Fatal("no restart")
 	}
+}
+
+// A new leader's message that names the last record in common and no more, and what is
+// committed by now, does not commit what the follower, an old leader, has beyond that.
+func TestCommitIsNotBeyondWhatWasShown(t *testing.T) {
+	c := newTestCluster(t, "a", "b", "c")
+	c.startAll()
+	old := c.leader()
+	old.mustDo(t, call.Write, "APPEND", "k", "1")
+	c.converge()
+	last := old.shard.Probe().LastIndex
+	c.net.isolate(old.id, c.ids, true, true)
+	alone, aloneDone := newCall(call.Write, old.shard.lead.leads(), "APPEND", "k", "alone")
+	old.shard.Submit(alone)
+	c.eventually("the old leader has a record alone", func() bool { return old.shard.Probe().LastIndex > last })
+	n := c.leader(c.others(old.id)...)
+	n.mustDo(t, call.Write, "APPEND", "k", "2")
+	if _, err := await(t, aloneDone); err == nil || call.NotDone(err) {
+		t.Fatalf("the write of a leader alone: %v", err)
+	}
+
+	var common raft.Log
+	if err := n.log.Store(testShard).GetLog(last, &common); err != nil {
+		t.Fatal(err)
+	}
+	// The message goes past the network, which would let the new leader set the log right.
+	past := newTestNet()
+	past.endpoints[old.id] = c.net.endpoints[old.id]
+	e, err := newEndpoint(past.endpoint(n.id), newRetention(newStopwatch(), 0), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := n.shard.supervisor.current.Load().raft
+	var resp raft.AppendEntriesResponse
+	if err := e.AppendEntries(raft.ServerID(old.id), raft.ServerAddress(old.id), &raft.AppendEntriesRequest{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte(n.id), Addr: []byte(n.id)}, Term: r.CurrentTerm(),
+		PrevLogEntry: last, PrevLogTerm: common.Term, LeaderCommitIndex: r.CommitIndex(),
+	}, &resp); err != nil || !resp.Success {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	c.net.isolate(old.id, c.ids, false, true)
+	n.mustDo(t, call.Write, "APPEND", "k", "3")
+	c.converge()
 }
 
 // A restarted instance goes on with everything else of the shard as it was.

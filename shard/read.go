@@ -283,6 +283,7 @@ func (r *reads) confirm(batch []pendingRead, term uint64, rf raftRead) {
 			r.refuseAll(batch, err)
 			return
 		}
+		batch = lookNow(batch)
 		for len(batch) > 0 {
 			n := min(readChunk, len(batch))
 			chunk := batch[:n:n]
@@ -371,26 +372,25 @@ func (r *reads) ask(nodes []string, term uint64, need int) int {
 	return yes
 }
 
-// runChunk runs reads that share a view. The looks among them come first: they only
-// pass the word on.
-func (r *reads) runChunk(chunk []pendingRead) {
-	some := false
-	for i := range chunk {
-		if chunk[i].look != nil {
-			chunk[i].look(nil)
+// lookNow calls the looks of a batch, which only pass the word on, and returns the reads.
+// The pool would not keep their order, in which those who wait are to be served.
+func lookNow(batch []pendingRead) (reads []pendingRead) {
+	reads = batch[:0]
+	for _, p := range batch {
+		if p.look != nil {
+			p.look(nil)
 		} else {
-			some = true
+			reads = append(reads, p)
 		}
 	}
-	if !some {
-		return
-	}
+	return reads
+}
+
+// runChunk runs reads that share a view.
+func (r *reads) runChunk(chunk []pendingRead) {
 	r.view(func(v pebblekv.Reader, nowMS int64) {
 		for i := range chunk {
 			c := chunk[i].call
-			if c == nil {
-				continue
-			}
 			val, err := r.read(v, nowMS, c.Cmds[0])
 			res := call.Result{Err: err}
 			if err == nil {
@@ -420,12 +420,26 @@ func (r *reads) read(v pebblekv.Reader, nowMS int64, argv [][]byte) (val resp.Va
 	return val, r.readFailed(err)
 }
 
+// readWaited is read for a blocked command that b has found ready.
+func (r *reads) readWaited(b Blocker, v pebblekv.Reader, nowMS int64, argv [][]byte) (val resp.Value, err error) {
+	defer r.recovered(func() { val, err = resp.Err("ERR internal error"), nil })
+	val, err = b.ReadWaited(v, nowMS, argv)
+	return val, r.readFailed(err)
+}
+
 // blockedReady asks whether a blocked command would answer something. One that panics is
 // refused: to propose it would halt every replica.
 func (r *reads) blockedReady(b Blocker, v pebblekv.Reader, nowMS int64, argv [][]byte) (ready bool, err error) {
 	defer r.recovered(func() { ready, err = false, call.ErrStopping })
 	ready, err = b.Ready(v, nowMS, argv)
 	return ready, r.readFailed(err)
+}
+
+// blockedArrival asks what a blocked command leaves although it finds nothing.
+func (r *reads) blockedArrival(b Blocker, v pebblekv.Reader, nowMS int64, argv [][]byte) (run [][]byte, err error) {
+	defer r.recovered(func() { run, err = nil, call.ErrStopping })
+	run, err = b.Arrival(v, nowMS, argv)
+	return run, r.readFailed(err)
 }
 
 func (r *reads) readFailed(err error) error {

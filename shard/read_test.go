@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,4 +94,26 @@ func TestPoll(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What asks for an index while others that waited for it are run is run after them.
+func TestGateKeepsOrder(t *testing.T) {
+	var g gate
+	var ran []string
+	g.when(5, func(error) {
+		g.when(5, func(error) { ran = append(ran, "second") })
+		ran = append(ran, "first")
+	})
+	g.advance(4)
+	g.advance(5)
+	g.when(5, func(error) { ran = append(ran, "third") })
+	if !slices.Equal(ran, []string{"first", "second", "third"}) {
+		t.Errorf("ran %v", ran)
+	}
+	g.shut(call.ErrStopping)
+	g.when(5, func(err error) {
+		if err != call.ErrStopping {
+			t.Errorf("after the end: %v", err)
+		}
+	})
 }

@@ -230,6 +230,34 @@ func (d *recordReader) scan(ncalls uint64) error {
 	return nil
 }
 
+// Record is what a record of the log says, for those who read a log back. A replica
+// skips it where its term is not the one that Raft stored it under.
+type Record struct {
+	Term  uint64
+	NowMS int64 // the author's clock; the shard's is the greatest one so far
+	Calls []RecordCall
+}
+
+// RecordCall is a call of a record. Its words are parts of what was read.
+type RecordCall struct {
+	Multi    bool // EXEC
+	Commands [][][]byte
+}
+
+// ReadRecord reads the data of an item of the log that is a command. The error is
+// ErrRecord.
+func ReadRecord(data []byte) (Record, error) {
+	r, err := decodeRecord(data)
+	if err != nil {
+		return Record{}, err
+	}
+	out := Record{Term: r.term, NowMS: r.nowMS, Calls: make([]RecordCall, len(r.list))}
+	for i, c := range r.list {
+		out.Calls[i] = RecordCall{Multi: c.multi, Commands: c.cmds}
+	}
+	return out, nil
+}
+
 // PrintRecord describes a record on one line, for the dump tool and for errors. Words
 // are cut: it may not be used where payloads must not be seen.
 func PrintRecord(data []byte) string {

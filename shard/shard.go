@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -172,7 +171,13 @@ func (s *Shard) accept(c *call.Call) error {
 }
 
 // Cancel implements call.Backend.
-func (s *Shard) Cancel(c *call.Call) { s.waits.cancel(c) }
+func (s *Shard) Cancel(c *call.Call) {
+	if s.lead.withdraw(c) {
+		c.Done(call.Result{Err: call.ErrCanceled})
+		return
+	}
+	s.waits.cancel(c)
+}
 
 // AddNonvoter adds a replica that receives the log but has no vote, and returns once
 // that is committed. This replica must lead, as for all changes. configurationIndex, if
@@ -230,15 +235,10 @@ func (s *Shard) settle() {
 	}
 }
 
-// Destroy closes the replica and deletes everything of it. Only for a replica that the
-// shard's members have agreed to remove.
-func (s *Shard) Destroy() error {
-	return errors.Join(s.Close(), Destroy(*s.cfg))
-}
-
-// Destroy deletes everything of a replica that does not run. After a crash in between
-// it has to be called again: such a replica does not open. Of cfg it uses ID,
-// FirstSlot, LastSlot, Log, State, StagingDir and FS.
+// Destroy deletes everything of a replica that does not run: only of one that the shard's
+// members have agreed to remove. After a crash in between it has to be called again: such
+// a replica does not open. Of cfg it uses ID, FirstSlot, LastSlot, Log, State, StagingDir
+// and FS.
 func Destroy(cfg Config) error {
 	lo, hi := stream.SlotBounds(cfg.FirstSlot, cfg.LastSlot)
 	err := cfg.State.Excise(context.Background(), pebble.KeyRange{Start: lo, End: hi})

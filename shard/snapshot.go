@@ -43,7 +43,8 @@ type snapshots struct {
 // snapshotStore serves snapshots to one Raft instance.
 type snapshotStore struct {
 	*snapshots
-	stop <-chan struct{} // closed when the instance ends
+	needs *retention
+	stop  <-chan struct{} // closed when the instance ends
 }
 
 // Snapshot implements raft.FSM: it notes where the state is.
@@ -136,37 +137,67 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 		// Restore reads the name, and finds the files by it.
 		return list[0], io.NopCloser(strings.NewReader(name)), nil
 	}
-	return s.send()
+	o := &offer{store: s, meta: &raft.SnapshotMeta{Version: 1, ID: id}}
+	return o.meta, o, nil
 }
 
-// send exports the state. The snapshot is sent as of the state's applied index, which
-// is above the marker's: so what the receiver has applied and where its log begins are
-// the same. It waits for its turn.
-func (s *snapshotStore) send() (*raft.SnapshotMeta, io.ReadCloser, error) {
+// offer is a snapshot that Raft means to send. What it says of itself is filled in when it
+// is made, at the last moment: Raft looks at its index again when the receiver has it.
+type offer struct {
+	store   *snapshotStore
+	meta    *raft.SnapshotMeta
+	*export // nil until it is made
+}
+
+// make exports the state and describes it in args. The snapshot is sent as of the state's
+// applied index, which is above the marker's: so what the receiver has applied and where
+// its log begins are the same. It waits for its turn.
+func (o *offer) make(args *raft.InstallSnapshotRequest) error {
+	s := o.store
 	select {
 	case s.cfg.SnapshotSlots <- struct{}{}:
 	case <-s.stop:
-		return nil, nil, raft.ErrRaftShutdown
+		return raft.ErrRaftShutdown
 	}
-	release := func() { <-s.cfg.SnapshotSlots }
+	// The log goes on from here, when the receiver has it.
+	unpin := s.needs.pin(s.applier.gate.index.Load())
+	release := func() { unpin(); <-s.cfg.SnapshotSlots }
 	dir := s.cfg.FS.PathJoin(s.dir, fmt.Sprintf("send-%d", s.serial.Add(1)))
 	e, err := newExport(s.cfg, s.applier.lo, s.applier.hi, s.applier.key, dir, s.stop)
 	if err != nil {
 		release()
-		return nil, nil, fmt.Errorf("shard %d: %w", s.cfg.ID, err)
+		return fmt.Errorf("shard %d: %w", s.cfg.ID, err)
 	}
 	s.sending.Add(1)
 	e.release = func() { s.sending.Add(-1); release() }
+	o.export = e
 	at := e.header.applied
 	conf, ok := s.configs.at(at.index)
 	if !ok {
-		return nil, nil, errors.Join(fmt.Errorf("shard %d: the configuration at index %d is unknown", s.cfg.ID, at.index), e.Close())
+		return fmt.Errorf("shard %d: the configuration at index %d is unknown", s.cfg.ID, at.index)
 	}
+	o.meta.Index, o.meta.Term, o.meta.Size = at.index, at.term, e.size()
+	o.meta.Configuration, o.meta.ConfigurationIndex = conf.Configuration, conf.index
+	args.LastLogIndex, args.LastLogTerm, args.Size = at.index, at.term, e.size()
+	args.Configuration, args.ConfigurationIndex = raft.EncodeConfiguration(conf.Configuration), conf.index
 	s.cfg.Logger.Info("sending a snapshot", "shard", s.cfg.ID, "index", at.index, "bytes", e.size())
-	return &raft.SnapshotMeta{
-		Version: 1, ID: fmt.Sprintf("sent:%d-%d", at.term, at.index), Index: at.index, Term: at.term,
-		Configuration: conf.Configuration, ConfigurationIndex: conf.index, Size: e.size(),
-	}, e, nil
+	return nil
+}
+
+// Read implements io.Reader.
+func (o *offer) Read(b []byte) (int, error) {
+	if o.export == nil {
+		return 0, errNothing
+	}
+	return o.export.Read(b)
+}
+
+// Close implements io.Closer.
+func (o *offer) Close() error {
+	if o.export == nil {
+		return nil
+	}
+	return o.export.Close()
 }
 
 // sink takes a snapshot: nothing for one of our own, whose marker Persist puts, and the

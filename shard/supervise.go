@@ -30,6 +30,9 @@ const (
 	loopInstalls = 2
 	// minTrailing is how many records stay in the log however large they are.
 	minTrailing = 16
+	// recentTerms is for how many heartbeat timeouts after its last answer a replica's
+	// need of records counts.
+	recentTerms = 4
 )
 
 // instance is one *raft.Raft and what belongs to it alone.
@@ -42,6 +45,7 @@ type instance struct {
 	stop   chan struct{} // closed when its end begins
 
 	snapping atomic.Bool
+	failed   atomic.Bool    // the last snapshot was not taken
 	bg       sync.WaitGroup // the goroutine that takes a snapshot
 }
 
@@ -154,8 +158,9 @@ func (s *supervisor) start() (*instance, error) {
 		events: make(chan raft.Observation, observerBuffer),
 		stop:   make(chan struct{}),
 	}
+	needs := newRetention(s.watch, recentTerms*s.cfg.Timing.Heartbeat)
 	inst.log = &watchedLog{
-		LogStore: s.cfg.Log, limits: &s.cfg.Limits, watch: s.watch, inflight: s.inflight,
+		LogStore: s.cfg.Log, limits: &s.cfg.Limits, watch: s.watch, inflight: s.inflight, needs: needs, scarce: s.cfg.Scarce,
 		onAppend: func() {
 			if s.loop.Load() != 0 {
 				s.loop.Store(0)
@@ -174,12 +179,16 @@ func (s *supervisor) start() (*instance, error) {
 	if err := s.found(inst.log); err != nil {
 		return nil, fmt.Errorf("shard %d: found: %w", s.cfg.ID, err)
 	}
-	var err error
-	if inst.trans, err = newEndpoint(s.cfg.Transport()); err != nil {
+	m, _, err := s.snapshots.log.Marker()
+	if err != nil {
+		return nil, err
+	}
+	inst.log.replayed(m.Index + 1)
+	if inst.trans, err = newEndpoint(s.cfg.Transport(), needs, s.replicates); err != nil {
 		return nil, err
 	}
 	s.log.Store(inst.log) // Raft may want to restore before NewRaft has returned
-	store := &snapshotStore{snapshots: s.snapshots, stop: inst.stop}
+	store := &snapshotStore{snapshots: s.snapshots, needs: needs, stop: inst.stop}
 	inst.raft, err = raft.NewRaft(raftConfig(s.cfg), s.applier, inst.log, inst.log, store, inst.trans)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("shard %d: start raft: %w", s.cfg.ID, err), inst.trans.Close())
@@ -194,6 +203,11 @@ func (s *supervisor) start() (*instance, error) {
 	inst.raft.RegisterObserver(inst.obs)
 	s.current.Store(inst)
 	return inst, nil
+}
+
+// replicates reports whether this replica leads in a term and has a replica on a node.
+func (s *supervisor) replicates(node string, term uint64) bool {
+	return s.lead.leads() == term && s.applier.configs.last().has(node)
 }
 
 // raftConfig is the one way Raft is run.
@@ -298,7 +312,9 @@ func (s *supervisor) watchOver(inst *instance) cause {
 		case <-inst.events:
 		case <-s.wake:
 		case <-s.full:
-			s.takeSnapshot(inst)
+			if !inst.failed.Load() { // else the next examination tries again
+				s.takeSnapshot(inst)
+			}
 		case <-next.C:
 			if why, bad := s.examine(inst); bad {
 				return why
@@ -345,18 +361,20 @@ func (s *supervisor) takeSnapshot(inst *instance) {
 	}
 	inst.bg.Go(func() {
 		defer inst.snapping.Store(false)
+		holds := s.applier.gate.index.Load() // this much or more
 		rc := inst.raft.ReloadableConfig()
 		rc.TrailingLogs = max(minTrailing, inst.log.trailing())
 		err := inst.raft.ReloadConfig(rc)
 		if err == nil {
 			err = inst.raft.Snapshot().Error()
 		}
+		inst.failed.Store(err != nil)
 		switch {
 		case err == nil:
 			s.counters.snapshots.Add(1)
+			inst.log.marked(holds)
 		case errors.Is(err, raft.ErrNothingNewToSnapshot), errors.Is(err, raft.ErrRaftShutdown):
 		default:
-			// The next examination tries again.
 			s.cfg.Logger.Warn("no snapshot was taken", "shard", s.cfg.ID, "error", err)
 		}
 	})

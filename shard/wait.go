@@ -3,6 +3,7 @@ package shard
 import (
 	"container/heap"
 	"container/list"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,12 @@ const (
 //	new ──read index──► idle ──ready──► serving ──found──► done
 //	 │                  │  ▲               │
 //	 │                  │  └───nothing─────┤
+//	 │                  │  └──arriving     │
 //	 └──────────────────┴──────────────────┴─canceled, timed out, term ended──► done
+//
+// At its first look a waiter may be found to leave something although it finds nothing:
+// then it is arriving, and serving, while the command that does it goes through the log.
+// Before it is idle nobody is served who came later: it may be ready.
 type waiterState uint8
 
 const (
@@ -47,6 +53,7 @@ type waiter struct {
 
 	state      waiterState
 	serving    *serving // while state is waitServing
+	arrived    bool     // it has had its Blocker.Arrival
 	looked     bool     // it was found to be not ready since its read index
 	expired    bool     // its time is over, but it may not be answered yet
 	canceled   bool     // likewise
@@ -59,8 +66,14 @@ type serving struct {
 	waits   *waits
 	waiter  *waiter
 	call    *call.Call
+	arrival bool     // it is what Blocker.Arrival said: it finds nothing, and counts nowhere
 	key     *waitKey // in whose window it counts
 	touches []uint64 // of the waiter's keys when it was proposed
+}
+
+// unsettled reports whether it is not known yet whether the waiter is ready.
+func (wt *waiter) unsettled() bool {
+	return wt.state == waitNew || wt.state == waitServing && wt.serving != nil && wt.serving.arrival
 }
 
 func (s *serving) done(v resp.Value, err error) { s.waits.served(s, v, err) }
@@ -81,6 +94,7 @@ type waitKey struct {
 	serving int  // commands of the present one that have not come back
 	missed  bool // one of them found nothing
 	full    bool // something may be ready for others
+	held    bool // something may be ready for others than the unsettled before them
 }
 
 // waits keeps blocked calls, and serves them in order of arrival when their keys are
@@ -212,6 +226,7 @@ func (w *waits) confirmed(wt *waiter, err error) {
 		} else {
 			wt.state = waitIdle
 			w.reads.pool.run(func() { w.firstLook(wt) })
+			w.settledLocked(wt)
 		}
 	}
 	w.mu.Unlock()
@@ -220,10 +235,11 @@ func (w *waits) confirmed(wt *waiter, err error) {
 
 // verdict is what a look at a waiter found.
 type verdict struct {
-	looked bool
-	ready  bool
-	reply  []byte // for one that is served by a read
-	err    error
+	looked  bool
+	ready   bool
+	reply   []byte   // for one that is served by a read
+	arrival [][]byte // to be run for one that is not ready at its first look
+	err     error
 }
 
 // look looks at waiters on one view, so that those who come first in list are not found
@@ -243,13 +259,17 @@ func (w *waits) look(list []*waiter, enough int, first bool) []verdict {
 			}
 			out[i].looked = true
 			if wt.call.Kind == call.Block && !wt.writes {
-				if !first {
-					ready, err := w.reads.blockedReady(w.blocker, v, nowMS, argv)
-					if out[i].err = err; err != nil || !ready {
+				var val resp.Value
+				var err error
+				if first {
+					val, err = w.reads.read(v, nowMS, argv)
+				} else {
+					ready, failed := w.reads.blockedReady(w.blocker, v, nowMS, argv)
+					if out[i].err = failed; failed != nil || !ready {
 						continue
 					}
+					val, err = w.reads.readWaited(w.blocker, v, nowMS, argv)
 				}
-				val, err := w.reads.read(v, nowMS, argv)
 				out[i].err = err
 				if out[i].ready = err == nil && !val.IsNull(); out[i].ready {
 					out[i].reply = resp.AppendValue(nil, val, int(wt.call.Proto))
@@ -257,8 +277,12 @@ func (w *waits) look(list []*waiter, enough int, first bool) []verdict {
 				continue
 			}
 			out[i].ready, out[i].err = w.reads.blockedReady(w.blocker, v, nowMS, argv)
-			if wt.writes && out[i].ready {
+			switch {
+			case !wt.writes:
+			case out[i].ready:
 				enough--
+			case first && out[i].err == nil:
+				out[i].arrival, out[i].err = w.reads.blockedArrival(w.blocker, v, nowMS, argv)
 			}
 		}
 	})
@@ -271,7 +295,9 @@ func (w *waits) firstLook(wt *waiter) {
 	v := w.look([]*waiter{wt}, 1, true)[0]
 	var out finished
 	w.mu.Lock()
-	if wt.state == waitIdle && w.judgeLocked(&out, wt, v) {
+	if wt.state == waitIdle && v.arrival != nil && !wt.arrived {
+		w.arriveLocked(&out, wt, v.arrival)
+	} else if wt.state == waitIdle && w.judgeLocked(&out, wt, v) {
 		if k := w.elderLocked(wt); k != nil {
 			w.passLocked(k) // what is there is for those who came before
 		} else {
@@ -294,7 +320,7 @@ func (w *waits) elderLocked(wt *waiter) *waitKey {
 			return k
 		}
 		for e := wt.places[i].Prev(); e != nil; e = e.Prev() {
-			if o := e.Value.(*waiter); o.writes && o.state == waitIdle {
+			if o := e.Value.(*waiter); o.writes && (o.state == waitIdle || o.unsettled()) {
 				return k
 			}
 		}
@@ -321,6 +347,27 @@ func (w *waits) judgeLocked(out *finished, wt *waiter, v verdict) (propose bool)
 		return true
 	}
 	return false
+}
+
+// arriveLocked proposes what an idle waiter leaves although it has found nothing.
+func (w *waits) arriveLocked(out *finished, wt *waiter, argv [][]byte) {
+	wt.arrived = true
+	s := &serving{waits: w, waiter: wt, call: &call.Call{Cmds: [][][]byte{argv}}, arrival: true}
+	if err := w.proposer.serve(w.term, []*serving{s}); err != nil {
+		w.finishLocked(out, wt, nil, err)
+		return
+	}
+	wt.state, wt.serving = waitServing, s
+}
+
+// settledLocked lets those be looked at who came after wt, which is not unsettled any more.
+func (w *waits) settledLocked(wt *waiter) {
+	for _, k := range wt.keys {
+		if k.held {
+			k.held = false
+			w.passLocked(k)
+		}
+	}
 }
 
 // serveLocked proposes the commands of idle waiters as k's next bundle; k is nil for a
@@ -354,10 +401,13 @@ func (w *waits) served(s *serving, v resp.Value, err error) {
 	var out finished
 	w.mu.Lock()
 	wt := s.waiter
-	found := err == nil && !v.IsNull()
+	found := err == nil && !v.IsNull() && !s.arrival
 	wt.serving = nil
 	switch {
 	case err != nil:
+		if s.arrival && errors.Is(err, call.ErrInDoubt) {
+			err = w.hint() // whether it has left its trace or not, it has taken nothing
+		}
 		w.finishLocked(&out, wt, nil, err)
 	case found:
 		w.finishLocked(&out, wt, resp.AppendValue(nil, v, int(wt.call.Proto)), nil)
@@ -369,6 +419,10 @@ func (w *waits) served(s *serving, v resp.Value, err error) {
 		w.finishLocked(&out, wt, nil, w.stopped)
 	case wt.term != w.term:
 		w.finishLocked(&out, wt, nil, w.hint())
+	case s.arrival: // what came meanwhile is only seen by a look
+		wt.state = waitIdle
+		w.reads.pool.run(func() { w.firstLook(wt) })
+		w.settledLocked(wt)
 	default: // back to its old place, which it never left
 		wt.state, wt.looked = waitIdle, true
 		for i, k := range wt.keys {
@@ -434,16 +488,20 @@ func (w *waits) passLocked(k *waitKey) {
 	}
 	k.again = false
 	var list []*waiter
+	unsettled := false
 	for e := k.waiters.Front(); e != nil; e = e.Next() {
 		wt := e.Value.(*waiter)
-		if wt.state != waitIdle {
-			continue
-		}
-		if wt.writes && k.serving > 0 {
+		switch {
+		case wt.writes && wt.unsettled():
+			unsettled = true
+		case wt.state != waitIdle:
+		case wt.writes && unsettled:
+			k.held = true
+		case wt.writes && k.serving > 0:
 			k.full = true
-			continue
+		default:
+			list = append(list, wt)
 		}
-		list = append(list, wt)
 	}
 	if len(list) > 0 {
 		k.busy = true
@@ -457,8 +515,13 @@ func (w *waits) pass(k *waitKey, list []*waiter) {
 	var out finished
 	w.mu.Lock()
 	var bundle []*waiter
+	unsettled := false
 	for i, wt := range list {
 		switch {
+		case wt.writes && wt.unsettled(): // its first look was just before
+			unsettled = true
+		case wt.writes && unsettled:
+			k.held = true
 		case !verdicts[i].looked:
 			k.full = true
 		case wt.state != waitIdle || !w.judgeLocked(&out, wt, verdicts[i]):
@@ -521,6 +584,7 @@ func (w *waits) finishLocked(out *finished, wt *waiter, reply []byte, err error)
 	if wt.timer >= 0 {
 		heap.Remove(&w.timers, wt.timer)
 	}
+	w.settledLocked(wt)
 	w.count.Add(-1)
 	*out = append(*out, struct {
 		call *call.Call

@@ -131,6 +131,26 @@ func TestBlockInOrder(t *testing.T) {
 	}
 }
 
+// So are those that have not been looked at yet when something comes.
+func TestBlockInOrderOfArrival(t *testing.T) {
+	n := single(t)
+	for i := range 2000 {
+		first, took := n.block(0, "TAKE", "k", "arrives")
+		second, other := n.block(0, "TAKE", "k")
+		for until := time.Now().Add(time.Duration(i%100) * time.Microsecond); time.Now().Before(until); {
+		} // at any moment of their way
+		n.mustDo(t, call.Write, "APPEND", "k", "v")
+		select {
+		case <-took:
+			n.shard.Cancel(second)
+			<-other
+		case <-other:
+			n.shard.Cancel(first)
+			t.Fatalf("the second was served, in round %d", i)
+		}
+	}
+}
+
 // Time over is the null array, in the call's protocol; not before the time.
 func TestBlockTimeout(t *testing.T) {
 	n := single(t)
@@ -238,6 +258,38 @@ func TestBlockEnds(t *testing.T) {
 	}
 }
 
+// A value finds the one who waits, although another who came before leaves again, or has
+// no use for it: nothing comes after it to wake anybody once more.
+func TestBlockNobodyIsForgotten(t *testing.T) {
+	n := single(t)
+	for i := range 2000 {
+		stays := i%2 == 0
+		guest, gone := n.block(0, "TAKE", "k", map[bool]string{true: "never", false: "arrives"}[stays])
+		_, done := n.block(0, "TAKE", "k")
+		c, appended := newCall(call.Write, n.shard.lead.leads(), "APPEND", "k", "v")
+		for until := time.Now().Add(time.Duration(i%40) * time.Microsecond); time.Now().Before(until); {
+		} // at any moment of their way
+		n.shard.Submit(c)
+		for until := time.Now().Add(time.Duration(i%70) * time.Microsecond); time.Now().Before(until); {
+		}
+		if !stays {
+			n.shard.Cancel(guest)
+			if _, err := await(t, gone); err == nil {
+				n.mustDo(t, call.Write, "APPEND", "k", "back")
+			}
+		}
+		for _, d := range []<-chan call.Result{appended, done} {
+			if got, err := await(t, d); err != nil || got == "*-1\r\n" {
+				t.Fatalf("round %d: %q, %v", i, got, err)
+			}
+		}
+		if stays {
+			n.shard.Cancel(guest)
+			<-gone
+		}
+	}
+}
+
 // Everything at random: appends, takers that time out or are canceled, leaders that
 // move, instances that are replaced, a partition. Every call is answered once; no value
 // is taken twice; none is lost but to a call that was told it is in doubt.
@@ -288,6 +340,8 @@ func TestBlockStress(t *testing.T) {
 					argv = append(words("AFTER"), argv[1], []byte("1000000"))
 				} else if rng.IntN(10) == 0 {
 					kind = call.Wait
+				} else if rng.IntN(2) == 0 {
+					argv = append(argv, []byte("arrives"))
 				}
 				var times atomic.Int64
 				done := make(chan call.Result, 4)

@@ -291,7 +291,7 @@ func FuzzFrame(f *testing.F) {
 		if n1 != n2 || !bytes.Equal(s1, s2) || err1.Error() != err2.Error() {
 			t.Fatalf("cut otherwise: %d frames, %v; %d frames, %v", n1, err1, n2, err2)
 		}
-		for _, known := range []error{io.EOF, io.ErrUnexpectedEOF, ErrMalformed, ErrFrameTooLarge, ErrSnapshotCorrupt} {
+		for _, known := range []error{io.EOF, io.ErrUnexpectedEOF, ErrMalformed, ErrFrameTooLarge, ErrSnapshotCorrupt, ErrNoReplica} {
 			if errors.Is(err1, known) {
 				return
 			}
@@ -353,7 +353,7 @@ func TestMalformedFrames(t *testing.T) {
 		{"bytes behind a call", frameOf(typeCall, append(appendCall(nil, writeCall(1, "X")), 0)...), ErrMalformed},
 		{"an empty reply", frameOf(typeCall | answer), ErrMalformed},
 		{"reply code 200", frameOf(typeCall|answer, 200), ErrMalformed},
-		{"answer status 2", frameOf(typeVote|answer, 2), ErrMalformed},
+		{"answer status 3", frameOf(typeVote|answer, 3), ErrMalformed},
 		{"an empty answer", frameOf(typeVote | answer), ErrMalformed},
 		{"a flag of 2", frameOf(typeVote|answer, append(appendRPCAnswer(nil, raft.RPCResponse{Response: &raft.RequestVoteResponse{}})[:16], 2)...), ErrMalformed},
 		{"chunk without data", frameOf(typeChunk, 0, 0, 0, 0), ErrMalformed},

@@ -28,6 +28,7 @@ type link struct {
 	seeking bool          // seek runs
 	wanted  time.Time     // when a connection was last asked for
 	kick    chan struct{} // ends seek's pause: something has changed
+	up      chan struct{} // closed, and made anew, with each connection
 	hint    string        // where the node said it is; may be empty
 	fresh   bool          // it has just said so: hint is dialled next
 	giveUp  func()        // ends the attempt under way; nil while there is none
@@ -41,7 +42,7 @@ const (
 )
 
 func newLink(p *Peers, node string) *link {
-	l := &link{p: p, node: node, kick: make(chan struct{}, 1)}
+	l := &link{p: p, node: node, kick: make(chan struct{}, 1), up: make(chan struct{})}
 	l.stats.Node = node
 	l.probes.l = l
 	return l
@@ -54,6 +55,23 @@ func (l *link) connected() *conn {
 	}
 	l.want()
 	return nil
+}
+
+// await seeks a connection and waits for it. It reports whether there is one.
+func (l *link) await(ctx context.Context) bool {
+	for {
+		l.mu.Lock()
+		up := l.up
+		l.mu.Unlock()
+		if l.connected() != nil {
+			return true
+		}
+		select {
+		case <-up:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 func (l *link) want() {
@@ -89,6 +107,8 @@ func (l *link) attach(c *conn) {
 	l.stats.Connects++
 	l.stats.LastError = ""
 	l.kicked()
+	close(l.up)
+	l.up = make(chan struct{})
 	l.mu.Unlock()
 	if old != nil {
 		old.fail(ErrReplaced)

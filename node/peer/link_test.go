@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"millrace/shard/call"
 )
 
@@ -105,6 +107,32 @@ func TestReturn(t *testing.T) {
 			}
 			p.freeze(false)
 		})
+	}
+}
+
+// Whoever waits for a node goes on when it is there, or when the shard's transport closes.
+func TestReach(t *testing.T) {
+	n := newNet(t, 1, nil)
+	a := n.nodes[0]
+	reach := func(shard uint32) (*Transport, <-chan bool) {
+		tr, done := a.Transport(shard, TransportOptions{}), make(chan bool, 1)
+		go func() { done <- tr.Reach(raft.ServerID(nodeID(1)), time.Hour) }()
+		return tr, done
+	}
+	tr, closed := reach(1)
+	_, reached := reach(2)
+	eventually(t, "a connection is sought", func() bool { l := a.link(nodeID(1)); l.mu.Lock(); defer l.mu.Unlock(); return l.seeking })
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !wait(t, "the closed one", closed) {
+		t.Error("it is waited for a node on a transport that is closed")
+	}
+	if b := n.add(t, 1, nil); !wait(t, b.id, reached) {
+		t.Error("not reached")
+	}
+	if a.Transport(3, TransportOptions{}).Reach(raft.ServerID(nodeID(2)), 0) {
+		t.Error("reached a node that is not there, in no time")
 	}
 }
 

@@ -503,7 +503,7 @@ func TestShardThatTakesNothing(t *testing.T) {
 	if err := ask(from2); err != nil {
 		t.Errorf("the other shard: %v", err)
 	}
-	if err := ask(a.Transport(3, TransportOptions{})); err == nil || !strings.Contains(err.Error(), ErrNoReplica.Error()) {
+	if err := ask(a.Transport(3, TransportOptions{})); !errors.Is(err, ErrNoReplica) || !from.Absent(err) || !strings.Contains(err.Error(), "shard 3") {
 		t.Errorf("a shard that is not there: %v", err)
 	}
 	// Closing the sender's end frees what waits.

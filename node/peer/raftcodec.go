@@ -167,16 +167,20 @@ func decodeInstall(payload []byte) (*raft.InstallSnapshotRequest, error) {
 }
 
 const (
-	statusOK    = 0
-	statusError = 1
+	statusOK     = 0
+	statusError  = 1
+	statusAbsent = 2 // an error: no replica is open here
 )
 
 // maxErrorText bounds an error on the wire; the rest is cut.
 const maxErrorText = 1 << 10
 
 func appendRPCError(b []byte, err error) []byte {
-	text := err.Error()
-	b = append(b, statusError)
+	text, status := err.Error(), byte(statusError)
+	if errors.Is(err, ErrNoReplica) || errors.Is(err, ErrTransportClosed) {
+		status = statusAbsent
+	}
+	b = append(b, status)
 	return append(b, text[:min(len(text), maxErrorText)]...)
 }
 
@@ -184,6 +188,14 @@ func appendRPCError(b []byte, err error) []byte {
 type RemoteError string
 
 func (e RemoteError) Error() string { return string(e) }
+
+// absentError is the text of a node that has no replica, or none that is open.
+type absentError string
+
+func (e absentError) Error() string { return string(e) }
+
+// Is makes it an ErrNoReplica.
+func (absentError) Is(target error) bool { return target == ErrNoReplica }
 
 var errNoAnswer = errors.New("peer: raft answered neither a response nor an error")
 
@@ -228,6 +240,8 @@ func decodeRPCAnswer(payload []byte, resp any) error {
 	case statusOK:
 	case statusError:
 		return RemoteError(payload[1:])
+	case statusAbsent:
+		return absentError(payload[1:])
 	default:
 		r.bad = true
 	}

@@ -92,8 +92,8 @@ type incoming struct {
 //
 //	term in the answer is newer → that term, no success
 //	success                     → success: log and state hold all the snapshot does
-//	log ends before the index   → Raft installs: it lacks the log, not the state, and
-//	                              its Restore leaves a newer state alone
+//	log ends before the index   → Raft decides: no shard that opened is so, since it has
+//	                              no state beyond its log, and its sink takes nothing
 //	otherwise                   → ErrStaleSnapshot: the log was cut past the index, or
 //	                              conflicts with the leader's (TransportOptions.StaleSnapshot)
 //

@@ -138,6 +138,8 @@ func (t *Transport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, args *
 		n := logSize(l)
 		if i > 0 && size+n > maxAppendBytes {
 			args.Entries = args.Entries[:i]
+			// A follower commits what it was not shown, if it is told to.
+			args.LeaderCommitIndex = min(args.LeaderCommitIndex, args.Entries[i-1].Index)
 			break
 		}
 		size += n
@@ -162,6 +164,18 @@ func (t *Transport) RequestPreVote(id raft.ServerID, _ raft.ServerAddress, args 
 func (t *Transport) TimeoutNow(id raft.ServerID, _ raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	return t.ask(id, typeTimeoutNow, false, 0, func(b []byte) []byte { return appendRPCHeader(b, &args.RPCHeader) }, resp)
 }
+
+// Reach waits until there is a connection to a node, or t is closed, for d at most. It
+// reports whether the wait is over: a message then goes out, or is refused for good.
+func (t *Transport) Reach(id raft.ServerID, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(t.ctx, d)
+	defer cancel()
+	return t.p.link(string(id)).await(ctx) || t.ctx.Err() != nil
+}
+
+// Absent reports whether an RPC failed because the node, which answered, has no replica
+// of the shard, or is just closing or opening it.
+func (t *Transport) Absent(err error) bool { return errors.Is(err, ErrNoReplica) }
 
 // rpcWait is where the asker of an RPC waits. Reused.
 type rpcWait struct {
