@@ -14,6 +14,7 @@ func TestAuth(t *testing.T) {
 	c.want("XLEN s", "-"+textNoAuth)
 	c.want("FOO", "-ERR unknown command 'FOO'")
 	c.want("MULTI", "-"+textNoAuth)
+	c.want("EXEC", "-EXECABORT Transaction discarded because of: "+textNoAuth)
 	c.want("HELLO 3", "-"+textHelloAuth)
 	c.want("HELLO", "-"+textHelloAuth)
 	c.want("AUTH wrong", "-"+textWrongPass)

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"math"
+	"slices"
 	"time"
 
 	"millrace/resp"
@@ -80,8 +81,12 @@ func graced(until int64) int64 {
 
 // pin replaces the IDs "$" of an XREAD by the last IDs as they are now: whatever
 // happens while the call waits, it answers what came after this moment. It returns a
-// reply only when that is the end.
+// reply only when that is the end. For an XREADGROUP "$" is no ID, and is refused in its
+// turn.
 func (c *conn) pin(q *request, x *xread, end int64) []byte {
+	if x.group != nil {
+		return nil
+	}
 	var list []*errand
 	var at [][]int
 	for p := range x.parts {
@@ -172,6 +177,8 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 	switch {
 	case e.done && e.res.Err == nil:
 		return e.res.Reply
+	case e.doubt && x.group != nil && (e.done || why == endTime):
+		return errorReply(textInDoubt)
 	case e.done:
 		return errorReply(errorText(e.kind, e.res.Err))
 	case why == endUnblocked && mode == unblockError:
@@ -186,10 +193,11 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 	return encode(resp.NullArray(), q.proto)
 }
 
-// blockMany waits on all shards and reads when one has something.
+// blockMany waits on all shards and reads when one has something. An XREAD that has
+// waited goes on without the keys that hold another type by then, as in Redis.
 func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblockMode) []byte {
 	for round := 0; ; round++ {
-		reply := c.readAll(q, x, end)
+		reply := c.readAll(q, x, end, round > 0)
 		if !isNull(reply) || c.r.now() >= end {
 			return reply
 		}
@@ -304,16 +312,25 @@ func (c *conn) checkTypes(q *request, x *xread, last int, end int64) []byte {
 	return c.gather(q, checks, end)
 }
 
+// xreadOn stands for XREAD in a call that has waited.
+var xreadOn = []byte("_XREADON")
+
 // readAll reads once from all shards of x without blocking, in the writer.
-func (c *conn) readAll(q *request, x *xread, end int64) []byte {
+func (c *conn) readAll(q *request, x *xread, end int64, waited bool) []byte {
 	kind := kindOf(x.cmd)
 	if kind == call.Write {
 		if reply := c.checkGroups(q, x, end); reply != nil {
 			return reply
 		}
 	}
+	if kind == call.Read && waited {
+		on := *x
+		on.argv = slices.Clone(x.argv)
+		on.argv[0] = xreadOn
+		x = &on
+	}
 	if x.capped() {
-		return c.readInTurn(q, x, end)
+		return c.readInTurn(q, x, end, waited)
 	}
 	list := make([]*errand, len(x.parts))
 	for p := range x.parts {
@@ -331,9 +348,9 @@ func (c *conn) readAll(q *request, x *xread, end int64) []byte {
 
 // readInTurn reads once from the parts of a capped x, from each what those before it
 // have left of the caps, until nothing is left: what is not answered is not delivered.
-func (c *conn) readInTurn(q *request, x *xread, end int64) []byte {
+func (c *conn) readInTurn(q *request, x *xread, end int64, waited bool) []byte {
 	kind := kindOf(x.cmd)
-	if kind == call.Read {
+	if kind == call.Read && !waited {
 		// As on one shard, a key that is no stream is refused wherever the reply would end.
 		if reply := c.checkTypes(q, x, len(x.keys)-1, end); reply != nil {
 			return reply

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +81,39 @@ func TestBlockSurvivesLeaderChange(t *testing.T) {
 	}
 }
 
+// A key that comes to hold another type while an XREAD waits is no end of it: it answers
+// from the others, on whatever shards they are. Redis 7.0 does the same.
+func TestBlockedReadIgnoresOtherTypes(t *testing.T) {
+	g := newRig(t, 2, nil)
+	a, a2, b := g.cl.key(0, 0), g.cl.key(0, 1), g.cl.key(1, 0)
+	for _, tc := range []struct {
+		name, options string
+		keys          [2]string // the first changes its type, the second has the entry
+		waits         int       // shards on which the call waits
+	}{
+		{"one shard", "", [2]string{a, a2}, 1},
+		{"over shards", "", [2]string{a, b}, 2},
+		{"the same part", "", [2]string{a, a2 + " " + b}, 2},
+		{"capped", "MAXCOUNT 5 ", [2]string{a, b}, 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, w := g.dial(), g.dial()
+			w.want("DEL "+a+" "+a2+" "+b, w.do("EXISTS "+a+" "+a2+" "+b))
+			keys := tc.keys[0] + " " + tc.keys[1]
+			c.send("XREAD " + tc.options + "BLOCK 0 STREAMS " + keys + strings.Repeat(" $", len(strings.Fields(keys))))
+			g.blocked(0, 1)
+			g.blocked(1, tc.waits-1)
+			w.want("SET "+tc.keys[0]+" x", "+OK")
+			with := strings.Fields(tc.keys[1])[0]
+			w.want("XADD "+with+" 1-1 k v", `"1-1"`)
+			if got, want := c.recv(), fmt.Sprintf(`[["%s", [["1-1", ["k", "v"]]]]]`, with); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			w.want("XREAD BLOCK 0 STREAMS "+tc.keys[0]+" "+b+" 0 0", "-WRONGTYPE Operation against a key holding the wrong kind of value")
+		})
+	}
+}
+
 // A broken connection to the leader is no end for a blocked call.
 func TestBlockSurvivesBrokenLink(t *testing.T) {
 	g := newRig(t, 1, nil)
@@ -96,6 +130,50 @@ func TestBlockSurvivesBrokenLink(t *testing.T) {
 	w.want("XADD s 1-1 a b", `"1-1"`)
 	if got := c.recv(); got != `[["s", [["1-1", ["a", "b"]]]]]` {
 		t.Errorf("got %s", got)
+	}
+}
+
+// A blocked call that a leader may have served before it was lost does not say that it
+// was not done, when no other leader is found.
+func TestBlockRemembersDoubt(t *testing.T) {
+	for _, tc := range []struct{ read, want string }{
+		{"XREADGROUP GROUP g c BLOCK 200 STREAMS %s >", "-" + textInDoubt},
+		{"XREAD BLOCK 200 STREAMS %s 0", "-" + textNoLeader},
+	} {
+		g := newRig(t, 1, nil)
+		a := g.cl.key(0, 0)
+		c := g.dial()
+		c.want("XGROUP CREATE "+a+" g 0 MKSTREAM", "+OK")
+		c.want("XADD "+a+" 1-1 k v", `"1-1"`)
+		var calls atomic.Int32
+		g.cl.setFault(func(_ string, c *call.Call) fault {
+			switch {
+			case c.Kind != call.Block:
+				return fault{}
+			case calls.Add(1) == 1:
+				return fault{err: call.ErrInDoubt, done: true}
+			}
+			return fault{err: &call.NotLeader{}}
+		})
+		c.want(fmt.Sprintf(tc.read, a), tc.want)
+		if calls.Load() < 2 {
+			t.Errorf("%s: it was not registered again", tc.read)
+		}
+	}
+}
+
+// "$" is refused by XREADGROUP before what is wrong with later keys, whether it blocks or
+// not, on one shard or on several.
+func TestDollarIsNoIDOfAGroup(t *testing.T) {
+	g := newRig(t, 2, nil)
+	c := g.dial()
+	for _, shard := range []int{0, 1} {
+		with, without := g.cl.key(0, 0), g.cl.key(shard, 1)
+		c.do("XGROUP CREATE " + with + " g 0 MKSTREAM")
+		for _, block := range []string{"", "BLOCK 1 "} {
+			c.want("XREADGROUP GROUP g c "+block+"STREAMS "+with+" "+without+" $ >", "-ERR The $ ID is meaningless in the context of XREADGROUP: "+
+				"you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.")
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"slices"
-	"strconv"
 	"strings"
 
 	"millrace/resp"
@@ -20,19 +19,23 @@ func aclLines() []line {
 	acl := serverLine("acl", -2, 0, "server", "6.0.0", "A container for Access List Control commands.", nil)
 	acl.cmd.Flags = 0
 	fixedUser := refusal("ERR ACL users are not supported by Millrace: the default user's password is set with --requirepass")
+	dryRun := sub("dryrun username command [arg...]", -4, stream.Admin, "Simulates the execution of a command by a user, without executing the command.", runACLDryRun)
+	dryRun.cmd.Since = "7.0.0"
 	acl.subs = []line{
 		sub("whoami", 2, 0, "Returns the authenticated username of the current connection.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.BulkString("default")) }),
 		sub("users", 2, stream.Admin, "Lists all ACL users.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array(resp.BulkString("default"))) }),
 		sub("list", 2, stream.Admin, "Dumps the effective rules in ACL file format.", runACLList),
-		sub("cat", -2, 0, "Lists the ACL categories, or the commands inside a category.", runACLCat),
-		sub("getuser", 3, stream.Admin, "Lists the ACL rules of a user.", runACLGetUser),
-		sub("genpass", -2, 0, "Generates a pseudorandom, secure password that can be used to identify ACL users.", runACLGenPass),
-		sub("log", -2, stream.Admin, "Lists recent security events: none are kept.", runACLLog),
-		sub("dryrun", -4, stream.Admin, "Simulates the execution of a command by a user, without executing the command.", runACLDryRun),
-		sub("setuser", -3, stream.Admin, "Refused: there is one user.", fixedUser),
-		sub("deluser", -3, stream.Admin, "Refused: there is one user.", fixedUser),
+		sub("cat [categoryname]", -2, 0, "Lists the ACL categories, or the commands inside a category.", runACLCat),
+		sub("getuser username", 3, stream.Admin, "Lists the ACL rules of a user.", runACLGetUser).history(
+			"6.2.0 Added Pub/Sub channel patterns.",
+			"7.0.0 Added selectors and changed the format of key and channel patterns from a list to their rule representation."),
+		sub("genpass [bits:int]", -2, 0, "Generates a pseudorandom, secure password that can be used to identify ACL users.", runACLGenPass),
+		sub("log operation:[count:int|RESET]", -2, stream.Admin, "Lists recent security events: none are kept.", runACLLog),
+		dryRun,
+		sub("setuser username [rule...]", -3, stream.Admin, "Refused: there is one user.", fixedUser),
+		sub("deluser username...", -3, stream.Admin, "Refused: there is one user.", fixedUser),
 		sub("load", 2, stream.Admin, "Refused: there is no ACL file.", fixedUser),
 		sub("save", 2, stream.Admin, "Refused: there is no ACL file.", fixedUser),
 		serverLine("help", 2, 0, "", "6.0.0", "Returns helpful text about the different subcommands.", help(aclHelp)),
@@ -133,8 +136,8 @@ func runACLGenPass(c *conn, q *request, argv [][]byte) {
 	switch len(argv) {
 	case 2:
 	case 3:
-		n, err := strconv.ParseInt(string(argv[2]), 10, 64)
-		if err != nil {
+		n, ok := stream.ParseInt(argv[2])
+		if !ok {
 			c.refuse(q, textNotInt)
 			return
 		}
@@ -162,7 +165,7 @@ func runACLLog(c *conn, q *request, argv [][]byte) {
 		c.answer(q, resp.OK)
 	default:
 		if len(argv) == 3 {
-			if _, err := strconv.ParseInt(string(argv[2]), 10, 64); err != nil {
+			if _, ok := stream.ParseInt(argv[2]); !ok {
 				c.refuse(q, textNotInt)
 				return
 			}

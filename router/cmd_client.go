@@ -3,7 +3,6 @@ package router
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,28 +18,42 @@ func clientLines() []line {
 			Categories: categories(flags, "connection"), Since: since, Summary: summary, Complexity: "O(1)",
 		}, run: run}
 	}
+	helpLine := sub("help", 2, 0, "5.0.0", "Returns helpful text about the different subcommands.", help(clientHelp))
+	helpLine.cmd.Flags &^= stream.NoScript
 	return []line{{
 		cmd: stream.Command{Name: "client", Arity: -2, Categories: []string{"slow"}, Since: "2.4.0",
 			Summary: "A container for client connection commands.", Complexity: "Depends on subcommand.", Group: "connection"},
 		subs: []line{
 			sub("id", 2, 0, "5.0.0", "Returns the unique client ID of the connection.", runClientID),
 			sub("getname", 2, 0, "2.6.9", "Returns the name of the connection.", runClientGetName),
-			sub("setname", 3, 0, "2.6.9", "Sets the connection name.", runClientSetName),
-			sub("setinfo", 4, 0, "7.2.0", "Sets information specific to the client or connection.", runClientSetInfo),
-			sub("list", -2, stream.Admin, "2.4.0", "Lists open connections.", runClientList),
-			sub("info", 2, 0, "6.2.0", "Returns information about the connection.", runClientInfo),
-			sub("kill", -3, stream.Admin, "2.4.0", "Terminates open connections.", runClientKill),
-			sub("unblock", -3, stream.Admin, "5.0.0", "Unblocks a client blocked by a blocking command from a different connection.", runClientUnblock),
-			sub("no-evict", 3, stream.Admin, "7.0.0", "Accepted; Millrace evicts no clients.", runOnOff),
-			sub("no-touch", 3, 0, "7.2.0", "Accepted; Millrace keeps no access times.", runOnOff),
-			sub("reply", 3, 0, "3.2.0", "Instructs the server whether to reply to commands.", runClientReply),
-			sub("tracking", -3, 0, "6.0.0", "Accepted with OPTIN; other modes are refused, since no invalidations are sent.", runClientTracking),
-			sub("caching", 3, 0, "6.0.0", "Refused; Millrace sends no invalidations.", runClientCaching),
+			sub("setname connection-name", 3, 0, "2.6.9", "Sets the connection name.", runClientSetName),
+			sub("setinfo attr:(LIB-NAME libname | LIB-VER libver)", 4, 0, "7.2.0", "Sets information specific to the client or connection.", runClientSetInfo),
+			sub("list [TYPE normal_master_replica_pubsub:(NORMAL|MASTER|REPLICA|PUBSUB)] [ID id:(client-id:int...)]", -2, stream.Admin, "2.4.0", "Lists open connections.", runClientList).tips("nondeterministic_output").history(
+				"2.8.12 Added unique client `id` field.",
+				"5.0.0 Added optional `TYPE` filter.",
+				"6.0.0 Added `user` field.",
+				"6.2.0 Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter.",
+				"7.0.0 Added `resp`, `multi-mem`, `rbs` and `rbp` fields.",
+				"7.0.3 Added `ssub` field."),
+			sub("info", 2, 0, "6.2.0", "Returns information about the connection.", runClientInfo).tips("nondeterministic_output"),
+			sub("kill filter:(ip:port | new-format:([ID client-id:int]|[TYPE normal_master_slave_pubsub:(NORMAL|MASTER|SLAVE|REPLICA|PUBSUB)]|[USER username]|[ADDR ip:port]|[LADDR ip:port]|[SKIPME yes/no]|[MAXAGE maxage:int])...)", -3, stream.Admin, "2.4.0", "Terminates open connections.", runClientKill).history(
+				"2.8.12 Added new filter format.",
+				"2.8.12 `ID` option.",
+				"3.2.0 Added `master` type in for `TYPE` option.",
+				"5.0.0 Replaced `slave` `TYPE` with `replica`. `slave` still supported for backward compatibility.",
+				"6.2.0 `LADDR` option."),
+			sub("unblock client-id:int timeout_error:[TIMEOUT|ERROR]", -3, stream.Admin, "5.0.0", "Unblocks a client blocked by a blocking command from a different connection.", runClientUnblock),
+			sub("no-evict enabled:(ON|OFF)", 3, stream.Admin, "7.0.0", "Accepted; Millrace evicts no clients.", runOnOff),
+			sub("no-touch enabled:(ON|OFF)", 3, 0, "7.2.0", "Accepted; Millrace keeps no access times.", runOnOff),
+			sub("reply on_off_skip:(ON|OFF|SKIP)", 3, 0, "3.2.0", "Instructs the server whether to reply to commands.", runClientReply),
+			sub("tracking status:(ON|OFF) [REDIRECT client-id:int] [PREFIX prefix]... [BCAST] [OPTIN] [OPTOUT] [NOLOOP]", -3, 0, "6.0.0", "Accepted with OPTIN; other modes are refused, since no invalidations are sent.", runClientTracking),
+			sub("caching mode:(YES|NO)", 3, 0, "6.0.0", "Refused; Millrace sends no invalidations.", runClientCaching),
 			sub("trackinginfo", 2, 0, "6.2.0", "Returns the connection's use of tracking.", runClientTrackingInfo),
-			sub("pause", -3, stream.Admin, "3.0.0", "Suspends commands of this node's clients.", runClientPause),
+			sub("pause timeout:int mode:[WRITE|ALL]", -3, stream.Admin, "2.9.50", "Suspends commands of this node's clients.", runClientPause).history(
+				"6.2.0 `CLIENT PAUSE WRITE` mode added along with the `mode` option."),
 			sub("unpause", 2, stream.Admin, "6.2.0", "Resumes processing commands of this node's clients.", runClientUnpause),
 			sub("getredir", 2, 0, "6.0.0", "Returns -1: invalidations are not redirected.", runClientGetRedir),
-			sub("help", 2, 0, "5.0.0", "Returns helpful text about the different subcommands.", help(clientHelp)),
+			helpLine,
 		},
 	}}
 }
@@ -131,9 +144,10 @@ func runClientSetName(c *conn, q *request, argv [][]byte) {
 
 // CLIENT SETINFO LIB-NAME|LIB-VER value
 func runClientSetInfo(c *conn, q *request, argv [][]byte) {
-	attr := strings.ToUpper(string(cut(argv[2], maxEcho)))
-	if attr != "LIB-NAME" && attr != "LIB-VER" {
-		c.refuse(q, "ERR Unrecognized option '"+string(cut(argv[2], maxEcho))+"'")
+	attr := string(cut(argv[2], maxEcho))
+	isName := is(argv[2], "lib-name")
+	if !isName && !is(argv[2], "lib-ver") {
+		c.refuse(q, "ERR Unrecognized option '"+attr+"'")
 		return
 	}
 	if !plainWord(argv[3]) {
@@ -141,7 +155,7 @@ func runClientSetInfo(c *conn, q *request, argv [][]byte) {
 		return
 	}
 	c.mu.Lock()
-	if attr == "LIB-NAME" {
+	if isName {
 		c.libName = string(argv[3])
 	} else {
 		c.libVer = string(argv[3])
@@ -170,12 +184,12 @@ func runClientList(c *conn, q *request, argv [][]byte) {
 	case len(argv) > 3 && is(argv[2], "id"):
 		ids := make(map[uint64]bool, len(argv)-3)
 		for _, w := range argv[3:] {
-			id, err := strconv.ParseUint(string(w), 10, 64)
-			if err != nil {
+			id, ok := stream.ParseInt(w)
+			if !ok {
 				c.refuse(q, "ERR Invalid client ID")
 				return
 			}
-			ids[id] = true
+			ids[uint64(id)] = true // one below zero is nobody's
 		}
 		pick = func(o *conn) bool { return ids[o.id] }
 	default:
@@ -256,12 +270,12 @@ func runClientKill(c *conn, q *request, argv [][]byte) {
 		opt, val := argv[i], argv[i+1]
 		switch {
 		case is(opt, "id"):
-			id, err := strconv.ParseUint(string(val), 10, 63)
-			if err != nil || id == 0 {
+			id, ok := stream.ParseInt(val)
+			if !ok || id <= 0 {
 				c.refuse(q, "ERR client-id should be greater than 0")
 				return
 			}
-			tests = append(tests, func(o *conn) bool { return o.id == id })
+			tests = append(tests, func(o *conn) bool { return o.id == uint64(id) })
 		case is(opt, "addr"):
 			tests = append(tests, func(o *conn) bool { return o.addr == string(val) })
 		case is(opt, "laddr"):
@@ -279,9 +293,13 @@ func runClientKill(c *conn, q *request, argv [][]byte) {
 				return
 			}
 		case is(opt, "maxage"):
-			age, err := strconv.ParseInt(string(val), 10, 64)
-			if err != nil || age <= 0 {
+			age, ok := stream.ParseInt(val)
+			switch {
+			case !ok:
 				c.refuse(q, "ERR maxage is not an integer or out of range")
+				return
+			case age <= 0:
+				c.refuse(q, "ERR maxage should be greater than 0")
 				return
 			}
 			tests = append(tests, func(o *conn) bool { return (c.r.now()-o.created)/1e9 >= age })
@@ -334,8 +352,8 @@ func runClientUnblock(c *conn, q *request, argv [][]byte) {
 		c.refuse(q, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 		return
 	}
-	id, err := strconv.ParseInt(string(argv[2]), 10, 64)
-	if err != nil {
+	id, ok := stream.ParseInt(argv[2])
+	if !ok {
 		c.refuse(q, textNotInt)
 		return
 	}
@@ -419,7 +437,7 @@ func runClientTracking(c *conn, q *request, argv [][]byte) {
 			prefix = true
 		case is(w, "redirect") && i+1 < len(argv):
 			i++
-			if _, err := strconv.ParseInt(string(argv[i]), 10, 64); err != nil {
+			if _, ok := stream.ParseInt(argv[i]); !ok {
 				c.refuse(q, textNotInt)
 				return
 			}

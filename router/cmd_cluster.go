@@ -21,29 +21,57 @@ func clusterLines() []line {
 			Since: since, Summary: summary, Complexity: "O(N) where N is the number of nodes.",
 		}, run: run}
 	}
-	subs := []line{
-		sub("info", 2, "3.0.0", "Returns information about the state of the cluster.", viewed(clusterInfo)),
-		sub("myid", 2, "3.0.0", "Returns the ID of this node.", runClusterMyID),
-		sub("myshardid", 2, "7.2.0", "Returns the ID of this node: a node has replicas of many shards.", runClusterMyID),
-		sub("slots", 2, "3.0.0", "Returns the mapping of slots to nodes.", viewed(clusterSlots)),
-		sub("shards", 2, "7.0.0", "Returns the mapping of slots to shards.", viewed(clusterShards)),
-		sub("nodes", 2, "3.0.0", "Returns the nodes of the cluster.", viewed(clusterNodes)),
-		sub("keyslot", 3, "3.0.0", "Returns the hash slot for a key.", runClusterKeySlot),
-		sub("countkeysinslot", 3, "3.0.0", "Returns the number of keys in a hash slot.", runClusterCountKeys),
-		sub("getkeysinslot", 4, "3.0.0", "Returns the key names in a hash slot.", runClusterGetKeys),
-		sub("replicas", 3, "5.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas),
-		sub("slaves", 3, "3.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas),
-		sub("count-failure-reports", 3, "3.0.0", "Returns 0: nodes make no failure reports.", runClusterFailureReports),
-		sub("forget", 3, "3.0.0", "Has a node leave the cluster for good: its replicas go to others.", runClusterForget),
-		sub("links", 2, "7.0.0", "Returns an empty array: Millrace has no cluster bus.", runClusterLinks),
-		sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)),
+	admin := func(l line) line {
+		l.cmd.Flags |= stream.Admin
+		l.cmd.Categories = categories(stream.Admin, "")
+		return l
 	}
-	for _, name := range []string{
-		"addslots", "addslotsrange", "bumpepoch", "delslots", "delslotsrange", "failover", "flushslots",
-		"meet", "replicate", "reset", "saveconfig", "set-config-epoch", "setslot",
+	whileLoading := func(l line) line {
+		l.cmd.Flags |= stream.Loading
+		return l
+	}
+	helpLine := whileLoading(sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)))
+	subs := []line{
+		sub("info", 2, "3.0.0", "Returns information about the state of the cluster.", viewed(clusterInfo)).tips("nondeterministic_output"),
+		sub("myid", 2, "3.0.0", "Returns the ID of this node.", runClusterMyID),
+		sub("myshardid", 2, "7.2.0", "Returns the ID of this node: a node has replicas of many shards.", runClusterMyID).tips("nondeterministic_output"),
+		whileLoading(sub("slots", 2, "3.0.0", "Returns the mapping of slots to nodes.", viewed(clusterSlots))).tips("nondeterministic_output").deprecated("7.0.0 `CLUSTER SHARDS`").history(
+			"4.0.0 Added node IDs.",
+			"7.0.0 Added additional networking metadata field."),
+		whileLoading(sub("shards", 2, "7.0.0", "Returns the mapping of slots to shards.", viewed(clusterShards))).tips("nondeterministic_output"),
+		sub("nodes", 2, "3.0.0", "Returns the nodes of the cluster.", viewed(clusterNodes)).tips("nondeterministic_output"),
+		sub("keyslot key:string", 3, "3.0.0", "Returns the hash slot for a key.", runClusterKeySlot),
+		sub("countkeysinslot slot:int", 3, "3.0.0", "Returns the number of keys in a hash slot.", runClusterCountKeys),
+		sub("getkeysinslot slot:int count:int", 4, "3.0.0", "Returns the key names in a hash slot.", runClusterGetKeys).tips("nondeterministic_output"),
+		admin(sub("replicas node-id", 3, "5.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas)).tips("nondeterministic_output"),
+		admin(sub("slaves node-id", 3, "3.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas)).tips("nondeterministic_output").deprecated("5.0.0 `CLUSTER REPLICAS`"),
+		admin(sub("count-failure-reports node-id", 3, "3.0.0", "Returns 0: nodes make no failure reports.", runClusterFailureReports)).tips("nondeterministic_output"),
+		admin(sub("forget node-id", 3, "3.0.0", "Has a node leave the cluster for good: its replicas go to others.", runClusterForget)),
+		sub("links", 2, "7.0.0", "Returns an empty array: Millrace has no cluster bus.", runClusterLinks).tips("nondeterministic_output"),
+		helpLine,
+	}
+	for _, f := range []struct {
+		usage string
+		arity int
+		since string
+		flags stream.Flags
+	}{
+		{"addslots slot:int...", -3, "3.0.0", 0},
+		{"addslotsrange start-slot_end-slot:(start-slot:int end-slot:int)...", -4, "7.0.0", 0},
+		{"bumpepoch", 2, "3.0.0", 0},
+		{"delslots slot:int...", -3, "3.0.0", 0},
+		{"delslotsrange start-slot_end-slot:(start-slot:int end-slot:int)...", -4, "7.0.0", 0},
+		{"failover options:[FORCE|TAKEOVER]", -2, "3.0.0", 0},
+		{"flushslots", 2, "3.0.0", 0},
+		{"meet ip port:int [cluster_bus_port:int]", -4, "3.0.0", 0},
+		{"replicate node-id", 3, "3.0.0", 0},
+		{"reset hard_soft:[HARD|SOFT]", -2, "3.0.0", stream.NoScript},
+		{"saveconfig", 2, "3.0.0", 0},
+		{"set-config-epoch config-epoch:int", 3, "3.0.0", 0},
+		{"setslot slot:int subcommand:(IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE)", -4, "3.0.0", 0},
 	} {
-		l := sub(name, -2, "3.0.0", "Refused: Millrace places shards by itself.", runClusterRefused)
-		l.cmd.Flags, l.cmd.Categories = stream.Admin|stream.Stale, categories(stream.Admin, "")
+		l := admin(sub(f.usage, f.arity, f.since, "Refused: Millrace places shards by itself.", runClusterRefused))
+		l.cmd.Flags |= f.flags
 		subs = append(subs, l)
 	}
 	return []line{{
@@ -213,7 +241,7 @@ func clusterSlots(v clusterView) resp.Value {
 		for _, run := range s.Slots {
 			row := []resp.Value{resp.Int(int64(run.First)), resp.Int(int64(run.Last))}
 			for _, n := range v.members(i) {
-				row = append(row, resp.Array(resp.BulkString(n.Host), resp.Int(int64(n.Port)), resp.BulkString(n.ID), resp.Array()))
+				row = append(row, resp.Array(resp.BulkString(n.Host), resp.Int(int64(n.Port)), resp.BulkString(n.ID), resp.Map()))
 			}
 			out = append(out, resp.Array(row...))
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"millrace/resp"
+	"millrace/router/usage"
 	"millrace/stream"
 )
 
@@ -22,15 +23,16 @@ func commandLines() []line {
 	return []line{{
 		cmd: stream.Command{Name: "command", Arity: -1, Flags: stream.Loading | stream.Stale, Categories: categories(0, "connection"),
 			Since: "2.8.13", Summary: "Returns detailed information about all commands.",
-			Complexity: "O(N) where N is the total number of commands.", Group: "server"},
+			Complexity: "O(N) where N is the total number of commands.", Group: "server", Tips: []string{"nondeterministic_output_order"}},
 		run: runCommand,
 		subs: []line{
 			sub("count", 2, "2.8.13", "Returns a count of commands.", runCommandCount),
-			sub("list", -2, "7.0.0", "Returns a list of command names.", runCommandList),
-			sub("info", -2, "2.8.13", "Returns information about one, multiple or all commands.", runCommandInfo),
-			sub("docs", -2, "7.0.0", "Returns documentary information about one, multiple or all commands.", runCommandDocs),
-			sub("getkeys", -3, "2.8.13", "Extracts the key names from an arbitrary command.", runCommandGetKeys),
-			sub("getkeysandflags", -3, "7.0.0", "Extracts the key names and access flags for an arbitrary command.", runCommandGetKeys),
+			sub("list [FILTERBY filterby:(MODULE module-name | ACLCAT category | PATTERN pattern:pattern)]", -2, "7.0.0", "Returns a list of command names.", runCommandList).tips("nondeterministic_output_order"),
+			sub("info [command-name...]", -2, "2.8.13", "Returns information about one, multiple or all commands.", runCommandInfo).tips("nondeterministic_output_order").history(
+				"7.0.0 Allowed to be called with no argument to get info on all commands."),
+			sub("docs [command-name...]", -2, "7.0.0", "Returns documentary information about one, multiple or all commands.", runCommandDocs).tips("nondeterministic_output_order"),
+			sub("getkeys command [arg...]", -3, "2.8.13", "Extracts the key names from an arbitrary command.", runCommandGetKeys),
+			sub("getkeysandflags command [arg...]", -3, "7.0.0", "Extracts the key names and access flags for an arbitrary command.", runCommandGetKeys),
 			sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(commandHelp)),
 		},
 	}}
@@ -117,12 +119,12 @@ var flagNames = []struct {
 }{
 	{stream.Write, "write"}, {stream.ReadOnly, "readonly"}, {stream.DenyOOM, "denyoom"}, {stream.Admin, "admin"},
 	{stream.NoScript, "noscript"}, {stream.Blocking, "blocking"}, {stream.Loading, "loading"}, {stream.Stale, "stale"},
-	{stream.Fast, "fast"}, {stream.NoAuth, "no_auth"}, {stream.MovableKeys, "movablekeys"},
+	{stream.Fast, "fast"}, {stream.NoAuth, "no_auth"}, {stream.NoMulti, "no_multi"}, {stream.MovableKeys, "movablekeys"},
 }
 
 // commandInfo is a command's element of COMMAND INFO.
 func commandInfo(cmd *stream.Command) resp.Value {
-	var flags, cats, subs []resp.Value
+	var flags, cats, tips, subs []resp.Value
 	for _, f := range flagNames {
 		if cmd.Is(f.flag) {
 			flags = append(flags, resp.Simple(f.name))
@@ -134,79 +136,75 @@ func commandInfo(cmd *stream.Command) resp.Value {
 	for _, s := range cmd.Subcommands {
 		subs = append(subs, commandInfo(s))
 	}
+	subcommands := resp.Array(subs...)
+	if len(subs) == 0 {
+		subcommands = resp.Set() // Redis has it so
+	}
 	k := cmd.Keys
+	for _, t := range cmd.Tips {
+		tips = append(tips, resp.BulkString(t))
+	}
 	return resp.Array(
 		resp.BulkString(cmd.Name), resp.Int(int64(cmd.Arity)), resp.Set(flags...),
 		resp.Int(int64(k.First)), resp.Int(int64(k.Last)), resp.Int(int64(k.Step)),
-		resp.Set(cats...), resp.Set(), resp.Set(keySpec(cmd)...), resp.Array(subs...),
+		resp.Set(cats...), resp.Set(tips...), resp.Set(keySpecs(cmd)...), subcommands,
 	)
 }
 
-// keySpec is the key specification of a command.
-func keySpec(cmd *stream.Command) []resp.Value {
+// keySpecs are the key specifications of a command: one for each access that its keys are
+// marked with.
+func keySpecs(cmd *stream.Command) []resp.Value {
 	k := cmd.Keys
-	text := resp.BulkString
-	var search, find resp.Value
-	switch {
-	case k.First > 0:
-		last := k.Last
-		if last > 0 {
-			last -= k.First
-		}
-		search = resp.Map(text("type"), text("index"), text("spec"), resp.Map(text("index"), resp.Int(int64(k.First))))
-		find = rangeSpec(last, k.Step, 0)
-	case k.Find != nil && cmd.Name != "xread" && cmd.Name != "xreadgroup": // EVAL and its like
-		search = resp.Map(text("type"), text("index"), text("spec"), resp.Map(text("index"), resp.Int(2)))
-		find = resp.Map(text("type"), text("keynum"), text("spec"), resp.Map(
-			text("keynumidx"), resp.Int(0), text("firstkey"), resp.Int(1), text("keystep"), resp.Int(1)))
-	case k.Find != nil:
-		from := int64(1)
-		if cmd.Name == "xreadgroup" {
-			from = 4
-		}
-		search = resp.Map(text("type"), text("keyword"), text("spec"),
-			resp.Map(text("keyword"), text("STREAMS"), text("startfrom"), resp.Int(from)))
-		find = rangeSpec(-1, 1, 2)
-	default:
+	if k.First == 0 && k.Find == nil {
 		return nil
 	}
-	return []resp.Value{resp.Map(
-		text("flags"), resp.Set(accessFlags(cmd)...), text("begin_search"), search, text("find_keys"), find,
-	)}
-}
-
-func rangeSpec(last, step, limit int) resp.Value {
-	text := resp.BulkString
-	return resp.Map(text("type"), text("range"), text("spec"), resp.Map(
-		text("lastkey"), resp.Int(int64(last)), text("keystep"), resp.Int(int64(max(step, 1))), text("limit"), resp.Int(int64(limit))))
-}
-
-// accessFlags are the flags of a command's keys: whether they are read or written, and
-// what a client may make of it.
-func accessFlags(cmd *stream.Command) []resp.Value {
+	accesses := strings.Split(k.Access, "; ")
 	var out []resp.Value
-	for _, w := range strings.Fields(cmd.Keys.Access + " " + keyUse[cmd.Name]) {
-		out = append(out, resp.Simple(w))
+	for i, access := range accesses {
+		search, find := keySearch(k, i, len(accesses))
+		out = append(out, resp.Map(
+			resp.BulkString("flags"), accessFlags(access), resp.BulkString("begin_search"), search, resp.BulkString("find_keys"), find))
 	}
 	return out
 }
 
-// keyUse says what commands do with the content of their keys, in Redis's words: they
-// return it (access), change what is there (update), add to it, or delete from it. Those
-// that are not here do none of that.
-var keyUse = map[string]string{
-	"append": "insert", "decr": "access update", "decrby": "access update", "del": "delete", "dump": "access",
-	"expire": "update", "expireat": "update", "expiretime": "access", "get": "access", "getdel": "access delete",
-	"getex": "access update", "getset": "access update", "incr": "access update", "incrby": "access update",
-	"mget": "access", "persist": "update", "pexpire": "update", "pexpireat": "update", "pexpiretime": "access",
-	"psetex": "update", "pttl": "access", "restore": "update", "set": "access update variable_flags", "setex": "update",
-	"setnx": "insert", "ttl": "access", "unlink": "delete",
-	"xack": "update", "xackdel": "update delete", "xadd": "update", "xautoclaim": "delete", "xcfgset": "update",
-	"xclaim": "update", "xdel": "delete", "xdelex": "delete", "xgroup|create": "insert", "xgroup|createconsumer": "insert",
-	"xgroup|delconsumer": "delete", "xgroup|destroy": "delete", "xgroup|setid": "update", "xidmprecord": "update",
-	"xinfo|consumers": "access", "xinfo|groups": "access", "xinfo|stream": "access", "xnack": "update",
-	"xpending": "access", "xrange": "access", "xread": "access", "xreadgroup": "access", "xrevrange": "access",
-	"xsetid": "update", "xtrim": "delete",
+// keySearch is where the i-th of n key specifications begins, and which words from there
+// on are keys.
+func keySearch(k stream.Keys, i, n int) (begin, find resp.Value) {
+	number := func(n int) resp.Value { return resp.Int(int64(n)) }
+	text := resp.BulkString
+	// limit says which part of the words are keys: half of them where it is two.
+	keyRange := func(last, step, limit int) resp.Value {
+		return spec("range", text("lastkey"), number(last), text("keystep"), number(step), text("limit"), number(limit))
+	}
+	switch {
+	case k.First > 0:
+		last := k.Last
+		if n > 1 {
+			last = 0 // each of these is one key
+		} else if last > 0 {
+			last -= k.First
+		}
+		return spec("index", text("index"), number(k.First+i)), keyRange(last, k.Step, 0)
+	case k.Keyword != "":
+		return spec("keyword", text("keyword"), text(k.Keyword), text("startfrom"), number(k.KeywordFrom)), keyRange(-1, 1, 2)
+	}
+	return spec("index", text("index"), number(2)),
+		spec("keynum", text("keynumidx"), number(0), text("firstkey"), number(1), text("keystep"), number(1))
+}
+
+// spec is a type with what belongs to it.
+func spec(kind string, pairs ...resp.Value) resp.Value {
+	return resp.Map(resp.BulkString("type"), resp.BulkString(kind), resp.BulkString("spec"), resp.Map(pairs...))
+}
+
+// accessFlags are the flags that say what a command does with a key.
+func accessFlags(access string) resp.Value {
+	var out []resp.Value
+	for _, w := range strings.Fields(access) {
+		out = append(out, resp.Simple(w))
+	}
+	return resp.Set(out...)
 }
 
 // COMMAND DOCS [name …]
@@ -232,12 +230,75 @@ func docs(cmds []*stream.Command) resp.Value {
 			text("summary"), text(cmd.Summary), text("since"), text(cmd.Since),
 			text("group"), text(cmd.Group), text("complexity"), text(cmd.Complexity),
 		}
+		if since, better, ok := strings.Cut(cmd.Deprecated, " "); ok {
+			fields = append(fields, text("doc_flags"), resp.Set(resp.Simple("deprecated")),
+				text("deprecated_since"), text(since), text("replaced_by"), text(better))
+		}
+		if len(cmd.History) > 0 {
+			fields = append(fields, text("history"), history(cmd.History))
+		}
+		args, err := usage.Parse(cmd.Usage)
+		if err != nil {
+			panic(err) // a mistake in the table, which TestCommandsPage finds
+		}
+		if len(args) > 0 {
+			keys := 0
+			fields = append(fields, text("arguments"), arguments(args, &keys))
+		}
 		if len(cmd.Subcommands) > 0 {
 			fields = append(fields, text("subcommands"), docs(cmd.Subcommands))
 		}
 		out = append(out, text(cmd.Name), resp.Map(fields...))
 	}
 	return resp.Map(out...)
+}
+
+// history is the set of changes, each with the version that made it.
+func history(notes []string) resp.Value {
+	var out []resp.Value
+	for _, note := range notes {
+		version, change, _ := strings.Cut(note, " ")
+		out = append(out, resp.Array(resp.BulkString(version), resp.BulkString(change)))
+	}
+	return resp.Set(out...)
+}
+
+// arguments is a tree of arguments. keys counts those that are keys: the
+// key specifications that they belong to stand in the same order.
+func arguments(args []usage.Arg, keys *int) resp.Value {
+	text := resp.BulkString
+	var out []resp.Value
+	for _, a := range args {
+		fields := []resp.Value{text("name"), text(a.Name), text("type"), text(string(a.Type))}
+		if a.Type == usage.Key {
+			fields = append(fields, text("key_spec_index"), resp.Int(int64(*keys)))
+			*keys++
+		}
+		if a.HasToken {
+			fields = append(fields, text("token"), text(a.Token))
+		}
+		if flags := argFlags(&a); len(flags) > 0 {
+			fields = append(fields, text("flags"), resp.Set(flags...))
+		}
+		if len(a.Args) > 0 {
+			fields = append(fields, text("arguments"), arguments(a.Args, keys))
+		}
+		out = append(out, resp.Map(fields...))
+	}
+	return resp.Array(out...)
+}
+
+// argFlags are the flags of an argument, in Redis's order.
+func argFlags(a *usage.Arg) (out []resp.Value) {
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{{a.Optional, "optional"}, {a.Multiple, "multiple"}, {a.MultipleToken, "multiple_token"}} {
+		if f.set {
+			out = append(out, resp.Simple(f.name))
+		}
+	}
+	return out
 }
 
 // COMMAND LIST [FILTERBY MODULE name|ACLCAT category|PATTERN pattern]
@@ -259,14 +320,13 @@ func runCommandList(c *conn, q *request, argv [][]byte) {
 		c.refuse(q, textSyntax)
 		return
 	}
-	filtered := len(argv) > 2
 	var out []resp.Value
 	for _, cmd := range c.r.sorted() {
 		if keep(cmd) {
 			out = append(out, resp.BulkString(cmd.Name))
 		}
 		for _, s := range cmd.Subcommands {
-			if filtered && keep(s) {
+			if keep(s) {
 				out = append(out, resp.BulkString(s.Name))
 			}
 		}
@@ -278,31 +338,70 @@ func runCommandList(c *conn, q *request, argv [][]byte) {
 func runCommandGetKeys(c *conn, q *request, argv [][]byte) {
 	cmd, refusal := stream.LookupIn(c.r.table, argv[2:])
 	switch {
-	case cmd == nil || refusal != nil && len(cmd.Subcommands) > 0 && len(argv) < 4:
+	case cmd == nil || len(cmd.Subcommands) > 0 && len(argv) > 3: // the container, as no subcommand is named
 		c.refuse(q, "ERR Invalid command specified")
-		return
-	case refusal != nil:
-		c.refuse(q, "ERR Invalid number of arguments specified for command")
 		return
 	case cmd.Keys.First == 0 && cmd.Keys.Find == nil:
 		c.refuse(q, "ERR The command has no key arguments")
 		return
+	case refusal != nil:
+		c.refuse(q, "ERR Invalid number of arguments specified for command")
+		return
 	}
 	idx := cmd.KeyIndexes(argv[2:])
-	if len(idx) == 0 {
+	if cmd.Keys.Keyword != "" {
+		idx = keywordKeys(cmd.Keys, argv[2:])
+	}
+	if len(idx) == 0 && !counted(cmd.Keys) {
 		c.refuse(q, "ERR Invalid arguments specified for command")
 		return
 	}
+	accesses := strings.Split(cmd.Keys.Access, "; ")
+	if cmd.Name == "set" {
+		accesses = []string{setAccess(argv[2:])}
+	}
 	var out []resp.Value
-	for _, i := range idx {
+	for n, i := range idx {
 		key := resp.Bulk(argv[2+i])
 		if is(argv[1], "getkeysandflags") {
-			key = resp.Array(key, resp.Set(accessFlags(cmd)...))
+			key = resp.Array(key, accessFlags(accesses[min(n, len(accesses)-1)]))
 		}
 		out = append(out, key)
 	}
 	c.answer(q, resp.Array(out...))
 }
+
+// keywordKeys finds keys as the key specification does: after the keyword, wherever it
+// stands and whatever is wrong with the other words.
+func keywordKeys(k stream.Keys, argv [][]byte) (idx []int) {
+	for i := k.KeywordFrom; i < len(argv); i++ {
+		if strings.EqualFold(string(argv[i]), k.Keyword) {
+			for n := range (len(argv) - i - 1) / 2 {
+				idx = append(idx, i+1+n)
+			}
+			break
+		}
+	}
+	return idx
+}
+
+// setAccess is what a SET with these words does with its key, whose flags vary. The rule
+// is setGetKeys' in redis src/db.c.
+func setAccess(argv [][]byte) string {
+	mode, access := "OW", ""
+	for _, w := range argv[3:] {
+		switch {
+		case is(w, "get"):
+			mode, access = "RW", " access"
+		case is(w, "ifeq"), is(w, "ifne"), is(w, "ifdeq"), is(w, "ifdne"):
+			mode = "RW"
+		}
+	}
+	return mode + access + " update"
+}
+
+// counted reports whether a command says how many keys it has, which may be none.
+func counted(k stream.Keys) bool { return k.Find != nil && k.Keyword == "" }
 
 // matches reports whether a name, which is in lower case, matches a client's pattern.
 func matches(pattern []byte, name string) bool {

@@ -17,8 +17,10 @@ func configLines() []line {
 	config := serverLine("config", -2, 0, "server", "2.0.0", "A container for server configuration commands.", nil)
 	config.cmd.Flags = 0
 	config.subs = []line{
-		sub("get", -3, stream.Admin|stream.NoScript, "2.0.0", "Returns the effective values of configuration parameters.", runConfigGet),
-		sub("set", -4, stream.Admin|stream.NoScript, "2.0.0", "Sets configuration parameters in-flight.", runConfigSet),
+		sub("get parameter:(parameter)...", -3, stream.Admin|stream.NoScript, "2.0.0", "Returns the effective values of configuration parameters.", runConfigGet).history(
+			"7.0.0 Added the ability to pass multiple pattern parameters in one call"),
+		sub("set parameter_value:(parameter value)...", -4, stream.Admin|stream.NoScript, "2.0.0", "Sets configuration parameters in-flight.", runConfigSet).history(
+			"7.0.0 Added the ability to set multiple parameters in one call."),
 		sub("resetstat", 2, stream.Admin|stream.NoScript, "2.0.0", "Resets the server's statistics.", runConfigResetStat),
 		sub("rewrite", 2, stream.Admin|stream.NoScript, "2.8.0", "Refused: Millrace does not write its configuration file.",
 			refusal("ERR The server is running without a config file")),
@@ -47,17 +49,32 @@ var configHelp = []string{
 // The stream-* parameters are in the state of every shard, where CONFIG SET puts them;
 // they are read from the first shard.
 func runConfigGet(c *conn, q *request, argv [][]byte) {
-	asked := func(name string) bool {
-		return slices.ContainsFunc(argv[2:], func(w []byte) bool { return matches(w, name) })
+	// asked returns the first word that asks for a parameter. Redis answers with the name
+	// as the client has it, where it is no pattern.
+	asked := func(name string) (as resp.Value, ok bool) {
+		for _, w := range argv[2:] {
+			if is(w, name) {
+				return resp.Bulk(w), true
+			}
+			if matches(w, name) {
+				return resp.BulkString(name), true
+			}
+		}
+		return as, false
 	}
 	var out []resp.Value
 	for i := range parameters {
-		if p := &parameters[i]; asked(p.name) {
-			out = append(out, resp.BulkString(p.name), resp.BulkString(p.get(c.r)))
+		p := &parameters[i]
+		if as, ok := asked(p.name); ok {
+			out = append(out, as, resp.BulkString(p.get(c.r)))
 		}
 	}
+	isAsked := func(name string) bool {
+		_, ok := asked(name)
+		return ok
+	}
 	switch {
-	case !slices.ContainsFunc(stream.SettingNames(), asked):
+	case !slices.ContainsFunc(stream.SettingNames(), isAsked):
 		c.answer(q, resp.Map(out...))
 		return
 	case q.inExec:
@@ -77,8 +94,8 @@ func runConfigGet(c *conn, q *request, argv [][]byte) {
 			return errorReply(textInternal)
 		}
 		for i := 0; i+1 < len(v.Elems); i += 2 {
-			if asked(string(v.Elems[i].Str)) {
-				out = append(out, v.Elems[i], v.Elems[i+1])
+			if as, ok := asked(string(v.Elems[i].Str)); ok {
+				out = append(out, as, v.Elems[i+1])
 			}
 		}
 		return encode(resp.Map(out...), q.proto)

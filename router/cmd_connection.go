@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -42,19 +43,25 @@ func connectionLines() []line {
 			Since: since, Summary: summary, Complexity: "O(1)", Group: "connection",
 		}, run: run}
 	}
+	inCluster := func(l line) line {
+		l.cmd.Group = "cluster"
+		return l
+	}
 	return []line{
-		cmd("ping", -1, stream.Fast, "1.0.0", "Returns the server's liveliness response.", runPing),
-		cmd("echo", 2, stream.Loading|stream.Stale|stream.Fast, "1.0.0", "Returns the given string.", runEcho),
-		cmd("hello", -1, anyTime|stream.NoAuth, "6.0.0", "Handshakes with the server.", runHello),
-		cmd("auth", -2, anyTime|stream.NoAuth, "1.0.0", "Authenticates the connection.", runAuth),
-		cmd("select", 2, stream.Loading|stream.Stale|stream.Fast, "1.0.0", "Changes the selected database.", runSelect),
+		cmd("ping [message]", -1, stream.Fast, "1.0.0", "Returns the server's liveliness response.", runPing),
+		cmd("echo message", 2, stream.Loading|stream.Stale|stream.Fast, "1.0.0", "Returns the given string.", runEcho),
+		cmd("hello arguments:[protover:int [AUTH username_password:(username password)] [SETNAME clientname]]", -1, anyTime|stream.NoAuth, "6.0.0", "Handshakes with the server.", runHello).history(
+			"6.2.0 `protover` made optional; when called without arguments the command reports the current connection's context."),
+		cmd("auth [username] password", -2, anyTime|stream.NoAuth, "1.0.0", "Authenticates the connection.", runAuth).history(
+			"6.0.0 Added ACL style (username and password)."),
+		cmd("select index:int", 2, stream.Loading|stream.Stale|stream.Fast, "1.0.0", "Changes the selected database.", runSelect),
 		cmd("quit", -1, anyTime|stream.NoAuth, "1.0.0", "Closes the connection.", runQuit),
 		cmd("reset", 1, anyTime|stream.NoAuth, "6.2.0", "Resets the connection.", runReset),
-		cmd("readonly", 1, stream.Loading|stream.Stale|stream.Fast, "3.0.0",
-			"Allows this connection's reads to be answered by a replica of this node, which may be behind.", runReadOnly),
-		cmd("readwrite", 1, stream.Loading|stream.Stale|stream.Fast, "3.0.0",
-			"Has this connection's reads answered by the leader again.", runReadWrite),
-		cmd("asking", 1, stream.Fast, "3.0.0", "Accepted; Millrace never redirects.", runAsking),
+		inCluster(cmd("readonly", 1, stream.Loading|stream.Stale|stream.Fast, "3.0.0",
+			"Allows this connection's reads to be answered by a replica of this node, which may be behind.", runReadOnly)),
+		inCluster(cmd("readwrite", 1, stream.Loading|stream.Stale|stream.Fast, "3.0.0",
+			"Has this connection's reads answered by the leader again.", runReadWrite)),
+		inCluster(cmd("asking", 1, stream.Fast, "3.0.0", "Accepted; Millrace never redirects.", runAsking)),
 	}
 }
 
@@ -75,9 +82,11 @@ func runEcho(c *conn, q *request, argv [][]byte) { c.answer(q, resp.Bulk(argv[1]
 
 // SELECT 0: a cluster has one database.
 func runSelect(c *conn, q *request, argv [][]byte) {
-	switch n, err := strconv.Atoi(string(argv[1])); {
-	case err != nil:
+	switch n, ok := stream.ParseInt(argv[1]); {
+	case !ok:
 		c.refuse(q, textNotInt)
+	case n < math.MinInt32 || n > math.MaxInt32:
+		c.refuse(q, "ERR value is out of range, value must between -2147483648 and 2147483647")
 	case n != 0:
 		c.refuse(q, "ERR SELECT is not allowed in cluster mode")
 	default:
@@ -188,9 +197,9 @@ func (c *conn) setAuthed(authed bool) {
 func runHello(c *conn, q *request, argv [][]byte) {
 	proto := c.proto
 	if len(argv) > 1 {
-		n, err := strconv.ParseInt(string(argv[1]), 10, 64)
+		n, ok := stream.ParseInt(argv[1])
 		switch {
-		case err != nil:
+		case !ok:
 			c.refuse(q, "ERR Protocol version is not an integer or out of range")
 			return
 		case n != 2 && n != 3:
@@ -217,6 +226,10 @@ func runHello(c *conn, q *request, argv [][]byte) {
 			c.refuse(q, "ERR Syntax error in HELLO option '"+string(cut(argv[i], maxEcho))+"'")
 			return
 		}
+	}
+	if q.inExec && proto != c.proto {
+		c.refuse(q, "ERR HELLO cannot change the protocol version in a transaction")
+		return
 	}
 	if user != nil && !c.login(q, user, pass) {
 		c.refuse(q, textWrongPass)

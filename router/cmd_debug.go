@@ -6,7 +6,7 @@ import "millrace/stream"
 func debugLines() []line {
 	flags := stream.Admin | stream.NoScript | stream.Loading | stream.Stale
 	return []line{{cmd: stream.Command{
-		Name: "debug", Arity: -2, Flags: flags, Categories: categories(flags, ""), Group: "server",
+		Name: "debug subcommand [arg...]", Arity: -2, Flags: flags, Categories: categories(flags, ""), Group: "server",
 		Since: "1.0.0", Summary: "A container for debugging commands.", Complexity: "Depends on subcommand.",
 	}, run: runDebug}}
 }

@@ -29,14 +29,15 @@ func infoLines() []line {
 	dbsize.cmd.Categories = []string{"keyspace", "read", "fast"}
 	return []line{
 		dbsize,
-		inCategories(cmd("info", -1, 0, "server", "1.0.0", "Returns information and statistics about the server.", runInfo), "slow", "dangerous"),
+		inCategories(cmd("info [section...]", -1, 0, "server", "1.0.0", "Returns information and statistics about the server.", runInfo), "slow", "dangerous").tips("nondeterministic_output").history(
+			"7.0.0 Added support for taking multiple section arguments."),
 		cmd("time", 1, stream.Fast, "server", "2.6.0", "Returns the server time.",
-			func(c *conn, q *request, _ [][]byte) { c.answer(q, timeNow()) }),
+			func(c *conn, q *request, _ [][]byte) { c.answer(q, timeNow()) }).tips("nondeterministic_output"),
 		inCategories(cmd("role", 1, stream.NoScript|stream.Fast, "server", "2.8.12", "Returns the replication role.",
 			func(c *conn, q *request, _ [][]byte) {
 				c.answer(q, resp.Array(resp.BulkString("master"), resp.Int(0), resp.Array()))
 			}), "admin", "fast", "dangerous"),
-		cmd("lolwut", -1, stream.Fast, "server", "5.0.0", "Displays computer art and the server version.", runLolwut),
+		runningOnly(inCategories(cmd("lolwut [VERSION version:int]", -1, stream.ReadOnly|stream.Fast, "server", "5.0.0", "Displays computer art and the server version.", runLolwut), "read", "fast")),
 	}
 }
 
@@ -49,7 +50,7 @@ func inCategories(l line, categories ...string) line {
 // LOLWUT [VERSION version]: a mill race, by way of a sine.
 func runLolwut(c *conn, q *request, argv [][]byte) {
 	if len(argv) >= 3 && is(argv[1], "version") {
-		if _, err := strconv.ParseInt(string(argv[2]), 10, 64); err != nil {
+		if _, ok := stream.ParseInt(argv[2]); !ok {
 			c.refuse(q, textNotInt)
 			return
 		}

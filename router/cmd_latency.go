@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"millrace/resp"
 	"millrace/stream"
@@ -17,11 +18,12 @@ func latencyLines() []line {
 	latency := serverLine("latency", -2, 0, "server", "2.8.13", "A container for latency diagnostics commands.", nil)
 	latency.cmd.Flags = 0
 	latency.subs = []line{
-		sub("latest", 2, admin, "2.8.13", "Returns the latest latency samples for all events.", runLatencyLatest),
-		sub("history", 3, admin, "2.8.13", "Returns timestamp-latency samples for an event.", runLatencyHistory),
-		sub("reset", -2, admin, "2.8.13", "Resets the latency data for one or more events.", runLatencyReset),
-		sub("doctor", 2, admin, "2.8.13", "Returns a human-readable latency analysis report.", runLatencyDoctor),
-		sub("histogram", -2, admin, "7.0.0", "Returns the cumulative distribution of latencies of a subset or all commands.", runLatencyHistogram),
+		sub("latest", 2, admin, "2.8.13", "Returns the latest latency samples for all events.", runLatencyLatest).tips("nondeterministic_output"),
+		sub("history event", 3, admin, "2.8.13", "Returns timestamp-latency samples for an event.", runLatencyHistory).tips("nondeterministic_output"),
+		sub("reset [event...]", -2, admin, "2.8.13", "Resets the latency data for one or more events.", runLatencyReset),
+		sub("doctor", 2, admin, "2.8.13", "Returns a human-readable latency analysis report.", runLatencyDoctor).tips("nondeterministic_output"),
+		sub("graph event", 3, admin, "2.8.13", "Returns a latency graph for an event.", runLatencyGraph).tips("nondeterministic_output"),
+		sub("histogram [command...]", -2, admin, "7.0.0", "Returns the cumulative distribution of latencies of a subset or all commands.", runLatencyHistogram).tips("nondeterministic_output"),
 		sub("help", 2, 0, "2.8.13", "Returns helpful text about the different subcommands.", help(latencyHelp)),
 	}
 	return []line{latency}
@@ -31,6 +33,8 @@ var latencyHelp = []string{
 	"LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"DOCTOR",
 	"    Return a human readable latency analysis report.",
+	"GRAPH <event>",
+	"    Return an ASCII latency graph for the <event> class.",
 	"HISTORY <event>",
 	"    Return time-latency samples for the <event> class.",
 	"LATEST",
@@ -67,6 +71,16 @@ func runLatencyHistory(c *conn, q *request, argv [][]byte) {
 		out = append(out, resp.Array(resp.Int(s.unix), resp.Int(s.ms)))
 	}
 	c.answer(q, resp.Array(out...))
+}
+
+// LATENCY GRAPH event
+func runLatencyGraph(c *conn, q *request, argv [][]byte) {
+	samples, maxMS := c.r.events.history(string(argv[2]))
+	if len(samples) == 0 {
+		c.refuse(q, "ERR No samples available for event '"+string(cut(argv[2], maxEcho))+"'")
+		return
+	}
+	c.answer(q, resp.Verbatim(latencyGraph(string(argv[2]), samples, maxMS, time.Now().Unix())))
 }
 
 // LATENCY RESET [event …]

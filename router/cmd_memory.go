@@ -22,12 +22,12 @@ func memoryLines() []line {
 		cmd: stream.Command{Name: "memory", Arity: -2, Categories: []string{"slow"}, Since: "4.0.0",
 			Summary: "A container for memory diagnostics commands.", Complexity: "Depends on subcommand.", Group: "server"},
 		subs: []line{
-			sub("doctor", "Outputs a memory problems report.", runMemoryDoctor),
+			sub("doctor", "Outputs a memory problems report.", runMemoryDoctor).tips("nondeterministic_output"),
 			helpLine,
-			sub("malloc-stats", "Says that there are no allocator statistics.", runMemoryMallocStats),
+			sub("malloc-stats", "Says that there are no allocator statistics.", runMemoryMallocStats).tips("nondeterministic_output"),
 			sub("purge", "Does nothing: the runtime gives memory back by itself.",
 				func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }),
-			sub("stats", "Returns details about memory usage.", runMemoryStats),
+			sub("stats", "Returns details about memory usage.", runMemoryStats).tips("nondeterministic_output"),
 		},
 	}}
 }

@@ -19,8 +19,9 @@ func nameLines() []line {
 			Since: since, Summary: summary, Complexity: complexity, Group: "generic",
 		}, run: run}
 	}
-	keys := cmd("keys", 2, "1.0.0", "Returns all key names that match a pattern.",
+	keys := cmd("keys pattern:pattern", 2, "1.0.0", "Returns all key names that match a pattern.",
 		"O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.", runKeys)
+	keys.cmd.Tips = []string{"nondeterministic_output_order"}
 	keys.cmd.Categories = append(keys.cmd.Categories, "dangerous")
 	flush := func(name, summary string) line {
 		l := cmd(name, -1, "1.0.0", summary, "O(1) in every shard; the space is freed by compactions.", runFlush)
@@ -30,25 +31,31 @@ func nameLines() []line {
 		return l
 	}
 	return []line{
-		flush("flushall", "Removes all keys from all databases."),
-		flush("flushdb", "Removes all keys from the current database."),
+		flush("flushall async:[ASYNC|SYNC]", "Removes all keys from all databases.").history(
+			"4.0.0 Added the `ASYNC` flushing mode modifier.",
+			"6.2.0 Added the `SYNC` flushing mode modifier."),
+		flush("flushdb async:[ASYNC|SYNC]", "Removes all keys from the current database.").history(
+			"4.0.0 Added the `ASYNC` flushing mode modifier.",
+			"6.2.0 Added the `SYNC` flushing mode modifier."),
 		keys,
-		cmd("randomkey", 1, "1.0.0", "Returns a random key name from the database.", "O(1)", runRandomKey),
-		oneDatabase("move", 3, "1.0.0", "Refused: there is one database.", stream.Fast),
-		oneDatabase("swapdb", 3, "4.0.0", "Refused: there is one database.", stream.Fast),
+		cmd("randomkey", 1, "1.0.0", "Returns a random key name from the database.", "O(1)", runRandomKey).tips("nondeterministic_output"),
+		oneDatabase("move key db:int", 3, "1.0.0", "Refused: a cluster has one database."),
+		oneDatabase("swapdb index1:int index2:int", 3, "4.0.0", "Refused: a cluster has one database."),
 	}
 }
 
 // oneDatabase is a command that Redis's cluster mode has no use for, with its refusal.
-func oneDatabase(name string, arity int, since, summary string, flags stream.Flags) line {
+func oneDatabase(usage string, arity int, since, summary string) line {
+	name, _, _ := strings.Cut(usage, " ")
 	cmd := stream.Command{
-		Name: name, Arity: arity, Flags: stream.Write | flags, Categories: []string{"keyspace", "write", "fast"},
+		Name: usage, Arity: arity, Flags: stream.Write | stream.Fast, Categories: []string{"keyspace", "write", "fast"},
 		Since: since, Summary: summary, Complexity: "O(1)", Group: "generic",
 	}
 	if name == "swapdb" {
 		cmd.Categories = append(cmd.Categories, "dangerous")
+		cmd.Group = "server"
 	} else {
-		cmd.Keys = stream.Keys{First: 1, Last: 1, Step: 1, Access: "RW"}
+		cmd.Keys = stream.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"}
 	}
 	text := "ERR " + strings.ToUpper(name) + " is not allowed in cluster mode"
 	return line{cmd: cmd, run: func(c *conn, q *request, _ [][]byte) { c.refuse(q, text) }}
@@ -208,9 +215,9 @@ const (
 
 // CLUSTER COUNTKEYSINSLOT slot
 func runClusterCountKeys(c *conn, q *request, argv [][]byte) {
-	slot, err := strconv.ParseInt(string(argv[2]), 10, 64)
+	slot, ok := stream.ParseInt(argv[2])
 	switch {
-	case err != nil:
+	case !ok:
 		c.refuse(q, textNotInteger)
 	case slot < 0 || slot >= stream.Slots:
 		c.refuse(q, textBadSlot)
@@ -227,10 +234,10 @@ func runClusterCountKeys(c *conn, q *request, argv [][]byte) {
 
 // CLUSTER GETKEYSINSLOT slot count
 func runClusterGetKeys(c *conn, q *request, argv [][]byte) {
-	slot, err := strconv.ParseInt(string(argv[2]), 10, 64)
-	count, err2 := strconv.ParseInt(string(argv[3]), 10, 64)
+	slot, ok := stream.ParseInt(argv[2])
+	count, ok2 := stream.ParseInt(argv[3])
 	switch {
-	case err != nil || err2 != nil:
+	case !ok || !ok2:
 		c.refuse(q, textNotInteger)
 	case slot < 0 || slot >= stream.Slots || count < 0:
 		c.refuse(q, textBadSlotCount)

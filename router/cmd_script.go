@@ -1,7 +1,6 @@
 package router
 
 import (
-	"strconv"
 	"strings"
 
 	"millrace/resp"
@@ -27,43 +26,44 @@ func scriptLines() []line {
 	script := serverLine("script", -2, 0, "scripting", "2.6.0", "A container for Lua scripts management commands.", nil)
 	script.cmd.Flags = 0
 	script.subs = []line{
-		sub("flush", -2, 0, "2.6.0", "Removes all server-side Lua scripts from the script cache.",
-			flushOption("ERR SCRIPT FLUSH only support SYNC|ASYNC option")),
-		sub("exists", -3, 0, "2.6.0", "Determines whether server-side Lua scripts exist in the script cache.", runScriptExists),
+		sub("flush async:[ASYNC|SYNC]", -2, 0, "2.6.0", "Removes all server-side Lua scripts from the script cache.",
+			flushOption("ERR SCRIPT FLUSH only support SYNC|ASYNC option")).history(
+			"6.2.0 Added the `ASYNC` and `SYNC` flushing mode modifiers."),
+		sub("exists sha1...", -3, 0, "2.6.0", "Determines whether server-side Lua scripts exist in the script cache.", runScriptExists),
 		sub("kill", 2, 0, "2.6.0", "Refused: no script ever runs.", notBusy),
-		sub("load", 3, stream.Stale, "2.6.0", "Refused: Millrace runs no scripts.", noScripts),
-		sub("debug", 3, 0, "3.2.0", "Refused: Millrace runs no scripts.", noScripts),
+		sub("load script", 3, stream.Stale, "2.6.0", "Refused: Millrace runs no scripts.", noScripts),
+		sub("debug mode:(YES|SYNC|NO)", 3, 0, "3.2.0", "Refused: Millrace runs no scripts.", noScripts),
 		sub("help", 2, stream.Loading|stream.Stale, "5.0.0", "Returns helpful text about the different subcommands.", help(scriptHelp)),
 	}
 	function := serverLine("function", -2, 0, "scripting", "7.0.0", "A container for function commands.", nil)
 	function.cmd.Flags = 0
 	function.subs = []line{
-		sub("flush", -2, stream.Write, "7.0.0", "Deletes all libraries and functions.", runFunctionFlush),
-		sub("list", -2, 0, "7.0.0", "Returns information about all libraries.", runFunctionList),
-		sub("stats", 2, 0, "7.0.0", "Returns information about a function during execution.", runFunctionStats),
+		sub("flush async:[ASYNC|SYNC]", -2, stream.Write, "7.0.0", "Deletes all libraries and functions.", runFunctionFlush),
+		sub("list [LIBRARYNAME library-name-pattern] [WITHCODE]", -2, 0, "7.0.0", "Returns information about all libraries.", runFunctionList).tips("nondeterministic_output_order"),
+		sub("stats", 2, 0, "7.0.0", "Returns information about a function during execution.", runFunctionStats).tips("nondeterministic_output"),
 		sub("kill", 2, 0, "7.0.0", "Refused: no function ever runs.", notBusy),
-		sub("delete", 3, stream.Write, "7.0.0", "Refused: there are no libraries.", refusal("ERR Library not found")),
-		sub("load", -3, stream.Write|stream.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
+		sub("delete library-name", 3, stream.Write, "7.0.0", "Refused: there are no libraries.", refusal("ERR Library not found")),
+		sub("load [REPLACE] function-code", -3, stream.Write|stream.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
 		sub("dump", 2, 0, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
-		sub("restore", -3, stream.Write|stream.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
+		sub("restore serialized-value policy:[FLUSH|APPEND|REPLACE]", -3, stream.Write|stream.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
 		sub("help", 2, stream.Loading|stream.Stale, "7.0.0", "Returns helpful text about the different subcommands.", help(functionHelp)),
 	}
 	out := []line{script, function}
 	for _, f := range []struct {
-		name, since string
-		run         handler
+		name, what, since string
+		run               handler
 	}{
-		{"eval", "2.6.0", noScripts}, {"eval_ro", "7.0.0", noScripts},
-		{"evalsha", "2.6.0", refusal("NOSCRIPT No matching script. Please use EVAL.")},
-		{"evalsha_ro", "7.0.0", refusal("NOSCRIPT No matching script. Please use EVAL.")},
-		{"fcall", "7.0.0", refusal("ERR Function not found")}, {"fcall_ro", "7.0.0", refusal("ERR Function not found")},
+		{"eval", " script", "2.6.0", noScripts}, {"eval_ro", " script", "7.0.0", noScripts},
+		{"evalsha", " sha1", "2.6.0", refusal("NOSCRIPT No matching script. Please use EVAL.")},
+		{"evalsha_ro", " sha1", "7.0.0", refusal("NOSCRIPT No matching script. Please use EVAL.")},
+		{"fcall", " function", "7.0.0", refusal("ERR Function not found")}, {"fcall_ro", " function", "7.0.0", refusal("ERR Function not found")},
 	} {
 		flags, access := stream.NoScript|stream.Stale|stream.MovableKeys, "RW access update"
 		if strings.HasSuffix(f.name, "_ro") {
 			flags, access = flags|stream.ReadOnly, "RO access"
 		}
 		out = append(out, line{cmd: stream.Command{
-			Name: f.name, Arity: -3, Flags: flags, Keys: stream.Keys{Find: countedKeys, Access: access},
+			Name: f.name + f.what + " numkeys:int [key...] [arg...]", Arity: -3, Flags: flags, Keys: stream.Keys{Find: countedKeys, Access: access},
 			Categories: categories(0, "scripting"), Since: f.since, Summary: "Refused: Millrace runs no scripts and no functions.",
 			Complexity: "O(1)", Group: "scripting",
 		}, run: f.run})
@@ -95,8 +95,8 @@ var functionHelp = []string{
 
 // countedKeys finds the keys of EVAL and its like: a script, how many keys, the keys.
 func countedKeys(argv [][]byte) []int {
-	n, err := strconv.Atoi(string(argv[2]))
-	if err != nil || n <= 0 || n > len(argv)-3 {
+	n, ok := stream.ParseInt(argv[2])
+	if !ok || n <= 0 || n > int64(len(argv)-3) {
 		return nil
 	}
 	out := make([]int, n)

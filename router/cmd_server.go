@@ -23,6 +23,18 @@ func runningOnly(l line) line {
 	return l
 }
 
+// loadedOnly takes away that a command may run while a server loads its data.
+func loadedOnly(l line) line {
+	l.cmd.Flags &^= stream.Loading
+	return l
+}
+
+// outsideMulti takes away that a command may be part of a transaction.
+func outsideMulti(l line) line {
+	l.cmd.Flags |= stream.NoMulti
+	return l
+}
+
 // refusal returns a handler that answers an error.
 func refusal(text string) handler {
 	return func(c *conn, q *request, _ [][]byte) { c.refuse(q, text) }
@@ -43,8 +55,9 @@ func serverLines() []line {
 	server := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
 		return serverLine(name, arity, flags, "server", since, summary, run)
 	}
-	notHere := func(name string, arity int, since, why string) line {
-		return server(name, arity, admin, since, "Refused: "+why+".",
+	notHere := func(usage string, arity int, since, why string) line {
+		name, _, _ := strings.Cut(usage, " ")
+		return server(usage, arity, admin, since, "Refused: "+why+".",
 			refusal("ERR "+strings.ToUpper(name)+" is not supported by Millrace: "+why))
 	}
 	module := server("module", -2, 0, "4.0.0", "A container for module commands.", nil)
@@ -52,10 +65,10 @@ func serverLines() []line {
 	noModules := refusal("ERR Millrace loads no modules")
 	module.subs = []line{
 		runningOnly(serverLine("list", 2, admin, "", "4.0.0", "Returns an empty array: there are no modules.",
-			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array()) })),
-		runningOnly(serverLine("load", -3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules)),
-		runningOnly(serverLine("loadex", -3, admin, "", "7.0.0", "Refused: Millrace loads no modules.", noModules)),
-		runningOnly(serverLine("unload", 3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules)),
+			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array()) })).tips("nondeterministic_output_order"),
+		runningOnly(serverLine("load path [arg...]", -3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules)),
+		runningOnly(serverLine("loadex path [CONFIG configs:(name value)]... [ARGS args:(arg)...]", -3, admin, "", "7.0.0", "Refused: Millrace loads no modules.", noModules)),
+		runningOnly(serverLine("unload name", 3, admin, "", "4.0.0", "Refused: Millrace loads no modules.", noModules)),
 		serverLine("help", 2, 0, "", "5.0.0", "Returns helpful text about the different subcommands.", help([]string{
 			"MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 			"LIST", "    Return an empty array: there are no modules.", "HELP", "    Print this help.",
@@ -63,26 +76,24 @@ func serverLines() []line {
 	}
 	return []line{
 		module,
-		runningOnly(server("save", 1, admin, "1.0.0", "Answered as done: what was acknowledged is on disk on a majority of its shard's replicas.", ok)),
-		runningOnly(server("bgsave", -1, admin, "1.0.0", "Answered as begun: what was acknowledged is on disk on a majority of its shard's replicas.", runBgsave)),
+		runningOnly(server("save", 1, admin|stream.NoMulti, "1.0.0", "Answered as done: what was acknowledged is on disk on a majority of its shard's replicas.", ok)),
+		runningOnly(server("bgsave [SCHEDULE]", -1, admin, "1.0.0", "Answered as begun: what was acknowledged is on disk on a majority of its shard's replicas.", runBgsave)).history(
+			"3.2.2 Added the `SCHEDULE` option."),
 		runningOnly(server("bgrewriteaof", 1, admin, "1.0.0", "Answered as begun: Millrace trims its logs by itself.",
 			func(c *conn, q *request, _ [][]byte) {
 				c.answer(q, resp.Simple("Background append only file rewriting started"))
 			})),
-		server("lastsave", 1, stream.Admin|stream.Fast, "1.0.0", "Returns the time: what was acknowledged until now is on disk.",
-			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Int(time.Now().Unix())) }),
-		server("shutdown", -1, admin, "1.0.0", "Stops this node in order, where --enable-shutdown says that clients may.", runShutdown),
-		notHere("replicaof", 3, "5.0.0", "shards are placed by the cluster itself; see: millrace status"),
-		notHere("slaveof", 3, "1.0.0", "shards are placed by the cluster itself; see: millrace status"),
-		notHere("failover", -1, "6.2.0", "every shard chooses its leader by itself; see: millrace status"),
-		runningOnly(notHere("sync", 1, "1.0.0", "replicas are Millrace nodes")),
-		runningOnly(notHere("psync", -3, "2.8.0", "replicas are Millrace nodes")),
+		inCategories(server("lastsave", 1, stream.Fast, "1.0.0", "Returns the time: what was acknowledged until now is on disk.",
+			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Int(time.Now().Unix())) }).tips("nondeterministic_output"), "admin", "fast", "dangerous"),
+		server("shutdown nosave_save:[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", -1, admin|stream.NoMulti, "1.0.0", "Stops this node in order, where --enable-shutdown says that clients may.", runShutdown).history(
+			"7.0.0 Added the `NOW`, `FORCE` and `ABORT` modifiers."),
+		loadedOnly(notHere("replicaof args:(host-port:(host port:int) | no-one:(NO ONE))", 3, "5.0.0", "shards are placed by the cluster itself; see: millrace status")),
+		loadedOnly(notHere("slaveof args:(host-port:(host port:int) | no-one:(NO ONE))", 3, "1.0.0", "shards are placed by the cluster itself; see: millrace status")).deprecated("5.0.0 `REPLICAOF`"),
+		loadedOnly(notHere("failover [TO target:(host port:int [FORCE])] [ABORT] [TIMEOUT milliseconds:int]", -1, "6.2.0", "every shard chooses its leader by itself; see: millrace status")),
+		outsideMulti(runningOnly(notHere("sync", 1, "1.0.0", "replicas are Millrace nodes"))),
+		outsideMulti(runningOnly(notHere("psync replicationid offset:int", -3, "2.8.0", "replicas are Millrace nodes"))),
 		notHere("replconf", -1, "3.0.0", "replicas are Millrace nodes"),
-		runningOnly(notHere("migrate", -6, "2.6.0", "use DUMP and RESTORE")),
-		runningOnly(server("swapdb", 3, stream.Write|stream.Fast, "4.0.0", "Refused: a cluster has one database.",
-			refusal("ERR SWAPDB is not allowed in cluster mode"))),
-		runningOnly(server("move", 3, stream.Write|stream.Fast, "1.0.0", "Refused: a cluster has one database.",
-			refusal("ERR MOVE is not allowed in cluster mode"))),
+		runningOnly(notHere("migrate host port:int key_or_empty_string:(key|empty_string=) destination-db:int timeout:int [COPY] [REPLACE] authentication:[[AUTH password]|[AUTH2 username_password:(username password)]] [KEYS key...]", -6, "2.6.0", "use DUMP and RESTORE")),
 	}
 }
 

@@ -1,8 +1,6 @@
 package router
 
 import (
-	"strconv"
-
 	"millrace/resp"
 	"millrace/stream"
 )
@@ -15,15 +13,16 @@ func slowlogLines() []line {
 	slow := serverLine("slowlog", -2, 0, "server", "2.2.12", "A container for slow log commands.", nil)
 	slow.cmd.Flags = 0
 	slow.subs = []line{
-		sub("get", -2, stream.Admin, "Returns the slow log's entries.", runSlowlogGet),
+		sub("get [count:int]", -2, stream.Admin, "Returns the slow log's entries.", runSlowlogGet).tips("nondeterministic_output").history(
+			"4.0.0 Added client IP address, port and name to the reply."),
 		sub("len", 2, stream.Admin, "Returns the number of entries in the slow log.", func(c *conn, q *request, _ [][]byte) {
 			c.answer(q, resp.Int(int64(c.r.slowlog.len(int(c.r.settings.slowLen.Load())))))
-		}),
+		}).tips("nondeterministic_output"),
 		sub("reset", 2, stream.Admin, "Clears all entries from the slow log.", func(c *conn, q *request, _ [][]byte) {
 			c.r.slowlog.reset()
 			c.answer(q, resp.OK)
 		}),
-		sub("help", 2, 0, "Returns helpful text about the different subcommands.", help(slowlogHelp)),
+		serverLine("help", 2, 0, "", "6.2.0", "Returns helpful text about the different subcommands.", help(slowlogHelp)),
 	}
 	return []line{slow}
 }
@@ -48,22 +47,21 @@ const defaultSlowCount = 10
 
 // SLOWLOG GET [count]
 func runSlowlogGet(c *conn, q *request, argv [][]byte) {
-	count := defaultSlowCount
+	count := int64(defaultSlowCount)
 	switch len(argv) {
 	case 2:
 	case 3:
-		n, err := strconv.Atoi(string(argv[2]))
-		if err != nil || n < -1 {
+		var ok bool
+		if count, ok = stream.ParseInt(argv[2]); !ok || count < -1 {
 			c.refuse(q, "ERR count should be greater than or equal to -1")
 			return
 		}
-		count = n
 	default:
 		c.refuse(q, badSubcommand(argv))
 		return
 	}
 	var out []resp.Value
-	for _, e := range c.r.slowlog.newest(count, int(c.r.settings.slowLen.Load())) {
+	for _, e := range c.r.slowlog.newest(int(count), int(c.r.settings.slowLen.Load())) {
 		words := make([]resp.Value, len(e.argv))
 		for i, w := range e.argv {
 			words[i] = resp.BulkString(w)

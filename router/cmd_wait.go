@@ -2,7 +2,7 @@ package router
 
 import (
 	"context"
-	"strconv"
+	"math"
 	"time"
 
 	"millrace/resp"
@@ -15,20 +15,20 @@ import (
 func waitLines() []line {
 	wait := func(name string, arity int, since, summary string, run handler) line {
 		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: stream.Blocking | stream.NoScript, Categories: []string{"slow", "blocking", "connection"},
+			Name: name, Arity: arity, Flags: stream.Blocking, Categories: []string{"slow", "blocking", "connection"},
 			Since: since, Summary: summary, Complexity: "O(1)", Group: "generic",
 		}, run: run}
 	}
 	return []line{
-		wait("wait", 3, "3.0.0", "Waits until so many other replicas have this connection's writes, and returns how many do.", runWait),
-		wait("waitaof", 4, "7.2.0", "Waits until so many other replicas have this connection's writes on disk, and returns on how many disks they are.", runWaitAOF),
+		wait("wait numreplicas:int timeout:int", 3, "3.0.0", "Waits until so many other replicas have this connection's writes, and returns how many do.", runWait),
+		wait("waitaof numlocal:int numreplicas:int timeout:int", 4, "7.2.0", "Waits until so many other replicas have this connection's writes on disk, and returns on how many disks they are.", runWaitAOF),
 	}
 }
 
 // WAIT numreplicas timeout
 func runWait(c *conn, q *request, argv [][]byte) {
-	n, err := strconv.ParseInt(string(argv[1]), 10, 64)
-	if err != nil {
+	n, ok := stream.ParseInt(argv[1])
+	if !ok {
 		c.refuse(q, textNotInt)
 		return
 	}
@@ -43,17 +43,17 @@ func runWait(c *conn, q *request, argv [][]byte) {
 // WAITAOF numlocal numreplicas timeout: the local disk is that of the leader, which has
 // every write that was acknowledged.
 func runWaitAOF(c *conn, q *request, argv [][]byte) {
-	local, err := strconv.ParseInt(string(argv[1]), 10, 64)
-	if err != nil {
+	local, ok := stream.ParseInt(argv[1])
+	if !ok {
 		c.refuse(q, textNotInt)
 		return
 	}
 	if local < 0 || local > 1 {
-		c.refuse(q, "ERR value is out of range, must be between 0 and 1")
+		c.refuse(q, "ERR value is out of range, value must between 0 and 1")
 		return
 	}
-	n, err := strconv.ParseInt(string(argv[2]), 10, 64)
-	if err != nil {
+	n, ok := stream.ParseInt(argv[2])
+	if !ok {
 		c.refuse(q, textNotInt)
 		return
 	}
@@ -69,14 +69,17 @@ func runWaitAOF(c *conn, q *request, argv [][]byte) {
 	c.waitFor(q, n, timeoutMS, func(others int) resp.Value { return resp.Array(resp.Int(1), resp.Int(int64(others))) })
 }
 
-// parseTimeout reads a timeout in milliseconds, zero is for ever.
+// parseTimeout reads a timeout in milliseconds, zero is for ever. As in Redis, one that
+// ends after time does is refused.
 func parseTimeout(w []byte) (ms int64, refused string) {
-	ms, err := strconv.ParseInt(string(w), 10, 64)
+	ms, ok := stream.ParseInt(w)
 	switch {
-	case err != nil:
+	case !ok:
 		return 0, "ERR timeout is not an integer or out of range"
 	case ms < 0:
 		return 0, "ERR timeout is negative"
+	case ms > math.MaxInt64-time.Now().UnixMilli():
+		return 0, "ERR timeout is out of range"
 	}
 	return ms, ""
 }

@@ -34,6 +34,8 @@ func (c *conn) dispatch(argv [][]byte) *request {
 		c.reject(q, []byte(unknownCommand(argv)))
 	case !c.authed && !cmd.Is(stream.NoAuth):
 		c.reject(q, []byte(textNoAuth))
+	case c.tx != nil && cmd.Is(stream.NoMulti):
+		c.reject(q, []byte("ERR Command not allowed inside a transaction"))
 	case c.tx != nil && !runsInMulti[cmd.Name]:
 		c.lastCmd.Store(cmd)
 		c.enqueue(q, argv)
@@ -66,12 +68,19 @@ func (c *conn) refuseCached(q *request, argv [][]byte) {
 }
 
 // reject answers a command that was not even started. A MULTI that it is part of will
-// not be executed.
+// not be executed; where it is the EXEC itself, that is its answer, as in Redis.
 func (c *conn) reject(q *request, text []byte) {
-	if q.cmd != nil {
-		c.r.stats.rejectedCall(q.cmd)
+	cmd := q.cmd
+	if cmd != nil {
+		c.r.stats.rejectedCall(cmd)
 	}
 	q.cmd = nil // the reply is counted as an error, but not as a call
+	if cmd != nil && cmd.Name == "exec" {
+		c.endTx()
+		c.r.show(c, q.argv)
+		c.refuse(q, "EXECABORT Transaction discarded because of: "+strings.TrimPrefix(string(text), "ERR "))
+		return
+	}
 	if c.tx != nil {
 		c.tx.broken = true
 	}

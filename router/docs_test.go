@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/router/usage"
 	"millrace/stream"
 )
 
@@ -16,8 +17,8 @@ var rewrite = flag.Bool("rewrite", false, "rewrite docs/commands.md from the com
 
 const commandsPage = "../docs/commands.md"
 
-// docs/commands.md is made of the command table, and of the words and notes for each
-// command in testdata/commands.txt. This test fails when one of the three is behind.
+// docs/commands.md is made of the command table, and of the notes in testdata/commands.txt.
+// This test fails when it is behind.
 func TestCommandsPage(t *testing.T) {
 	page := commandsMarkdown(t)
 	if *rewrite {
@@ -35,18 +36,15 @@ func TestCommandsPage(t *testing.T) {
 	}
 }
 
-// described is what testdata/commands.txt says of a command.
-type described struct{ syntax, notes string }
-
-// describedCommands reads testdata/commands.txt: a line per command, as one types it, with
-// notes indented under it. "#" begins a comment.
-func describedCommands(t *testing.T) map[string]described {
+// commandNotes reads testdata/commands.txt: the names of commands, each with notes indented
+// under it. "#" begins a comment.
+func commandNotes(t *testing.T) map[string]string {
 	f, err := os.Open("testdata/commands.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	out := make(map[string]described)
+	out := make(map[string]string)
 	last := ""
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
@@ -54,22 +52,28 @@ func describedCommands(t *testing.T) map[string]described {
 		switch {
 		case l == "" || l[0] == '#':
 		case l[0] == ' ':
-			d := out[last]
-			d.notes = strings.TrimSpace(d.notes + " " + strings.TrimSpace(l))
-			out[last] = d
+			out[last] = strings.TrimSpace(out[last] + " " + strings.TrimSpace(l))
 		default:
-			name, syntax, _ := strings.Cut(l, " ")
-			if _, twice := out[name]; twice {
-				t.Errorf("testdata/commands.txt: %s is there twice", name)
+			if _, twice := out[l]; twice {
+				t.Errorf("testdata/commands.txt: %s is there twice", l)
 			}
-			out[name] = described{syntax: syntax}
-			last = name
+			out[l] = ""
+			last = l
 		}
 	}
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// usageOf returns the words of a command as one types them.
+func usageOf(t *testing.T, cmd *stream.Command) string {
+	args, err := usage.Parse(cmd.Usage)
+	if err != nil {
+		t.Errorf("%s: %v", cmd.Name, err)
+	}
+	return strings.TrimSpace(strings.ToUpper(strings.ReplaceAll(cmd.Name, "|", " ")) + " " + usage.Text(args))
 }
 
 // pageGroups are the sections of the page: the groups of COMMAND DOCS.
@@ -94,7 +98,7 @@ func commandsMarkdown(t *testing.T) string {
 	t.Helper()
 	r := &Router{}
 	r.table, r.handlers = buildTable()
-	texts := describedCommands(t)
+	texts := commandNotes(t)
 	var b strings.Builder
 	b.WriteString("# Commands\n\n<!-- Made by `make docs` from the command table and router/testdata/commands.txt. -->\n\n" +
 		"Every command that a client may send, with what is different from Redis " + RedisVersion + " (and, for what is newer, from its\n" +
@@ -113,16 +117,10 @@ func commandsMarkdown(t *testing.T) string {
 			}
 			for _, one := range list {
 				name := one.Name
-				d, ok := texts[name]
-				if !ok {
-					t.Errorf("testdata/commands.txt: %s is missing", name)
-				}
+				notes := texts[name]
 				seen[name] = true
-				row := strings.ToUpper(strings.ReplaceAll(name, "|", " "))
-				if d.syntax != "" {
-					row += " " + d.syntax
-				}
-				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", strings.ReplaceAll(row, "|", `\|`), one.Since, statusOf(one, d), notesOf(one, d))
+				row := usageOf(t, one)
+				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", strings.ReplaceAll(row, "|", `\|`), one.Since, statusOf(one, notes), notesOf(one, notes))
 			}
 		}
 	}
@@ -149,21 +147,20 @@ func commandsMarkdown(t *testing.T) string {
 var statusWords = []string{"Refused", "Accepted", "Answered"}
 
 // statusOf says in a word how a command stands to Redis's.
-func statusOf(cmd *stream.Command, d described) string {
+func statusOf(cmd *stream.Command, notes string) string {
 	word, _, _ := strings.Cut(cmd.Summary, " ")
 	word = strings.TrimRight(word, ":;,")
 	switch {
 	case slices.Contains(statusWords, word):
 		return strings.ToLower(word)
-	case d.notes != "":
+	case notes != "":
 		return "differs"
 	}
 	return "as in Redis"
 }
 
 // notesOf returns the notes on a command; those that do less say why in their summaries.
-func notesOf(cmd *stream.Command, d described) string {
-	notes := d.notes
+func notesOf(cmd *stream.Command, notes string) string {
 	for _, word := range statusWords {
 		if rest, ok := strings.CutPrefix(cmd.Summary, word); ok {
 			rest = strings.TrimLeft(rest, ":;, ")

@@ -26,6 +26,7 @@ type errand struct {
 	waits  *waiter    // for a leader
 	pauses int
 	since  int64 // when it was first refused for overload in a row; zero: was not
+	doubt  bool  // a Block: nobody knows whether an earlier call of it was served
 
 	done bool
 	res  call.Result
@@ -217,7 +218,8 @@ func orNoLeader(err error) error {
 
 // answered takes the answer of e's call. A Block or Wait whose connection broke is
 // registered again: should an XREADGROUP have been served just then, its entries are
-// in the pending list of this same consumer, which is what at-least-once means.
+// in the pending list of this same consumer, which is what at-least-once means. But a
+// call that ends with an error after that must not say that it was not done.
 func (es *errands) answered(e *errand, res call.Result) {
 	out := judge(e.kind, res.Err)
 	if out != outcomeRefused {
@@ -225,6 +227,7 @@ func (es *errands) answered(e *errand, res call.Result) {
 		return
 	}
 	e.res.Err = res.Err
+	e.doubt = e.doubt || errors.Is(res.Err, call.ErrInDoubt)
 	if mutant.BlockedForgotten && e.blocks() {
 		return
 	}

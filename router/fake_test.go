@@ -46,6 +46,7 @@ type mailbox struct {
 	mu    sync.Mutex
 	cond  *sync.Cond
 	calls []*call.Call
+	busy  *call.Call // taken from calls, and not yet answered or kept
 	ended bool
 	hold  bool // nothing is handled while it is set
 }
@@ -151,71 +152,90 @@ func (cl *cluster) Submit(node string, c *call.Call) {
 	}
 	box.mu.Lock()
 	box.calls = append(box.calls, c)
-	box.cond.Signal()
+	box.cond.Broadcast()
 	box.mu.Unlock()
 }
 
 // Cancel implements Backend.
 func (cl *cluster) Cancel(node string, c *call.Call) {
-	s := cl.shards[c.Shard-1]
+	if cl.boxes[node].take(c) || cl.shards[c.Shard-1].release(c) {
+		c.Done(call.Result{Err: call.ErrCanceled})
+	}
+}
+
+// take takes a call back that is not handled yet. When it reports false, the call is
+// not in hand any more either.
+func (b *mailbox) take(c *call.Call) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := slices.Index(b.calls, c); i >= 0 {
+		b.calls = slices.Delete(b.calls, i, i+1)
+		return true
+	}
+	for b.busy == c {
+		b.cond.Wait()
+	}
+	return false
+}
+
+// release forgets a blocked call, if it is there.
+func (s *fakeShard) release(c *call.Call) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.blocked, func(w *fakeWait) bool { return w.call == c })
 	if i < 0 {
-		s.mu.Unlock()
-		box := cl.boxes[node]
-		box.mu.Lock()
-		j := slices.Index(box.calls, c)
-		if j >= 0 {
-			box.calls = slices.Delete(box.calls, j, j+1)
-		}
-		box.mu.Unlock()
-		if j >= 0 {
-			c.Done(call.Result{Err: call.ErrCanceled})
-		}
-		return
+		return false
 	}
 	s.blocked[i].stop()
 	s.blocked = slices.Delete(s.blocked, i, i+1)
-	s.mu.Unlock()
-	c.Done(call.Result{Err: call.ErrCanceled})
+	return true
 }
 
 // handle answers the calls to a node.
 func (cl *cluster) handle(node string, box *mailbox) {
-	for {
-		box.mu.Lock()
-		for !box.ended && (len(box.calls) == 0 || box.hold) {
-			box.cond.Wait()
-		}
-		if box.ended {
-			box.mu.Unlock()
-			return
-		}
-		c := box.calls[0]
-		box.calls = box.calls[1:]
-		box.mu.Unlock()
+	for c := box.next(); c != nil; c = box.next() {
+		cl.answer(node, c)
+	}
+}
 
-		cl.mu.Lock()
-		f := cl.fault
-		cl.mu.Unlock()
-		var bad fault
-		if f != nil && c.Term != 0 {
-			bad = f(node, c)
-		}
-		if bad.silent {
-			continue
-		}
-		if bad.err != nil && !bad.done {
-			c.Done(call.Result{Err: bad.err})
-			continue
-		}
-		res, later := cl.shards[c.Shard-1].serve(node, c)
-		if bad.err != nil {
-			res.Err = bad.err
-		}
-		if !later {
-			c.Done(res)
-		}
+// next takes the next call, nil at the end. The one before it is done with.
+func (b *mailbox) next() *call.Call {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy = nil
+	b.cond.Broadcast()
+	for !b.ended && (len(b.calls) == 0 || b.hold) {
+		b.cond.Wait()
+	}
+	if b.ended {
+		return nil
+	}
+	b.busy, b.calls = b.calls[0], b.calls[1:]
+	return b.busy
+}
+
+// answer has the shard do a call, unless there is a fault.
+func (cl *cluster) answer(node string, c *call.Call) {
+	cl.mu.Lock()
+	f := cl.fault
+	cl.mu.Unlock()
+	var bad fault
+	if f != nil && c.Term != 0 {
+		bad = f(node, c)
+	}
+	if bad.silent {
+		return
+	}
+	if bad.err != nil && !bad.done {
+		c.Done(call.Result{Err: bad.err})
+		return
+	}
+	res, later := cl.shards[c.Shard-1].serve(node, c)
+	if bad.err != nil {
+		res.Err = bad.err
+	}
+	if !later {
+		c.Done(res)
 	}
 }
 
@@ -233,14 +253,21 @@ func (s *fakeShard) serve(node string, c *call.Call) (res call.Result, later boo
 	switch c.Kind {
 	case call.Read, call.ReadStale:
 		s.reads++
-		return call.Result{Reply: s.read(c)}, false
+		return call.Result{Reply: s.read(c, s.state.Read)}, false
 	case call.Write:
 		reply := s.write(c)
 		s.wake()
 		return call.Result{Reply: reply}, false
 	case call.Block, call.Wait:
-		if res, ok := s.try(c); ok {
+		if c.Kind == call.Block && !s.state.WritesWhenServed(c.Cmds[0]) { // the first look is a read
+			if reply := s.read(c, s.state.Read); !isNull(reply) {
+				return call.Result{Reply: reply}, false
+			}
+		} else if res, ok := s.try(c, s.state.Read); ok {
 			return res, false
+		}
+		if argv, err := s.state.Arrival(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0]); err == nil && argv != nil && c.Kind == call.Block {
+			s.write(&call.Call{Cmds: [][][]byte{argv}})
 		}
 		w := &fakeWait{call: c}
 		if c.BlockMS > 0 {
@@ -252,8 +279,8 @@ func (s *fakeShard) serve(node string, c *call.Call) (res call.Result, later boo
 	return call.Result{Err: call.ErrNoShard}, false
 }
 
-func (s *fakeShard) read(c *call.Call) []byte {
-	v, err := s.state.Read(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0])
+func (s *fakeShard) read(c *call.Call, read readFunc) []byte {
+	v, err := read(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0])
 	if err != nil {
 		v = resp.Err("ERR fake: " + err.Error())
 	}
@@ -284,8 +311,11 @@ func (s *fakeShard) write(c *call.Call) []byte {
 	return encode(replies[0], c.Proto)
 }
 
+// readFunc is how a shard reads: at once, or after a wait.
+type readFunc func(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
+
 // try serves a blocking call if it would get something. s.mu is held.
-func (s *fakeShard) try(c *call.Call) (call.Result, bool) {
+func (s *fakeShard) try(c *call.Call, read readFunc) (call.Result, bool) {
 	ready, err := s.state.Ready(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0])
 	switch {
 	case err != nil:
@@ -295,17 +325,16 @@ func (s *fakeShard) try(c *call.Call) (call.Result, bool) {
 	case c.Kind == call.Wait:
 		return call.Result{Reply: encode(resp.OK, c.Proto)}, true
 	case s.state.WritesWhenServed(c.Cmds[0]):
-		reply := s.write(c) // it may only have made the consumer; then the call waits on
-		return call.Result{Reply: reply}, !isNull(reply)
+		return call.Result{Reply: s.write(c)}, true
 	}
-	return call.Result{Reply: s.read(c)}, true
+	return call.Result{Reply: s.read(c, read)}, true
 }
 
 // wake serves blocked calls. s.mu is held; Done must not block, so that is fine here.
 func (s *fakeShard) wake() {
 	for i := 0; i < len(s.blocked); {
 		w := s.blocked[i]
-		res, ok := s.try(w.call)
+		res, ok := s.try(w.call, s.state.ReadWaited)
 		if !ok {
 			i++
 			continue
@@ -324,13 +353,7 @@ func (w *fakeWait) stop() {
 
 // expire answers a blocked call whose time is over.
 func (s *fakeShard) expire(w *fakeWait) {
-	s.mu.Lock()
-	i := slices.Index(s.blocked, w)
-	if i >= 0 {
-		s.blocked = slices.Delete(s.blocked, i, i+1)
-	}
-	s.mu.Unlock()
-	if i >= 0 {
+	if s.release(w.call) {
 		w.call.Done(call.Result{Reply: encode(resp.NullArray(), w.call.Proto)})
 	}
 }

@@ -26,7 +26,6 @@ var runsInMulti = map[string]bool{
 // notInMulti are the commands that cannot be part of an EXEC, with the reason in place
 // of their reply.
 var notInMulti = map[string]string{
-	"hello":     "ERR HELLO is not allowed in a transaction",
 	"dbsize":    "ERR DBSIZE asks all shards and is not allowed in a transaction",
 	"flushall":  "ERR FLUSHALL goes to all shards and is not allowed in a transaction",
 	"flushdb":   "ERR FLUSHDB goes to all shards and is not allowed in a transaction",
@@ -39,7 +38,6 @@ var notInMulti = map[string]string{
 	"debug":                   "ERR DEBUG is not allowed in a transaction",
 	"memory|stats":            "ERR MEMORY STATS asks all shards and is not allowed in a transaction",
 	"client|reply":            "ERR CLIENT REPLY is not allowed in a transaction",
-	"shutdown":                "ERR Command not allowed inside a transaction",
 }
 
 // transactionLines are MULTI and what belongs to it.
@@ -50,7 +48,7 @@ func transactionLines() []line {
 			Categories: categories(flags, "transaction"), Since: since, Summary: summary, Complexity: "O(1)", Group: "transactions",
 		}, run: run}
 	}
-	watch := tx("watch", -2, stream.Fast, "2.2.0", "Monitors changes to keys to determine the execution of a transaction.", runWatch)
+	watch := tx("watch key...", -2, stream.Fast, "2.2.0", "Monitors changes to keys to determine the execution of a transaction.", runWatch)
 	watch.cmd.Keys = stream.Keys{First: 1, Last: -1, Step: 1, Access: "RO"}
 	watch.cmd.Complexity = "O(1) for every key."
 	return []line{

@@ -46,8 +46,17 @@ func TestMulti(t *testing.T) {
 			"EXEC", "-EXECABORT Transaction discarded because of previous errors."}, nil},
 		{"BLOCK does not block", []string{"MULTI", "+OK", "XREAD BLOCK 0 STREAMS A $", "+QUEUED", "XADD A 9-1 k v", "+QUEUED", "EXEC",
 			`[nilarray, "9-1"]`}, []string{"XREAD BLOCK 0 STREAMS A $; XADD A 9-1 k v"}},
-		{"what asks all shards is refused", []string{"MULTI", "+OK", "DBSIZE", "+QUEUED", "HELLO 3", "+QUEUED", "XLEN A", "+QUEUED", "EXEC",
-			"[-ERR DBSIZE asks all shards and is not allowed in a transaction, -ERR HELLO is not allowed in a transaction, :5]"}, nil},
+		{"what asks all shards is refused", []string{"MULTI", "+OK", "DBSIZE", "+QUEUED", "XLEN A", "+QUEUED", "EXEC",
+			"[-ERR DBSIZE asks all shards and is not allowed in a transaction, :5]"}, nil},
+		{"an EXEC with arguments ends it", []string{"MULTI", "+OK", "XADD A * k v", "+QUEUED", "EXEC foo",
+			"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
+			"EXEC", "-ERR EXEC without MULTI"}, nil},
+		{"a DISCARD with arguments does not", []string{"MULTI", "+OK", "DISCARD foo", "-ERR wrong number of arguments for 'discard' command",
+			"EXEC", "-EXECABORT Transaction discarded because of previous errors."}, nil},
+		{"EXEC with arguments and without MULTI", []string{
+			"EXEC foo", "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"}, nil},
+		{"what Redis does not take into a transaction", []string{"MULTI", "+OK", "SAVE", "-ERR Command not allowed inside a transaction", "PING", "+QUEUED",
+			"EXEC", "-EXECABORT Transaction discarded because of previous errors."}, nil},
 		{"reset", []string{"MULTI", "+OK", "RESET", "+RESET", "EXEC", "-ERR EXEC without MULTI"}, nil},
 		{"help", []string{"MULTI", "+OK", "CLIENT GETNAME", "+QUEUED", "EXEC", "[nil]"}, nil},
 		{"unwatch", []string{"UNWATCH", "+OK", "WATCH A", "+OK", "UNWATCH", "+OK", "MULTI", "+OK", "PING", "+QUEUED", "EXEC", "[+PONG]"}, nil},
@@ -83,6 +92,16 @@ func TestMulti(t *testing.T) {
 	}
 }
 
+// HELLO is executed in its place, but for a change of version: the shard answers in one.
+func TestMultiHello(t *testing.T) {
+	c := newRig(t, 1, nil).dial()
+	for _, line := range []string{"MULTI", "HELLO 2 SETNAME bob", "HELLO 9", "HELLO 3", "CLIENT GETNAME"} {
+		c.do(line)
+	}
+	c.want("EXEC", `[["server", "redis", "version", "8.6.3", "proto", :2, "id", :1, "mode", "cluster", "role", "master", "modules", []], `+
+		`-NOPROTO unsupported protocol version, -ERR HELLO cannot change the protocol version in a transaction, "bob"]`)
+}
+
 // An EXEC is retried like a single write, and is in doubt like one.
 func TestMultiFaults(t *testing.T) {
 	g := newRig(t, 1, nil)
@@ -98,10 +117,17 @@ func TestMultiFaults(t *testing.T) {
 		}
 		return fault{}
 	})
-	c.send("MULTI", "PING", "XADD s 1-1 a b", "EXEC", "MULTI", "PING", "XADD s 2-1 a b", "EXEC")
-	for _, want := range []string{"+OK", "+QUEUED", "+QUEUED", `[+PONG, "1-1"]`, "+OK", "+QUEUED", "+QUEUED", "-" + textInDoubt} {
-		if got := c.recv(); got != want {
-			t.Errorf("got %s, want %s", got, want)
+	// One after the other: of two on their way, the later may be taken before the earlier
+	// is repeated, which is then refused.
+	for _, tx := range []struct{ add, want string }{
+		{"XADD s 1-1 a b", `[+PONG, "1-1"]`},
+		{"XADD s 2-1 a b", "-" + textInDoubt},
+	} {
+		c.send("MULTI", "PING", tx.add, "EXEC")
+		for _, want := range []string{"+OK", "+QUEUED", "+QUEUED", tx.want} {
+			if got := c.recv(); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
 		}
 	}
 }

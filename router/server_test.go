@@ -19,7 +19,7 @@ func TestServerCommands(t *testing.T) {
 	g := newRig(t, 2, nil)
 	c := g.dial()
 	for _, tc := range []struct{ line, want string }{
-		{"CONFIG GET slowlog* TIMEOUT", `["slowlog-log-slower-than", "10000", "slowlog-max-len", "128", "timeout", "0"]`},
+		{"CONFIG GET slowlog* TIMEOUT", `["slowlog-log-slower-than", "10000", "slowlog-max-len", "128", "TIMEOUT", "0"]`},
 		{"CONFIG GET stream-idmp-*", `["stream-idmp-duration", "100", "stream-idmp-maxsize", "100"]`},
 		{"CONFIG SET timeout", "-ERR wrong number of arguments for 'config|set' command"},
 		{"CONFIG SET timeout 1 maxclients", "-ERR syntax error"},
@@ -37,6 +37,9 @@ func TestServerCommands(t *testing.T) {
 		{"CONFIG GET timeout stream-node-max-entries", `["timeout", "7", "stream-node-max-entries", "50"]`},
 		{"CONFIG SET stream-idmp-duration 5 stream-idmp-maxsize 6", "+OK"},
 		{"CONFIG GET stream-idmp-*", `["stream-idmp-duration", "5", "stream-idmp-maxsize", "6"]`},
+		{"CONFIG GET notify-keyspace-events", `["notify-keyspace-events", ""]`},
+		{"CONFIG SET notify-keyspace-events KEA", "-ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - Millrace has it fixed at ''"},
+		{`CONFIG SET notify-keyspace-events ""`, "+OK"},
 		{"CONFIG REWRITE", "-ERR The server is running without a config file"},
 
 		{"CLIENT TRACKINGINFO", `["flags", ["off"], "redirect", :-1, "prefixes", []]`},
@@ -67,6 +70,7 @@ func TestServerCommands(t *testing.T) {
 		{"SLOWLOG LEN", ":0"},
 		{"LATENCY LATEST", "[]"},
 		{"LATENCY HISTORY command", "[]"},
+		{"LATENCY GRAPH command", "-ERR No samples available for event 'command'"},
 		{"LATENCY RESET", ":0"},
 		{"LATENCY HISTOGRAM foo", "[]"},
 
@@ -102,7 +106,7 @@ func TestServerCommands(t *testing.T) {
 		{"EVAL x 0", "-ERR Millrace runs no scripts and no functions"},
 		{"FCALL foo 0", "-ERR Function not found"},
 		{"COMMAND GETKEYS eval s 2 a b c", `["a", "b"]`},
-		{"COMMAND GETKEYS eval s x a", "-ERR Invalid arguments specified for command"},
+		{"COMMAND GETKEYS eval s x a", "[]"}, {"COMMAND GETKEYS xinfo nosuch k", "-ERR Invalid command specified"},
 
 		{"MODULE LIST", "[]"}, {"MODULE LOAD x", "-ERR Millrace loads no modules"},
 		{"SAVE", "+OK"}, {"SAVE x", "-ERR wrong number of arguments for 'save' command"},
@@ -114,13 +118,18 @@ func TestServerCommands(t *testing.T) {
 		{"SWAPDB 0 1", "-ERR SWAPDB is not allowed in cluster mode"}, {"MOVE a 1", "-ERR MOVE is not allowed in cluster mode"},
 		{"LOLWUT VERSION abc", "-ERR value is not an integer or out of range"},
 		{"SUBSCRIBE x", "-ERR unknown command 'SUBSCRIBE', with args beginning with: 'x' "},
+		{"PSUBSCRIBE __keyspace@0__:*", "-ERR unknown command 'PSUBSCRIBE', with args beginning with: '__keyspace@0__:*' "},
+		{"PUBLISH x y", "-ERR unknown command 'PUBLISH', with args beginning with: 'x' 'y' "},
+		{"SPUBLISH x y", "-ERR unknown command 'SPUBLISH', with args beginning with: 'x' 'y' "},
+		{"PUBSUB CHANNELS", "-ERR unknown command 'PUBSUB', with args beginning with: 'CHANNELS' "},
+		{"UNSUBSCRIBE", "-ERR unknown command 'UNSUBSCRIBE'"},
 
 		{"WAIT 0 10", ":0"}, {"WAIT -1 10", ":0"}, // nobody is there to ask
 		{"WAIT abc 10", "-ERR value is not an integer or out of range"},
 		{"WAIT 0 abc", "-ERR timeout is not an integer or out of range"},
 		{"WAIT 0 -1", "-ERR timeout is negative"},
 		{"WAITAOF 1 1 10", "[:1, :0]"},
-		{"WAITAOF 2 0 10", "-ERR value is out of range, must be between 0 and 1"},
+		{"WAITAOF 2 0 10", "-ERR value is out of range, value must between 0 and 1"},
 		{"WAITAOF 0 -1 10", "-ERR value is out of range, must be positive"},
 
 		{"CLUSTER REPLICAS foo", "-ERR Unknown node foo"}, {"CLUSTER SLAVES foo", "-ERR Unknown node foo"},
@@ -283,6 +292,9 @@ func TestLatency(t *testing.T) {
 	c.want("LATENCY HISTORY command", "[[:100, :9], [:101, :7]]")
 	if got := c.do("LATENCY DOCTOR"); !strings.Contains(got, "command: 2 seconds with slow commands, the longest of each took 8 ms on average, 9 ms at most.") {
 		t.Errorf("LATENCY DOCTOR: %s", got)
+	}
+	if got := c.do("LATENCY GRAPH command"); !strings.Contains(got, "command - high 9 ms, low 7 ms (all time high 9 ms)") {
+		t.Errorf("LATENCY GRAPH: %s", got)
 	}
 	c.want("LATENCY RESET nosuch fast-command", ":1")
 	c.want("LATENCY RESET", ":1")
@@ -489,8 +501,8 @@ func TestShutdown(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) { c.Shutdown = func() { close(asked) } })
 	c := g.dial()
 	c.want("MULTI", "+OK")
-	c.want("SHUTDOWN", "+QUEUED")
-	c.want("EXEC", "[-ERR Command not allowed inside a transaction]")
+	c.want("SHUTDOWN", "-ERR Command not allowed inside a transaction")
+	c.want("EXEC", "-EXECABORT Transaction discarded because of previous errors.")
 	c.send("SHUTDOWN NOSAVE NOW FORCE")
 	c.ended()
 	<-asked

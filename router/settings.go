@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"millrace/stream"
 )
 
 // settings are the parameters that CONFIG SET changes on this node: they begin as
@@ -120,9 +122,9 @@ func (p *parameter) check(r *Router, value string) (n int64, fault string) {
 		}
 		return 0, ""
 	}
-	n, err := strconv.ParseInt(value, 10, 64)
+	n, ok := stream.ParseInt([]byte(value))
 	switch {
-	case err != nil:
+	case !ok:
 		return 0, "argument couldn't be parsed into an integer"
 	case n < p.min || n > p.max:
 		return 0, "argument must be between " + strconv.FormatInt(p.min, 10) + " and " + strconv.FormatInt(p.max, 10) + " inclusive"

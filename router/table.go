@@ -2,6 +2,7 @@ package router
 
 import (
 	"slices"
+	"strings"
 
 	"millrace/stream"
 )
@@ -11,11 +12,36 @@ import (
 type handler func(c *conn, q *request, argv [][]byte)
 
 // A line is a command that the router itself runs, with what runs it. In a container,
-// subs run the subcommands.
+// subs run the subcommands. In a line, the name of a command is followed by its usage.
 type line struct {
 	cmd  stream.Command
 	run  handler
 	subs []line
+}
+
+// history returns a line with what later versions added: "6.2.0 Added …".
+func (l line) history(notes ...string) line {
+	l.cmd.History = notes
+	return l
+}
+
+// tips returns a line with tips for clients.
+func (l line) tips(tips ...string) line {
+	l.cmd.Tips = tips
+	return l
+}
+
+// deprecated returns a line of which Redis has something better: "5.0.0 `REPLICAOF`".
+func (l line) deprecated(since string) line {
+	l.cmd.Deprecated = since
+	return l
+}
+
+// named returns the command of a line with its name and usage apart.
+func (l line) named() stream.Command {
+	cmd := l.cmd
+	cmd.Name, cmd.Usage, _ = strings.Cut(cmd.Name, " ")
+	return cmd
 }
 
 // buildTable returns all commands by name, and what runs those that do not just go to
@@ -38,13 +64,13 @@ func buildTable() (map[string]*stream.Command, map[*stream.Command]handler) {
 		configLines(), serverLines(), slowlogLines(), latencyLines(), monitorLines(), aclLines(), scriptLines(), waitLines(),
 	} {
 		for _, l := range group {
-			cmd := l.cmd
+			cmd := l.named()
 			cmd.Subcommands = nil
 			if known := table[cmd.Name]; known != nil { // a container with subcommands of both sides
 				cmd.Subcommands = slices.Clone(known.Subcommands)
 			}
 			for _, s := range l.subs {
-				sub := s.cmd
+				sub := s.named()
 				sub.Name = cmd.Name + "|" + sub.Name
 				sub.Group = cmd.Group
 				cmd.Subcommands = append(cmd.Subcommands, &sub)

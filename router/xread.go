@@ -67,7 +67,7 @@ func runXRead(c *conn, q *request, argv [][]byte) {
 		// All shards have to agree that key and group are there before any of them
 		// delivers; what comes behind waits, or it could come between. And what a shard
 		// may answer of a capped reply depends on the ones before it.
-		c.serially(q, func() []byte { return c.readAll(q, x, forever) })
+		c.serially(q, func() []byte { return c.readAll(q, x, forever, false) })
 	default:
 		calls := make([]subcall, len(x.parts))
 		for i := range x.parts {
