@@ -12,6 +12,7 @@
 //	netlab/    hosts with links that can be broken, in namespaces of their own
 //	client/    a Redis client that tells the reply, "not done" and "unknown" apart
 //	check/     what clients know, and what of it must not be so
+//	replay/    what clients were answered, against the log that was committed
 //	measure/   throughput, latency, and how long shards were not served
 //	workload/  the clients
 //	fault/     what is broken, when, and how it is mended

@@ -15,6 +15,7 @@ import (
 	"millrace/node"
 	"millrace/test/chaos/check"
 	"millrace/test/chaos/measure"
+	"millrace/test/chaos/replay"
 	"millrace/test/chaos/workload"
 )
 
@@ -53,7 +54,11 @@ func (s *server) start(t *testing.T) {
 
 func (s *server) stop(t *testing.T) {
 	t.Helper()
+	if s.cancel == nil {
+		return // it has been stopped
+	}
 	s.cancel()
+	s.cancel = nil
 	if err := <-s.done; err != nil {
 		t.Errorf("a node ended: %v", err)
 	}
@@ -88,66 +93,122 @@ type calm struct{ problems *check.Problems }
 func (calm) Calm(int, time.Duration, time.Duration) bool { return false }
 func (calm) Clocks() bool                                { return true }
 
-// TestInProcess is the smallest chaos run: three nodes in this process, of which one
-// after another is stopped and started, with all clients and all checks.
-func TestInProcess(t *testing.T) {
-	const shards = 3
-	problems := check.NewProblems()
-	rng := rand.New(rand.NewPCG(*inSeed, 1))
+// nodes is a cluster of three nodes in this process.
+type nodes struct {
+	servers  []*server
+	problems *check.Problems
+	env      *workload.Env
+	verdicts *workload.Verdicts
+	rng      *rand.Rand
+}
+
+// startNodes starts three nodes, which end with the test, whose shards' logs hold so many
+// records.
+func startNodes(t *testing.T, shards, logRecords int) *nodes {
+	n := &nodes{problems: check.NewProblems(), rng: rand.New(rand.NewPCG(*inSeed, 1))}
 	dir := t.TempDir()
-	var servers []*server
 	for i := range 3 {
 		cfg := node.DefaultConfig()
 		cfg.DataDir = filepath.Join(dir, fmt.Sprintf("node%d", i+1))
 		cfg.ClientAddr, cfg.PeerAddr, cfg.GossipAddr, cfg.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-		cfg.BootstrapExpect, cfg.Shards, cfg.MemoryBytes, cfg.LogRecords = 3, shards, 128<<20, 400
+		cfg.BootstrapExpect, cfg.Shards, cfg.MemoryBytes, cfg.LogRecords = 3, shards, 128<<20, logRecords
 		cfg.Logger = slog.New(slog.DiscardHandler)
 		if i > 0 {
-			cfg.Join = []string{servers[0].cfg.GossipAddr}
+			cfg.Join = []string{n.servers[0].cfg.GossipAddr}
 		}
 		s := &server{cfg: cfg}
 		s.start(t)
-		defer func() { s.stop(t) }()
-		servers = append(servers, s)
+		t.Cleanup(func() { s.stop(t) })
+		n.servers = append(n.servers, s)
 	}
-	awaitHealthy(t, servers)
-
-	env := &workload.Env{
-		Book: check.NewBook(problems), Timeline: measure.NewTimeline(problems.Now), Shards: measure.NewShards(shards, problems.Now),
-		Faults: calm{problems}, Seed: *inSeed,
+	awaitHealthy(t, n.servers)
+	n.env = &workload.Env{
+		Book: check.NewBook(n.problems), Timeline: measure.NewTimeline(n.problems.Now), Shards: measure.NewShards(shards, n.problems.Now),
+		Faults: calm{n.problems}, Seed: *inSeed,
 	}
-	for _, s := range servers {
-		env.Addrs = append(env.Addrs, s.cfg.ClientAddr)
+	for _, s := range n.servers {
+		n.env.Addrs = append(n.env.Addrs, s.cfg.ClientAddr)
 	}
-	for _, s := range servers[0].n.Status(context.Background()).Shards {
+	for _, s := range n.servers[0].n.Status(context.Background()).Shards {
 		if s.ID > 0 {
-			env.Slots = append(env.Slots, workload.Slots{Shard: s.ID, First: s.FirstSlot, Last: s.LastSlot})
+			n.env.Slots = append(n.env.Slots, workload.Slots{Shard: s.ID, First: s.FirstSlot, Last: s.LastSlot})
 		}
 	}
-	verdicts := &workload.Verdicts{Dir: dir}
-	e, err := workload.Start(env, 1, workload.Load{Writers: 2, Depth: 8, Rate: 400, Consumers: 2, ManyStreams: 12}, verdicts)
+	n.verdicts = &workload.Verdicts{Dir: dir}
+	return n
+}
+
+// work has clients work while one node after another is stopped and started, for so long
+// and at least so many times, and returns how often that was.
+func (n *nodes) work(t *testing.T, load workload.Load, d time.Duration, least int) (e *workload.Era, stops int) {
+	e, err := workload.Start(n.env, 1, load, n.verdicts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stops := 0
-	for end := time.Now().Add(*inTime); time.Now().Before(end); stops++ {
-		s := servers[rng.IntN(len(servers))]
+	for end := time.Now().Add(d); time.Now().Before(end) || stops < least; stops++ {
+		s := n.servers[n.rng.IntN(len(n.servers))]
 		s.stop(t)
 		s.start(t)
-		awaitHealthy(t, servers)
+		awaitHealthy(t, n.servers)
 	}
 	e.Stop()
-	awaitHealthy(t, servers)
-	if err := e.Finish(func(uint32) []int { return []int{0, 1, 2} }); err != nil {
+	awaitHealthy(t, n.servers)
+	return e, stops
+}
+
+func everywhere(uint32) []int { return []int{0, 1, 2} }
+
+func (n *nodes) report(t *testing.T) {
+	kept, _ := n.problems.All()
+	for _, p := range kept {
+		t.Errorf("%s: %s", p.Invariant, p.Text)
+	}
+}
+
+// TestInProcess is the smallest chaos run: three nodes in this process, of which one
+// after another is stopped and started, with all clients and all checks.
+func TestInProcess(t *testing.T) {
+	n := startNodes(t, 3, 400)
+	e, stops := n.work(t, workload.Load{Writers: 2, Depth: 8, Rate: 400, Consumers: 2, ManyStreams: 12}, *inTime, 0)
+	if err := e.Finish(everywhere); err != nil {
 		t.Fatal(err)
 	}
-	total, sum := env.Timeline.Total(), verdicts.Sum()
+	total, sum := n.env.Timeline.Total(), n.verdicts.Sum()
 	t.Logf("%d stops; %+v; %+v", stops, total, sum)
 	if total.Acked == 0 || sum.Linearizable == 0 {
 		t.Error("nothing was acknowledged or checked: the run shows nothing")
 	}
-	kept, _ := problems.All()
-	for _, p := range kept {
-		t.Errorf("%s: %s", p.Invariant, p.Text)
+	n.report(t)
+}
+
+// TestReplay has every reply of some clients compared with the log on the nodes' disks,
+// while nodes are stopped and started.
+func TestReplay(t *testing.T) {
+	n := startNodes(t, 1, wholeLog)
+	load := workload.Load{Writers: 1, Depth: 1, Rate: 10, Consumers: 1, ManyStreams: 1, Recorded: replayClients}
+	e, stops := n.work(t, load, 0, 3)
+	recorded, err := e.EndRecorded(everywhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range n.servers {
+		s.stop(t)
+	}
+	counts, err := recorded.Compare(func(shard uint32, keep func([]string) bool) (logs []replay.Log, err error) {
+		for i, s := range n.servers {
+			l, err := replay.ReadLog(fmt.Sprintf("node %d", i+1), s.cfg.DataDir, shard, keep)
+			if err != nil {
+				return nil, err
+			}
+			logs = append(logs, l)
+		}
+		return logs, nil
+	}, func(format string, args ...any) { t.Errorf(format, args...) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d stops; %+v", stops, counts)
+	if counts.Replies == 0 || counts.Reads == 0 || counts.Finals == 0 {
+		t.Error("nothing was compared: the run shows nothing")
 	}
 }

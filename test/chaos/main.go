@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"millrace/test/chaos/fault"
 	"millrace/test/chaos/netlab"
 	"millrace/test/chaos/workload"
 	"millrace/test/cluster"
@@ -23,9 +24,11 @@ import (
 type options struct {
 	duration   time.Duration
 	era        time.Duration
+	replay     time.Duration // of the era after the others
 	seed       uint64
 	nodes      int
 	shards     int
+	only       []string // kinds of faults; empty: all
 	load       workload.Load
 	out        string // directory of the report
 	network    string // lab or loopback
@@ -86,6 +89,9 @@ func run() int {
 	return exitClean
 }
 
+// maxReplay bounds the era after which logs are replayed: they are kept whole.
+const maxReplay = 5 * time.Minute
+
 // Values of -network.
 const (
 	networkLab      = "lab"
@@ -104,6 +110,7 @@ func parse() (options, error) {
 	fs := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	fs.DurationVar(&o.duration, "duration", time.Minute, "how long faults are injected")
 	fs.DurationVar(&o.era, "era", 5*time.Minute, "after how long all replicas are read and the streams replaced by new ones")
+	fs.DurationVar(&o.replay, "replay", 20*time.Second, "how long, after that, faults are injected while nodes keep their logs whole; then every reply is compared with the logs; 0: not at all")
 	fs.Uint64Var(&o.seed, "seed", 0, "decides which faults come when; 0: a new one, which is printed")
 	fs.IntVar(&o.nodes, "nodes", 3, "how many nodes")
 	fs.IntVar(&o.shards, "shards", 4, "how many shards")
@@ -117,6 +124,10 @@ func parse() (options, error) {
 	fs.IntVar(&o.logRecords, "log-records", 400, "how many records a shard's log holds: few, so that a replica that was away needs a snapshot")
 	fs.Int64Var(&o.smallDisk, "small-disk", 1<<30, "bytes of the last node's disk, in memory, which is filled now and then; 0: it has a disk like the others")
 	fs.StringVar(&o.tags, "tags", "", "more build tags for the server, such as one of test/mutants")
+	fs.Func("only", "deal only these faults, NAME[,NAME…]: "+strings.Join(fault.Names(), ", "), func(s string) error {
+		o.only = strings.Split(s, ",")
+		return nil
+	})
 	if err := fs.Parse(os.Args[1:]); err != nil {
 		return o, err
 	}
@@ -140,6 +151,8 @@ func parse() (options, error) {
 		return o, fmt.Errorf("-shards: %d is not between 1 and 64", o.shards)
 	case o.duration < time.Second || o.era < time.Second:
 		return o, errors.New("-duration, -era: at least a second")
+	case o.replay != 0 && o.replay < time.Second || o.replay > maxReplay:
+		return o, fmt.Errorf("-replay: none, or between a second and %v", maxReplay)
 	case o.load.Rate <= 0 || o.load.Writers < 1 || o.load.Depth < 1 || o.load.Consumers < 1 || o.load.ManyStreams < 1:
 		return o, errors.New("-rate, -writers, -depth, -consumers, -many: at least one")
 	case o.network != networkLab && o.network != networkLoopback:

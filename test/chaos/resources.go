@@ -12,8 +12,11 @@ import (
 	"millrace/test/cluster"
 )
 
-// usage is what a node holds that must not grow.
-type usage struct{ goroutines, sockets int }
+// usage is what a node holds that must not grow but with its replicas.
+type usage struct{ goroutines, sockets, replicas int }
+
+// replicaMetric begins the line of a node's metrics that there is for each replica.
+const replicaMetric = "millrace_shard_applied_index{"
 
 // Bounds of what a node may hold more at rest than it did before the first fault (L3).
 const (
@@ -36,14 +39,16 @@ func residentMiB(pid int) int {
 	return resident * os.Getpagesize() >> 20
 }
 
-// above reports whether u is more than base allows.
+// above reports whether u is more than base allows. A node that other replicas have moved
+// to since may hold as much more.
 func (u usage) above(base usage) bool {
-	over := func(a, b int) bool { return float64(a) > float64(b)*(1+levelShare)+levelSlack }
+	grown := max(1, float64(u.replicas)/float64(max(1, base.replicas)))
+	over := func(a, b int) bool { return float64(a) > float64(b)*grown*(1+levelShare)+levelSlack }
 	return over(u.goroutines, base.goroutines) || over(u.sockets, base.sockets)
 }
 
 func (u usage) String() string {
-	return fmt.Sprintf("%d goroutines, %d sockets", u.goroutines, u.sockets)
+	return fmt.Sprintf("%d goroutines, %d sockets, %d replicas", u.goroutines, u.sockets, u.replicas)
 }
 
 // uses returns what a node holds.
@@ -58,6 +63,9 @@ func uses(n *cluster.Node) (u usage, err error) {
 			if u.goroutines, err = strconv.Atoi(v); err != nil {
 				return u, err
 			}
+		}
+		if strings.HasPrefix(lines.Text(), replicaMetric) {
+			u.replicas++
 		}
 	}
 	dir := fmt.Sprintf("/proc/%d/fd", n.PID())

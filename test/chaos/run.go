@@ -20,6 +20,7 @@ import (
 	"millrace/test/chaos/fault"
 	"millrace/test/chaos/measure"
 	"millrace/test/chaos/netlab"
+	"millrace/test/chaos/replay"
 	"millrace/test/chaos/report"
 	"millrace/test/chaos/workload"
 	"millrace/test/cluster"
@@ -32,6 +33,10 @@ const (
 	// with whatever report there is.
 	overtime = 15 * time.Minute
 	lagTick  = 5 * time.Millisecond
+	// memoryMiB is the memory budget of each node, and memoryMost what it may be resident
+	// with (L4): its program, and what the budget does not see, are half as much again.
+	memoryMiB  = 256
+	memoryMost = memoryMiB * 3 / 2
 )
 
 // chaos is a run.
@@ -42,10 +47,12 @@ type chaos struct {
 	shardWrit *measure.Shards
 	world     *fault.World
 	nemesis   *fault.Nemesis
+	events    []fault.Event // of a nemesis before
 	lab       *netlab.Lab
 	cluster   *cluster.Cluster
 	env       *workload.Env
 	verdicts  workload.Verdicts
+	replayed  replay.Counts
 	base      []usage
 
 	installs int // snapshots, in logs that were emptied
@@ -77,7 +84,7 @@ func (c *chaos) run(ctx context.Context) error {
 		return err
 	}
 	log.Printf("seed %d: %v, %d nodes, %d shards, network %s; report in %s", c.seed, c.duration, c.nodes, c.shards, c.network, c.out)
-	defer time.AfterFunc(c.duration+overtime, func() {
+	defer time.AfterFunc(c.duration+c.replay+overtime, func() {
 		c.ended = "it took too long"
 		_ = c.write() // the process ends, with or without
 		os.Exit(exitBroken)
@@ -96,6 +103,9 @@ func (c *chaos) run(ctx context.Context) error {
 		helpers.Go(func() { c.lines(stop) })
 		helpers.Go(func() { c.watchMemory(stop) })
 		err = c.allEras(ctx)
+		if err == nil && c.replay > 0 {
+			err = c.replayEra(ctx)
+		}
 	}
 	if err != nil {
 		c.ended = err.Error()
@@ -123,10 +133,12 @@ func (c *chaos) run(ctx context.Context) error {
 func (c *chaos) start() error {
 	c.world = &fault.World{
 		Problems: c.problems, Shards: c.shardWrit, Disturbed: fault.NewDisturbed(c.problems.Now),
-		SmallDisk: -1, FaultyDisks: true, Logf: c.logf, Lag: c.lag.take,
+		SmallDisk: -1, FaultyDisks: true, LogRecords: c.logRecords, Logf: c.logf, Lag: c.lag.take,
 	}
+	c.world.Acked = func() int { return c.timeline.Total().Acked }
+	c.world.Prepare()
 	o := cluster.Options{Nodes: c.nodes, Shards: c.shards, Args: []string{
-		"--memory", "256MiB", "--replicas", "3", "--enable-debug", "--log-records", fmt.Sprint(c.logRecords),
+		"--memory", fmt.Sprintf("%dMiB", memoryMiB), "--replicas", "3", "--enable-debug", "--log-records", fmt.Sprint(c.logRecords),
 	}}
 	password := fmt.Sprintf("chaos-%d", c.seed)
 	if c.network == networkLab {
@@ -153,7 +165,10 @@ func (c *chaos) start() error {
 	c.cluster = cluster.New(c.bin, c.scratch, o)
 	c.world.Cluster, c.world.Lab, c.world.Password = c.cluster, c.lab, password
 	c.world.Overload = func(rng *rand.Rand, d time.Duration) { c.present.Load().Overload(rng, d) }
-	c.nemesis = fault.New(c.world, c.seed)
+	var err error
+	if c.nemesis, err = fault.New(c.world, c.seed, c.only); err != nil {
+		return err
+	}
 	for _, n := range c.cluster.Nodes {
 		if err := c.cluster.Launch(n); err != nil {
 			return err
@@ -242,10 +257,16 @@ func (c *chaos) allEras(ctx context.Context) error {
 }
 
 func (c *chaos) oneEra(ctx context.Context, took time.Duration) error {
+	_, err := c.runEra(ctx, took, c.load)
+	return err
+}
+
+// runEra runs an era with a load, and returns it.
+func (c *chaos) runEra(ctx context.Context, took time.Duration, load workload.Load) (*workload.Era, error) {
 	c.eras++
-	e, err := workload.Start(c.env, c.eras, c.load, &c.verdicts)
+	e, err := workload.Start(c.env, c.eras, load, &c.verdicts)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.present.Store(e)
 	c.shardWrit.Rest()
@@ -255,24 +276,24 @@ func (c *chaos) oneEra(ctx context.Context, took time.Duration) error {
 	err = c.nemesis.Run(faults)
 	e.Stop()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	quiet := time.Now()
 	if err := c.atRest(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.world.CompareNow(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := e.Finish(c.replicas); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.trimLogs(); err != nil {
-		return err
+		return nil, err
 	}
 	c.shardWrit.Rest()
 	c.logf("era %d: all replicas read and compared in %v", c.eras, time.Since(quiet).Round(time.Millisecond))
-	return nil
+	return e, nil
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -341,7 +362,7 @@ func (c *chaos) replicas(shard uint32) []int {
 		}
 		for _, r := range s.Replicas {
 			for i, n := range c.cluster.Nodes {
-				if n.Addr.NodeID == r.Node {
+				if n.ID() == r.Node {
 					out = append(out, i)
 				}
 			}
@@ -375,17 +396,25 @@ func (c *chaos) lines(stop <-chan struct{}) {
 // memoryEvery is how often the nodes' memory is looked at.
 const memoryEvery = 500 * time.Millisecond
 
-// watchMemory keeps the most memory that a node has in use.
+// watchMemory keeps the most memory that a node has in use, and tells of processes that
+// have more than they may.
 func (c *chaos) watchMemory(stop <-chan struct{}) {
 	tick := time.NewTicker(memoryEvery)
 	defer tick.Stop()
+	told := map[int]bool{} // of which process
 	for {
 		select {
 		case <-stop:
 			return
 		case <-tick.C:
-			for _, n := range c.cluster.Nodes {
-				c.memory.Store(max(c.memory.Load(), int64(residentMiB(n.PID()))))
+			for i, n := range c.cluster.Nodes {
+				pid := n.PID()
+				mib := residentMiB(pid)
+				c.memory.Store(max(c.memory.Load(), int64(mib)))
+				if mib > memoryMost && !told[pid] {
+					told[pid] = true
+					c.problems.Add("L4", "node %d is resident with %d MiB; its budget is %d MiB, and it may have %d", i+1, mib, memoryMiB, memoryMost)
+				}
 			}
 		}
 	}
@@ -396,8 +425,8 @@ func (c *chaos) summary() {
 	t, n := c.timeline.Total(), c.world.Counts()
 	_, violations := c.problems.All()
 	w := c.verdicts.Sum()
-	c.logf("%d XADDs acknowledged, %d unknown, %d refused; %d faults: %d kills, %d pauses, %d partitions; %d histories linearizable, %d not checked; %d violations",
-		t.Acked, t.Unknown, t.Refused, n["faults"], n["kills"], n["pauses"], n["partitions"], w.Linearizable, w.NotChecked, violations)
+	c.logf("%d XADDs acknowledged, %d unknown, %d refused; %d faults: %d kills, %d pauses, %d partitions; %d histories linearizable, %d not checked; %d replies and %d reads compared with the replayed log; %d violations",
+		t.Acked, t.Unknown, t.Refused, n["faults"], n["kills"], n["pauses"], n["partitions"], w.Linearizable, w.NotChecked, c.replayed.Replies, c.replayed.Reads, violations)
 }
 
 // write writes the report. The first call counts.
@@ -407,7 +436,7 @@ func (c *chaos) write() (err error) {
 		counts := c.world.Counts()
 		counts["most memory of a node, MiB"] = int(c.memory.Load())
 		if c.cluster != nil {
-			counts["snapshots installed"] = c.installs + c.inLogs(installedLine)
+			counts["snapshots installed"] = c.installs + c.inLogs(fault.InstalledLine)
 		}
 		if c.lab != nil {
 			passed, dropped := c.lab.Packets()
@@ -416,20 +445,26 @@ func (c *chaos) write() (err error) {
 		r := report.Report{
 			Version: node.Version, Seed: c.seed, Began: c.began, Took: c.problems.Now(), Nodes: c.nodes, Shards: c.shards,
 			Network: c.network, Ended: c.ended, Eras: c.eras, Counts: counts, Total: c.timeline.Total(),
-			Again:   fmt.Sprintf("make chaos SEED=%d DURATION=%v NODES=%d SHARDS=%d", c.seed, c.duration, c.nodes, c.shards),
-			Windows: c.verdicts.Sum(), Promises: c.world.Promises(), Violations: n, Problems: kept,
+			Again:   c.again(),
+			Windows: c.verdicts.Sum(), Replayed: c.replayed, Promises: c.world.Promises(), Violations: n, Problems: kept,
 			Longest: c.shardWrit.Longest(), Timeline: c.timeline.Points(), LagMax: time.Duration(c.lag.most.Load()), Missing: c.missing,
 		}
 		if c.nemesis != nil {
-			r.Events = c.nemesis.Events()
+			r.Events = append(c.events, c.nemesis.Events()...)
 		}
 		err = r.Write(c.out)
 	})
 	return err
 }
 
-// installedLine is in a node's log for each snapshot that it has installed.
-const installedLine = `msg="installed a snapshot"`
+// again returns the command that repeats the run.
+func (c *chaos) again() string {
+	text := fmt.Sprintf("make chaos SEED=%d DURATION=%v NODES=%d SHARDS=%d", c.seed, c.duration, c.nodes, c.shards)
+	if len(c.only) > 0 {
+		text += fmt.Sprintf(` ARGS='-only "%s"'`, strings.Join(c.only, ","))
+	}
+	return text
+}
 
 // maxLogBytes bounds the nodes' logs: what is older than an era that found nothing wrong
 // helps nobody.
@@ -445,7 +480,7 @@ func (c *chaos) trimLogs() error {
 		if st, err := os.Stat(path); err != nil || st.Size() < maxLogBytes {
 			continue // the next one is looked at after the next era
 		}
-		c.installs += countLines(path, installedLine)
+		c.installs += countLines(path, fault.InstalledLine)
 		if err := os.Truncate(path, 0); err != nil { // the node appends
 			return err
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,15 +57,18 @@ type Cluster struct {
 }
 
 // Node is one server process, or the place of one that was killed. Its addresses stay
-// the same over restarts.
+// the same over restarts; its identity is that of its directory, and a new one after
+// Empty.
 type Node struct {
 	Index int
 	Dir   string
 	Addr  node.Addresses
 
-	host Host
+	host    Host
+	emptied bool // since its first start: whichever other node it finds, it joins by that
 
 	mu   sync.Mutex
+	id   string        // of the identity it has now
 	proc *exec.Cmd     // nil while it does not run
 	done chan struct{} // closed when proc has ended
 }
@@ -200,6 +204,10 @@ func (c *Cluster) Add() *Node {
 	return n
 }
 
+// AddArgs adds arguments for servers that are started from now on. The last value of a
+// flag counts.
+func (c *Cluster) AddArgs(args ...string) { c.opt.Args = append(c.opt.Args, args...) }
+
 // Launch starts n's process and waits until it says where it listens. The first time
 // the system chooses the ports; after that they are kept. While n was down, the system
 // may have given one of them to somebody's outgoing connection: that passes. Different
@@ -224,8 +232,8 @@ func (c *Cluster) launchOnce(n *Node) error {
 	if c.opt.Shards > 0 {
 		args = append(args, "--shards", fmt.Sprint(c.opt.Shards))
 	}
-	if n.Index > 0 {
-		args = append(args, "--join", c.Nodes[0].Addr.Gossip)
+	for _, addr := range c.seeds(n) {
+		args = append(args, "--join", addr)
 	}
 	args = append(append(args, c.opt.Args...), n.host.Args...)
 	log, err := os.OpenFile(n.Dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -252,7 +260,9 @@ func (c *Cluster) launchOnce(n *Node) error {
 		b, err := os.ReadFile(filepath.Join(n.Dir, node.AddressesFile))
 		var a node.Addresses
 		if err == nil && json.Unmarshal(b, &a) == nil && a.PID == proc.Process.Pid {
-			n.Addr = a
+			n.mu.Lock()
+			n.Addr, n.id = a, a.NodeID
+			n.mu.Unlock()
 			return nil
 		}
 		select {
@@ -266,6 +276,37 @@ func (c *Cluster) launchOnce(n *Node) error {
 	}
 }
 
+// seeds returns the gossip addresses that n is told to join: of the first node, and of
+// all others when n is a new node in a cluster that is there.
+func (c *Cluster) seeds(n *Node) (out []string) {
+	for _, o := range c.Nodes {
+		if o != n && o.Addr.Gossip != "" && (n.emptied || o.Index == 0) {
+			out = append(out, o.Addr.Gossip)
+		}
+	}
+	return out
+}
+
+// Empty removes all that n has on its disk. n does not run; started again it is a new
+// node.
+func (c *Cluster) Empty(n *Node) error {
+	n.emptied = true
+	return os.RemoveAll(n.Dir)
+}
+
+// Run runs the server's binary until it ends, at most for ExecTimeout, and returns its
+// exit code and what it wrote.
+func (c *Cluster) Run(args ...string) (code int, output string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), ExecTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, c.bin, args...).CombinedOutput()
+	var exit *exec.ExitError
+	if ctx.Err() == nil && errors.As(err, &exit) {
+		return exit.ExitCode(), string(out), nil
+	}
+	return 0, string(out), err
+}
+
 // LogTail returns the last lines of a node's log.
 func (c *Cluster) LogTail(n *Node, lines int) string {
 	b, err := os.ReadFile(n.Dir + ".log")
@@ -274,6 +315,14 @@ func (c *Cluster) LogTail(n *Node, lines int) string {
 	}
 	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// ID returns the identity that n has, or had when it ran last; empty before its first
+// start. Any goroutine may ask.
+func (n *Node) ID() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.id
 }
 
 // Running reports whether n's process runs. Any goroutine may ask.

@@ -2,19 +2,21 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// fault changes the rules by which a node's disk fails: see DEBUG FAULT.
-func fault(t *testing.T, n *Node, rule string) {
-	t.Helper()
+// setFault changes the rules by which a node's disk fails: see DEBUG FAULT.
+func setFault(n *Node, rule string) error {
 	cl := client(n.Addr.Client)
 	defer cl.Close()
 	words := []any{"DEBUG", "FAULT"}
@@ -22,7 +24,25 @@ func fault(t *testing.T, n *Node, rule string) {
 		words = append(words, w)
 	}
 	if err := cl.Do(context.Background(), words...).Err(); err != nil {
-		t.Fatalf("fault %s: %v", rule, err)
+		return fmt.Errorf("fault %s: %w", rule, err)
+	}
+	return nil
+}
+
+// fault sets a rule that a node lives with.
+func fault(t *testing.T, n *Node, rule string) {
+	t.Helper()
+	if err := setFault(n, rule); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fatalFault sets a rule that ends the node, maybe before it has answered: the caller
+// waits for the end and looks at it.
+func fatalFault(t *testing.T, n *Node, rule string) {
+	t.Helper()
+	if err := setFault(n, rule); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
 	}
 }
 
@@ -115,7 +135,7 @@ func TestDiskFull(t *testing.T) {
 	l.resumed(t)
 	c.WaitHealthy()
 
-	fault(t, n, "full under=raftlog files=log ops=write")
+	fatalFault(t, n, "full under=raftlog files=log ops=write")
 	if code := c.Ended(n); code != 10 {
 		t.Errorf("exit code %d\n%s", code, c.LogTail(n, 10))
 	}
@@ -150,7 +170,7 @@ func TestDiskHangs(t *testing.T) {
 			l := startLoad(strings.ReplaceAll(tc.rule, " ", "-"), 6, rest[0].Addr.Client, rest[1].Addr.Client)
 			l.resumed(t)
 			eventually(t, "the node leads something", func() bool { return leads(t, c, rest[0], n) > 0 })
-			fault(t, n, tc.rule)
+			fatalFault(t, n, tc.rule)
 			if strings.HasPrefix(tc.rule, "stall under=raftlog") {
 				eventually(t, "others lead what the hanging node led", func() bool { return leads(t, c, rest[0], n) == 0 })
 				if !n.running() {

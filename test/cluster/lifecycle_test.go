@@ -110,6 +110,43 @@ func TestGrow(t *testing.T) {
 	}
 }
 
+// A node that joins three others while a client writes is given its part of the replicas,
+// and nothing is lost.
+func TestNewcomerTakesItsPart(t *testing.T) {
+	t.Parallel()
+	c := Start(t, Options{Nodes: 3, Shards: 4})
+	first := c.Nodes[0].Addr.Client
+	l := startLoad("join", 6, first, c.Nodes[1].Addr.Client)
+	c.Add()
+	var counts map[string]int
+	for deadline := time.Now().Add(HealthyTimeout); ; time.Sleep(5 * poll) {
+		waitReplicas(t, c, 3)
+		st, err := c.Status(c.Nodes[0])
+		counts = map[string]int{}
+		for _, s := range st.Shards {
+			for _, r := range s.Replicas {
+				if s.ID != 0 {
+					counts[r.Node]++
+				}
+			}
+		}
+		even := err == nil && len(counts) == 4
+		for _, n := range counts {
+			even = even && n == 3 // 4 shards have 12 replicas
+		}
+		if even {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("replicas of each node: %v\n%s", counts, c.LogTail(c.Nodes[0], 40))
+		}
+	}
+	for _, err := range l.errors() {
+		t.Errorf("the writer was told: %v", err)
+	}
+	l.end(t, c)
+}
+
 // waitReplicas waits until every shard has so many replicas with a vote.
 func waitReplicas(t *testing.T, c *Cluster, want int) {
 	t.Helper()

@@ -35,9 +35,10 @@ type Stream struct {
 	number uint32
 
 	mu      sync.Mutex
-	entries []entry // in the order they were begun
-	floor   ID      // the greatest ID acknowledged
-	acked   int     // entries acknowledged
+	entries []entry    // in the order they were begun
+	byID    map[ID]int // where entries with a known ID are; of a stream with a group only
+	floor   ID         // the greatest ID acknowledged
+	acked   int        // entries acknowledged
 	group   groupView
 	tails   []*Tail
 }
@@ -73,6 +74,8 @@ type entry struct {
 	fuzzy      bool // the count is not known
 	count      int32
 	handedAt   time.Duration // when the call began that handed it out last
+	countedAt  time.Duration // when the last call ended that changed the count
+	setAt      time.Duration // … and that set it
 	finishedAt time.Duration
 }
 
@@ -90,6 +93,9 @@ func (b *Book) NewStream(name string, o StreamOptions) *Stream {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := &Stream{Name: name, StreamOptions: o, book: b, number: b.next}
+	if o.Group != "" {
+		s.byID = map[ID]int{}
+	}
 	b.streams[b.next] = s
 	b.next++
 	return s
@@ -174,8 +180,17 @@ func (s *Stream) Added(t Ticket, id ID, prev *ID) {
 	if s.floor.Less(id) {
 		s.floor = id
 	}
-	e.state, e.id = acked, id
+	e.state = acked
+	s.identify(t.pos, id)
 	s.acked++
+}
+
+// identify notes the ID of an entry. The caller holds mu.
+func (s *Stream) identify(pos int, id ID) {
+	s.entries[pos].id = id
+	if s.byID != nil {
+		s.byID[id] = pos
+	}
 }
 
 // Refused says that an XADD was certainly not done.
@@ -260,7 +275,8 @@ func (s *Stream) see(where string, id ID, payload string) *entry {
 			s.book.Add("S4", "%s: %s shows %s as %v, which was %s as %v", s.Name, where, payload, id, e.state, e.id)
 		}
 	case sent, unknown:
-		e.state, e.id = found, id
+		e.state = found
+		s.identify(i, id)
 	}
 	return e
 }

@@ -51,6 +51,14 @@ func claimed(consumer string, minIdle, began, ended time.Duration) Delivery {
 	return Delivery{Consumer: consumer, How: Claimed, MinIdle: minIdle, Began: began, Ended: ended}
 }
 
+func claimedID(consumer string, minIdle, began, ended time.Duration) Delivery {
+	return Delivery{Consumer: consumer, How: ClaimedID, MinIdle: minIdle, Began: began, Ended: ended}
+}
+
+func claimedSet(consumer string, count int32, began, ended time.Duration) Delivery {
+	return Delivery{Consumer: consumer, How: Claimed, Sets: true, Count: count, Began: began, Ended: ended}
+}
+
 // Every invariant that is checked has a story in which it is broken, and one close by in
 // which it is not. A harness that sees nothing says that all is well.
 func TestStories(t *testing.T) {
@@ -273,6 +281,45 @@ func TestStories(t *testing.T) {
 			s.GroupUnknown()
 			s.CheckGroup(GroupState{Summary: 1, Pending: []PendingEntry{{a.ID, "x", 0, 2}}})
 		}, nil},
+		{"G4: a claim with JUSTID has counted", StreamOptions{Group: grouped}, func(s *story) {
+			_, a := s.add(1)
+			s.Delivered(fresh("x", 0, sec), a, true)
+			s.Delivered(claimedID("y", 0, sec, 2*sec), Item{ID: a.ID}, true)
+			s.CheckGroup(GroupState{Summary: 1, Pending: []PendingEntry{{a.ID, "y", 0, 2}}})
+		}, []string{"G4"}},
+		{"G4: a claim with JUSTID does not count", StreamOptions{Group: grouped}, func(s *story) {
+			_, a := s.add(1)
+			s.Delivered(fresh("x", 0, sec), a, true)
+			s.Delivered(claimedID("y", 0, sec, 2*sec), Item{ID: a.ID}, true)
+			s.CheckGroup(GroupState{Summary: 1, Pending: []PendingEntry{{a.ID, "y", 0, 1}}})
+		}, nil},
+		{"G4: another count than a claim has set", StreamOptions{Group: grouped}, func(s *story) {
+			_, a := s.add(1)
+			s.Delivered(fresh("x", 0, sec), a, true)
+			s.Delivered(claimedSet("y", 7, 2*sec, 3*sec), a, true)
+			s.Delivered(claimed("z", 0, 4*sec, 5*sec), a, true)
+			s.CheckGroup(GroupState{Summary: 1, Pending: []PendingEntry{{a.ID, "z", 0, 7}}})
+		}, []string{"G4"}},
+		{"G4: the count that a claim has set, and one more", StreamOptions{Group: grouped}, func(s *story) {
+			_, a := s.add(1)
+			s.Delivered(fresh("x", 0, sec), a, true)
+			s.Delivered(claimedSet("y", 7, 2*sec, 3*sec), a, true)
+			s.Delivered(claimed("z", 0, 4*sec, 5*sec), a, true)
+			s.CheckGroup(GroupState{Summary: 1, Pending: []PendingEntry{{a.ID, "z", 0, 8}}})
+		}, nil},
+		{"G4: a claim that sets the count, and one beside it", StreamOptions{Group: grouped}, func(s *story) {
+			_, a := s.add(1)
+			s.Delivered(fresh("x", 0, sec), a, true)
+			s.Delivered(claimedSet("y", 7, 2*sec, 4*sec), a, true)
+			s.Delivered(claimed("z", 0, 3*sec, 5*sec), a, true)
+			s.CheckGroup(GroupState{Summary: 1, Pending: []PendingEntry{{a.ID, "y", 0, 7}}})
+		}, nil},
+		{"G4: a claim that may have set the count", StreamOptions{Group: grouped}, func(s *story) {
+			_, a := s.add(1)
+			s.Delivered(fresh("x", 0, sec), a, true)
+			s.SetUnknown([]ID{a.ID})
+			s.CheckGroup(GroupState{Summary: 1, Pending: []PendingEntry{{a.ID, "x", 0, 9}}})
+		}, nil},
 		{"G5: the position goes back", StreamOptions{Group: grouped}, func(s *story) {
 			s.ReadPosition(ID{2, 0}, s.Position())
 			s.ReadPosition(ID{1, 0}, s.Position())
@@ -302,10 +349,38 @@ func TestStories(t *testing.T) {
 			s.Delivered(fresh("x", 10*sec, 11*sec), a, true)
 			s.Delivered(claimed("y", 3*sec, 11*sec, 13*sec), a, true)
 		}, nil},
+		{"G8: claimed too soon after a claim with JUSTID", StreamOptions{Group: grouped}, func(s *story) {
+			_, a := s.add(1)
+			s.Delivered(fresh("x", 0, sec), a, true)
+			s.Delivered(claimedID("y", 3*sec, 10*sec, 11*sec), Item{ID: a.ID}, true)
+			s.Delivered(claimedID("z", 3*sec, 11*sec, 12*sec), Item{ID: a.ID}, true)
+		}, []string{"G8"}},
+		{"G3: claimed with JUSTID after its XACK", StreamOptions{Group: grouped}, func(s *story) {
+			t, a := s.add(1)
+			s.Delivered(fresh("x", 0, sec), a, true)
+			s.Finished(t.Payload, a.ID, "x", 2*sec)
+			s.Delivered(claimedID("y", 0, 3*sec, 4*sec), Item{ID: a.ID}, true)
+		}, []string{"G3"}},
 		{"G8: a clock jumped", StreamOptions{Group: grouped}, func(s *story) {
 			_, a := s.add(1)
 			s.Delivered(fresh("x", 10*sec, 11*sec), a, true)
 			s.Delivered(claimed("y", 3*sec, 11*sec, 12*sec), a, false)
+		}, nil},
+		{"G10: a lag that is not what is ahead", StreamOptions{Group: grouped}, func(s *story) {
+			s.CheckLag(Progress{Length: 3, Added: 3, First: ID{1, 0}, Last: ID{3, 0}, Position: ID{1, 0}, Read: 1, Lag: 2, Ahead: 1})
+		}, []string{"G10"}},
+		{"G10: a lag where Redis says null", StreamOptions{Group: grouped}, func(s *story) {
+			s.CheckLag(Progress{Length: 2, Added: 3, First: ID{1, 0}, Last: ID{3, 0}, MaxDeleted: ID{2, 0}, Position: ID{1, 0}, Read: 1, Lag: 1, Ahead: 1})
+		}, []string{"G10"}},
+		{"G10: null where Redis knows", StreamOptions{Group: grouped}, func(s *story) {
+			s.CheckLag(Progress{Length: 3, Added: 3, First: ID{1, 0}, Last: ID{3, 0}, Position: ID{1, 0}, Read: 1, Lag: -1, Ahead: 2})
+		}, []string{"G10"}},
+		{"G10: as it is", StreamOptions{Group: grouped}, func(s *story) {
+			s.CheckLag(Progress{})
+			s.CheckLag(Progress{Length: 3, Added: 3, First: ID{1, 0}, Last: ID{3, 0}, Position: ID{1, 0}, Read: 1, Lag: 2, Ahead: 2})
+			s.CheckLag(Progress{Length: 2, Added: 3, First: ID{1, 0}, Last: ID{3, 0}, MaxDeleted: ID{2, 0}, Position: ID{1, 0}, Read: 1, Lag: -1, Ahead: 1})
+			s.CheckLag(Progress{Length: 2, Added: 4, First: ID{3, 0}, Last: ID{4, 0}, MaxDeleted: ID{2, 0}, Position: ID{1, 0}, Read: 1, Lag: 2, Ahead: 2})
+			s.CheckLag(Progress{Length: 2, Added: 4, First: ID{1, 0}, Last: ID{4, 0}, MaxDeleted: ID{3, 0}, Position: ID{4, 0}, Read: -1, Lag: 0})
 		}, nil},
 		{"G8: idle for less than nothing", StreamOptions{Group: grouped}, func(s *story) {
 			_, a := s.add(1)

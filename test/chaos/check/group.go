@@ -8,7 +8,7 @@ type Hand uint8
 const (
 	Fresh     Hand = iota // XREADGROUP with ">"
 	Claimed               // XCLAIM, XAUTOCLAIM or XREADGROUP CLAIM
-	ClaimedID             // a claim that shows the ID alone and does not count
+	ClaimedID             // a claim with JUSTID: it shows the ID alone and does not count
 )
 
 // Delivery is a call that has handed entries to a consumer.
@@ -16,6 +16,8 @@ type Delivery struct {
 	Consumer string
 	How      Hand
 	MinIdle  time.Duration // of a claim
+	Sets     bool          // a claim with RETRYCOUNT
+	Count    int32         // … which has set the delivery count to this
 	Began    time.Duration // when the call was sent
 	Ended    time.Duration // when it was answered
 }
@@ -25,15 +27,16 @@ type Delivery struct {
 const idleSlack = 5 * time.Millisecond
 
 // Delivered says that a call has handed an entry of s to a consumer. clocks says that
-// the nodes' clocks were left alone, so that idle times can be compared with ours.
+// the nodes' clocks were left alone, so that idle times can be compared with ours. Of an
+// item that was handed out by ClaimedID, the ID is enough.
 func (s *Stream) Delivered(d Delivery, it Item, clocks bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var e *entry
 	if d.How == ClaimedID {
-		if i, ok := s.position(it.Payload); ok {
+		if i, ok := s.byID[it.ID]; ok {
 			e = &s.entries[i]
-		}
+		} // else its XADD and its first delivery are unknown, and there is nothing to compare
 	} else {
 		e = s.see("group "+s.Group, it.ID, it.Payload)
 	}
@@ -51,10 +54,9 @@ func (s *Stream) Delivered(d Delivery, it Item, clocks bool) {
 			s.book.Add("G2", "%s %v (%s) was handed to %s as new, a second time", s.Name, it.ID, it.Payload, d.Consumer)
 		}
 		e.fresh = true
-		e.count++
-	case Claimed:
-		e.count++
+	case Claimed, ClaimedID:
 	}
+	e.counted(d)
 	// The entry was handed out after the call before this one began, and again before
 	// this one ended: it cannot have been idle for longer than that.
 	if d.How != Fresh && e.handed && !e.nacked && clocks && d.Ended-e.handedAt+idleSlack < d.MinIdle {
@@ -65,6 +67,33 @@ func (s *Stream) Delivered(d Delivery, it Item, clocks bool) {
 		e.handedAt = d.Began
 	}
 	e.handed = true
+}
+
+// counted follows the delivery count of e.
+func (e *entry) counted(d Delivery) {
+	switch {
+	case d.Sets:
+		// Which of two that overlap came first is not known.
+		e.fuzzy = e.fuzzy || e.countedAt > d.Began
+		e.count, e.setAt = d.Count, max(e.setAt, d.Ended)
+	case d.How != ClaimedID:
+		e.fuzzy = e.fuzzy || e.setAt > d.Began
+		e.count++
+	default:
+		return
+	}
+	e.countedAt = max(e.countedAt, d.Ended)
+}
+
+// Payload returns the payload of the entry with an ID, if it is known.
+func (s *Stream) Payload(id ID) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.byID[id]
+	if !ok {
+		return "", false
+	}
+	return s.payload(i), true
 }
 
 // Acking says that an XACK of an entry is about to be sent.
@@ -102,11 +131,24 @@ func (s *Stream) Nacking(payload string) {
 	}
 }
 
-// GroupUnknown says that a call which hands out entries of s has no known outcome.
+// GroupUnknown says that a call which hands out entries of s, and counts that, has no
+// known outcome.
 func (s *Stream) GroupUnknown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.group.unknownCalls++
+}
+
+// SetUnknown says that a claim of entries with RETRYCOUNT has no known outcome: what
+// their delivery counts are is not known any more.
+func (s *Stream) SetUnknown(ids []ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		if i, ok := s.byID[id]; ok {
+			s.entries[i].fuzzy = true
+		}
+	}
 }
 
 // Position returns the greatest last-delivered-id that was read so far.
@@ -143,8 +185,6 @@ type GroupState struct {
 	Summary   int64            // pending entries, as XPENDING counts them
 	Consumers map[string]int64 // of each consumer, as XINFO CONSUMERS says
 	Pending   []PendingEntry   // all of them
-	Lag       int64            // as XINFO GROUPS says; negative: null
-	Length    int64            // entries in the stream
 }
 
 // CheckGroup compares a group at a quiet point, when no call is under way, with what is

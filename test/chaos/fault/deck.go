@@ -2,6 +2,7 @@ package fault
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"millrace/test/chaos/netlab"
@@ -23,8 +24,8 @@ type card struct {
 	name   string
 	copies int // in a deck
 	inject inject
-	// single is true of what takes away less than a majority: the promises of
-	// availability hold, and are measured when it comes alone.
+	// single is true of what takes one node away, or a few: the promises of availability
+	// hold where it is one, and are measured when that comes alone.
 	single bool
 	// network is true of what needs a lab. There is one such fault at a time: healing
 	// makes all links whole.
@@ -33,25 +34,30 @@ type card struct {
 	alone bool
 	// faulty is true of what needs a server that was built with the tag faults.
 	faulty bool
+	// member is true of what takes a node's data from it. There is one such fault at a
+	// time: of three replicas, two with empty disks are a loss that nobody survives.
+	member bool
 	nodes  int // how many nodes it needs at least
 }
 
 // cards are all kinds of faults.
 var cards = []card{
-	{name: "kill leader", copies: 4, inject: killed(oneLeader), single: true},
-	{name: "kill one", copies: 2, inject: killed(anyOne), single: true},
-	{name: "kill majority", copies: 2, inject: killed(majority)},
-	{name: "kill all", copies: 1, inject: killed(everyone)},
-	{name: "pause leader", copies: 4, inject: paused(oneLeader, 100*time.Millisecond, 6*time.Second), single: true},
+	{name: "kill leader", copies: 7, inject: killed(oneLeader), single: true},
+	{name: "kill one", copies: 4, inject: killed(anyOne), single: true},
+	{name: "kill majority", copies: 3, inject: killed(majority)},
+	{name: "kill all", copies: 2, inject: killed(everyone)},
+	{name: "power cut", copies: 1, inject: powerCut(oneLeader), single: true, faulty: true},
+	{name: "power cut of all", copies: 2, inject: powerCut(everyone), faulty: true},
+	{name: "pause leader", copies: 8, inject: paused(oneLeader, 100*time.Millisecond, 6*time.Second), single: true},
 	{name: "pause leader long", copies: 1, inject: paused(oneLeader, 5*time.Second, 30*time.Second), single: true},
-	{name: "pause follower", copies: 1, inject: paused(oneFollower, 100*time.Millisecond, 6*time.Second), single: true},
-	{name: "pause majority", copies: 2, inject: paused(majority, 100*time.Millisecond, 5*time.Second)},
-	{name: "pause all", copies: 1, inject: paused(everyone, 100*time.Millisecond, 3*time.Second)},
-	{name: "halves", copies: 4, inject: partition("halves", halves), single: true, network: true},
-	{name: "alone", copies: 4, inject: partition("one node", alone), single: true, network: true},
-	{name: "bridge", copies: 4, inject: partition("bridge", bridge), network: true},
-	{name: "one way", copies: 4, inject: partition("one way", oneWay), single: true, network: true},
-	{name: "clients from leader", copies: 4, inject: clientCut, network: true},
+	{name: "pause follower", copies: 3, inject: paused(oneFollower, 100*time.Millisecond, 6*time.Second), single: true},
+	{name: "pause majority", copies: 3, inject: paused(majority, 100*time.Millisecond, 5*time.Second)},
+	{name: "pause all", copies: 2, inject: paused(everyone, 100*time.Millisecond, 3*time.Second)},
+	{name: "halves", copies: 8, inject: partition("halves", halves), single: true, network: true},
+	{name: "alone", copies: 6, inject: partition("one node", alone), single: true, network: true},
+	{name: "bridge", copies: 8, inject: partition("bridge", bridge), network: true},
+	{name: "one way", copies: 8, inject: partition("one way", oneWay), single: true, network: true},
+	{name: "clients from leader", copies: 8, inject: clientCut, network: true},
 	{name: "ring", copies: 3, inject: partition("ring", ring), network: true, nodes: 4},
 	{name: "link", copies: 1, inject: partition("one link", oneLink), network: true},
 	{name: "vanished", copies: 1, inject: vanished, single: true, network: true},
@@ -73,6 +79,12 @@ var cards = []card{
 	{name: "torn write", copies: 2, inject: disk("torn write", []string{"torn", "files=log", "after=20"}, 8*time.Second, 8*time.Second, true, killedBySignal), alone: true, faulty: true},
 	{name: "flipped bit", copies: 1, inject: disk("flipped bit", []string{"flip", "ops=read", "files=sst", "times=1"}, 4*time.Second, 4*time.Second, false, exitCorrupt), alone: true, faulty: true},
 	{name: "disk full", copies: 1, inject: diskFull, alone: true},
+	{name: "replace", copies: 1, inject: replace, member: true, nodes: 4},
+	{name: "wiped", copies: 1, inject: wiped, member: true, nodes: 4},
+	{name: "divergent snapshot", copies: 1, inject: divergent, network: true},
+	{name: "late snapshot", copies: 2, inject: late, network: true},
+	{name: "without one", copies: 1, inject: withoutOne, alone: true},
+	{name: "rotten file", copies: 1, inject: rotten, member: true, alone: true, nodes: 4},
 }
 
 // deck deals cards in an order that chance has made; when it is empty it is shuffled
@@ -83,11 +95,15 @@ type deck struct {
 	cards []*card
 }
 
-func newDeck(rng *rand.Rand, w *World) *deck {
+// newDeck returns the deck of a world, of kinds named by only where that is not empty.
+func newDeck(rng *rand.Rand, w *World, only []string) *deck {
 	d := &deck{rng: rng}
 	for i := range cards {
 		c := &cards[i]
 		if c.network && w.Lab == nil || c.faulty && !w.FaultyDisks || c.name == "overload" && w.Overload == nil || c.nodes > w.nodes() || c.name == "disk full" && w.SmallDisk < 0 {
+			continue
+		}
+		if len(only) > 0 && !slices.Contains(only, c.name) {
 			continue
 		}
 		for range c.copies {
@@ -97,7 +113,8 @@ func newDeck(rng *rand.Rand, w *World) *deck {
 	return d
 }
 
-// deal returns the next card for which fits answers true.
+// deal returns the next card for which fits answers true; nil when none of what is left
+// does.
 func (d *deck) deal(fits func(*card) bool) *card {
 	if len(d.cards) == 0 {
 		d.cards = append(d.cards, d.all...)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,10 +75,15 @@ func (w *World) recover(node int, counter string) error {
 }
 
 // disk makes a fault of a disk that fails by a rule of faultfs, until the node has ended
-// with one of codes or the time is over. With must, it has to have ended.
+// with one of codes or the time is over. With must, it has to have ended. The node leads
+// a shard of clients': one with no replica but the map's may not write for a minute.
 func disk(counter string, rule []string, lo, hi time.Duration, must bool, codes ...int) inject {
 	return func(w *World, rng *rand.Rand) (*injury, error) {
-		n := w.leader(rng)
+		s, ok := w.shard(rng, 0, -1)
+		if !ok {
+			return noNode(counter), nil
+		}
+		n := s.leader
 		w.allow(n, codes...)
 		w.Disturbed.begin(n)
 		if _, err := w.debug(n, append([]string{"FAULT"}, rule...)...); err != nil {
@@ -96,8 +102,27 @@ func disk(counter string, rule []string, lo, hi time.Duration, must bool, codes 
 			if _, ended := w.ended(n); must && !ended {
 				w.Problems.Add("L0", "%s: it did not end with %v within %v", what, codes, hold)
 			}
+			if !must && len(codes) > 0 {
+				w.awaitEnd(n, noticeWithin)
+			}
 			return w.recover(n, counter)
 		}}, nil
+	}
+}
+
+// noticeWithin is how long a node may take to notice what it has read wrong, and to end.
+const noticeWithin = 3 * time.Second
+
+// awaitEnd waits until a node has ended, if the rule that it may end by has struck it.
+func (w *World) awaitEnd(node int, within time.Duration) {
+	v, err := w.debug(node, "FAULT")
+	if err == nil && len(v.Elems) == 1 && strings.HasSuffix(string(v.Elems[0].Str), "struck 0)") {
+		return
+	}
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if _, ended := w.ended(node); ended {
+			return
+		}
 	}
 }
 

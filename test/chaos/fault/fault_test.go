@@ -14,10 +14,12 @@ import (
 
 func newWorld(nodes int) *World {
 	p := check.NewProblems()
-	return &World{
+	w := &World{
 		Cluster: cluster.New("", "", cluster.Options{Nodes: nodes}), Problems: p, SmallDisk: -1,
 		Disturbed: NewDisturbed(p.Now),
 	}
+	w.Prepare()
+	return w
 }
 
 // deal returns the names of the next n cards.
@@ -32,7 +34,7 @@ func TestDeck(t *testing.T) {
 	w := newWorld(5)
 	w.Lab, w.SmallDisk, w.FaultyDisks = &netlab.Lab{}, 0, true
 	w.Overload = func(*rand.Rand, time.Duration) {}
-	d := newDeck(rand.New(rand.NewPCG(1, 1)), w)
+	d := newDeck(rand.New(rand.NewPCG(1, 1)), w, nil)
 	once := deal(d, len(d.all))
 	for _, c := range cards {
 		n := 0
@@ -49,7 +51,7 @@ func TestDeck(t *testing.T) {
 	if slices.Equal(once, twice) {
 		t.Error("the deck is not shuffled again")
 	}
-	same := newDeck(rand.New(rand.NewPCG(1, 1)), w)
+	same := newDeck(rand.New(rand.NewPCG(1, 1)), w, nil)
 	if again := deal(same, len(same.all)); !slices.Equal(once, again) {
 		t.Error("one seed, two orders")
 	}
@@ -60,7 +62,7 @@ func TestDeck(t *testing.T) {
 
 // What a world does not have is not in its deck.
 func TestDeckWithout(t *testing.T) {
-	d := newDeck(rand.New(rand.NewPCG(1, 1)), newWorld(3))
+	d := newDeck(rand.New(rand.NewPCG(1, 1)), newWorld(3), nil)
 	for _, c := range d.all {
 		if c.network || c.faulty || c.name == "disk full" || c.name == "overload" || c.name == "ring" {
 			t.Errorf("%s is in it", c.name)
@@ -75,11 +77,14 @@ func TestDeckWithout(t *testing.T) {
 func TestHands(t *testing.T) {
 	w := newWorld(5)
 	w.Lab, w.FaultyDisks = &netlab.Lab{}, true
-	n := New(w, 7)
+	n, err := New(w, 7, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	most := 0
 	for range 500 {
 		cs := n.hand()
-		networks := 0
+		networks, members := 0, 0
 		for _, c := range cs {
 			if c.alone && len(cs) > 1 {
 				t.Fatalf("%s is not alone", c.name)
@@ -87,9 +92,12 @@ func TestHands(t *testing.T) {
 			if c.network {
 				networks++
 			}
+			if c.member {
+				members++
+			}
 		}
-		if networks > 1 {
-			t.Fatalf("%d faults of the network", networks)
+		if networks > 1 || members > 1 {
+			t.Fatalf("%d faults of the network, %d nodes lose their data", networks, members)
 		}
 		most = max(most, len(cs))
 	}

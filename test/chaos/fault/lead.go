@@ -21,7 +21,7 @@ func (w *World) transfer(rng *rand.Rand) uint32 {
 		return 0
 	}
 	id := uint32(1 + rng.IntN(len(led)-1))
-	to := w.Cluster.Nodes[rng.IntN(w.nodes())].Addr.NodeID
+	to := w.Cluster.Nodes[rng.IntN(w.nodes())].ID()
 	if _, err := w.debug(rng.IntN(w.nodes()), "TRANSFER", strconv.FormatUint(uint64(id), 10), to); err != nil {
 		return 0
 	}

@@ -27,9 +27,8 @@ func killed(choose func(w *World, rng *rand.Rand) []int) inject {
 // paused makes a fault of stopping nodes for a while with SIGSTOP.
 func paused(choose func(w *World, rng *rand.Rand) []int, lo, hi time.Duration) inject {
 	return func(w *World, rng *rand.Rand) (*injury, error) {
-		nodes := choose(w, rng)
 		hold := between(rng, lo, hi)
-		w.pause(nodes)
+		nodes := w.pause(choose(w, rng))
 		return &injury{
 			what: fmt.Sprintf("pause %s for %v", names(nodes), hold), nodes: nodes, hold: hold,
 			heal: func() error { w.proceed(nodes); return nil },

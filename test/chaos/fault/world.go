@@ -36,6 +36,10 @@ type World struct {
 	// SmallDisk is the node whose data directory is on a file system that can be filled;
 	// negative: none.
 	SmallDisk int
+	// LogRecords is how many records a shard's log holds.
+	LogRecords int
+	// Acked returns how many XADDs have been acknowledged so far.
+	Acked func() int
 	// Lag returns how late the harness itself has run since the last call.
 	Lag func() time.Duration
 	// Logf writes a line for whoever watches.
@@ -43,18 +47,23 @@ type World struct {
 
 	mu      sync.Mutex
 	down    map[int]bool  // nodes that were killed and not yet started again
+	paused  map[int]int   // how many faults have stopped a node
+	held    map[int]bool  // nodes that one fault has for itself
 	expect  map[int][]int // exit codes that a node may end with by itself
 	counts  map[string]int
 	samples map[string][]time.Duration
+}
+
+// Prepare makes w ready for use: its exported fields are set.
+func (w *World) Prepare() {
+	w.down, w.paused, w.held = map[int]bool{}, map[int]int{}, map[int]bool{}
+	w.expect, w.counts, w.samples = map[int][]int{}, map[string]int{}, map[string][]time.Duration{}
 }
 
 // Count adds to a counter of the report.
 func (w *World) Count(name string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.counts == nil {
-		w.counts = map[string]int{}
-	}
 	w.counts[name] += n
 }
 
@@ -76,7 +85,7 @@ func (w *World) nodes() int { return len(w.Cluster.Nodes) }
 func (w *World) led() map[uint32]int {
 	index := map[string]int{}
 	for i, n := range w.Cluster.Nodes {
-		index[n.Addr.NodeID] = i
+		index[n.ID()] = i
 	}
 	for _, n := range w.Cluster.Nodes {
 		if !n.Running() {
@@ -130,13 +139,37 @@ func (w *World) some(rng *rand.Rand, n int) []int { return rng.Perm(w.nodes())[:
 // majority is how many nodes are one.
 func (w *World) majority() int { return w.nodes()/2 + 1 }
 
-// kill kills nodes, and returns those that another fault had not killed before.
-func (w *World) kill(nodes []int) []int {
+// hold takes one of the nodes for one fault, which release ends: none that another fault
+// has killed or paused is taken, and no other fault kills or pauses it meanwhile. It
+// reports false when there is none.
+func (w *World) hold(nodes []int) (node int, ok bool) {
 	w.mu.Lock()
-	if w.down == nil {
-		w.down = map[int]bool{}
+	defer w.mu.Unlock()
+	for _, i := range nodes {
+		if !w.down[i] && w.paused[i] == 0 && !w.held[i] {
+			w.held[i] = true
+			return i, true
+		}
 	}
-	nodes = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return w.down[i] })
+	return 0, false
+}
+
+func (w *World) release(node int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.held, node)
+}
+
+// kill kills nodes, and returns those that another fault had not killed or taken before.
+func (w *World) kill(nodes []int) []int {
+	return w.fell(nodes, func(i int) { w.Cluster.Kill(w.Cluster.Nodes[i]) })
+}
+
+// fell ends nodes, side by side, each in the way of end, but those that are down already.
+// It returns which.
+func (w *World) fell(nodes []int, end func(i int)) []int {
+	w.mu.Lock()
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return w.down[i] || w.held[i] })
 	for _, i := range nodes {
 		w.down[i] = true
 	}
@@ -144,7 +177,7 @@ func (w *World) kill(nodes []int) []int {
 	w.Disturbed.begin(nodes...)
 	var wg sync.WaitGroup
 	for _, i := range nodes {
-		wg.Go(func() { w.Cluster.Kill(w.Cluster.Nodes[i]) })
+		wg.Go(func() { end(i) })
 	}
 	wg.Wait()
 	w.Count("kills", len(nodes))
@@ -173,15 +206,28 @@ func (w *World) revive(nodes []int) error {
 	return nil
 }
 
-func (w *World) pause(nodes []int) {
+// pause stops nodes, and returns those that another fault had not taken before.
+func (w *World) pause(nodes []int) []int {
+	w.mu.Lock()
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return w.held[i] })
+	for _, i := range nodes {
+		w.paused[i]++
+	}
+	w.mu.Unlock()
 	w.Disturbed.begin(nodes...)
 	for _, i := range nodes {
 		w.Cluster.Pause(w.Cluster.Nodes[i])
 	}
 	w.Count("pauses", len(nodes))
+	return nodes
 }
 
 func (w *World) proceed(nodes []int) {
+	w.mu.Lock()
+	for _, i := range nodes {
+		w.paused[i]--
+	}
+	w.mu.Unlock()
 	for _, i := range nodes {
 		w.Cluster.Resume(w.Cluster.Nodes[i])
 	}
@@ -195,9 +241,6 @@ const killedBySignal = -1
 func (w *World) allow(node int, codes ...int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.expect == nil {
-		w.expect = map[int][]int{}
-	}
 	w.expect[node] = codes
 }
 
@@ -246,17 +289,22 @@ func (w *World) WatchProcesses(stop <-chan struct{}) {
 	}
 }
 
-// debugTimeout bounds a DEBUG command and its connection.
-const debugTimeout = 2 * time.Second
+// commandTimeout bounds a command and its connection.
+const commandTimeout = 2 * time.Second
 
 // debug sends a DEBUG command to a node.
 func (w *World) debug(node int, words ...string) (resp.Value, error) {
-	c, err := client.Dial(node, w.Cluster.Nodes[node].Addr.Client, client.Options{Password: w.Password, Dial: debugTimeout, Reply: debugTimeout})
+	return w.command(node, append([]string{"DEBUG"}, words...)...)
+}
+
+// command sends a command to a node. A reply that is an error is one, too.
+func (w *World) command(node int, words ...string) (resp.Value, error) {
+	c, err := client.Dial(node, w.Cluster.Nodes[node].Addr.Client, client.Options{Password: w.Password, Dial: commandTimeout, Reply: commandTimeout})
 	if err != nil {
 		return resp.Value{}, err
 	}
 	defer c.Close()
-	v, _, err := c.Do(append([]string{"DEBUG"}, words...)...)
+	v, _, err := c.Do(words...)
 	if err == nil && v.IsErr() {
 		err = errors.New(string(v.Str))
 	}

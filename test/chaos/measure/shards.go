@@ -34,6 +34,9 @@ func NewShards(n int, now func() time.Duration) *Shards {
 	return &Shards{now: now, shard: make([]shard, n+1)}
 }
 
+// Count returns how many shards there are.
+func (m *Shards) Count() int { return len(m.shard) - 1 }
+
 // Acked says that a write which began then was answered now.
 func (m *Shards) Acked(id uint32, began time.Duration) {
 	if int(id) >= len(m.shard) {

@@ -204,6 +204,7 @@ Repeat it: <code>{{.Again}}</code></p>
 <tr><td>latency: half, 99 %, slowest<td class="n">{{.Total.P50us}} µs, {{.Total.P99us}} µs, {{.Total.MaxUs}} µs
 <tr><td>histories checked by Porcupine: linearizable, not checked, violations<td class="n">{{.Windows.Linearizable}}, {{.Windows.NotChecked}}, {{.Windows.Violations}}
 <tr><td>operations in them<td class="n">{{.Windows.Operations}}
+<tr><td>replies, reads and ends of streams compared with the replayed log<td class="n">{{.Replayed.Replies}}, {{.Replayed.Reads}}, {{.Replayed.Finals}}
 <tr><td>the harness itself ran late by at most<td class="n">{{ms .LagMax}}
 </table>
 <h2>Availability</h2>

@@ -9,6 +9,7 @@ import (
 	"millrace/test/chaos/check"
 	"millrace/test/chaos/fault"
 	"millrace/test/chaos/measure"
+	"millrace/test/chaos/replay"
 	"millrace/test/chaos/workload"
 )
 
@@ -27,6 +28,7 @@ type Report struct {
 	Counts   map[string]int
 	Total    measure.Point    `json:"total"`
 	Windows  workload.Windows `json:"windows"`
+	Replayed replay.Counts    `json:"replayed"` // compared with the shards' logs
 	Promises []fault.Promise  `json:"promises"`
 	// Violations counts all; Problems holds the first ones.
 	Violations int             `json:"violations"`

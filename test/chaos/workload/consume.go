@@ -13,6 +13,12 @@ import (
 // claimAfter is the min-idle of claims: a consumer's calls may die with their node.
 const claimAfter = 3 * time.Second
 
+// Bounds of a claim by IDs.
+const (
+	claimCount  = 20 // entries
+	maxSetCount = 10 // what RETRYCOUNT sets is below it
+)
+
 // consumerBlock is how long a consumer's XREADGROUP blocks.
 const consumerBlock = 400 * time.Millisecond
 
@@ -49,6 +55,8 @@ func (k *consumer) run(ctx context.Context) {
 			ok = k.autoclaim(c, st)
 		case n < 4:
 			ok = k.takeOrClaim(c, st)
+		case n < 6:
+			ok = k.claim(c, st)
 		default:
 			ok = k.take(c)
 		}
@@ -106,7 +114,7 @@ func (k *consumer) taken(c *client.Conn, how check.Hand, minIdle, block time.Dur
 			return
 		}
 		d := check.Delivery{Consumer: k.name, How: how, Began: began, Ended: ended}
-		if entry.len() == 4 && entry.at(3).int() > 0 { // how often it was delivered before
+		if claimedFrom(entry) {
 			d.How, d.MinIdle = check.Claimed, minIdle
 		}
 		it := entry.item()
@@ -116,24 +124,85 @@ func (k *consumer) taken(c *client.Conn, how check.Hand, minIdle, block time.Dur
 	return k.settle(c, got)
 }
 
-// autoclaim takes over what has been idle in one stream.
+// claimedFrom reports whether an entry of XREADGROUP CLAIM was pending before: it shows for
+// how long it was idle, and how often it had been delivered, which RETRYCOUNT may have set
+// to zero.
+func claimedFrom(entry reply) bool {
+	return entry.len() == 4 && (entry.at(2).int() > 0 || entry.at(3).int() > 0)
+}
+
+// autoclaim takes over what has been idle in one stream; now and then with JUSTID, which
+// does not count as a delivery.
 func (k *consumer) autoclaim(c *client.Conn, st *check.Stream) bool {
-	minIdle := claimAfter
-	if k.drain {
-		minIdle = 0
+	d := check.Delivery{Consumer: k.name, How: check.Claimed, MinIdle: claimAfter}
+	words := []string{"XAUTOCLAIM", st.Name, groupName, k.name, strconv.FormatInt(claimAfter.Milliseconds(), 10), "0", "COUNT", "50"}
+	switch {
+	case k.drain:
+		d.MinIdle, words[4] = 0, "0"
+	case k.rng.IntN(3) == 0:
+		d.How, words = check.ClaimedID, append(words, "JUSTID")
 	}
-	began := k.env.Book.Now()
-	r, o, _ := k.do(c, "XAUTOCLAIM", st.Name, groupName, k.name, strconv.FormatInt(minIdle.Milliseconds(), 10), "0", "COUNT", "50")
+	return k.claimed(c, st, d, nil, words, func(r reply) reply { return r.at(1) })
+}
+
+// claim takes over some of what has been idle in one stream by its IDs, with JUSTID or
+// without, and sets the delivery count now and then.
+func (k *consumer) claim(c *client.Conn, st *check.Stream) bool {
+	idle := strconv.FormatInt(claimAfter.Milliseconds(), 10)
+	r, o, _ := k.do(c, "XPENDING", st.Name, groupName, "IDLE", idle, "-", "+", strconv.Itoa(claimCount))
+	if o != client.Replied || r.isError() {
+		return o == client.Replied
+	}
+	d := check.Delivery{Consumer: k.name, How: check.Claimed, MinIdle: claimAfter}
+	words := []string{"XCLAIM", st.Name, groupName, k.name, idle}
+	var ids []check.ID
+	for i := range r.len() {
+		ids = append(ids, r.at(i).at(0).id())
+		words = append(words, r.at(i).at(0).text())
+	}
+	if len(ids) == 0 {
+		return true
+	}
+	if k.rng.IntN(2) == 0 {
+		d.How, words = check.ClaimedID, append(words, "JUSTID")
+	}
+	if k.rng.IntN(3) == 0 {
+		d.Sets, d.Count = true, int32(k.rng.IntN(maxSetCount))
+		words = append(words, "RETRYCOUNT", strconv.Itoa(int(d.Count)))
+	}
+	return k.claimed(c, st, d, ids, words, func(r reply) reply { return r })
+}
+
+// claimed runs a claim, of ids where it names them, and settles what it hands out, which
+// list finds in the reply.
+func (k *consumer) claimed(c *client.Conn, st *check.Stream, d check.Delivery, ids []check.ID, words []string, list func(reply) reply) bool {
+	d.Began = k.env.Book.Now()
+	r, o, _ := k.do(c, words...)
+	d.Ended = k.env.Book.Now()
+	switch {
+	case o == client.Unknown && d.Sets:
+		st.SetUnknown(ids)
+	case o == client.Unknown && d.How != check.ClaimedID:
+		st.GroupUnknown()
+	}
 	if o != client.Replied {
-		if o == client.Unknown {
-			st.GroupUnknown()
-		}
+		return false
+	}
+	if r.isError() {
+		k.env.Book.Add("reply", "%s was answered %q", words[0], r.text())
 		return false
 	}
 	var got []handed
-	for _, it := range r.at(1).items() {
-		st.Delivered(check.Delivery{Consumer: k.name, How: check.Claimed, MinIdle: minIdle, Began: began, Ended: k.env.Book.Now()}, it, k.env.Faults.Clocks())
-		got = append(got, handed{st, it})
+	for rows, i := list(r), 0; i < rows.len(); i++ {
+		it := rows.at(i).item()
+		if d.How == check.ClaimedID {
+			it = check.Item{ID: rows.at(i).id()}
+			it.Payload, _ = st.Payload(it.ID) // empty: its XADD and its first delivery are unknown
+		}
+		st.Delivered(d, it, k.env.Faults.Clocks())
+		if it.Payload != "" {
+			got = append(got, handed{st, it})
+		}
 	}
 	return k.settle(c, got)
 }

@@ -22,6 +22,7 @@ const (
 	twinsEvery  = 8 * time.Millisecond
 	tailEvery   = 50 * time.Millisecond
 	lookEvery   = 15 * time.Millisecond
+	lagEvery    = 60 * time.Millisecond
 )
 
 // What streams remember of tokens: a request that a paused node has read may be done as
@@ -37,7 +38,8 @@ const (
 	createPatience  = 30 * time.Second
 	drainPatience   = 90 * time.Second
 	replicaPatience = 60 * time.Second
-	pageCount       = 1000 // entries in one reply of a final read
+	levelPatience   = 5 * time.Second // for one replica of a cluster that is at rest
+	pageCount       = 1000            // entries in one reply of a final read
 )
 
 // Load says how much clients do.
@@ -47,6 +49,7 @@ type Load struct {
 	Rate        float64 // of all of them, in entries a second
 	Consumers   int
 	ManyStreams int
+	Recorded    int // whose every reply is compared with the shards' logs
 }
 
 // Era is a part of a run with streams of its own.
@@ -62,6 +65,8 @@ type Era struct {
 	many    []*check.Stream
 	trims   []*check.Stream
 	pairs   []*check.Stream
+
+	recorded *Recorded // nil: no history is kept
 
 	stopWriting context.CancelFunc
 	stopReading context.CancelFunc
@@ -95,7 +100,7 @@ func Start(env *Env, number int, load Load, verdicts *Verdicts) (*Era, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), createPatience)
 	defer cancel()
-	for _, st := range e.grouped() {
+	for _, st := range append(e.grouped(), e.trims...) {
 		if !e.createGroup(ctx, st.Name) {
 			return nil, fmt.Errorf("%w: XGROUP CREATE %s found no answer in %v", ErrNotQuiet, st.Name, createPatience)
 		}
@@ -104,6 +109,11 @@ func Start(env *Env, number int, load Load, verdicts *Verdicts) (*Era, error) {
 	defer s.drop()
 	for _, st := range e.insists {
 		if _, err := e.ask(ctx, s, "XCFGSET", st.Name, "IDMP-DURATION", idmpSeconds, "IDMP-MAXSIZE", idmpTokens); err != nil {
+			return nil, err
+		}
+	}
+	if load.Recorded > 0 {
+		if err := e.record(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -162,6 +172,9 @@ func (e *Era) run() {
 	}
 	writer(func(ctx context.Context, id uint64) { e.trim(ctx, id, e.trims) })
 	writer(func(ctx context.Context, id uint64) { e.twins(ctx, id, e.pairs) })
+	for range e.load.Recorded {
+		writer(e.play)
+	}
 	for i := range 2 {
 		sh := e.env.Slots[(e.number+i)%len(e.env.Slots)]
 		id += 1 << 20
@@ -172,6 +185,7 @@ func (e *Era) run() {
 	for range e.load.Consumers {
 		reader(func(ctx context.Context, id uint64) { e.consumer(id, e.grouped()).run(ctx) })
 	}
+	reader(func(ctx context.Context, id uint64) { e.lag(ctx, id, e.trims) })
 	reader(func(ctx context.Context, id uint64) { e.tail(ctx, id, e.hot) })
 	reader(func(ctx context.Context, id uint64) { e.tail(ctx, id, e.probes) })
 }
@@ -284,6 +298,32 @@ func (e *Era) checkGroup(st *check.Stream) error {
 		from = "(" + r.at(r.len()-1).at(0).text()
 	}
 	st.CheckGroup(g)
+	return e.checkLag(ctx, s, st)
+}
+
+// checkLag counts what is ahead of a stream's group while nothing changes.
+func (e *Era) checkLag(ctx context.Context, s *session, st *check.Stream) error {
+	info, err := e.ask(ctx, s, "XINFO", "STREAM", st.Name)
+	if err != nil {
+		return err
+	}
+	groups, err := e.ask(ctx, s, "XINFO", "GROUPS", st.Name)
+	if err != nil {
+		return err
+	}
+	p := progress("at rest", info, groups.at(0))
+	for from := p.Position; ; {
+		page, err := e.ask(ctx, s, "XRANGE", st.Name, "("+from.String(), "+", "COUNT", strconv.Itoa(pageCount))
+		if err != nil {
+			return err
+		}
+		p.Ahead += int64(page.len())
+		if page.len() < pageCount {
+			break
+		}
+		from = page.at(page.len() - 1).at(0).id()
+	}
+	st.CheckLag(p)
 	return nil
 }
 

@@ -77,3 +77,56 @@ func (e *Era) look(ctx context.Context, id uint64, node int, streams []*check.St
 		sleep(ctx, lookEvery)
 	}
 }
+
+// lag has groups of streams that are trimmed, and from which entries are deleted, move
+// on by fits and starts, and compares how far they are said to be behind with the
+// entries, all read in one transaction.
+func (e *Era) lag(ctx context.Context, id uint64, streams []*check.Stream) {
+	s := e.env.session(id, int(id))
+	defer s.drop()
+	for n := 0; ctx.Err() == nil; n++ {
+		c := s.get(ctx)
+		if c == nil {
+			return
+		}
+		st := streams[n%len(streams)]
+		// From far behind, where trims overtake the group, to the very end.
+		count := []int{1, 7, 40, 1000}[s.rng.IntN(4)]
+		_, o, _ := s.do(c, "XREADGROUP", "GROUP", groupName, "lag", "COUNT", strconv.Itoa(count), "NOACK", "STREAMS", st.Name, ">")
+		if o == client.Replied {
+			o = s.readLag(c, st)
+		}
+		if o != client.Replied {
+			s.fail(ctx)
+			continue
+		}
+		sleep(ctx, lagEvery)
+	}
+}
+
+// readLag reads a stream and what is said of its group, and has that checked.
+func (s *session) readLag(c *client.Conn, st *check.Stream) client.Outcome {
+	_ = c.Send([]string{"MULTI"}, []string{"XINFO", "STREAM", st.Name}, []string{"XINFO", "GROUPS", st.Name},
+		[]string{"XRANGE", st.Name, "-", "+"}, []string{"EXEC"}) // what fails shows in the replies
+	var exec reply
+	var o client.Outcome
+	for range 5 {
+		v, outcome, _ := c.Receive()
+		exec, o = reply{v}, outcome
+	}
+	if o != client.Replied {
+		return o
+	}
+	if exec.len() != 3 || exec.at(0).isError() || exec.at(1).len() != 1 {
+		s.env.Book.Add("reply", "%s: EXEC of XINFO was answered %v", st.Name, exec.v)
+		return o
+	}
+	p := progress("in a transaction", exec.at(0), exec.at(1).at(0))
+	for _, it := range exec.at(2).items() {
+		if p.Position.Less(it.ID) {
+			p.Ahead++
+		}
+	}
+	st.CheckLag(p)
+	return o
+}

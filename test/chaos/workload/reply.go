@@ -51,6 +51,24 @@ func (r reply) item() check.Item {
 	return check.Item{ID: r.at(0).id(), Payload: fields.field("p").text(), Filler: fields.field("v").text()}
 }
 
+// count reads a number, which is negative where the reply is null.
+func (r reply) count() int64 {
+	if r.v.IsNull() {
+		return -1
+	}
+	return r.v.Int
+}
+
+// progress reads what XINFO STREAM and one row of XINFO GROUPS say of a group.
+func progress(where string, info, group reply) check.Progress {
+	return check.Progress{
+		Where: where, Length: info.field("length").int(), Added: info.field("entries-added").int(),
+		First: info.field("recorded-first-entry-id").id(), Last: info.field("last-generated-id").id(),
+		MaxDeleted: info.field("max-deleted-entry-id").id(), Position: group.field("last-delivered-id").id(),
+		Read: group.field("entries-read").count(), Lag: group.field("lag").count(),
+	}
+}
+
 // streams reads what XREAD and XREADGROUP answer: entries by stream.
 func (r reply) streams(f func(name string, entry reply)) {
 	for i := range r.len() {

@@ -3,6 +3,9 @@
 // comes back, in RESP2 and RESP3; a sequence that shows a difference is shrunk to the
 // few commands that it takes.
 //
+// Beside the random sequences the scripts of the state machine are replayed through a
+// node (script_test.go), and the tables of commands compared (command_test.go).
+//
 // Two servers serve as the oracle: the redis-server in PATH, 7.0 or newer, and a newer one
 // whose path REDIS86 holds (test/compat/redis86.sh builds it). grammar_test.go
 // is what may be sent, times_test.go what no two servers answer alike because it tells

@@ -28,9 +28,9 @@ const (
 // patience bounds what a test waits for; it is only used up by a test that fails.
 const patience = 30 * time.Second
 
-// startRedis starts the redis-server at path on a free port, without a disk, until
+// startRedis starts the redis-server at path, with more arguments, on a free port, without a disk, until
 // the test ends.
-func startRedis(t testing.TB, path string) (addr string) {
+func startRedis(t testing.TB, path string, more ...string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -38,7 +38,8 @@ func startRedis(t testing.TB, path string) (addr string) {
 	}
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
-	cmd := exec.Command(path, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	args := []string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir()}
+	cmd := exec.Command(path, append(args, more...)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

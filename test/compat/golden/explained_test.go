@@ -25,7 +25,7 @@ var inSlot = map[string]string{
 var explained = []difference{
 	{"p5", regexp.MustCompile(`^A> CLIENT ID`), regexp.MustCompile(`^:\d+$`), "Connections are counted from one."},
 	{"p6", regexp.MustCompile(`^CONFIG GET stream-`), regexp.MustCompile(`stream-node-max-entries`), "The parameters come in an order of no meaning."},
-	{"p7", regexp.MustCompile(`^COMMAND INFO`), regexp.MustCompile(`^.."xadd", :-5, ~?.\+write, \+denyoom, \+fast., :1, :1, :1,`), "There are no tips, and no notes on keys."},
+	{"p7", regexp.MustCompile(`^COMMAND INFO`), regexp.MustCompile(`^.."xadd", :-5, ~?.\+write, \+denyoom, \+fast., :1, :1, :1,`), "There are no notes on keys."},
 	{"p7", regexp.MustCompile(`^COMMAND COUNT`), regexp.MustCompile(`^:1\d\d$`), "There are fewer commands."},
 	{"p7", regexp.MustCompile(`^HELLO 3`), regexp.MustCompile(`"mode": "cluster"`), "It is a cluster, without modules."},
 	{"p7", regexp.MustCompile(`^CLIENT INFO`), regexp.MustCompile(`resp=3`), "Other connections; buffers are not told."},

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"millrace/test/chaos/fault"
+)
+
+// What is left out of the era that is replayed is named as the deck names it.
+func TestReplayKinds(t *testing.T) {
+	for _, name := range unreplayed {
+		if !slices.Contains(fault.Names(), name) {
+			t.Errorf("there is no fault %q", name)
+		}
+	}
+	c := &chaos{options: options{only: []string{"kill all", "wiped"}}}
+	if got := c.replayKinds(); !slices.Equal(got, []string{"kill all"}) {
+		t.Errorf("%q", got)
+	}
+}

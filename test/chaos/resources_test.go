@@ -1,0 +1,26 @@
+package main
+
+import "testing"
+
+// A node may hold a little more than before, and as much more as it has more replicas.
+func TestUsage(t *testing.T) {
+	base := usage{goroutines: 200, sockets: 60, replicas: 5}
+	for _, tc := range []struct {
+		name  string
+		u     usage
+		above bool
+	}{
+		{"the same", base, false},
+		{"a little more", usage{250, 100, 5}, false},
+		{"goroutines", usage{270, 60, 5}, true},
+		{"sockets", usage{200, 110, 5}, true},
+		{"twice the replicas", usage{460, 160, 10}, false},
+		{"twice the replicas and more", usage{490, 60, 10}, true},
+		{"no replicas", usage{250, 60, 0}, false},
+		{"no replicas and more", usage{270, 60, 0}, true},
+	} {
+		if got := tc.u.above(base); got != tc.above {
+			t.Errorf("%s: above %v, want %v", tc.name, got, tc.above)
+		}
+	}
+}
