@@ -100,6 +100,9 @@ func TestRenameAndCopyChangeNothing(t *testing.T) {
 
 // TestCopyIsBounded copies what is just small enough, and what is not.
 func TestCopyIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes what a step may take")
+	}
 	const refusal = "-ERR The value is too large to be copied in one step: it has more than 100000 records or 16777216 bytes"
 	r := newRig(t)
 	value := strings.Repeat("x", 1<<20)

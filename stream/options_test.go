@@ -191,6 +191,9 @@ func (o *option) shows(t *testing.T, path string) (shown bool) {
 
 // TestOptionsAreShown finds a script for every option that fails if it is ignored.
 func TestOptionsAreShown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs the scripts of all commands once for each option")
+	}
 	paths := scripts(t)
 	for i := range options {
 		o := &options[i]

@@ -126,6 +126,9 @@ func TestScanNamesOfOnePlace(t *testing.T) {
 
 // TestScanStepIsBounded scans names so long that they, not COUNT, end a step.
 func TestScanStepIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes what a step may take")
+	}
 	r := newRig(t)
 	const names, size = 120, 60_000
 	for i := range names {

@@ -10,6 +10,7 @@ import (
 // A node of one cluster that is told to join another ends and changes nothing: not in
 // its directory, and not in the other cluster. Later it starts as it was.
 func TestRefusesOtherCluster(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	one := Start(t, Options{Nodes: 1, Shards: 1})
 	two := Start(t, Options{Nodes: 1, Shards: 1})

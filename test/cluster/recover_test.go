@@ -77,9 +77,19 @@ func checkup(t *testing.T, n *Node) {
 	}
 }
 
+// skipIfShort skips what has nothing to do for the race detector: tools that run alone,
+// and nodes that refuse to start.
+func skipIfShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it takes long, and nothing in it is concurrent")
+	}
+}
+
 // Of three nodes two are lost for good. The third goes on alone with everything it has,
 // takes writes, and the cluster grows back to three; what was lost cannot come back.
 func TestRecoverFromOne(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	c := Start(t, Options{Shards: 3})
 	n := c.Nodes[0]
@@ -153,6 +163,7 @@ func TestRecoverFromOne(t *testing.T) {
 // Of five nodes three are lost. Each shard goes on from the survivor that has most of
 // it; a node whose recovery was cut short does not start.
 func TestRecoverFromTwo(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	c := Start(t, Options{Nodes: 5, Shards: 4, Args: []string{"--replicas", "5"}})
 	l := startLoad("five", 6, c.Addrs()...)

@@ -194,6 +194,7 @@ func flip(t *testing.T, pattern string) {
 // cannot go on with: it says why, with an exit code that names the class, and touches
 // nothing.
 func TestRefusesDirectory(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	intact := stoppedNode(t)
 	write := func(dir, name, content string) error {

@@ -24,6 +24,9 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if testing.Short() {
+		*commands /= 5
+	}
 	// rapid's own flags give the number of sequences at a time and their length.
 	for name, value := range map[string]string{"rapid.checks": "50", "rapid.steps": fmt.Sprint(*steps), "rapid.nofailfile": "true",
 		"rapid.shrinktime": "3s"} {
