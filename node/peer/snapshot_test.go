@@ -21,6 +21,7 @@ import (
 func (g group) fallBehind(t *testing.T, records, size int) *replica {
 	t.Helper()
 	l := g.leader(t)
+	term := l.CurrentTerm()
 	var away *replica
 	for _, r := range g {
 		if r != l {
@@ -39,8 +40,12 @@ func (g group) fallBehind(t *testing.T, records, size int) *replica {
 			}
 		}
 	}
-	// An AppendEntries with all of it may still be on its way.
-	eventually(t, "a snapshot was tried", func() bool { return strings.Contains(g.leader(t).logs.String(), "failed to send snapshot") })
+	// An AppendEntries with all of it may still be on its way. The leader of a later term
+	// sends none, and tries no snapshot either until it has heard from the follower.
+	eventually(t, "a snapshot was tried", func() bool {
+		l := g.leader(t)
+		return strings.Contains(l.logs.String(), "failed to send snapshot") || l.CurrentTerm() > term
+	})
 	return away
 }
 
