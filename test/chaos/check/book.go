@@ -40,6 +40,7 @@ type Stream struct {
 	floor   ID         // the greatest ID acknowledged
 	acked   int        // entries acknowledged
 	group   groupView
+	drained ID // the group had nothing left up to there
 	tails   []*Tail
 }
 

@@ -236,6 +236,18 @@ func TestStories(t *testing.T) {
 			_, a := s.add(1)
 			s.replica(holds(1, 1), true, a)
 		}, []string{"G1"}},
+		{"G1: of an unknown XADD, never handed out", StreamOptions{Group: grouped}, func(s *story) {
+			t := s.Begin()
+			s.Unknown(t)
+			s.Drained(ID{1, 0})
+			s.replica(holds(1, 1), true, item(t, 1))
+		}, []string{"G1"}},
+		{"G1: of an unknown XADD, done after the group was drained", StreamOptions{Group: grouped}, func(s *story) {
+			t := s.Begin()
+			s.Unknown(t)
+			s.Drained(ID{1, 0})
+			s.replica(holds(1, 2), true, item(t, 2))
+		}, nil},
 		{"G2: new, twice", StreamOptions{Group: grouped}, func(s *story) {
 			_, a := s.add(1)
 			s.Delivered(fresh("x", 0, sec), a, true)

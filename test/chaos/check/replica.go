@@ -74,8 +74,17 @@ type Info struct {
 	MaxDeleted    ID
 }
 
+// Drained says that the group had nothing left when id was its position. What was sent
+// to a node that had vanished, and given up since, can arrive after that.
+func (s *Stream) Drained(id ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drained = id
+}
+
 // Done says that there were no more entries, and what the replica says of the stream.
-// delivered says that the group has been drained: every entry must have been handed out.
+// drained says that the group has been drained: every entry must have been handed out
+// that was acknowledged, or that Drained says was there.
 func (r *Replica) Done(info Info, drained bool) {
 	s := r.s
 	s.mu.Lock()
@@ -104,7 +113,8 @@ func (r *Replica) Done(info Info, drained bool) {
 				s.book.Add("S4", "%s: %s: of the transaction %s, %s one is there", s.Name, r.where, s.payload(i), s.payload(i+1))
 			}
 		}
-		if drained && s.Group != "" && here && !e.handed {
+		late := e.state != acked && s.drained.Less(e.id)
+		if drained && s.Group != "" && here && !e.handed && !late {
 			s.book.Add("G1", "%s: %s: %s (%v) was never handed to a consumer", s.Name, r.where, s.payload(i), e.id)
 		}
 	}
