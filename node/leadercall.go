@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 )
 
 // Bounds of a call that the node itself makes to a shard's leader.

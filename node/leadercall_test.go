@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"millrace/call"
 	"millrace/placement"
 	"millrace/resp"
-	"millrace/shard/call"
 )
 
 // scripted are nodes that answer calls in a script. An answer of nil keeps silent.

@@ -7,13 +7,13 @@ import (
 	"slices"
 	"time"
 
+	"millrace/call"
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/node/peer"
 	"millrace/placement"
 	"millrace/raftlog/disk"
 	"millrace/shard"
-	"millrace/shard/call"
-	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 const (
@@ -46,7 +46,7 @@ type metaGroup struct {
 // that was never in a cluster waits to be founded or to be added.
 func openMeta(n *Node) error {
 	m := &metaGroup{n: n, wake: make(chan struct{}, 1)}
-	m.machine = placement.NewMachine(func(read func(stream.Reader) error) error {
+	m.machine = placement.NewMachine(func(read func(kv.Reader) error) error {
 		return read(pebblekv.Reader{R: n.disks.state.DB})
 	})
 	if err := m.machine.Load(); err != nil {

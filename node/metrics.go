@@ -10,10 +10,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"millrace/call"
 	"millrace/placement"
 	"millrace/resp"
 	"millrace/router"
-	"millrace/shard/call"
 )
 
 // registerMetrics makes /metrics show this node.

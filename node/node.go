@@ -17,14 +17,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"millrace/call"
+	"millrace/internal/tick"
 	"millrace/node/gossip"
 	"millrace/node/peer"
 	"millrace/placement"
 	"millrace/raftlog/disk"
 	"millrace/router"
-	"millrace/shard/call"
 	"millrace/stream"
-	"millrace/tick"
 )
 
 // How long the steps of stopping may take. What is late is cut off.

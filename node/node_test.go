@@ -14,8 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"millrace/call"
 	"millrace/placement"
-	"millrace/shard/call"
 )
 
 // startTimeout bounds what a node in a test may take to serve; a race build on a busy

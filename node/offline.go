@@ -11,12 +11,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/placement"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
 	"millrace/shard"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // offline is the data directory of a node that does not run.
@@ -65,7 +66,7 @@ func (o *offline) readMap() (_ *placement.Map, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	lo, hi := stream.SlotBounds(placement.MetaSlot, placement.MetaSlot)
+	lo, hi := kv.SlotBounds(placement.MetaSlot, placement.MetaSlot)
 	it, err := o.state.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	if err != nil {
 		return nil, err
@@ -82,7 +83,7 @@ func (o *offline) readMap() (_ *placement.Map, err error) {
 	}
 	source := pebblekv.Reader{R: scratch.DB}
 	cfg.State = scratch.DB
-	cfg.Machine = placement.NewMachine(func(read func(stream.Reader) error) error { return read(source) })
+	cfg.Machine = placement.NewMachine(func(read func(kv.Reader) error) error { return read(source) })
 	if err := shard.Replay(cfg); err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (o *offline) replica(m *placement.Map, id uint32, logger *slog.Logger) (sha
 	}
 	if id == placement.MetaShard {
 		cfg.FirstSlot, cfg.LastSlot = placement.MetaSlot, placement.MetaSlot
-		cfg.Machine = placement.NewMachine(func(read func(stream.Reader) error) error { return read(pebblekv.Reader{R: o.state.DB}) })
+		cfg.Machine = placement.NewMachine(func(read func(kv.Reader) error) error { return read(pebblekv.Reader{R: o.state.DB}) })
 		return cfg, nil
 	}
 	if m == nil || m.Shard(id) == nil {

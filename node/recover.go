@@ -13,11 +13,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
+	"millrace/kv/pebblekv"
 	"millrace/placement"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
 	"millrace/shard"
-	"millrace/stream/pebblekv"
 )
 
 // recoveryFile marks a directory to which a recovery plan is being applied. A node does

@@ -5,10 +5,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"millrace/call"
 	"millrace/placement"
 	"millrace/resp"
 	"millrace/shard"
-	"millrace/shard/call"
 )
 
 // replicas is the set of shards that this node has a replica of. Looking one up is on

@@ -11,10 +11,10 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/call"
+	"millrace/internal/tick"
 	"millrace/placement"
-	"millrace/shard/call"
 	"millrace/stream"
-	"millrace/tick"
 )
 
 const (

@@ -6,8 +6,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/call"
 	"millrace/placement"
-	"millrace/shard/call"
 )
 
 // sizedFS says how large its disk is.

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"millrace/call"
 	"millrace/placement"
 	"millrace/shard"
-	"millrace/shard/call"
 )
 
 // world is the cluster as the placement controller sees and moves it.

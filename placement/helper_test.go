@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // id returns the ID of test node n: IDs of a to z sort as the letters do.
@@ -46,45 +46,45 @@ type fataler interface {
 
 const clusterID = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1"
 
-// kv is a state in memory: the stream.Batch that commands are applied to.
-type kv struct {
+// memKV is a state in memory: the kv.Batch that commands are applied to.
+type memKV struct {
 	m    map[string]string
 	fail error // returned by Get when set
 }
 
-func newKV() *kv { return &kv{m: make(map[string]string)} }
+func newKV() *memKV { return &memKV{m: make(map[string]string)} }
 
-func (k *kv) Get(key []byte) ([]byte, bool, error) {
+func (k *memKV) Get(key []byte) ([]byte, bool, error) {
 	v, ok := k.m[string(key)]
 	return []byte(v), ok, k.fail
 }
 
-func (k *kv) Set(key, value []byte) error { k.m[string(key)] = string(value); return nil }
+func (k *memKV) Set(key, value []byte) error { k.m[string(key)] = string(value); return nil }
 
-func (k *kv) Delete(key []byte) error { delete(k.m, string(key)); return nil }
+func (k *memKV) Delete(key []byte) error { delete(k.m, string(key)); return nil }
 
-func (k *kv) Iter(_, _ []byte) (stream.Iterator, error) {
+func (k *memKV) Iter(_, _ []byte) (kv.Iterator, error) {
 	return nil, errors.New("the map needs no iterator")
 }
 
-func (k *kv) DeleteRange(lo, hi []byte) error {
+func (k *memKV) DeleteRange(lo, hi []byte) error {
 	maps.DeleteFunc(k.m, func(key, _ string) bool { return key >= string(lo) && key < string(hi) })
 	return nil
 }
 
-func (k *kv) source(read func(stream.Reader) error) error { return read(k) }
+func (k *memKV) source(read func(kv.Reader) error) error { return read(k) }
 
 func words(line string) [][]byte { return bytes.Fields([]byte(line)) }
 
 // meta is a machine over a state, driven as package shard does.
 type meta struct {
 	*Machine
-	kv *kv
+	kv *memKV
 }
 
 func newMeta() *meta {
-	kv := newKV()
-	return &meta{NewMachine(kv.source), kv}
+	mem := newKV()
+	return &meta{NewMachine(mem.source), mem}
 }
 
 // apply runs one command in a batch of its own.

@@ -6,13 +6,13 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // Source lends a view of the state that a Machine's commands change, as it is now. The
 // view is not used after read has returned.
-type Source func(read func(stream.Reader) error) error
+type Source func(read func(kv.Reader) error) error
 
 // Machine is the state machine of the meta group: package shard drives it like the one
 // of a data shard. Apply, Flush, Reset and Committed are called from one goroutine at
@@ -64,7 +64,7 @@ func (m *Machine) Load() error {
 	return nil
 }
 
-func (m *Machine) load(r stream.Reader) error {
+func (m *Machine) load(r kv.Reader) error {
 	cur, err := ReadMap(r)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func (m *Machine) load(r stream.Reader) error {
 }
 
 // ReadMap returns the map in the state that r shows, or nil if there is none.
-func ReadMap(r stream.Reader) (*Map, error) {
+func ReadMap(r kv.Reader) (*Map, error) {
 	b, ok, err := r.Get(MapKey())
 	if err != nil {
 		return nil, fmt.Errorf("placement: read the map: %w", err)
@@ -89,7 +89,7 @@ func ReadMap(r stream.Reader) (*Map, error) {
 // a reply, alike on every replica, and changes nothing. A command that this build does
 // not know is an error, ErrUnknownCommand, and halts the shard here: a replica that
 // went on without an effect that others had would act on a map that is not theirs.
-func (m *Machine) Apply(b stream.Batch, _ int64, cmds [][][]byte) ([]resp.Value, error) {
+func (m *Machine) Apply(b kv.Batch, _ int64, cmds [][][]byte) ([]resp.Value, error) {
 	if !m.loaded {
 		if err := m.load(b); err != nil {
 			return nil, err
@@ -134,7 +134,7 @@ func (m *Machine) run(argv [][]byte) resp.Value {
 }
 
 // Flush writes the map into b if it has changed.
-func (m *Machine) Flush(b stream.Batch) error {
+func (m *Machine) Flush(b kv.Batch) error {
 	if !m.dirty {
 		return nil
 	}
@@ -146,7 +146,7 @@ func (m *Machine) Flush(b stream.Batch) error {
 }
 
 // Read runs MAP on a view: the map's bytes, null before the founding.
-func (m *Machine) Read(v stream.Reader, _ int64, argv [][]byte) (resp.Value, error) {
+func (m *Machine) Read(v kv.Reader, _ int64, argv [][]byte) (resp.Value, error) {
 	c, err := lookup(argv)
 	if err != nil {
 		return resp.Err(fmt.Sprintf("ERR unknown command %.40q of the meta group", bytes.Join(argv[:min(1, len(argv))], nil))), nil

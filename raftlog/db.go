@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"millrace/mutant"
+	"millrace/internal/mutant"
 	"millrace/raftlog/disk"
 )
 

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 )
 
 // prompt is a Backend that answers every call from one goroutine, in the batches that

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // blocked waits until a shard keeps n calls.

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"millrace/call"
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 
@@ -197,7 +198,7 @@ func runClusterMyID(c *conn, q *request, _ [][]byte) { c.answer(q, resp.BulkStri
 
 // CLUSTER KEYSLOT key
 func runClusterKeySlot(c *conn, q *request, argv [][]byte) {
-	c.answer(q, resp.Int(int64(stream.Slot(argv[2]))))
+	c.answer(q, resp.Int(int64(kv.Slot(argv[2]))))
 }
 
 // CLUSTER LINKS
@@ -405,7 +406,7 @@ func clusterInfo(v clusterView) resp.Value {
 		}
 	}
 	state := "ok"
-	if served < stream.Slots {
+	if served < kv.Slots {
 		state = "fail"
 	}
 	var b strings.Builder

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 

@@ -3,8 +3,8 @@ package router
 import (
 	"runtime/metrics"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 

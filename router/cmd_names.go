@@ -5,8 +5,9 @@ import (
 	"strconv"
 	"strings"
 
+	"millrace/call"
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 
@@ -219,7 +220,7 @@ func runClusterCountKeys(c *conn, q *request, argv [][]byte) {
 	switch {
 	case !ok:
 		c.refuse(q, textNotInteger)
-	case slot < 0 || slot >= stream.Slots:
+	case slot < 0 || slot >= kv.Slots:
 		c.refuse(q, textBadSlot)
 	default:
 		c.overSlot(q, "_SLOTCOUNT", uint16(slot), forever, func(parts []resp.Value) resp.Value {
@@ -239,7 +240,7 @@ func runClusterGetKeys(c *conn, q *request, argv [][]byte) {
 	switch {
 	case !ok || !ok2:
 		c.refuse(q, textNotInteger)
-	case slot < 0 || slot >= stream.Slots || count < 0:
+	case slot < 0 || slot >= kv.Slots || count < 0:
 		c.refuse(q, textBadSlotCount)
 	default:
 		c.overSlot(q, "_SLOTNAMES", uint16(slot), count, func(parts []resp.Value) resp.Value {

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 

@@ -4,8 +4,9 @@ import (
 	"strings"
 	"time"
 
+	"millrace/call"
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 
@@ -193,7 +194,7 @@ func (r *Router) locate(key []byte) (shard uint32, refusal string) {
 	if len(key) > stream.MaxKeyLen {
 		return 0, textTooLong
 	}
-	return r.locateSlot(stream.Slot(key))
+	return r.locateSlot(kv.Slot(key))
 }
 
 // locateSlot returns the shard of a slot, or why it has none.

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"millrace/mutant"
-	"millrace/shard/call"
+	"millrace/call"
+	"millrace/internal/mutant"
 )
 
 // An errand is one call that a serial request waits for: sent to the leader, again to

@@ -3,9 +3,9 @@ package router
 import (
 	"errors"
 
-	"millrace/mutant"
+	"millrace/call"
+	"millrace/internal/mutant"
 	"millrace/resp"
-	"millrace/shard/call"
 )
 
 // What a client is told when a command got no answer from its shard. The first word

@@ -11,10 +11,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/call"
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // cluster is a Backend, a map and leaders for tests: several shards whose state is the
@@ -91,7 +92,7 @@ func newCluster(t testing.TB, n int) *cluster {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first, last := i*stream.Slots/n, (i+1)*stream.Slots/n-1
+		first, last := i*kv.Slots/n, (i+1)*kv.Slots/n-1
 		cl.shards = append(cl.shards, &fakeShard{
 			id: uint32(i + 1), slots: SlotRange{uint16(first), uint16(last)}, leader: cl.nodes[0], term: 1,
 			db: db, state: stream.NewState(uint16(first), uint16(last)), nowMS: 1_000_000,
@@ -312,7 +313,7 @@ func (s *fakeShard) write(c *call.Call) []byte {
 }
 
 // readFunc is how a shard reads: at once, or after a wait.
-type readFunc func(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
+type readFunc func(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
 
 // try serves a blocking call if it would get something. s.mu is held.
 func (s *fakeShard) try(c *call.Call, read readFunc) (call.Result, bool) {
@@ -422,7 +423,7 @@ func (cl *cluster) applied(shard int) []string {
 func (cl *cluster) key(shard int, n int) string {
 	for i := 0; ; i++ {
 		k := fmt.Sprintf("s%d", i)
-		slot := stream.Slot([]byte(k))
+		slot := kv.Slot([]byte(k))
 		if r := cl.shards[shard].slots; r.First <= slot && slot <= r.Last {
 			if n == 0 {
 				return k

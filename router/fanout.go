@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 )
 
 // subcall is the part of a command that one shard gets.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 func TestSumsOverShards(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // What a client is told when its command cannot be done, and how often it is tried.

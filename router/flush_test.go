@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 func TestFlush(t *testing.T) {

@@ -3,7 +3,7 @@ package router
 import (
 	"errors"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // A lane is one connection's line to one shard. It keeps the connection's commands

@@ -1,8 +1,9 @@
 package router
 
 import (
+	"millrace/call"
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 
@@ -257,7 +258,7 @@ func (r *Router) slotOf(queue []queued, watched []watchedKey) (shard uint32, ref
 // oneSlot returns the shard of keys that must be in one slot, or why there is none.
 func (r *Router) oneSlot(keys [][]byte) (shard uint32, refusal string) {
 	for _, key := range keys {
-		if stream.Slot(key) != stream.Slot(keys[0]) {
+		if kv.Slot(key) != kv.Slot(keys[0]) {
 			return 0, textCrossSlot
 		}
 		if shard, refusal = r.locate(key); refusal != "" {

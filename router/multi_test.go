@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 func TestMulti(t *testing.T) {

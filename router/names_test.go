@@ -2,12 +2,11 @@ package router
 
 import (
 	"fmt"
+	"millrace/kv"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-
-	"millrace/stream"
 )
 
 // texts returns the elements of an array as strings, sorted.
@@ -124,7 +123,7 @@ func TestClusterSlotNames(t *testing.T) {
 	g := newRig(t, 2, nil)
 	c := g.dial()
 	key := g.cl.key(1, 0)
-	slot := stream.Slot([]byte(key))
+	slot := kv.Slot([]byte(key))
 	var names []string
 	for i := range 12 {
 		names = append(names, fmt.Sprintf("{%s}%d", key, i))

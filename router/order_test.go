@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // Whatever leaders do and shards refuse, the writes of one connection on one shard are

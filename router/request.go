@@ -1,7 +1,7 @@
 package router
 
 import (
-	"millrace/shard/call"
+	"millrace/call"
 	"millrace/stream"
 )
 

@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"millrace/internal/tick"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/tick"
 )
 
 // RedisVersion is the version of Redis whose commands, replies and error texts

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // A seeker finds the leader of one shard for everybody of this router who waits for

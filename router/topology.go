@@ -1,6 +1,6 @@
 package router
 
-import "millrace/shard/call"
+import "millrace/call"
 
 // Backend takes calls to nodes, this one included.
 type Backend interface {

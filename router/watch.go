@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strconv"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 )
 
 // watchedKey is a name that an EXEC depends on, with its modification number as it was

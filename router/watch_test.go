@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 func TestWatch(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strconv"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 	"millrace/stream"
 )
 

@@ -12,8 +12,8 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 )
 
 // adminTick is how often a change under way looks whether it has happened.

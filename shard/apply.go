@@ -13,12 +13,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
-	"millrace/mutant"
+	"millrace/call"
+	"millrace/internal/mutant"
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/raftlog/disk"
 	"millrace/resp"
-	"millrace/shard/call"
-	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // What a shard's state says of itself, under stream.SystemKey(first slot, 'a'): which
@@ -109,8 +109,8 @@ type answer struct {
 }
 
 func newApplier(cfg *Config) *applier {
-	lo, hi := stream.SlotBounds(cfg.FirstSlot, cfg.LastSlot)
-	return &applier{cfg: cfg, lo: lo, hi: hi, key: stream.SystemKey(cfg.FirstSlot, stream.SystemApplied)}
+	lo, hi := kv.SlotBounds(cfg.FirstSlot, cfg.LastSlot)
+	return &applier{cfg: cfg, lo: lo, hi: hi, key: kv.SystemKey(cfg.FirstSlot, kv.SystemApplied)}
 }
 
 // load reads the applied index from the state.
@@ -243,7 +243,7 @@ func (a *applier) noteConfig(l *raft.Log) {
 
 // applyRecord runs the calls of one record. It reports whether the record is the first
 // of a term that we lead.
-func (a *applier) applyRecord(kv stream.Batch, at *applied, l *raft.Log) (opens bool, err error) {
+func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool, err error) {
 	r, err := decodeRecord(l.Data)
 	if err != nil {
 		return false, err

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // benchCluster is three replicas in this process whose disks are directories.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // stalled is a cluster of one whose log hangs: nothing that is proposed is applied.

@@ -16,9 +16,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"millrace/call"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
-	"millrace/shard/call"
 )
 
 const (

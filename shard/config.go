@@ -11,10 +11,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"millrace/call"
+	"millrace/kv"
 	"millrace/raftlog"
 	"millrace/resp"
-	"millrace/shard/call"
-	"millrace/stream"
 )
 
 // Machine is the replicated state machine of a shard. Apply, Flush, Reset, Touched
@@ -24,9 +24,9 @@ type Machine interface {
 	// Apply runs one call's commands at nowMS, which never goes back, and returns one
 	// reply for each. It must be deterministic. An error halts the shard: the disk
 	// failed, or the command is unknown. The words stay valid, but belong to the log.
-	Apply(b stream.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error)
+	Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error)
 	// Flush writes what Apply kept in memory into b, once for each batch.
-	Flush(b stream.Batch) error
+	Flush(b kv.Batch) error
 	// Committed says that the batch has been committed.
 	Committed()
 	// Reset drops caches: the state below was replaced.
@@ -35,7 +35,7 @@ type Machine interface {
 	// or all: every key is. They are valid until the next Apply.
 	Touched() (keys [][]byte, all bool)
 	// Read runs one read-only command on a view.
-	Read(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
+	Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
 }
 
 // Blocker is what a Machine also implements when it has blocking commands.
@@ -44,13 +44,13 @@ type Blocker interface {
 	BlockKeys(argv [][]byte) [][]byte
 	// Ready reports whether the command, run now, would answer something: data or an
 	// error.
-	Ready(v stream.Reader, nowMS int64, argv [][]byte) (bool, error)
+	Ready(v kv.Reader, nowMS int64, argv [][]byte) (bool, error)
 	// Arrival returns the command to be run when the command is made and finds nothing, for
 	// what it leaves all the same; nil when there is nothing to leave.
-	Arrival(v stream.Reader, nowMS int64, argv [][]byte) ([][]byte, error)
+	Arrival(v kv.Reader, nowMS int64, argv [][]byte) ([][]byte, error)
 	// ReadWaited runs a command that does not write and that was found ready after it has
 	// waited. What it would be refused for when it is made need not end it.
-	ReadWaited(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
+	ReadWaited(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
 	// Ages reports whether the passing of time alone can make the command answer
 	// something: nothing touches its keys then.
 	Ages(argv [][]byte) bool
@@ -67,7 +67,7 @@ type Timed interface {
 	// the command must get on: until nothing is due any more, the next one follows it.
 	// It answers how much it did.
 	// Applied when nothing is due, it must change nothing.
-	Due(v stream.Reader, nowMS int64) (argv [][]byte, againMS int64, err error)
+	Due(v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err error)
 }
 
 // LogStore is a shard's part of package raftlog; *raftlog.Store is one.

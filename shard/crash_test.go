@@ -13,11 +13,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"millrace/call"
+	"millrace/kv/pebblekv"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
 	"millrace/raftlog/disk/crashfs"
-	"millrace/shard/call"
-	"millrace/stream/pebblekv"
 )
 
 // crashPoints is how many moments a crash test looks at, at most.

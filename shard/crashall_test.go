@@ -11,7 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // powerCuts is how often TestCrashAll cuts the power.

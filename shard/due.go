@@ -3,10 +3,10 @@ package shard
 import (
 	"sync/atomic"
 
+	"millrace/call"
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
-	"millrace/shard/call"
-	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // dueTimeoutMS bounds how long a command that is due may wait to be proposed. Past it
@@ -91,7 +91,7 @@ func (d *due) done(term uint64, res call.Result) {
 }
 
 // due asks the machine. A machine that panics is asked again by the next tick.
-func (r *reads) due(m Timed, v stream.Reader, nowMS int64) (argv [][]byte, againMS int64, err error) {
+func (r *reads) due(m Timed, v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err error) {
 	defer r.recovered(func() { argv, againMS, err = nil, 0, call.ErrStopping })
 	argv, againMS, err = m.Due(v, nowMS)
 	return argv, againMS, r.readFailed(err)

@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
+	"millrace/kv"
 	"millrace/stream"
 )
 
@@ -18,7 +19,7 @@ func withStreams(_ string, cfg *Config) { cfg.Machine = stream.NewState(cfg.Firs
 func streamNames(n int) []string {
 	var out []string
 	for i := 0; len(out) < n; i++ {
-		if name := fmt.Sprint("name", i); stream.Slot([]byte(name)) <= 99 {
+		if name := fmt.Sprint("name", i); kv.Slot([]byte(name)) <= 99 {
 			out = append(out, name)
 		}
 	}
@@ -181,7 +182,7 @@ type timedMachine struct {
 	answer func(nowMS int64) (argv [][]byte, againMS int64)
 }
 
-func (m *timedMachine) Due(_ stream.Reader, nowMS int64) ([][]byte, int64, error) {
+func (m *timedMachine) Due(_ kv.Reader, nowMS int64) ([][]byte, int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked++

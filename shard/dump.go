@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-
-	"millrace/stream"
+	"millrace/kv"
 )
 
 // PrintSystem describes what a shard's state says of itself, for the dump tool; ok is
 // false for every other key.
 func PrintSystem(key, value []byte) (text string, ok bool) {
-	if len(key) < 2 || !bytes.Equal(key, stream.SystemKey(binary.BigEndian.Uint16(key), stream.SystemApplied)) {
+	if len(key) < 2 || !bytes.Equal(key, kv.SystemKey(binary.BigEndian.Uint16(key), kv.SystemApplied)) {
 		return "", false
 	}
 	at, err := decodeApplied(value)
@@ -24,7 +23,7 @@ func PrintSystem(key, value []byte) (text string, ok bool) {
 // CheckSystem returns why a key that says of a shard's state what it has applied cannot
 // be read, or nil; ok is false for every other key.
 func CheckSystem(key, value []byte) (err error, ok bool) {
-	if len(key) < 2 || !bytes.Equal(key, stream.SystemKey(binary.BigEndian.Uint16(key), stream.SystemApplied)) {
+	if len(key) < 2 || !bytes.Equal(key, kv.SystemKey(binary.BigEndian.Uint16(key), kv.SystemApplied)) {
 		return nil, false
 	}
 	_, err = decodeApplied(value)

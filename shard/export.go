@@ -13,8 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"millrace/mutant"
-	"millrace/stream"
+	"millrace/internal/mutant"
 )
 
 // errNothing: the shard's state is empty, not even an applied index is in it.
@@ -116,7 +115,7 @@ func (e *export) writeTables(cfg *Config, lo, hi, appliedKey []byte, stop <-chan
 			}
 			found = true
 		}
-		if mutant.SnapshotWithoutPending && stream.IsPending(it.Key()) {
+		if mutant.SnapshotWithoutPending && isPending(cfg.Machine, it.Key()) {
 			continue
 		}
 		if err := t.w.Set(it.Key(), v); err != nil {
@@ -185,4 +184,11 @@ func (h *hashedFile) Write(p []byte) (int, error) {
 	h.hash.Write(p) // first: a file may spoil what it is given to write
 	h.size += uint64(len(p))
 	return h.File.Write(p)
+}
+
+// isPending asks the machine whether key is that of a pending entry. Only the mutant
+// SnapshotWithoutPending needs to know: the shard itself treats all keys alike.
+func isPending(m Machine, key []byte) bool {
+	p, ok := m.(interface{ IsPending(key []byte) bool })
+	return ok && p.IsPending(key)
 }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"millrace/call"
 	"millrace/raftlog/disk"
-	"millrace/shard/call"
 )
 
 // marksAgree compares the digests that replicas took at the same indexes. It returns

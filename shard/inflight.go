@@ -4,8 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"millrace/call"
 	"millrace/resp"
-	"millrace/shard/call"
 )
 
 // queued is a write that waits to be proposed, or has been: a call, or the command of

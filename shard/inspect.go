@@ -9,15 +9,15 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/raftlog"
-	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // AppliedOf returns the applied index that a state holds for the shard that begins at
 // firstSlot; zero where it has none.
 func AppliedOf(state pebble.Reader, firstSlot uint16) (uint64, error) {
-	v, ok, err := pebblekv.Reader{R: state}.Get(stream.SystemKey(firstSlot, stream.SystemApplied))
+	v, ok, err := pebblekv.Reader{R: state}.Get(kv.SystemKey(firstSlot, kv.SystemApplied))
 	if err != nil || !ok {
 		return 0, err
 	}

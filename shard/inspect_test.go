@@ -8,9 +8,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"millrace/call"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
-	"millrace/shard/call"
 )
 
 // closed stops all nodes and opens the disk of one.

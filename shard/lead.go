@@ -8,7 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // errEmptyCall refuses a call that holds no command, or more than its kind may.

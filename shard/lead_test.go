@@ -10,9 +10,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"millrace/call"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
-	"millrace/shard/call"
 )
 
 // leaderRaft says what role it has; what is proposed to it goes nowhere.

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"strconv"
 
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // listMachine is a small state machine: lists of values, whose lengths it keeps in
@@ -41,7 +41,7 @@ func (m *listMachine) valueKey(key []byte, i uint64) []byte {
 	return binary.BigEndian.AppendUint64(m.prefix(key, 'v'), i)
 }
 
-func (m *listMachine) readHead(v stream.Reader, key []byte) (*listHead, error) {
+func (m *listMachine) readHead(v kv.Reader, key []byte) (*listHead, error) {
 	b, ok, err := v.Get(m.prefix(key, 'h'))
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (m *listMachine) readHead(v stream.Reader, key []byte) (*listHead, error) {
 	return h, nil
 }
 
-func (m *listMachine) head(v stream.Reader, key []byte) (*listHead, error) {
+func (m *listMachine) head(v kv.Reader, key []byte) (*listHead, error) {
 	if h := m.heads[string(key)]; h != nil {
 		return h, nil
 	}
@@ -67,7 +67,7 @@ func (m *listMachine) head(v stream.Reader, key []byte) (*listHead, error) {
 	return h, err
 }
 
-func (m *listMachine) Apply(b stream.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
+func (m *listMachine) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
 	out := make([]resp.Value, 0, len(cmds))
 	for _, argv := range cmds {
 		v, err := m.apply(b, nowMS, argv)
@@ -79,7 +79,7 @@ func (m *listMachine) Apply(b stream.Batch, nowMS int64, cmds [][][]byte) ([]res
 	return out, nil
 }
 
-func (m *listMachine) apply(b stream.Batch, nowMS int64, argv [][]byte) (resp.Value, error) {
+func (m *listMachine) apply(b kv.Batch, nowMS int64, argv [][]byte) (resp.Value, error) {
 	switch string(argv[0]) {
 	case "FAIL":
 		return resp.Value{}, errors.New("unknown command")
@@ -121,7 +121,7 @@ func (m *listMachine) apply(b stream.Batch, nowMS int64, argv [][]byte) (resp.Va
 	return m.query(b, h, argv)
 }
 
-func (m *listMachine) append(b stream.Batch, key, value []byte) (resp.Value, error) {
+func (m *listMachine) append(b kv.Batch, key, value []byte) (resp.Value, error) {
 	h, err := m.head(b, key)
 	if err != nil {
 		return resp.Value{}, err
@@ -135,7 +135,7 @@ func (m *listMachine) append(b stream.Batch, key, value []byte) (resp.Value, err
 	return resp.Int(int64(h.next)), nil
 }
 
-func (m *listMachine) query(v stream.Reader, h *listHead, argv [][]byte) (resp.Value, error) {
+func (m *listMachine) query(v kv.Reader, h *listHead, argv [][]byte) (resp.Value, error) {
 	switch string(argv[0]) {
 	case "LEN":
 		return resp.Int(int64(h.next - h.first)), nil
@@ -169,7 +169,7 @@ func (m *listMachine) query(v stream.Reader, h *listHead, argv [][]byte) (resp.V
 	return resp.Err("ERR unknown command"), nil
 }
 
-func (m *listMachine) Flush(b stream.Batch) error {
+func (m *listMachine) Flush(b kv.Batch) error {
 	for key := range m.dirty {
 		h := m.heads[key]
 		v := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, h.first), h.next)
@@ -195,7 +195,7 @@ func (m *listMachine) Touched() ([][]byte, bool) {
 	return t, false
 }
 
-func (m *listMachine) Read(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+func (m *listMachine) Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	switch string(argv[0]) {
 	case "NOW":
 		return resp.Int(nowMS), nil
@@ -216,7 +216,7 @@ func (m *listMachine) BlockKeys(argv [][]byte) [][]byte { return argv[1:2] }
 // Ages is never so: what a list machine holds does not grow old.
 func (m *listMachine) Ages([][]byte) bool { return false }
 
-func (m *listMachine) Ready(v stream.Reader, nowMS int64, argv [][]byte) (bool, error) {
+func (m *listMachine) Ready(v kv.Reader, nowMS int64, argv [][]byte) (bool, error) {
 	h, err := m.readHead(v, argv[1])
 	if err != nil {
 		return false, err
@@ -229,14 +229,14 @@ func (m *listMachine) Ready(v stream.Reader, nowMS int64, argv [][]byte) (bool, 
 }
 
 // Arrival is something for a TAKE with a third word.
-func (m *listMachine) Arrival(_ stream.Reader, _ int64, argv [][]byte) ([][]byte, error) {
+func (m *listMachine) Arrival(_ kv.Reader, _ int64, argv [][]byte) ([][]byte, error) {
 	if len(argv) < 3 || string(argv[0]) != "TAKE" {
 		return nil, nil
 	}
 	return [][]byte{[]byte("JOIN"), argv[1]}, nil
 }
 
-func (m *listMachine) ReadWaited(v stream.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+func (m *listMachine) ReadWaited(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	return m.Read(v, nowMS, argv)
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // Membership: a node joins as a non-voter, catches up, gets a vote, another leaves, the

@@ -9,7 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 var errCut = errors.New("test network: cut")

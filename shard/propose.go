@@ -6,7 +6,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // expiryTick is how often calls that wait are looked through for those that have

@@ -12,8 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"millrace/call"
 	"millrace/raftlog/disk"
-	"millrace/shard/call"
 )
 
 // The state must not depend on how Raft cuts the log into batches, nor on restarts in

@@ -11,10 +11,10 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/mutant"
+	"millrace/call"
+	"millrace/internal/mutant"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
-	"millrace/shard/call"
-	"millrace/stream/pebblekv"
 )
 
 // readChunk is how many reads share one view and one goroutine.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // answersProber answers as it is told; a node it knows nothing of never answers.

@@ -8,11 +8,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"millrace/kv"
 
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"millrace/stream"
 )
 
 // headerName is the file in which a staged snapshot keeps its header.
@@ -127,7 +126,7 @@ func (r *receiver) finish() (snapHeader, error) {
 	if !r.parsed || r.file != nil || r.next < len(r.header.files) {
 		return snapHeader{}, fmt.Errorf("%w: cut short at file %d of %d", ErrSnapshot, r.next, len(r.header.files))
 	}
-	lo, hi := stream.SlotBounds(r.cfg.FirstSlot, r.cfg.LastSlot)
+	lo, hi := kv.SlotBounds(r.cfg.FirstSlot, r.cfg.LastSlot)
 	for i := range r.header.files {
 		if err := checkTable(r.cfg.FS, r.cfg.FS.PathJoin(r.dir, tableName(i)), lo, hi); err != nil {
 			return snapHeader{}, err

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // A record is what one item of the Raft log holds: calls, and one clock for all of

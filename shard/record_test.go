@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // The bytes of a record are kept on disk and understood by other versions: they may

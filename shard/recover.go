@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
-	"millrace/mutant"
+	"millrace/internal/mutant"
 	"millrace/raftlog"
 	"millrace/raftlog/disk"
 )

@@ -11,8 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"millrace/shard/call"
-	"millrace/stream"
+	"millrace/call"
+	"millrace/kv"
 )
 
 // closePatience is how long Close waits for what was proposed to be applied.
@@ -240,7 +240,7 @@ func (s *Shard) settle() {
 // a replica does not open. Of cfg it uses ID, FirstSlot, LastSlot, Log, State, StagingDir
 // and FS.
 func Destroy(cfg Config) error {
-	lo, hi := stream.SlotBounds(cfg.FirstSlot, cfg.LastSlot)
+	lo, hi := kv.SlotBounds(cfg.FirstSlot, cfg.LastSlot)
 	err := cfg.State.Excise(context.Background(), pebble.KeyRange{Start: lo, End: hi})
 	if err == nil {
 		err = cfg.State.LogData(nil, pebble.Sync)

@@ -12,7 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
-	"millrace/mutant"
+	"millrace/internal/mutant"
 	"millrace/raftlog"
 )
 

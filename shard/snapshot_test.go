@@ -13,7 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // smallLogs makes logs be truncated soon.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // Status is what a replica knows of itself and its shard at one moment.

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"millrace/shard/call"
+	"millrace/call"
+	"millrace/kv"
 	"millrace/stream"
 )
 
@@ -14,7 +15,7 @@ func newStreamCluster(t *testing.T, ids ...string) *testCluster {
 	c := newTestCluster(t, ids...)
 	c.tune = func(id string, cfg *Config) {
 		smallLogs(60)(id, cfg)
-		cfg.FirstSlot, cfg.LastSlot = 0, stream.Slots-1
+		cfg.FirstSlot, cfg.LastSlot = 0, kv.Slots-1
 		cfg.Machine = stream.NewState(cfg.FirstSlot, cfg.LastSlot)
 		skew := int64(id[0]) * 7_200_000
 		cfg.Clock = func() int64 { return c.clock.Load() + skew }

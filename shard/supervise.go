@@ -11,9 +11,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
+	"millrace/call"
+	"millrace/internal/tick"
 	"millrace/raftlog/disk"
-	"millrace/shard/call"
-	"millrace/tick"
 )
 
 const (

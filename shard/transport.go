@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/mutant"
+	"millrace/internal/mutant"
 )
 
 // errEnded refuses a message of an instance that has ended.

@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/call"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
-	"millrace/shard/call"
-	"millrace/stream/pebblekv"
 )
 
 const (

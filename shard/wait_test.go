@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // block submits a Block call.

@@ -9,7 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"millrace/shard/call"
+	"millrace/call"
+	"millrace/kv"
 	"millrace/stream"
 )
 
@@ -116,7 +117,7 @@ func TestFlushWakes(t *testing.T) {
 // keyBelow returns a key of one of the slots 0 to last.
 func keyBelow(last uint16) string {
 	for i := 0; ; i++ {
-		if key := fmt.Sprint("k", i); stream.Slot([]byte(key)) <= last {
+		if key := fmt.Sprint("k", i); kv.Slot([]byte(key)) <= last {
 			return key
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/kv"
 	"millrace/resp"
 	"millrace/stream"
 )
@@ -32,7 +33,7 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, script []byte) {
 		each, whole := newMemKV(), newMemKV()
-		first, second := stream.NewState(0, stream.Slots-1), stream.NewState(0, stream.Slots-1)
+		first, second := stream.NewState(0, kv.Slots-1), stream.NewState(0, kv.Slots-1)
 		apply := func(s *stream.State, kv *memKV, nowMS int64, argv [][]byte) string {
 			replies, err := s.Apply(kv, nowMS, [][][]byte{argv})
 			if err != nil {
@@ -71,7 +72,7 @@ func FuzzApply(f *testing.F) {
 		if err := second.Flush(whole); err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.Check(each, 0, stream.Slots-1); err != nil {
+		if err := stream.Check(each, 0, kv.Slots-1); err != nil {
 			t.Error(err)
 		}
 		if a, b := each.print(), whole.print(); a != b {

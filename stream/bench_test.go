@@ -12,10 +12,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/raftlog/disk"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // BenchmarkXADD applies XADDs in batches of 64 over one indexed batch, to some streams
@@ -53,7 +54,7 @@ func benchmarkXADD(b *testing.B, streams int, words []string, commit bool) {
 	for i := range cmds {
 		cmds[i] = append(argvOf(append([]string{"XADD", fmt.Sprintf("stream:%d", i)}, words...)...), value)
 	}
-	state := stream.NewState(0, stream.Slots-1)
+	state := stream.NewState(0, kv.Slots-1)
 	b.ReportAllocs()
 	b.ResetTimer()
 	next := 0
@@ -99,7 +100,7 @@ func BenchmarkHeadOfQueue(b *testing.B) {
 			r.queue("s", *deadEntries+queueLive, how)
 			r.queue("fresh", queueLive, "")
 			b.Run("at once", func(b *testing.B) { benchmarkQueue(b, r) })
-			lo, hi := stream.SlotBounds(0, stream.Slots-1)
+			lo, hi := kv.SlotBounds(0, kv.Slots-1)
 			if err := r.db.Compact(b.Context(), lo, hi, false); err != nil {
 				b.Fatal(err)
 			}
@@ -213,7 +214,7 @@ func nodeRig(t testing.TB) *rig {
 			t.Fatal(err)
 		}
 	})
-	return &rig{t: t, db: db.DB, state: stream.NewState(0, stream.Slots-1), nowMS: 1_000_000}
+	return &rig{t: t, db: db.DB, state: stream.NewState(0, kv.Slots-1), nowMS: 1_000_000}
 }
 
 // nodeCacheBytes is the block cache of a node with a memory budget of 512 MiB.

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // ready reports whether a blocked call would answer something now.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"millrace/kv"
 )
 
 // Check reads all keys of the slots first to last and verifies that they agree: that
@@ -11,12 +12,12 @@ import (
 // its key in every index and no index has another, and nothing is left of what was
 // deleted. It returns the first disagreement. It is for tests and for looking at data
 // directories: it keeps in memory what it has read of one name, and the names of one slot.
-func Check(r Reader, first, last uint16) error {
+func Check(r kv.Reader, first, last uint16) error {
 	sys, err := loadSystem(r, first)
 	if err != nil {
 		return err
 	}
-	it, err := r.Iter(SlotBounds(first, last))
+	it, err := r.Iter(kv.SlotBounds(first, last))
 	if err != nil {
 		return err
 	}
@@ -39,8 +40,8 @@ func Check(r Reader, first, last uint16) error {
 		if err = index.enter(binary.BigEndian.Uint16(key)); err != nil {
 			break
 		}
-		if n == systemLen {
-			if key[4] == SystemExpiry {
+		if n == kv.SystemLen {
+			if key[4] == kv.SystemExpiry {
 				err = deadlines.add(key)
 			}
 			continue

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"millrace/kv"
 	"millrace/resp"
 	"millrace/stream"
 )
@@ -92,7 +93,7 @@ func TestRenameAndCopyChangeNothing(t *testing.T) {
 				p.Fatalf("%s answers %s, where nothing was renamed %s", line, got, want)
 			}
 		}
-		if err := stream.Check(moved.reader(), 0, stream.Slots-1); err != nil {
+		if err := stream.Check(moved.reader(), 0, kv.Slots-1); err != nil {
 			p.Fatal(err)
 		}
 	})
@@ -135,7 +136,7 @@ func TestCopyIsBounded(t *testing.T) {
 	if got := r.show("COPY {t}records {t}copy REPLACE"); got != refusal {
 		t.Errorf("COPY of 100001 entries answers %s", got)
 	}
-	if err := stream.Check(r.reader(), 0, stream.Slots-1); err != nil {
+	if err := stream.Check(r.reader(), 0, kv.Slots-1); err != nil {
 		t.Error(err)
 	}
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"fmt"
+	"millrace/kv"
 )
 
 // cursor looks up records of one kind by their IDs. Where the IDs mostly rise, as they
@@ -13,8 +14,8 @@ type cursor struct {
 	bounds func() (lo, hi []byte)
 	prefix []byte // what stands before the ID in a key
 
-	it  Iterator // nil until the first look-up
-	ok  bool     // it stands on a record
+	it  kv.Iterator // nil until the first look-up
+	ok  bool        // it stands on a record
 	key []byte
 }
 

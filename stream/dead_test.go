@@ -7,8 +7,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // countedBatch is a batch that counts the records its iterators pass, dead ones too.
@@ -17,7 +18,7 @@ type countedBatch struct {
 	passed *int
 }
 
-func (b countedBatch) Iter(lo, hi []byte) (stream.Iterator, error) {
+func (b countedBatch) Iter(lo, hi []byte) (kv.Iterator, error) {
 	it, err := b.R.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	return countedIter{it, b.passed}, err
 }

@@ -10,9 +10,10 @@ import (
 
 	"pgregory.net/rapid"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // differences returns what XINFO STREAM FULL says here and this Redis does not say, or,
@@ -117,7 +118,7 @@ func TestDumpFromRedis(t *testing.T) {
 		if got := ours.restore(payload.Str); got != "+OK" {
 			rt.Fatalf("RESTORE answers %s to %x", got, payload.Str)
 		}
-		if err := stream.Check(pebblekv.Reader{R: ours.db}, 0, stream.Slots-1); err != nil {
+		if err := stream.Check(pebblekv.Reader{R: ours.db}, 0, kv.Slots-1); err != nil {
 			rt.Fatal(err)
 		}
 		before := fullWithout(fields, redis.line)

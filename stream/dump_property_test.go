@@ -9,9 +9,10 @@ import (
 
 	"pgregory.net/rapid"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // streamMaker draws commands that make up the stream "s".
@@ -121,7 +122,7 @@ func TestDumpRestore(t *testing.T) {
 		if got := to.restore(payload.Str); got != "+OK" {
 			rt.Fatalf("RESTORE answers %s to %x", got, payload.Str)
 		}
-		if err := stream.Check(pebblekv.Reader{R: to.db}, 0, stream.Slots-1); err != nil {
+		if err := stream.Check(pebblekv.Reader{R: to.db}, 0, kv.Slots-1); err != nil {
 			rt.Fatal(err)
 		}
 		if a, b := full(from.do), full(to.do); a != b {

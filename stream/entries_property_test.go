@@ -9,9 +9,10 @@ import (
 
 	"pgregory.net/rapid"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // entryModel is one stream without groups, written down as plainly as can be. It
@@ -151,7 +152,7 @@ func TestEntriesAgainstModel(t *testing.T) {
 		expect("+OK", "_setting", "stream-node-max-entries", fmt.Sprint(rapid.IntRange(1, 5).Draw(rt, "node size")))
 		rt.Repeat(map[string]func(*rapid.T){
 			"": func(rt *rapid.T) {
-				if err := stream.Check(pebblekv.Reader{R: r.db}, 0, stream.Slots-1); err != nil {
+				if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
 					rt.Fatal(err)
 				}
 			},

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"millrace/kv"
 	"millrace/resp"
 )
 
@@ -201,7 +202,7 @@ func (tx *Tx) settle(h *Head) error {
 
 // entryIter returns an iterator over the entries from to to. Its bounds are those of
 // the live entries: what was trimmed lies before them as tombstones.
-func (tx *Tx) entryIter(h *Head, from, to ID) (Iterator, error) {
+func (tx *Tx) entryIter(h *Head, from, to ID) (kv.Iterator, error) {
 	if from.Less(h.First) {
 		from = h.First
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"millrace/kv"
 	"millrace/resp"
 )
 
@@ -65,7 +66,7 @@ func (tx *Tx) dropDeadline(h *Head) error {
 
 // Due returns the command that the leader of the shard is to propose at nowMS, or nil
 // and when to ask again if nothing is applied before; zero is never.
-func (s *State) Due(v Reader, nowMS int64) (argv [][]byte, againMS int64, err error) {
+func (s *State) Due(v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err error) {
 	sys, err := loadSystem(v, s.firstSlot)
 	if err != nil {
 		return nil, 0, err

@@ -1,5 +1,7 @@
 package stream
 
+import "millrace/kv"
+
 // GroupsCached returns how many groups and consumers s keeps decoded for a stream, and
 // how many it may when a batch begins.
 func GroupsCached(s *State, name string) (cached, bound int) {
@@ -17,5 +19,5 @@ func MatchWork(pattern, s []byte) (bool, int) { return match(pattern, s) }
 func IndexKey(name []byte) []byte { return indexKey(name) }
 
 func IndexKeyAt(name []byte, hash uint64) []byte {
-	return append((place(Slot(name))<<hashBits | place(hash)).appendKey(nil), name...)
+	return append((place(kv.Slot(name))<<hashBits | place(hash)).appendKey(nil), name...)
 }

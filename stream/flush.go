@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 
+	"millrace/kv"
 	"millrace/resp"
 )
 
@@ -31,11 +32,11 @@ func (tx *Tx) removeAll() error {
 	s.sys.dirty = true
 	s.touched, s.touchedAll = nil, true
 	// The shard's own records stand behind all that belongs to names in its first slot.
-	lo, hi := SlotBounds(tx.firstSlot, tx.lastSlot)
-	_, rest := SlotBounds(tx.firstSlot, tx.firstSlot)
+	lo, hi := kv.SlotBounds(tx.firstSlot, tx.lastSlot)
+	_, rest := kv.SlotBounds(tx.firstSlot, tx.firstSlot)
 	deadlines, end := deadlineBounds(tx.firstSlot, 0)
 	err := firstError(
-		tx.batch.DeleteRange(lo, SystemKey(tx.firstSlot, 0)),
+		tx.batch.DeleteRange(lo, kv.SystemKey(tx.firstSlot, 0)),
 		tx.batch.DeleteRange(deadlines, end))
 	if err == nil && tx.firstSlot < tx.lastSlot {
 		err = tx.batch.DeleteRange(rest, hi)

@@ -6,22 +6,23 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // TestFlushStaysInTheShard flushes one of three shards that share a key space, as the
 // shards of a node do, and looks at who was woken.
 func TestFlushStaysInTheShard(t *testing.T) {
 	r := newRig(t)
-	runs := [][2]uint16{{0, 5000}, {5001, 10000}, {10001, stream.Slots - 1}}
+	runs := [][2]uint16{{0, 5000}, {5001, 10000}, {10001, kv.Slots - 1}}
 	var shards []*rig
 	for _, run := range runs {
 		shards = append(shards, &rig{t: t, db: r.db, state: stream.NewState(run[0], run[1]), nowMS: 1000})
 	}
 	of := func(name string) *rig {
 		for i, run := range runs {
-			if slot := stream.Slot([]byte(name)); run[0] <= slot && slot <= run[1] {
+			if slot := kv.Slot([]byte(name)); run[0] <= slot && slot <= run[1] {
 				return shards[i]
 			}
 		}
@@ -29,14 +30,14 @@ func TestFlushStaysInTheShard(t *testing.T) {
 	}
 	// Names in the first and the last slot of a shard are there, too.
 	names := strings.Fields("a b c d e f g h i j")
-	for _, edge := range []uint16{0, 5000, 5001, 10000, 10001, stream.Slots - 1} {
+	for _, edge := range []uint16{0, 5000, 5001, 10000, 10001, kv.Slots - 1} {
 		names = append(names, nameIn(edge))
 	}
 	for _, name := range names {
 		of(name).do("XADD " + name + " 1-1 f v")
 		of(name).do("PEXPIRE " + name + " 100000")
 	}
-	applied := stream.SystemKey(5001, stream.SystemApplied) // of package shard
+	applied := kv.SystemKey(5001, kv.SystemApplied) // of package shard
 	if err := r.db.Set(applied, []byte("x"), pebble.NoSync); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,7 @@ func TestFlushStaysInTheShard(t *testing.T) {
 			want = ":0"
 		}
 		if got := of(name).show("EXISTS " + name); got != want {
-			t.Errorf("slot %d: EXISTS answers %s", stream.Slot([]byte(name)), got)
+			t.Errorf("slot %d: EXISTS answers %s", kv.Slot([]byte(name)), got)
 		}
 	}
 	for i, run := range runs {
@@ -71,7 +72,7 @@ func nameIn(slot uint16) string {
 		for n := i; n > 0 || len(name) == 0; n /= 26 {
 			name = append(name, 'a'+byte(n%26))
 		}
-		if stream.Slot(name) == slot {
+		if kv.Slot(name) == slot {
 			return string(name)
 		}
 	}

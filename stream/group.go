@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
+	"millrace/kv"
 )
 
 // group is a consumer group as commands see it.
@@ -136,7 +137,7 @@ func decodePending(b []byte) (pendingEntry, error) {
 }
 
 // flush writes g and its consumers into b where they were changed.
-func (g *group) flush(b Batch, prefix []byte) error {
+func (g *group) flush(b kv.Batch, prefix []byte) error {
 	var key []byte
 	for _, c := range g.changed {
 		c.dirty = false

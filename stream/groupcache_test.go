@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // TestManyGroupsAndConsumers makes more of them than a State keeps in memory: it must
@@ -46,7 +47,7 @@ func TestManyGroupsAndConsumers(t *testing.T) {
 	if got := r.show("XGROUP DELCONSUMER s g0 c1"); got != ":0" {
 		t.Errorf("XGROUP DELCONSUMER answers %s", got)
 	}
-	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, stream.Slots-1); err != nil {
+	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,9 +9,10 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // TestGroupsAgainstModel runs random commands on one stream, and compares every reply
@@ -86,7 +87,7 @@ func (r *lazyRig) commit() {
 func (p *player) send(line, want string) {
 	p.Helper()
 	p.compare(line, want)
-	if err := stream.Check(pebblekv.Reader{R: p.first.db}, 0, stream.Slots-1); err != nil {
+	if err := stream.Check(pebblekv.Reader{R: p.first.db}, 0, kv.Slots-1); err != nil {
 		p.Fatalf("%s\nleft %v", line, err)
 	}
 }

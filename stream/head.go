@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
+	"millrace/kv"
 )
 
 // Type is what a name holds.
@@ -160,7 +161,7 @@ func headLife(name, b []byte) (t Type, expireAtMS int64, err error) {
 
 // flush writes h and its changed groups and consumers into b. It builds keys and
 // values in buf, and returns it for the next one.
-func (h *Head) flush(b Batch, buf []byte) ([]byte, error) {
+func (h *Head) flush(b kv.Batch, buf []byte) ([]byte, error) {
 	if h.gone {
 		return buf, nil
 	}

@@ -3,6 +3,7 @@ package stream
 import (
 	"container/heap"
 	"fmt"
+	"millrace/kv"
 	"slices"
 )
 
@@ -59,7 +60,7 @@ type idleWalk struct {
 	least   maxIDs // the least IDs found in the order of claims so far
 }
 
-func (w *idleWalk) run(kv Reader, below uint64) (err error) {
+func (w *idleWalk) run(kv kv.Reader, below uint64) (err error) {
 	lo, hi := pendingBounds(w.h, w.g, w.a.from, w.a.to)
 	if w.c != nil {
 		lo, hi = ownedBounds(w.h, w.g, w.c, w.a.from, w.a.to)
@@ -101,7 +102,7 @@ func (w *idleWalk) run(kv Reader, below uint64) (err error) {
 }
 
 // visitByID takes the entry at it, in order of IDs, if it is idle.
-func (w *idleWalk) visitByID(it Iterator) error {
+func (w *idleWalk) visitByID(it kv.Iterator) error {
 	id := idOfKey(it.Key())
 	var p pendingEntry
 	var err error
@@ -118,7 +119,7 @@ func (w *idleWalk) visitByID(it Iterator) error {
 
 // visitByClaim takes the entry at it, which is idle, if it is asked for and among the
 // least so far.
-func (w *idleWalk) visitByClaim(it Iterator) error {
+func (w *idleWalk) visitByClaim(it kv.Iterator) error {
 	id := idOfKey(it.Key())
 	if id.Less(w.a.from) || w.a.to.Less(id) {
 		return nil

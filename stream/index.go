@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"millrace/kv"
 )
 
 // The index of names. Each name has a key here from the moment it is registered until
@@ -40,7 +41,7 @@ func (p place) hash() uint64 { return uint64(p) & hashMask }
 // of a walk, so the hash is one for which nobody can make many of those.
 func placeOf(name []byte) place {
 	sum := sha256.Sum256(name)
-	return place(Slot(name))<<hashBits | place(binary.BigEndian.Uint64(sum[:])>>(64-hashBits))
+	return place(kv.Slot(name))<<hashBits | place(binary.BigEndian.Uint64(sum[:])>>(64-hashBits))
 }
 
 // appendKey appends what the index keys of all names at p start with. Keys of greater
@@ -69,13 +70,13 @@ func parseIndexKey(key []byte) (p place, name []byte, ok bool) {
 func afterSlot(slot uint16) place { return place(slot)<<hashBits + 1<<hashBits }
 
 // endPlace is behind every place.
-const endPlace place = Slots << hashBits
+const endPlace place = kv.Slots << hashBits
 
 // eachName calls f on the index from a place on, up to the end of the shard's slots,
 // in order, until f returns false or an error. name is valid during the call only.
 func (tx *Tx) eachName(from place, f func(p place, name []byte) (bool, error)) (err error) {
 	lo := from.appendKey(nil)
-	first, hi := SlotBounds(tx.firstSlot, tx.lastSlot)
+	first, hi := kv.SlotBounds(tx.firstSlot, tx.lastSlot)
 	if string(lo) < string(first) {
 		lo = first
 	}
@@ -93,8 +94,8 @@ func (tx *Tx) eachName(from place, f func(p place, name []byte) (bool, error)) (
 		if n := binary.BigEndian.Uint16(key[2:]); n != indexLen {
 			// A slot's names come before its index, the shard's own records after it.
 			slot := binary.BigEndian.Uint16(key)
-			if n == systemLen {
-				_, next := SlotBounds(slot, slot)
+			if n == kv.SystemLen {
+				_, next := kv.SlotBounds(slot, slot)
 				ok = it.SeekGE(next)
 			} else {
 				ok = it.SeekGE((place(slot) << hashBits).appendKey(nil))

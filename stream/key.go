@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
+	"millrace/kv"
 )
 
 // A key of the state. Integers are big-endian, so byte order is ID order.
@@ -59,31 +60,12 @@ const (
 	// are no name's.
 	MaxKeyLen = indexLen - 1
 
-	indexLen  = 0xFFFE
-	systemLen = 0xFFFF
-
-	// Slots is the number of hash slots.
-	Slots = 16384
+	indexLen = 0xFFFE
 )
-
-// System key tags: who keeps what under SystemKey.
-const (
-	SystemApplied = 'a' // package shard: applied index and clock
-	SystemState   = 's' // package stream: see system.go
-	SystemExpiry  = 'x' // package stream: the deadlines of names, in order; see expiry.go
-)
-
-// SystemKey returns the key of a shard's own record; firstSlot is the first of its run.
-func SystemKey(firstSlot uint16, tag byte) []byte {
-	k := make([]byte, 0, 5)
-	k = binary.BigEndian.AppendUint16(k, firstSlot)
-	k = binary.BigEndian.AppendUint16(k, systemLen)
-	return append(k, tag)
-}
 
 // deadlineKey returns the key that says that name goes away at atMS.
 func deadlineKey(firstSlot uint16, atMS int64, name []byte) []byte {
-	k := append(make([]byte, 0, deadlineHead+len(name)), SystemKey(firstSlot, SystemExpiry)...)
+	k := append(make([]byte, 0, deadlineHead+len(name)), kv.SystemKey(firstSlot, kv.SystemExpiry)...)
 	return append(binary.BigEndian.AppendUint64(k, uint64(atMS)), name...)
 }
 
@@ -92,7 +74,7 @@ const deadlineHead = 13
 
 // deadlineBounds returns the range [lo, hi) of the keys of all deadlines from fromMS on.
 func deadlineBounds(firstSlot uint16, fromMS int64) (lo, hi []byte) {
-	return deadlineKey(firstSlot, fromMS, nil), SystemKey(firstSlot, SystemExpiry+1)
+	return deadlineKey(firstSlot, fromMS, nil), kv.SystemKey(firstSlot, kv.SystemExpiry+1)
 }
 
 // deadlineOfKey returns what stands in the key of a deadline. name shares memory with it.
@@ -100,14 +82,9 @@ func deadlineOfKey(key []byte) (atMS int64, name []byte) {
 	return int64(binary.BigEndian.Uint64(key[deadlineHead-8:])), key[deadlineHead:]
 }
 
-// SlotBounds returns the range [lo, hi) of all keys of the slots first to last.
-func SlotBounds(first, last uint16) (lo, hi []byte) {
-	return binary.BigEndian.AppendUint16(nil, first), binary.BigEndian.AppendUint16(nil, last+1)
-}
-
 // appendName appends slot, length and name: the prefix of all keys of one name.
 func appendName(dst, name []byte) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, Slot(name))
+	dst = binary.BigEndian.AppendUint16(dst, kv.Slot(name))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(name)))
 	return append(dst, name...)
 }
@@ -165,12 +142,12 @@ func idOfKey(key []byte) ID { return idFromBytes(key[len(key)-idBytes:]) }
 func dueOfKey(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-idBytes-8:]) }
 
 // IsPending reports whether key is that of a pending entry.
-func IsPending(key []byte) bool {
+func (s *State) IsPending(key []byte) bool {
 	if len(key) < 4 {
 		return false
 	}
 	n := int(binary.BigEndian.Uint16(key[2:]))
-	return n != systemLen && len(key) > 4+n && key[4+n] == kindPending
+	return n != kv.SystemLen && len(key) > 4+n && key[4+n] == kindPending
 }
 
 // after returns the first key after every key that starts with prefix.
@@ -191,11 +168,11 @@ func PrintKey(key []byte) string {
 		return fmt.Sprintf("?%x", key)
 	}
 	slot, n := binary.BigEndian.Uint16(key), int(binary.BigEndian.Uint16(key[2:]))
-	if n == systemLen && len(key) >= deadlineHead && key[4] == SystemExpiry {
+	if n == kv.SystemLen && len(key) >= deadlineHead && key[4] == kv.SystemExpiry {
 		atMS, name := deadlineOfKey(key)
 		return fmt.Sprintf("deadline slot=%d %d %q", slot, atMS, name)
 	}
-	if n == systemLen {
+	if n == kv.SystemLen {
 		return fmt.Sprintf("system slot=%d tag=%q", slot, key[4:])
 	}
 	if n == indexLen {

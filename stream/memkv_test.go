@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"millrace/kv"
 	"millrace/stream"
 )
 
@@ -55,7 +56,7 @@ func (m *memKV) span(lo, hi []byte) []string {
 
 // Iter returns an iterator over what is there now: later writes do not show, as in
 // Pebble.
-func (m *memKV) Iter(lo, hi []byte) (stream.Iterator, error) {
+func (m *memKV) Iter(lo, hi []byte) (kv.Iterator, error) {
 	it := &memIter{keys: m.span(lo, hi), at: -1}
 	for _, k := range it.keys {
 		it.values = append(it.values, m.values[k])

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"millrace/kv"
 	"millrace/resp"
 	"millrace/stream"
 )
@@ -21,7 +22,7 @@ func (r *rig) kept(name string) int64 {
 		r.t.Fatal(err)
 	}
 	defer it.Close()
-	prefix := binary.BigEndian.AppendUint16(nil, stream.Slot([]byte(name)))
+	prefix := binary.BigEndian.AppendUint16(nil, kv.Slot([]byte(name)))
 	prefix = append(binary.BigEndian.AppendUint16(prefix, uint16(len(name))), name...)
 	size := 0
 	for ok := it.First(); ok; ok = it.Next() {

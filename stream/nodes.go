@@ -1,6 +1,9 @@
 package stream
 
-import "fmt"
+import (
+	"fmt"
+	"millrace/kv"
+)
 
 // appendNode puts a new entry, whose fields and values have size bytes, into the last
 // node of h, or into a new one after it.
@@ -75,7 +78,7 @@ func (tx *Tx) nodeBefore(h *Head, id ID) (n node, ok bool, err error) {
 }
 
 // nodeAt returns the node at it, where ok says that it is at one.
-func nodeAt(it Iterator, ok bool) (node, bool, error) {
+func nodeAt(it kv.Iterator, ok bool) (node, bool, error) {
 	if !ok {
 		return node{}, false, it.Error()
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // BenchmarkMillionPending measures commands on a group with a million pending entries.
@@ -65,7 +66,7 @@ func BenchmarkMillionPending(b *testing.B) {
 			b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
 		})
 	}
-	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, stream.Slots-1); err != nil {
+	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -82,7 +83,7 @@ func millionPending(b *testing.B, n int) *rig {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	r := &rig{t: b, db: db, state: stream.NewState(0, stream.Slots-1), nowMS: 1}
+	r := &rig{t: b, db: db, state: stream.NewState(0, kv.Slots-1), nowMS: 1}
 	const step = 1000
 	for at := 1; at <= n; at += step {
 		r.nowMS = int64(at)

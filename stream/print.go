@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
+	"millrace/kv"
 	"strings"
 )
 
@@ -27,7 +28,7 @@ func printValue(key, value []byte) (string, error) {
 		return "", fmt.Errorf("stream: key of %d bytes", len(key))
 	}
 	n := int(binary.BigEndian.Uint16(key[2:]))
-	if n == systemLen {
+	if n == kv.SystemLen {
 		return printSystem(key[4], value)
 	}
 	if n == indexLen {
@@ -92,11 +93,11 @@ func printValue(key, value []byte) (string, error) {
 
 func printSystem(tag byte, value []byte) (string, error) {
 	switch {
-	case tag == SystemExpiry && len(value) == 0:
+	case tag == kv.SystemExpiry && len(value) == 0:
 		return "-", nil
-	case tag == SystemExpiry:
+	case tag == kv.SystemExpiry:
 		return "", fmt.Errorf("stream: a deadline has a value")
-	case tag != SystemState:
+	case tag != kv.SystemState:
 		return fmt.Sprintf("%x", value), nil // of package shard
 	}
 	s, err := decodeSystem(value)

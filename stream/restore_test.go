@@ -13,9 +13,10 @@ import (
 
 	"pgregory.net/rapid"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // payloadOf returns what DUMP answers for the stream s that commands make.
@@ -45,7 +46,7 @@ func TestRestoreLongNames(t *testing.T) {
 	if got := r.show("XPENDING copy " + group + " - + 10 " + consumer); !strings.HasPrefix(got, pending) {
 		t.Errorf("XPENDING: %.100s", got)
 	}
-	if err := stream.Check(r.reader(), 0, stream.Slots-1); err != nil {
+	if err := stream.Check(r.reader(), 0, kv.Slots-1); err != nil {
 		t.Error(err)
 	}
 }
@@ -54,11 +55,11 @@ func TestRestoreLongNames(t *testing.T) {
 // record has the name in its key, so under a long name it takes few of them.
 func TestRestoreBounds(t *testing.T) {
 	const tooLarge = "-ERR the value takes more than 64 MiB of memory, too much for DUMP and RESTORE"
-	kv, state := newMemKV(), stream.NewState(0, stream.Slots-1)
+	mem, state := newMemKV(), stream.NewState(0, kv.Slots-1)
 	name := []byte(strings.Repeat("n", 60_000))
 	run := func(words ...[]byte) resp.Value {
 		t.Helper()
-		replies, err := state.Apply(kv, 1_000_000, [][][]byte{words})
+		replies, err := state.Apply(mem, 1_000_000, [][][]byte{words})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +131,7 @@ func TestRestoreReplaces(t *testing.T) {
 	if got := r.do("DUMP s").Str; !bytes.Equal(got, payload) {
 		t.Errorf("after it, it dumps to\n%x, not\n%x", got, payload)
 	}
-	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, stream.Slots-1); err != nil {
+	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
 		t.Error(err)
 	}
 }
@@ -208,11 +209,11 @@ func TestRestoreBent(t *testing.T) {
 // was taken. Then it has to agree with itself, answer whatever is asked, and dump and
 // restore to the same.
 func restoreHostile(t failer, value []byte) bool {
-	kv, state := newMemKV(), stream.NewState(0, stream.Slots-1)
+	mem, state := newMemKV(), stream.NewState(0, kv.Slots-1)
 	run := func(argv ...[]byte) resp.Value {
-		replies, err := state.Apply(kv, 1_000_000, [][][]byte{argv})
+		replies, err := state.Apply(mem, 1_000_000, [][][]byte{argv})
 		if err == nil {
-			err = state.Flush(kv)
+			err = state.Flush(mem)
 		}
 		if err != nil {
 			t.Fatalf("%q: %v", argv, err)
@@ -226,7 +227,7 @@ func restoreHostile(t failer, value []byte) bool {
 	}
 	check := func(after string) {
 		t.Helper()
-		if err := stream.Check(kv, 0, stream.Slots-1); err != nil {
+		if err := stream.Check(mem, 0, kv.Slots-1); err != nil {
 			t.Fatalf("after %s: %v", after, err)
 		}
 	}

@@ -7,9 +7,10 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // rig is one shard's state on a Pebble in memory. Every command is a batch of its own.
@@ -42,7 +43,7 @@ func openRig(t failer) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{t: t, db: db, state: stream.NewState(0, stream.Slots-1), nowMS: 1_000_000}
+	return &rig{t: t, db: db, state: stream.NewState(0, kv.Slots-1), nowMS: 1_000_000}
 }
 
 func (r *rig) close() {
@@ -133,4 +134,4 @@ func argvOf(words ...string) [][]byte {
 }
 
 // reader returns a view of what is committed.
-func (r *rig) reader() stream.Reader { return pebblekv.Reader{R: r.db} }
+func (r *rig) reader() kv.Reader { return pebblekv.Reader{R: r.db} }

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
+	"millrace/kv"
 	"millrace/resp"
 	"millrace/stream"
 )
@@ -80,7 +81,7 @@ func TestScanWhileNamesComeAndGo(t *testing.T) {
 				p.Fatalf("%q was there all the time and is not in %q", n, got)
 			}
 		}
-		if err := stream.Check(r.reader(), 0, stream.Slots-1); err != nil {
+		if err := stream.Check(r.reader(), 0, kv.Slots-1); err != nil {
 			p.Fatal(err)
 		}
 	})
@@ -115,7 +116,7 @@ func TestScanNamesOfOnePlace(t *testing.T) {
 	if got := r.show("SCAN " + cursor + " COUNT 1"); got != `["0", ["{t}d"]]` {
 		t.Errorf("the second step answers %s", got)
 	}
-	slot := strconv.Itoa(int(stream.Slot([]byte("t"))))
+	slot := strconv.Itoa(int(kv.Slot([]byte("t"))))
 	if got := r.show("_SLOTNAMES " + slot + " 0 1"); !strings.HasSuffix(got, `["{t}a", "{t}b", "{t}c"]]`) {
 		t.Errorf("_SLOTNAMES answers %s", got)
 	}

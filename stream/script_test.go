@@ -13,9 +13,10 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"github.com/cockroachdb/pebble/v2"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // The scripts in testdata, one for each command, are sessions:
@@ -161,7 +162,7 @@ func (s *session) directive(t *testing.T, d *datadriven.TestData) string {
 		s.begin()
 	case "reset":
 		s.end()
-		lo, hi := stream.SlotBounds(0, stream.Slots-1)
+		lo, hi := kv.SlotBounds(0, kv.Slots-1)
 		if err := s.rig.db.DeleteRange(lo, hi, pebble.NoSync); err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +173,7 @@ func (s *session) directive(t *testing.T, d *datadriven.TestData) string {
 	case "check":
 		s.end()
 		defer s.begin()
-		if err := stream.Check(pebblekv.Reader{R: s.rig.db}, 0, stream.Slots-1); err != nil {
+		if err := stream.Check(pebblekv.Reader{R: s.rig.db}, 0, kv.Slots-1); err != nil {
 			return err.Error()
 		}
 		return "ok"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"millrace/kv"
 	"millrace/resp"
 )
 
@@ -47,7 +48,7 @@ func NewState(firstSlot, lastSlot uint16) *State {
 // Apply runs one call's commands at nowMS: a single command, or all of an EXEC. It
 // returns one reply for each; null for those behind a Guard that answered null, which
 // are not run. An error means that this replica cannot go on.
-func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
+func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
 	if s.sys == nil {
 		sys, err := loadSystem(b, s.firstSlot)
 		if err != nil {
@@ -89,7 +90,7 @@ func (s *State) Apply(b Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, erro
 
 // Flush writes what Apply kept in memory into b. It is called once for a batch,
 // before the batch is committed.
-func (s *State) Flush(b Batch) error {
+func (s *State) Flush(b kv.Batch) error {
 	for _, h := range s.dirty {
 		var err error
 		if s.flushBuf, err = h.flush(b, s.flushBuf); err != nil {
@@ -99,7 +100,7 @@ func (s *State) Flush(b Batch) error {
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]
 	if s.sys != nil && s.sys.dirty {
-		if err := b.Set(SystemKey(s.firstSlot, SystemState), s.sys.encode()); err != nil {
+		if err := b.Set(kv.SystemKey(s.firstSlot, kv.SystemState), s.sys.encode()); err != nil {
 			return err
 		}
 		s.sys.dirty = false
@@ -145,7 +146,7 @@ func (s *State) Touched() (names [][]byte, all bool) {
 }
 
 // Read runs one command that does not write on a view at nowMS.
-func (s *State) Read(v Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+func (s *State) Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	tx := s.reading(v, nowMS)
 	tx.lookups = s.lookups
 	return tx.read(argv)
@@ -172,14 +173,14 @@ func (tx *Tx) read(argv [][]byte) (resp.Value, error) {
 
 // ReadWaited is Read for a command that has waited until it was Ready: what it is refused
 // for when it is made need not end it. Redis checks types then only.
-func (s *State) ReadWaited(v Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+func (s *State) ReadWaited(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	tx := s.reading(v, nowMS)
 	tx.lookups, tx.waited = s.lookups, true
 	return tx.read(argv)
 }
 
 // reading returns what a command that does not write sees of v.
-func (s *State) reading(v Reader, nowMS int64) *Tx {
+func (s *State) reading(v kv.Reader, nowMS int64) *Tx {
 	return &Tx{NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: v}
 }
 
@@ -198,7 +199,7 @@ func (s *State) BlockKeys(argv [][]byte) [][]byte {
 }
 
 // Ready reports whether a blocking command, run now, would answer data or an error.
-func (s *State) Ready(v Reader, nowMS int64, argv [][]byte) (bool, error) {
+func (s *State) Ready(v kv.Reader, nowMS int64, argv [][]byte) (bool, error) {
 	c, refusal := Lookup(argv)
 	if c == nil || refusal != nil || c.Ready == nil {
 		return true, nil
@@ -210,7 +211,7 @@ func (s *State) Ready(v Reader, nowMS int64, argv [][]byte) (bool, error) {
 // is made, for what it leaves all the same, or nil: XREADGROUP makes its consumer. The
 // command itself might find something when its turn in the log comes, and take what
 // belongs to a call that came before.
-func (s *State) Arrival(v Reader, nowMS int64, argv [][]byte) ([][]byte, error) {
+func (s *State) Arrival(v kv.Reader, nowMS int64, argv [][]byte) ([][]byte, error) {
 	c, refusal := Lookup(argv)
 	if c == nil || refusal != nil || c.Arrival == nil {
 		return nil, nil
@@ -232,7 +233,7 @@ func (s *State) Ages(argv [][]byte) bool {
 // ReadyAt returns when a blocking command becomes ready if nothing but time passes, in
 // milliseconds of the shard's time; zero is never. XREADGROUP with CLAIM waits for
 // entries to grow old: nothing touches their key then.
-func (s *State) ReadyAt(v Reader, nowMS int64, argv [][]byte) (int64, error) {
+func (s *State) ReadyAt(v kv.Reader, nowMS int64, argv [][]byte) (int64, error) {
 	c, refusal := Lookup(argv)
 	if c == nil || refusal != nil || c.ReadyAt == nil {
 		return 0, nil

@@ -10,9 +10,10 @@ import (
 	"github.com/zeebo/xxh3"
 	"pgregory.net/rapid"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // names is what some names hold, written down as plainly as can be. Streams are here
@@ -248,7 +249,7 @@ func TestStringsAgainstModel(t *testing.T) {
 		}
 		actions := map[string]func(*rapid.T){
 			"": func(rt *rapid.T) {
-				if err := stream.Check(pebblekv.Reader{R: first.db}, 0, stream.Slots-1); err != nil {
+				if err := stream.Check(pebblekv.Reader{R: first.db}, 0, kv.Slots-1); err != nil {
 					rt.Fatal(err)
 				}
 			},
@@ -409,7 +410,7 @@ func TestExpireIsBounded(t *testing.T) {
 				if got := r.do("_EXPIRE").Int; got != want {
 					t.Fatalf("step %d removed %d names, not %d", i, got, want)
 				}
-				if err := stream.Check(pebblekv.Reader{R: r.db}, 0, stream.Slots-1); err != nil {
+				if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -524,7 +525,7 @@ func TestBrokenDeadline(t *testing.T) {
 	if v, err := r.state.Apply(pebblekv.NewBatch(b), r.nowMS+10, [][][]byte{argvOf("_EXPIRE")}); err == nil {
 		t.Errorf("it answers %v", v)
 	}
-	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, stream.Slots-1); err == nil {
+	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err == nil {
 		t.Error("Check finds nothing")
 	}
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
+	"millrace/kv"
 )
 
 // system is what a shard's stream state keeps under SystemKey(first, SystemState).
@@ -64,8 +65,8 @@ func decodeSystem(b []byte) (*system, error) {
 	return s, r.err("system record", nil)
 }
 
-func loadSystem(r Reader, firstSlot uint16) (*system, error) {
-	v, ok, err := r.Get(SystemKey(firstSlot, SystemState))
+func loadSystem(r kv.Reader, firstSlot uint16) (*system, error) {
+	v, ok, err := r.Get(kv.SystemKey(firstSlot, kv.SystemState))
 	if err != nil {
 		return nil, fmt.Errorf("stream: read system record: %w", err)
 	}

@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/stream"
-	"millrace/stream/pebblekv"
 )
 
 // TestLongTrims trims so much at once that it is done with range tombstones, and goes
@@ -44,7 +45,7 @@ func TestLongTrims(t *testing.T) {
 				}
 				check := func() {
 					t.Helper()
-					if err := stream.Check(pebblekv.Reader{R: r.db}, 0, stream.Slots-1); err != nil {
+					if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"millrace/kv"
 	"millrace/resp"
 )
 
@@ -16,9 +17,9 @@ type Tx struct {
 
 	firstSlot, lastSlot uint16 // of the shard
 
-	kv    Reader
-	batch Batch  // nil in a read
-	state *State // nil in a read
+	kv    kv.Reader
+	batch kv.Batch // nil in a read
+	state *State   // nil in a read
 
 	seen map[string]*Head // a read's own heads; nil until one is read
 

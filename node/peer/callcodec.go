@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // Calls, replies and probes as payloads; the shard is in the frame's head.

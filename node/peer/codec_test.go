@@ -14,7 +14,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 var testHead = raft.RPCHeader{ProtocolVersion: 3, ID: []byte("ab"), Addr: []byte("cd")}

@@ -8,7 +8,7 @@ import (
 	"net"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // Handler is this node's side of what other nodes ask. Its methods are called from

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"millrace/shard/call"
-	"millrace/tick"
+	"millrace/call"
+	"millrace/internal/tick"
 )
 
 // conn is the connection of a pair of nodes, from its handshake to its end. Two

@@ -3,7 +3,7 @@ package peer
 import (
 	"fmt"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 func blocks(k call.Kind) bool { return k == call.Block || k == call.Wait }

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // Both directions use the one connection, whoever dialled it.

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // The handshake between two nodes that differ in one thing.

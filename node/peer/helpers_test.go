@@ -16,7 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 func TestMain(m *testing.M) {

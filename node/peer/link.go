@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // ErrNotConnected is the failure of a Raft RPC without a connection, or whose

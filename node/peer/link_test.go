@@ -12,7 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 func fastPings(_ int, c *Config) {

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"millrace/shard/call"
-	"millrace/tick"
+	"millrace/call"
+	"millrace/internal/tick"
 )
 
 // Peers is this node's connections to all others. Its methods may be called from

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"millrace/shard/call"
+	"millrace/call"
 )
 
 // prober batches the probes to one node.

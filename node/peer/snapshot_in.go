@@ -11,7 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/mutant"
+	"millrace/internal/mutant"
 )
 
 // ErrStaleSnapshot: the replica has applied more than the snapshot holds.

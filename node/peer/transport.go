@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"millrace/mutant"
+	"millrace/internal/mutant"
 )
 
 // Transport is one shard's raft.Transport over the node's connections. Server IDs

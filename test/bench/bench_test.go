@@ -13,8 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -172,7 +172,7 @@ func TestClusterAware(t *testing.T) {
 		for i, f := range fs {
 			streams += len(f.streams)
 			for name := range f.streams {
-				if lo, hi := 16384*i/3, 16384*(i+1)/3; int(stream.Slot([]byte(name))) < lo || int(stream.Slot([]byte(name))) >= hi {
+				if lo, hi := 16384*i/3, 16384*(i+1)/3; int(kv.Slot([]byte(name))) < lo || int(kv.Slot([]byte(name))) >= hi {
 					t.Errorf("%s: stream %s went to node %d", mode, name, i)
 				}
 			}

@@ -7,8 +7,8 @@ import (
 	"net"
 	"strconv"
 
+	"millrace/kv"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // place is where connections go, and the streams (by number) that they use there.
@@ -96,7 +96,7 @@ func (c *Config) byLeader(runs []slotRun) ([]place, error) {
 	var places []place
 	at := map[string]int{}
 	for i := range c.Streams {
-		slot := int64(stream.Slot([]byte(c.stream(i))))
+		slot := int64(kv.Slot([]byte(c.stream(i))))
 		addr := ""
 		for _, r := range runs {
 			if r.first <= slot && slot <= r.last {

@@ -25,8 +25,8 @@ type rule struct {
 var rules = []rule{
 	{
 		pkg:    "millrace/stream",
-		except: []string{"millrace/stream/pebblekv"},
-		forbid: []string{"time", "math/rand", "math/rand/v2", "crypto/rand", "net/…", "net", "os/…", "os", "context", "sync", "github.com/…", "millrace/shard/…", "millrace/router", "millrace/node/…"},
+		except: []string{"millrace/kv/pebblekv"},
+		forbid: []string{"time", "math/rand", "math/rand/v2", "crypto/rand", "net/…", "net", "os/…", "os", "context", "sync", "github.com/…", "millrace/shard", "millrace/router", "millrace/node/…"},
 		allow:  []string{"github.com/zeebo/xxh3"}, // a hash: the same bytes give the same number everywhere
 		why:    "a command that can see a clock, chance or another goroutine can diverge between replicas",
 	},
@@ -36,7 +36,7 @@ var rules = []rule{
 		why:    "a format is bytes and values; it knows neither commands nor state",
 	},
 	{
-		pkg:    "millrace/tick",
+		pkg:    "millrace/internal/tick",
 		forbid: []string{"millrace/…"},
 		why:    "it only reads the clock",
 	},
@@ -47,17 +47,27 @@ var rules = []rule{
 	},
 	{
 		pkg:    "millrace/raftlog",
-		forbid: []string{"millrace/shard/…", "millrace/stream/…", "millrace/router", "millrace/node/…", "millrace/placement"},
+		forbid: []string{"millrace/shard", "millrace/stream/…", "millrace/kv/…", "millrace/router", "millrace/node/…", "millrace/placement"},
 		why:    "the log keeps records, whatever they say",
 	},
 	{
+		pkg:    "millrace/kv",
+		forbid: []string{"millrace/stream/…", "millrace/shard", "millrace/router", "millrace/node/…", "millrace/placement", "millrace/resp"},
+		why:    "the key space knows nothing of what is kept in it",
+	},
+	{
+		pkg:    "millrace/call",
+		forbid: []string{"millrace/…"},
+		why:    "the packages that hand calls to each other share this one only, so it depends on none",
+	},
+	{
 		pkg:    "millrace/shard",
-		forbid: []string{"millrace/router", "millrace/node/…", "millrace/placement", "millrace/cmd/…"},
+		forbid: []string{"millrace/stream/…", "millrace/router", "millrace/node/…", "millrace/placement", "millrace/cmd/…"},
 		why:    "a shard is one Raft group and does not know of other shards or of clients",
 	},
 	{
 		pkg:    "millrace/placement",
-		forbid: []string{"millrace/shard/…", "millrace/router", "millrace/node/…", "github.com/hashicorp/…", "github.com/cockroachdb/…", "net"},
+		forbid: []string{"millrace/shard", "millrace/stream/…", "millrace/router", "millrace/node/…", "github.com/hashicorp/…", "github.com/cockroachdb/…", "net"},
 		why:    "the map and its controller are decided from values; the node acts on them",
 	},
 	{
@@ -72,12 +82,12 @@ var rules = []rule{
 	},
 	{
 		pkg:    "millrace/node/gossip",
-		forbid: []string{"millrace/shard/…", "millrace/router", "millrace/placement", "millrace/node/peer", "github.com/hashicorp/raft"},
+		forbid: []string{"millrace/shard", "millrace/router", "millrace/placement", "millrace/node/peer", "github.com/hashicorp/raft"},
 		why:    "gossip is a hint; nothing that decides may hang on it",
 	},
 	{
 		pkg:    "millrace/cmd",
-		forbid: []string{"millrace/shard/…", "millrace/router", "millrace/placement", "github.com/hashicorp/…"},
+		forbid: []string{"millrace/shard", "millrace/router", "millrace/placement", "github.com/hashicorp/…"},
 		why:    "the command line sees a node, not its parts",
 	},
 }

@@ -14,7 +14,7 @@ import (
 // Every mutant has a name, a build tag that only it sets, and a test that has to catch
 // it; a build without tags has none.
 func TestEveryMutantHasACatcher(t *testing.T) {
-	names, err := os.ReadFile("../../mutant/mutant.go")
+	names, err := os.ReadFile("../../internal/mutant/mutant.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestEveryMutantHasACatcher(t *testing.T) {
 			t.Errorf("mutant %s has the name of %s", c.mutant, named[i][1])
 		}
 	}
-	files, err := filepath.Glob("../../mutant/*.go")
+	files, err := filepath.Glob("../../internal/mutant/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}

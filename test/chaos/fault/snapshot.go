@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"millrace/stream"
+	"millrace/kv"
 	"millrace/test/chaos/client"
 	"millrace/test/chaos/netlab"
 )
@@ -76,7 +76,7 @@ func (w *World) shard(rng *rand.Rand, id uint32, except int) (s ledShard, ok boo
 func (s ledShard) key() string {
 	for i := 0; ; i++ {
 		name := fmt.Sprintf("pushed-%d-%d", s.id, i)
-		if slot := int(stream.Slot([]byte(name))); slot >= s.first && slot <= s.last {
+		if slot := int(kv.Slot([]byte(name))); slot >= s.first && slot <= s.last {
 			return name
 		}
 	}

@@ -1,10 +1,9 @@
 package fault
 
 import (
+	"millrace/kv"
 	"strings"
 	"testing"
-
-	"millrace/stream"
 )
 
 func TestMetricOf(t *testing.T) {
@@ -33,8 +32,8 @@ time=x level=INFO msg="installed a snapshot" node=1 shard=12 index=5 bytes=7
 }
 
 func TestKeyOfShard(t *testing.T) {
-	for _, s := range []ledShard{{id: 1, first: 0, last: 99}, {id: 2, first: 16000, last: stream.Slots - 1}} {
-		if slot := int(stream.Slot([]byte(s.key()))); slot < s.first || slot > s.last {
+	for _, s := range []ledShard{{id: 1, first: 0, last: 99}, {id: 2, first: 16000, last: kv.Slots - 1}} {
+		if slot := int(kv.Slot([]byte(s.key()))); slot < s.first || slot > s.last {
 			t.Errorf("%+v: %s is in slot %d", s, s.key(), slot)
 		}
 	}

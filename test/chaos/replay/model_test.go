@@ -10,9 +10,10 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/kv"
+	"millrace/kv/pebblekv"
 	"millrace/resp"
 	server "millrace/stream"
-	"millrace/stream/pebblekv"
 	"millrace/test/chaos/client"
 )
 
@@ -33,7 +34,7 @@ func newMachine(t *testing.T) *machine {
 			t.Error(err)
 		}
 	})
-	return &machine{t, db, server.NewState(0, server.Slots-1)}
+	return &machine{t, db, server.NewState(0, kv.Slots-1)}
 }
 
 type quiet struct{}

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"millrace/stream"
+	"millrace/kv"
 	"millrace/test/chaos/check"
 	"millrace/test/chaos/client"
 	"millrace/test/chaos/measure"
@@ -136,7 +136,7 @@ func (e *Env) name(prefix string, shard Slots) string {
 		if i > 0 {
 			name += "." + strconv.Itoa(i)
 		}
-		if s := int(stream.Slot([]byte(name))); s >= shard.First && s <= shard.Last {
+		if s := int(kv.Slot([]byte(name))); s >= shard.First && s <= shard.Last {
 			return name
 		}
 	}

@@ -1,4 +1,4 @@
-package stream
+package kv
 
 // Reader is an ordered key space as it was at one moment: a view, or a batch that
 // is read through. It is used by one goroutine at a time.

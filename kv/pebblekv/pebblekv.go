@@ -3,10 +3,9 @@ package pebblekv
 
 import (
 	"errors"
+	"millrace/kv"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"millrace/stream"
 )
 
 // Reader reads a Pebble snapshot, database or indexed batch.
@@ -28,7 +27,7 @@ func (r Reader) Get(key []byte) ([]byte, bool, error) {
 }
 
 // Iter implements stream.Reader.
-func (r Reader) Iter(lo, hi []byte) (stream.Iterator, error) {
+func (r Reader) Iter(lo, hi []byte) (kv.Iterator, error) {
 	it, err := r.R.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	if err != nil {
 		return nil, err

@@ -75,26 +75,26 @@ type NotLeader struct {
 
 func (e *NotLeader) Error() string {
 	if e.Leader == "" {
-		return "shard: not the leader, and the leader is unknown"
+		return "call: not the leader, and the leader is unknown"
 	}
-	return fmt.Sprintf("shard: not the leader: %.8s leads in term %d", e.Leader, e.Term)
+	return fmt.Sprintf("call: not the leader: %.8s leads in term %d", e.Leader, e.Term)
 }
 
 // The failures of a call. All but ErrInDoubt mean that it was not done.
 var (
-	ErrOverloaded = errors.New("shard: too many calls or bytes are waiting")
-	ErrTimeout    = errors.New("shard: the call waited too long")
-	ErrStopping   = errors.New("shard: stopping")
-	ErrNoShard    = errors.New("shard: no replica of it here")
-	ErrNotSent    = errors.New("peer: not connected")
+	ErrOverloaded = errors.New("call: too many calls or bytes are waiting")
+	ErrTimeout    = errors.New("call: the call waited too long")
+	ErrStopping   = errors.New("call: stopping")
+	ErrNoShard    = errors.New("call: no replica of it here")
+	ErrNotSent    = errors.New("call: the other node is not connected")
 	// ErrNoSpace: the leader's disk is nearly full.
-	ErrNoSpace = errors.New("node: the disk is nearly full")
+	ErrNoSpace = errors.New("call: the disk of the leader is nearly full")
 	// ErrTooLarge: the call alone is over the record limit. Not retried.
-	ErrTooLarge = errors.New("shard: the call is larger than a record may be")
+	ErrTooLarge = errors.New("call: the call is larger than a record may be")
 	// ErrInDoubt: the call may or may not have been done, now or later.
-	ErrInDoubt = errors.New("shard: the outcome is unknown")
+	ErrInDoubt = errors.New("call: the outcome is unknown")
 	// ErrCanceled: the caller canceled a Block or Wait that had not been served.
-	ErrCanceled = errors.New("shard: canceled by its caller")
+	ErrCanceled = errors.New("call: canceled by its caller")
 )
 
 // NotDone reports whether err proves that the call had no effect and never will.
