@@ -379,11 +379,11 @@ func appendEntriesCount(n uint32) []byte {
 	return append(appendHead(nil, typeAppend, 1, 1, len(b)), b...)
 }
 
-func TestLane(t *testing.T) {
-	var l lane
+func TestSendQueue(t *testing.T) {
+	var q sendQueue
 	add := func(n int) {
-		l.in = append(appendHead(l.in, typeCall, 0, 0, n), make([]byte, n)...)
-		l.total += uint64(frameSize + n)
+		q.in = append(appendHead(q.in, typeCall, 0, 0, n), make([]byte, n)...)
+		q.total += uint64(frameSize + n)
 	}
 	add(100)
 	add(100)
@@ -391,18 +391,18 @@ func TestLane(t *testing.T) {
 	add(10)
 	// Whole frames only, as many as fit, at least one.
 	for i, want := range []int{2 * (frameSize + 100), frameSize + 1000, frameSize + 10, 0} {
-		if got := len(l.cut(300)); got != want {
+		if got := len(q.cut(300)); got != want {
 			t.Fatalf("cut %d: %d bytes, want %d", i, got, want)
 		}
 	}
-	if l.waiting() != 0 || l.handed != l.total {
-		t.Errorf("handed %d of %d", l.handed, l.total)
+	if q.waiting() != 0 || q.handed != q.total {
+		t.Errorf("handed %d of %d", q.handed, q.total)
 	}
 	add(keepBuffer)
-	l.cut(1)
-	l.cut(1)
-	l.cut(1)
-	if cap(l.in) > keepBuffer || cap(l.out) > keepBuffer {
-		t.Errorf("a large buffer was kept: %d, %d", cap(l.in), cap(l.out))
+	q.cut(1)
+	q.cut(1)
+	q.cut(1)
+	if cap(q.in) > keepBuffer || cap(q.out) > keepBuffer {
+		t.Errorf("a large buffer was kept: %d, %d", cap(q.in), cap(q.out))
 	}
 }

@@ -11,94 +11,97 @@ import (
 	"millrace/call"
 )
 
-// Handler is this node's side of what other nodes ask. Its methods are called from
-// the goroutines that read connections: they return at once. They may be called
-// until Peers.Close returns.
+// Handler answers the requests of other nodes. The goroutines that read connections
+// call its methods, so the methods must return at once. Calls may come until
+// Peers.Close has returned.
 type Handler interface {
 	call.Backend
-	// Probe says how this node's replica of the shard stands, now.
+	// Probe returns the present state of this node's replica of the shard.
 	Probe(shard uint32) call.Probe
-	// Hello says what this node tells of itself to whoever asks and knows the secret.
+	// Hello returns the description of this node for any caller that knows the secret.
 	Hello() HelloInfo
 }
 
-// HelloInfo is what a node tells a node it may not know yet.
+// HelloInfo describes a node to another node, which may not know it yet.
 type HelloInfo struct {
 	NodeID    string
 	ClusterID string // empty while the node belongs to no cluster
-	Version   string // of the program, for people
-	// Expect and Lowest are what a node in no cluster says to others like it: how many
-	// it wants to start one with, and whom of those it sees it would name founder.
+	Version   string // of the program, for humans to read
+	// Expect and Lowest matter while a node belongs to no cluster. Expect is the number
+	// of nodes with which it wants to start one, Lowest the least ID of the nodes that it
+	// sees: that node would found the cluster.
 	Expect uint32
 	Lowest string
 }
 
-// Config is what Listen needs to know. It is not changed afterwards.
+// Config configures Listen. It must not be changed afterwards.
 type Config struct {
-	// NodeID is this node's, at most 64 bytes.
+	// NodeID is the ID of this node, at most 64 bytes.
 	NodeID string
-	// ClusterID returns the cluster's ID, at most 64 bytes, or "" while none is known.
-	// It may change once, from "" to the ID. Connections to nodes of another cluster
-	// are refused, and closed when that turns out later.
+	// ClusterID returns the ID of this node's cluster, at most 64 bytes, or "" while it
+	// has none. It may change once, from "" to the ID. Connections to nodes of another
+	// cluster are refused; one that is open when the ID becomes known is closed.
 	ClusterID func() string
-	// Secret is the cluster secret. Without one only loopback addresses may be
-	// listened on.
+	// Secret is the cluster secret. Without one, ListenAddr must be a loopback address.
 	Secret []byte
 	// ListenAddr is the TCP address to listen on; port 0 lets the system choose.
 	ListenAddr string
-	// AdvertiseAddr is the address told to the nodes we connect to, which use it until
-	// Resolve knows better; empty for the listener's own. An unspecified host in it
-	// stands for the one they see us under.
+	// AdvertiseAddr is the address sent to the other nodes, which dial it when their
+	// Resolve has none. Empty stands for the listener's address. If its host is
+	// unspecified, as in ":7947" or "0.0.0.0:7947", the other node takes the host from
+	// which it sees this node connect.
 	AdvertiseAddr string
-	// Resolve names the address to dial for a node, and is asked at each dial.
+	// Resolve returns the address to dial for a node. It is called for each dial.
 	Resolve func(nodeID string) (addr string, ok bool)
 	Handler Handler
-	// Logger may be nil: then nothing is logged.
+	// Logger may be nil, to log nothing.
 	Logger *slog.Logger
-	// Stalled says that syncs of the Raft log hang. While it does, this node sends
-	// nothing that a leader sends, so that others take its leaderships over. May be nil.
+	// Stalled reports whether syncs of the Raft log hang. While they do, this node sends
+	// no AppendEntries and no snapshots, so that other nodes take over its leaderships.
+	// nil stands for never.
 	Stalled func() bool
-	// TLS is used on both sides of every connection if not nil. As a client it has the
-	// dialled host for its ServerName unless one is set.
+	// TLS, if not nil, is used on both sides of every connection. If it has no
+	// ServerName, the dialling side checks the certificate against the dialled host.
 	TLS    *tls.Config
 	Limits Limits
 }
 
-// Limits bounds what connections may hold and how long they may take. A zero field
-// takes its default.
+// Limits bounds the memory and the time of connections. A field that is zero takes the
+// default that its comment ends with.
 type Limits struct {
-	// Calls is how many forwarded calls, Block and Wait excepted, may be open on a
-	// connection in each direction; one more is answered call.ErrOverloaded. 16,384.
+	// Calls is the number of forwarded calls, except Block and Wait, that may be open on
+	// a connection in each direction. One more is answered call.ErrOverloaded. 16,384.
 	Calls int
-	// Blocked is the same for Block and Wait. 65,536.
+	// Blocked is the same bound for Block and Wait calls. 65,536.
 	Blocked int
-	// QueueBytes is how much may wait to be written on a connection, for Raft and for
-	// calls each. Past it calls are answered call.ErrOverloaded and Raft RPCs fail;
-	// one frame may overshoot it. 32 MiB.
+	// QueueBytes bounds each of a connection's two send queues, for Raft and for calls.
+	// While a queue holds as much, further calls are answered call.ErrOverloaded and
+	// Raft RPCs fail. The last frame may exceed the bound. 32 MiB.
 	QueueBytes int
-	// SnapshotRate is how many bytes of snapshots a second the node sends, all
-	// together. 64 MiB; at least 64 KiB.
+	// SnapshotRate is the number of bytes a second that the node sends for all its
+	// snapshots together, at least 64 KiB. 64 MiB.
 	SnapshotRate int64
-	// RPC is how long a Raft RPC may take, and a second more for each MiB. 10 s.
+	// RPC is the timeout of a Raft RPC; each MiB of it adds a second. 10 s.
 	RPC time.Duration
 	// HandshakeTimeout bounds dialling, and then the whole handshake. 5 s.
 	HandshakeTimeout time.Duration
-	// LazyFor is the longest time a heartbeat and its answer each wait for company:
-	// they are written at the clock's next multiple of it, or with anything else that
-	// is. Twice this is then the time between heartbeats of nodes that are idle: to be
-	// well under Raft's heartbeat timeout. 250 ms.
+	// LazyFor is the longest time that a heartbeat waits for other frames to be written
+	// with, and that its answer waits again. Both go out at the clock's next multiple of
+	// LazyFor, or earlier with any other frame. Idle nodes then exchange heartbeats every
+	// 2 × LazyFor, which must be well below Raft's heartbeat timeout. 250 ms.
 	LazyFor time.Duration
-	// PingEvery is how often each connection is looked after. 1 s.
+	// PingEvery is the time between two pings on a connection. 1 s.
 	PingEvery time.Duration
-	// PingMisses is after how many of these without a byte received, a ping being
-	// open, a connection is given up as dead. 4.
+	// PingMisses is the number of PingEvery in a row without a byte received, while a
+	// ping is open, after which a connection counts as dead. 4.
 	PingMisses int
-	// SnapshotProgress is how long a snapshot may make no progress at all. 30 s.
+	// SnapshotProgress is the longest time in which not one byte of a snapshot moves. 30 s.
 	SnapshotProgress time.Duration
-	// SnapshotWait is how long a snapshot may wait for its turn on either side. 1 min.
+	// SnapshotWait is the longest time that a snapshot waits for its turn, on each side. 1 min.
 	SnapshotWait time.Duration
 }
 
+// fill sets the defaults and checks the fields.
 func (l *Limits) fill() error {
 	for _, f := range []struct {
 		v   *int
@@ -108,7 +111,7 @@ func (l *Limits) fill() error {
 			*f.v = f.def
 		}
 		if *f.v < 0 {
-			return errors.New("peer: a negative limit")
+			return errors.New("peer: a limit is negative")
 		}
 	}
 	for _, f := range []struct {
@@ -120,7 +123,7 @@ func (l *Limits) fill() error {
 			*f.v = f.def
 		}
 		if *f.v < 0 {
-			return errors.New("peer: a negative time limit")
+			return errors.New("peer: a time limit is negative")
 		}
 	}
 	if l.SnapshotRate == 0 {
@@ -132,27 +135,30 @@ func (l *Limits) fill() error {
 	return nil
 }
 
-// Bounds that no setting changes.
+// Bounds that are not configurable.
 const (
-	// maxUnproved is how many connections may be in their handshake, and
-	// maxUnprovedHost how many of them from one host. One more is closed unread.
+	// maxUnproved is the number of accepted connections that may be in their handshake at
+	// once, and maxUnprovedHost the number from one host. One more is closed unread.
 	maxUnproved     = 128
 	maxUnprovedHost = 32
-	// maxSnapshots is how many snapshots a node sends at once, and how many it takes;
-	// maxSnapshotsWaiting is how many more may wait to be taken. One more is refused.
+	// maxSnapshots is the number of snapshots that a node sends at once, and the number
+	// that it receives at once. maxSnapshotsWaiting more may wait to be received; one
+	// beyond them is refused.
 	maxSnapshots        = 2
 	maxSnapshotsWaiting = 16
-	// maxRPCsWaiting is how many RPCs wait for a shard's Raft. One more is refused.
+	// maxRPCsWaiting is the number of RPCs that may wait for a shard's Raft. One more is
+	// refused.
 	maxRPCsWaiting = 64
-	// maxAppendBytes is where an AppendEntries is cut, so that no shard keeps the
-	// others waiting; its first record goes whole.
+	// maxAppendBytes is the size at which an AppendEntries is cut, so that one shard does
+	// not keep the others waiting. Its first record is always sent whole.
 	maxAppendBytes = 4 << 20
 )
 
+// check sets the defaults of c and returns an error if c cannot be used.
 func (c *Config) check() error {
 	switch {
 	case c.NodeID == "" || len(c.NodeID) > maxNodeID:
-		return fmt.Errorf("peer: a node ID of %d bytes", len(c.NodeID))
+		return fmt.Errorf("peer: the node ID has %d bytes, allowed are 1 to 64", len(c.NodeID))
 	case c.ClusterID == nil || c.Resolve == nil || c.Handler == nil:
 		return errors.New("peer: ClusterID, Resolve and Handler must be given")
 	}

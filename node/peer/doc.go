@@ -1,37 +1,38 @@
-// Package peer carries everything nodes say to each other except gossip: the Raft
-// RPCs of all shards, client commands on their way to another node's shard, and
-// the polls behind linearizable reads.
+// Package peer carries all traffic between nodes except gossip: the Raft RPCs of all
+// shards, client commands for a shard whose leader is on another node, and the polls
+// behind linearizable reads.
 //
-// Two nodes share one duplex TCP connection, whatever the number of shards between
-// them. The node with the lower ID dials it, both ask and answer on it. A snapshot
-// travels on a connection of its own, dialled by its sender and closed after it, so
-// that gigabytes never queue before a heartbeat. [Peers] owns every connection and
+// Two nodes share one TCP connection, however many shards they have in common. The
+// node with the lower ID dials it; both send requests and answers on it. A snapshot
+// travels on a connection of its own, which its sender dials and then closes, so that
+// gigabytes never queue in front of a heartbeat. [Peers] owns every connection and
 // every goroutine; its Close waits for all of them.
 //
-// # What a connection proves
+// # Authentication
 //
-// Both sides prove, before a single frame is parsed, that they hold the cluster
-// secret: an HMAC over everything both said, nonces, node IDs, cluster IDs and
-// purpose included (handshake.go). Without a secret a node listens on loopback
-// addresses only, and the proof shows nothing but the protocol.
-// After the handshake frames are protected by the TCP connection alone: whoever
-// can change packets between two nodes can change frames. Where that matters give
-// [Config].TLS; the proof then also covers the TLS channel, so that a connection
-// cannot be relayed by a third party.
-// The secret is one for the whole cluster: whoever holds it can be any node.
-// A node that has proved itself may speak for itself only: a Raft RPC whose header
+// Before a single frame is parsed, both sides prove that they hold the cluster secret.
+// The proof is an HMAC over everything that both have sent: nonces, node IDs, cluster
+// IDs and the connection's purpose (handshake.go). A node without a secret listens on
+// loopback addresses only, and its proof shows no more than the right protocol.
+//
+// After the handshake only TCP protects the frames, so an attacker on the path between
+// two nodes could change them. [Config].TLS prevents that. The proof then covers the
+// TLS session too, so that a third party cannot relay the connection.
+//
+// The secret is the same for the whole cluster, so its holder can pose as any node. A
+// node that has proved itself still acts in its own name alone: a Raft RPC whose header
 // names another node is refused.
 //
-// # What a failed call means
+// # Failed calls
 //
-// A forwarded call ends with [call.ErrNotSent] when not a byte of it was handed to
-// a socket, or when it can have no effect (reads and waits). It ends with
-// [call.ErrInDoubt] when it may have reached the other node. Nothing is sent twice.
+// A forwarded call ends with [call.ErrNotSent] if no byte of it was handed to a socket,
+// or if it has no effect, as reads and waits have none. It ends with [call.ErrInDoubt]
+// if it may have reached the other node. No call is sent twice.
 //
-// # What it does not do
+// # Limits of the package
 //
-// It keeps no membership: it dials whom it is asked to speak to, under the address
-// Config.Resolve names at that moment. It does not pipeline AppendEntries, and it
-// has no fast path for heartbeats: both have lost data or wedged replicas in
-// hashicorp/raft (see [Transport]).
+// The package keeps no membership. It dials the nodes that it is asked to reach, at the
+// address that Config.Resolve returns at that moment. It does not pipeline
+// AppendEntries and has no fast path for heartbeats, because in hashicorp/raft both
+// have lost data or blocked replicas (see [Transport]).
 package peer

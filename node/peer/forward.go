@@ -6,9 +6,11 @@ import (
 	"millrace/call"
 )
 
+// blocks reports whether a call of kind k may stay open for as long as its BLOCK time.
 func blocks(k call.Kind) bool { return k == call.Block || k == call.Wait }
 
-// submit queues a call. An error is the call's answer: it was not queued.
+// submit queues a call. If it returns an error the call was not queued, and the
+// caller answers it with that error.
 func (c *conn) submit(cl *call.Call) error {
 	size := callSize(cl)
 	if size > maxCallPayload {
@@ -20,46 +22,49 @@ func (c *conn) submit(cl *call.Call) error {
 	switch {
 	case c.cause != nil:
 		return call.ErrNotSent
-	case c.full(laneCall), blocks(cl.Kind) && len(c.blocked) >= lim.Blocked, !blocks(cl.Kind) && c.calls >= lim.Calls:
+	case c.full(callQueue), blocks(cl.Kind) && len(c.outBlocked) >= lim.Blocked, !blocks(cl.Kind) && c.outCalls >= lim.Calls:
 		return call.ErrOverloaded
 	}
-	request := c.open.add(openSlot{call: cl, at: c.lanes[laneCall].total})
+	request := c.pending.add(pendingRequest{call: cl, at: c.queues[callQueue].total})
 	if blocks(cl.Kind) {
-		c.blocked[cl] = request
+		c.outBlocked[cl] = request
 	} else {
-		c.calls++
+		c.outCalls++
 	}
-	c.put(laneCall, typeCall, cl.Shard, request, size, func(b []byte) []byte { return appendCall(b, cl) })
+	c.send(callQueue, outFrame{typ: typeCall, shard: cl.Shard, request: request, size: size,
+		payload: func(b []byte) []byte { return appendCall(b, cl) }})
 	return nil
 }
 
-// cancel asks the other node to withdraw a call, once; the answer still comes from
-// there. A call that is not open here has been answered.
+// cancel asks the other node to withdraw a blocked call. The call is still answered
+// by that node. cancel does nothing for a call that was answered or cancelled before.
 func (c *conn) cancel(cl *call.Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	request, ok := c.blocked[cl]
+	request, ok := c.outBlocked[cl]
 	if !ok || c.cause != nil {
 		return
 	}
-	delete(c.blocked, cl)
-	c.calls++ // until its answer comes it counts with those that are not blocked
-	c.put(laneCall, typeCancel, cl.Shard, request, 0, nil)
+	delete(c.outBlocked, cl)
+	c.outCalls++ // until it is answered it counts as a call that does not block
+	c.send(callQueue, outFrame{typ: typeCancel, shard: cl.Shard, request: request})
 }
 
+// onReply answers the call that a reply belongs to. A reply to a call that is not
+// open is ignored.
 func (c *conn) onReply(f frame) error {
 	c.mu.Lock()
-	s := c.open.get(f.request)
+	s := c.pending.get(f.request)
 	if s == nil || s.call == nil {
 		c.mu.Unlock()
 		return nil
 	}
 	cl := s.call
-	c.open.remove(f.request)
-	if _, ok := c.blocked[cl]; ok {
-		delete(c.blocked, cl)
+	c.pending.remove(f.request)
+	if _, ok := c.outBlocked[cl]; ok {
+		delete(c.outBlocked, cl)
 	} else {
-		c.calls--
+		c.outCalls--
 	}
 	c.mu.Unlock()
 	var res call.Result
@@ -78,8 +83,8 @@ func (c *conn) onReply(f frame) error {
 
 // onCall hands a call from the other node to this node's handler.
 func (c *conn) onCall(f frame) error {
-	// A call that blocks may be kept for hours: it must not keep its neighbours'
-	// memory from being freed, and has its own.
+	// A call that blocks may be kept for hours. It gets memory of its own, because in an
+	// arena it would keep the memory of all its neighbours from being freed.
 	payload, words := f.payload, &c.words
 	stays := blocks(callKind(f.payload))
 	if stays {
@@ -103,26 +108,26 @@ func (c *conn) onCall(f frame) error {
 		return nil
 	}
 	lim := &c.p.cfg.Limits
-	if stays && len(c.servingBlocked) >= lim.Blocked || !stays && c.serving >= lim.Calls {
+	if stays && len(c.inBlocked) >= lim.Blocked || !stays && c.inCalls >= lim.Calls {
 		c.reply(f.shard, request, &call.Result{Err: call.ErrOverloaded})
 		c.mu.Unlock()
 		return nil
 	}
 	if stays {
-		if c.servingBlocked[request] != nil {
+		if c.inBlocked[request] != nil {
 			c.mu.Unlock()
 			return fmt.Errorf("%w: request %d is open twice", ErrMalformed, request)
 		}
-		c.servingBlocked[request] = cl
+		c.inBlocked[request] = cl
 	} else {
-		c.serving++
+		c.inCalls++
 	}
 	c.mu.Unlock()
 	cl.Done = func(res call.Result) { c.answer(cl, request, &res) }
 	c.p.cfg.Handler.Submit(cl)
 	if stays {
-		// If the connection broke before Submit had the call, fail's cancellation found
-		// nothing to cancel.
+		// If the connection broke before the handler had the call, the cancellation by
+		// fail found nothing to cancel.
 		select {
 		case <-c.done:
 			c.p.cfg.Handler.Cancel(cl)
@@ -132,7 +137,7 @@ func (c *conn) onCall(f frame) error {
 	return nil
 }
 
-// answer sends the answer of this node's handler.
+// answer sends the handler's answer to the other node.
 func (c *conn) answer(cl *call.Call, request uint64, res *call.Result) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,13 +145,13 @@ func (c *conn) answer(cl *call.Call, request uint64, res *call.Result) {
 		return
 	}
 	if blocks(cl.Kind) {
-		delete(c.servingBlocked, request)
+		delete(c.inBlocked, request)
 	} else {
-		c.serving--
+		c.inCalls--
 	}
-	if res.Err == nil && (c.full(laneCall) || len(res.Reply) >= maxReplyPayload) {
-		// The command ran; only its reply is lost. Errors still fit: they are few and
-		// small, a call each.
+	if res.Err == nil && (c.full(callQueue) || len(res.Reply) >= maxReplyPayload) {
+		// The command ran; only its reply is lost. An error is sent in its place even when
+		// the queue is full, because it is small and there is at most one for each call.
 		err := call.ErrOverloaded
 		switch {
 		case brokenCall(cl.Kind, false) == call.ErrInDoubt: //nolint:errorlint // our own value
@@ -159,14 +164,16 @@ func (c *conn) answer(cl *call.Call, request uint64, res *call.Result) {
 	c.reply(cl.Shard, request, res)
 }
 
-// reply queues a reply. Called with mu held, on a live connection.
+// reply queues a reply. The caller holds mu and has seen that the connection is alive.
 func (c *conn) reply(shard uint32, request uint64, res *call.Result) {
-	c.put(laneCall, typeCall|answer, shard, request, replySize(res), func(b []byte) []byte { return appendResult(b, res) })
+	c.send(callQueue, outFrame{typ: typeCall | answer, shard: shard, request: request, size: replySize(res),
+		payload: func(b []byte) []byte { return appendResult(b, res) }})
 }
 
+// onCancel withdraws a blocked call of the other node.
 func (c *conn) onCancel(f frame) {
 	c.mu.Lock()
-	cl := c.servingBlocked[f.request]
+	cl := c.inBlocked[f.request]
 	c.mu.Unlock()
 	if cl != nil {
 		c.p.cfg.Handler.Cancel(cl)

@@ -366,7 +366,7 @@ func TestQueueBound(t *testing.T) {
 }
 
 // Raft's frames overtake replies that wait, and replies are not shut out by Raft.
-func TestLanesTakeTurns(t *testing.T) {
+func TestQueuesTakeTurns(t *testing.T) {
 	a := newNet(t, 1, nil).nodes[0]
 	ours, theirs := net.Pipe() // nothing is buffered between the two
 	if err := theirs.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
@@ -376,14 +376,14 @@ func TestLanesTakeTurns(t *testing.T) {
 	c.wake = sync.NewCond(&c.mu)
 	c.idle = time.NewTimer(time.Hour)
 	fill := make([]byte, 3000)
-	put := func(lane int, typ frameType, count int) {
+	put := func(queue int, typ frameType, count int) {
 		for range count {
-			c.put(lane, typ, 0, 0, len(fill), func(b []byte) []byte { return append(b, fill...) })
+			c.send(queue, outFrame{typ: typ, size: len(fill), payload: func(b []byte) []byte { return append(b, fill...) }})
 		}
 	}
 	const many = 4 << 20 / 3000 // frames, of 4 MiB
 	c.mu.Lock()
-	put(laneCall, typeCall, many)
+	put(callQueue, typeCall, many)
 	c.mu.Unlock()
 	var writer sync.WaitGroup
 	writer.Go(c.write)
@@ -402,8 +402,8 @@ func TestLanesTakeTurns(t *testing.T) {
 	}
 	until(typeCall)
 	c.mu.Lock()
-	put(laneRaft, typeAppend, many)
-	put(laneCall, typeProbe, 1) // stands for the last reply
+	put(raftQueue, typeAppend, many)
+	put(callQueue, typeProbe, 1) // stands for the last reply
 	c.mu.Unlock()
 	if got := until(typeAppend); got > callBurst {
 		t.Errorf("Raft waited behind %d bytes of replies", got)

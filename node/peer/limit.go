@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// rateLimit spreads bytes over time. It lets a tenth of a second's worth through at
-// once.
+// rateLimit spreads bytes over time. At 1,000 bytes a second, 100 bytes pass at once
+// after a pause, and 500 more have to wait half a second.
 type rateLimit struct {
 	perSecond int64
 
 	mu   sync.Mutex
-	next time.Time // when all that was let through so far is paid for
+	next time.Time // when the bytes let through so far are paid for; guarded by mu
 }
 
-// wait returns once n more bytes may go, or with ctx's error.
+// wait returns nil once n more bytes may be sent, or the error of ctx.
 func (r *rateLimit) wait(ctx context.Context, n int) error {
 	d := r.take(time.Now(), n)
 	if d <= 0 {
@@ -31,7 +31,7 @@ func (r *rateLimit) wait(ctx context.Context, n int) error {
 	}
 }
 
-// take books n bytes and returns how long to wait before sending them.
+// take books n bytes and returns the time to wait before sending them.
 func (r *rateLimit) take(now time.Time, n int) time.Duration {
 	const burst = 100 * time.Millisecond
 	r.mu.Lock()
@@ -44,7 +44,7 @@ func (r *rateLimit) take(now time.Time, n int) time.Duration {
 	return d
 }
 
-// noiseLimit lets ten messages through at once and one a second after that.
+// noiseLimit lets ten log messages pass at once, and one a second after that.
 type noiseLimit struct {
 	mu      sync.Mutex
 	budget  int
@@ -52,7 +52,8 @@ type noiseLimit struct {
 	skipped int
 }
 
-// allow reports whether a message may be logged, and how many were not before it.
+// allow reports whether a message may be logged, and how many were dropped since the
+// last one that was.
 func (n *noiseLimit) allow(now time.Time) (skipped int, ok bool) {
 	const burst = 10
 	n.mu.Lock()

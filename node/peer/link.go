@@ -11,13 +11,14 @@ import (
 	"millrace/call"
 )
 
-// ErrNotConnected is the failure of a Raft RPC without a connection, or whose
-// connection broke before the answer came.
+// ErrNotConnected: a Raft RPC found no connection to the node, or the connection broke
+// before the answer came.
 var ErrNotConnected = errors.New("peer: no connection to the node")
 
-// link is what this node knows of one other node, and the way to its connection.
-// A connection is sought while someone asks for it and for wantFor after; between
-// two nodes with nothing to say there is neither connection nor goroutine.
+// link holds this node's connection to one other node, and seeks a new one when it is
+// needed. A goroutine tries to connect while callers ask for the connection and for
+// wantFor after the last of them. Two nodes that have no traffic need neither a
+// connection nor a goroutine.
 type link struct {
 	p      *Peers
 	node   string
@@ -25,13 +26,13 @@ type link struct {
 	probes prober
 
 	mu      sync.Mutex
-	seeking bool          // seek runs
-	wanted  time.Time     // when a connection was last asked for
-	kick    chan struct{} // ends seek's pause: something has changed
-	up      chan struct{} // closed, and made anew, with each connection
-	hint    string        // where the node said it is; may be empty
-	fresh   bool          // it has just said so: hint is dialled next
-	giveUp  func()        // ends the attempt under way; nil while there is none
+	seeking bool          // seek is running
+	wanted  time.Time     // when a caller last asked for a connection
+	kick    chan struct{} // ends the pause between two attempts; capacity 1
+	up      chan struct{} // closed and replaced whenever a connection is attached
+	hint    string        // the address that the node gave itself; empty if none
+	fresh   bool          // hint is newer than the last attempt, so it is dialled next
+	giveUp  func()        // ends the attempt under way; nil between attempts
 	stats   LinkStats     // of past connections
 }
 
@@ -48,7 +49,8 @@ func newLink(p *Peers, node string) *link {
 	return l
 }
 
-// connected returns the connection, or nil, having begun to seek one.
+// connected returns the connection. If there is none, it starts to seek one and
+// returns nil.
 func (l *link) connected() *conn {
 	if c := l.conn.Load(); c != nil {
 		return c
@@ -57,7 +59,8 @@ func (l *link) connected() *conn {
 	return nil
 }
 
-// await seeks a connection and waits for it. It reports whether there is one.
+// await seeks a connection and waits for it, or until ctx ends. It reports whether
+// there is one.
 func (l *link) await(ctx context.Context) bool {
 	for {
 		l.mu.Lock()
@@ -74,6 +77,7 @@ func (l *link) await(ctx context.Context) bool {
 	}
 }
 
+// want notes that a connection is needed, and starts seek unless it is running.
 func (l *link) want() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,13 +87,14 @@ func (l *link) want() {
 	}
 }
 
+// hinted returns the address that the node gave itself, or "".
 func (l *link) hinted() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.hint
 }
 
-// kicked ends seek's pause. Called with mu held.
+// kicked ends the pause of seek, because something has changed. The caller holds mu.
 func (l *link) kicked() {
 	select {
 	case l.kick <- struct{}{}:
@@ -97,7 +102,7 @@ func (l *link) kicked() {
 	}
 }
 
-// attach makes c the link's connection; one that it replaces ends.
+// attach makes c the connection of the link, and ends the one before.
 func (l *link) attach(c *conn) {
 	l.mu.Lock()
 	old := l.conn.Swap(c)
@@ -114,13 +119,14 @@ func (l *link) attach(c *conn) {
 		old.fail(ErrReplaced)
 	}
 	select {
-	case <-c.done: // it failed meanwhile, when it was not yet here to be detached
+	case <-c.done: // it failed before it was attached, so that detach did not find it
 		l.conn.CompareAndSwap(c, nil)
 	default:
 	}
 }
 
-// detach forgets c and, if it was the link's connection, seeks another.
+// detach adds the counters of c to the link's. If c was the link's connection, it
+// seeks another.
 func (l *link) detach(c *conn, why error) {
 	l.mu.Lock()
 	mine := l.conn.CompareAndSwap(c, nil)
@@ -137,18 +143,19 @@ func (l *link) detach(c *conn, why error) {
 	}
 }
 
-// dialMe is a request of the node, which never dials, to be dialled.
+// dialMe handles the request of a node with a higher ID, which never dials itself, to
+// be dialled.
 func (l *link) dialMe(who identity) {
 	if c := l.conn.Load(); c != nil {
 		if c.peer.run == who.run {
-			return // it has not seen our connection yet, or we have not seen its end
+			return // the node has not seen our connection yet, or we have not seen its end
 		}
-		// The connection is to a process that is gone.
+		// The node was started again: our connection leads to its former process.
 		c.fail(ErrReplaced)
 	}
 	l.mu.Lock()
 	if who.address != "" {
-		// An attempt under way may wait for an address where nobody is any more.
+		// An attempt under way may be waiting for an address that the node has left.
 		if l.giveUp != nil && who.address != l.hint {
 			l.giveUp()
 		}
@@ -159,7 +166,8 @@ func (l *link) dialMe(who identity) {
 	l.want()
 }
 
-// seek tries to get a connection until there is one or nobody wants one any more.
+// seek tries to connect until there is a connection, or until no caller has asked for
+// one for wantFor.
 func (l *link) seek() {
 	var lastErr string
 	backoff := minBackoff
@@ -176,11 +184,11 @@ func (l *link) seek() {
 		}
 		l.mu.Unlock()
 		if err != nil && err.Error() != lastErr {
-			lastErr = err.Error() // once for each failure in a row
+			lastErr = err.Error() // log a failure that repeats only once
 			l.p.cfg.Logger.Warn("cannot connect to peer", "node", l.node, "err", err)
 		}
-		// Half of the pause is random, so that nodes that lost each other at one
-		// moment do not come back at one moment.
+		// The pause is random, from half to one and a half of backoff, so that nodes
+		// that lost each other at one moment do not all reconnect at one moment.
 		t := time.NewTimer(backoff/2 + rand.N(backoff))
 		select {
 		case <-t.C:
@@ -192,19 +200,19 @@ func (l *link) seek() {
 	}
 }
 
-// try dials the node if that is our part, and asks it to dial us if not. A
-// connection it has made is attached when it returns.
+// try dials the node if our ID is the lower one, and otherwise asks the node to dial
+// us. A new connection is attached when try returns.
 func (l *link) try(attempt int) error {
 	ctx, cancel := context.WithTimeout(l.p.ctx, l.p.cfg.Limits.HandshakeTimeout)
 	defer cancel()
 	weDial := l.p.cfg.NodeID < l.node
 	if !weDial && attempt == 0 {
-		return nil // most likely it is about to dial: it wants us as we want it
+		return nil // most likely the node needs us too, and is about to dial
 	}
 	addr, err := l.p.addressOf(l.node)
 	l.mu.Lock()
 	if l.hint != "" && (l.fresh || attempt%2 == 1) {
-		addr, err = l.hint, nil // Resolve may be behind, or wrong
+		addr, err = l.hint, nil // Resolve may be out of date
 	}
 	l.fresh = false
 	l.giveUp = cancel
@@ -238,22 +246,22 @@ func (l *link) try(attempt int) error {
 	return nil
 }
 
-// LinkStats is one row of a node's link matrix.
+// LinkStats describes the link to one node.
 type LinkStats struct {
 	Node        string
 	Connected   bool
 	Since       time.Time     // of the present connection
-	LastContact time.Time     // when the last byte came; zero if never
+	LastContact time.Time     // when the last byte arrived; zero if none did
 	RTT         time.Duration // of the last ping; zero if none was answered
-	BytesIn     uint64        // these count the past connections too
+	BytesIn     uint64        // this and the next three include past connections
 	BytesOut    uint64
-	Writes      uint64 // calls of the socket: many frames share one
+	Writes      uint64 // write calls on the socket; one may carry many frames
 	Connects    uint64
-	ProbeFrames uint64 // polls sent; each carries all that waited
-	LastError   string // why there is no connection; empty while there is one
+	ProbeFrames uint64 // each carries all the probes that waited for it
+	LastError   string // the reason for having no connection; empty while there is one
 }
 
-// Stats returns a row for every node this one has had to do with, in no order.
+// Stats returns one LinkStats for every node that this one has dealt with, in no order.
 func (p *Peers) Stats() []LinkStats {
 	var all []LinkStats
 	p.links.Range(func(_, v any) bool {
@@ -278,9 +286,9 @@ func (p *Peers) Stats() []LinkStats {
 	return all
 }
 
-// Probe asks a node how its replica of a shard stands. The answer was given after
-// Probe was called. All probes that wait for one node share a frame, and one frame
-// is on its way at a time: those that come meanwhile go with the next.
+// Probe asks a node for the state of its replica of a shard. The state is as of a
+// moment after Probe was called, so it may serve a linearizable read. One frame per
+// node is under way at a time; the probes that come meanwhile share the next one.
 func (p *Peers) Probe(ctx context.Context, node string, shard uint32) (call.Probe, error) {
 	if node == p.cfg.NodeID {
 		return p.cfg.Handler.Probe(shard), nil

@@ -161,14 +161,14 @@ func TestNotReading(t *testing.T) {
 	defer theirs.Close()
 	c.nc = ours
 	c.mu.Lock()
-	l := &c.lanes[laneRaft]
-	l.total = maxReplyPayload // as if so much were queued
-	c.put(laneRaft, typePing|answer, 0, 0, 0, nil)
+	q := &c.queues[raftQueue]
+	q.total = maxReplyPayload // as if so much were queued
+	c.send(raftQueue, outFrame{typ: typePing | answer})
 	if c.choked {
 		t.Error("cut off within the bound")
 	}
-	l.total += 2 << 10
-	c.put(laneRaft, typePing|answer, 0, 0, 0, nil)
+	q.total += 2 << 10
+	c.send(raftQueue, outFrame{typ: typePing | answer})
 	if !c.choked {
 		t.Error("not cut off")
 	}

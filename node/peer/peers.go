@@ -14,15 +14,15 @@ import (
 	"millrace/internal/tick"
 )
 
-// Peers is this node's connections to all others. Its methods may be called from
-// any goroutine, before Serve and after Close too.
+// Peers owns this node's connections to all other nodes. Its methods may be called from
+// any goroutine, also before Serve and after Close.
 type Peers struct {
 	cfg    Config
 	ln     net.Listener
 	shaker *shaker
 	rate   rateLimit
 
-	// ctx ends when Close begins; every goroutine below ends with it.
+	// ctx ends when Close begins. It ends every goroutine of the package.
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -30,24 +30,25 @@ type Peers struct {
 	endpoints sync.Map // shard → *Transport
 
 	snapOut, snapIn chan struct{} // semaphores
-	snapWaiting     atomic.Int32  // bulk connections waiting for snapIn
+	snapWaiting     atomic.Int32  // snapshots that wait for snapIn
 
 	mu       sync.Mutex
-	closing  bool                  // no goroutine starts and no connection opens any more
+	closing  bool                  // no further goroutine starts, no further connection opens
 	open     map[net.Conn]struct{} // every open socket, for Close
-	conns    map[*conn]struct{}    // those that carry frames, for the keeper
-	unproved map[string]int        // connections in their handshake, by host
-	nUnprov  int
+	conns    map[*conn]struct{}    // the connections with a finished handshake, for keep
+	unproved map[string]int        // accepted connections in their handshake, by host
+	nUnprov  int                   // the sum of unproved
 	wg       sync.WaitGroup
 
-	// Unproved connections can fill a log: their failures are logged at most so often.
+	// noise limits log messages about connections that have proved nothing, because
+	// anyone can cause such messages.
 	noise noiseLimit
 }
 
-// ErrClosed is what is left to answer after Close.
+// ErrClosed: Close was called.
 var ErrClosed = errors.New("peer: closed")
 
-// Listen opens the listening socket. Nothing is accepted before Serve.
+// Listen opens the listening socket. Connections are accepted once Serve is called.
 func Listen(cfg Config) (*Peers, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -72,13 +73,14 @@ func Listen(cfg Config) (*Peers, error) {
 	return p, nil
 }
 
-// keepAlive lets the kernel find dead connections that carry no frames; those that
-// do have pings.
+// keepAlive lets the kernel find dead connections during a handshake or a snapshot. A
+// connection that carries frames has pings of its own.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4}
 
-// Addr is the address listened on.
+// Addr returns the address of the listening socket.
 func (p *Peers) Addr() net.Addr { return p.ln.Addr() }
 
+// advertise returns the address that is sent to other nodes.
 func (p *Peers) advertise() string {
 	if p.cfg.AdvertiseAddr != "" {
 		return p.cfg.AdvertiseAddr
@@ -86,24 +88,25 @@ func (p *Peers) advertise() string {
 	return p.ln.Addr().String()
 }
 
-// Serve accepts and looks after connections until ctx ends or Close is called, and
-// closes p before it returns. It returns nil, or why no more can be accepted.
+// Serve accepts connections and pings them until ctx ends or Close is called. It closes
+// p before it returns. Its error is nil unless accepting failed.
 func (p *Peers) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, p.stop)
 	defer stop()
-	p.goFunc(p.keep) // looks after every connection, once a second
+	p.goFunc(p.keep) // pings every connection once per PingEvery
 	err := p.accept()
 	p.Close()
 	return err
 }
 
-// Close closes the listener and every connection, and returns once all goroutines
-// have ended. Open calls are answered first.
+// Close closes the listener and every connection. Open calls are answered with an
+// error. Close returns once all goroutines have ended.
 func (p *Peers) Close() {
 	p.stop()
 	p.wg.Wait()
 }
 
+// stop begins to close p, without waiting for its goroutines.
 func (p *Peers) stop() {
 	p.mu.Lock()
 	p.closing = true
@@ -122,8 +125,8 @@ func (p *Peers) stop() {
 	}
 }
 
-// goFunc runs f on a goroutine that Close waits for; it reports false, and does not
-// run f, once Close has begun.
+// goFunc runs f on a goroutine that Close waits for. Once Close has begun it returns
+// false and does not run f.
 func (p *Peers) goFunc(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,7 +141,8 @@ func (p *Peers) goFunc(f func()) bool {
 	return true
 }
 
-// track makes nc one that Close closes; false, nc being closed, once that has begun.
+// track adds nc to the sockets that Close closes. Once Close has begun it closes nc and
+// returns false.
 func (p *Peers) track(nc net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,6 +162,7 @@ func (p *Peers) drop(nc net.Conn) {
 	p.mu.Unlock()
 }
 
+// accept accepts connections until p closes.
 func (p *Peers) accept() error {
 	var delay time.Duration
 	for {
@@ -173,7 +178,7 @@ func (p *Peers) accept() error {
 		if errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("peer: accept: %w", err)
 		}
-		// Most likely no file descriptor is left; one may be soon.
+		// Most likely the process has no file descriptor left, and may have one soon.
 		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
 		p.cfg.Logger.Error("cannot accept a peer connection", "err", err, "retry_in", delay)
 		select {
@@ -184,6 +189,8 @@ func (p *Peers) accept() error {
 	}
 }
 
+// accepted starts the goroutine of an accepted connection, unless too many
+// connections are in their handshake.
 func (p *Peers) accepted(nc net.Conn) {
 	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
 	if err != nil {
@@ -223,14 +230,15 @@ func (p *Peers) accepted(nc net.Conn) {
 	}
 }
 
-// refused logs what befell an accepted connection, unless too much of it happens.
-func (p *Peers) refused(what string, nc net.Conn, err error, attrs ...any) {
+// refused logs the failure of an accepted connection, unless noise is exceeded.
+func (p *Peers) refused(message string, nc net.Conn, err error, attrs ...any) {
 	if skipped, ok := p.noise.allow(time.Now()); ok {
-		p.cfg.Logger.Warn(what, append([]any{"remote", nc.RemoteAddr().String(), "err", err, "not_logged", skipped}, attrs...)...)
+		p.cfg.Logger.Warn(message, append([]any{"remote", nc.RemoteAddr().String(), "err", err, "not_logged", skipped}, attrs...)...)
 	}
 }
 
-// serveConn is the life of an accepted connection.
+// serveConn handles an accepted connection from its handshake to its end. It calls
+// proved when the handshake is over, whatever the result.
 func (p *Peers) serveConn(nc net.Conn, proved func()) {
 	defer p.drop(nc)
 	kind, who, err := p.shaker.accept(nc, p.admit)
@@ -254,7 +262,8 @@ func (p *Peers) serveConn(nc net.Conn, proved func()) {
 	}
 }
 
-// admit decides on a dialler that has proved itself.
+// admit refuses a dialler that has proved itself but may not open this connection: the
+// node with the lower ID dials, the other one asks to be dialled.
 func (p *Peers) admit(kind purpose, who identity) error {
 	switch {
 	case p.ctx.Err() != nil:
@@ -265,7 +274,9 @@ func (p *Peers) admit(kind purpose, who identity) error {
 	return nil
 }
 
-// reachable puts the host a node was seen under where its address has none.
+// reachable completes the address that a node gave itself. If its host is missing or
+// unspecified, the host from which the node was seen takes its place: ":7947" seen
+// from 10.0.0.5 becomes "10.0.0.5:7947". It returns "" for an address that is none.
 func reachable(addr string, seen net.Addr) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -279,8 +290,8 @@ func reachable(addr string, seen net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// dial connects to addr for a purpose and shakes hands. The caller drops the
-// connection.
+// dial connects to addr and runs the handshake for a purpose. The caller must drop the
+// connection in the end.
 func (p *Peers) dial(ctx context.Context, addr string, kind purpose, target string) (net.Conn, identity, error) {
 	d := net.Dialer{Timeout: p.cfg.Limits.HandshakeTimeout, KeepAliveConfig: keepAlive}
 	nc, err := d.DialContext(ctx, "tcp", addr)
@@ -297,7 +308,7 @@ func (p *Peers) dial(ctx context.Context, addr string, kind purpose, target stri
 	if !p.track(nc) {
 		return nil, identity{}, ErrClosed
 	}
-	// A hanging handshake ends with ctx, not only with its deadline.
+	// A handshake that hangs ends when ctx does, not only at its own deadline.
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	who, err := p.shaker.dial(nc, kind, target)
 	if !stop() && err == nil {
@@ -311,8 +322,8 @@ func (p *Peers) dial(ctx context.Context, addr string, kind purpose, target stri
 	return nc, who, nil
 }
 
-// link returns the link to a node, a new one where there is none. Links stay: there
-// are as many as nodes were ever spoken to.
+// link returns the link to a node, and creates it if necessary. Links are never
+// removed: there is one for each node that this process has dealt with.
 func (p *Peers) link(node string) *link {
 	if l, ok := p.links.Load(node); ok {
 		return l.(*link)
@@ -321,7 +332,8 @@ func (p *Peers) link(node string) *link {
 	return l.(*link)
 }
 
-// addressOf names where to dial a node: what Resolve says, else what the node said.
+// addressOf returns the address to dial for a node: the one from Resolve, otherwise
+// the one that the node gave itself.
 func (p *Peers) addressOf(node string) (string, error) {
 	if addr, ok := p.cfg.Resolve(node); ok && addr != "" {
 		return addr, nil
@@ -332,10 +344,10 @@ func (p *Peers) addressOf(node string) (string, error) {
 	return "", fmt.Errorf("%w: %.8s", ErrNoAddress, node)
 }
 
-// ErrNoAddress: neither Resolve nor the node itself has said where it is.
+// ErrNoAddress: neither Resolve nor the node itself has given an address.
 var ErrNoAddress = errors.New("peer: the node's address is unknown")
 
-// keep looks after every connection until p closes.
+// keep runs lookAfter for every connection, once per PingEvery, until p closes.
 func (p *Peers) keep() {
 	next := time.NewTimer(tick.Until(p.cfg.Limits.PingEvery))
 	defer next.Stop()
@@ -361,8 +373,8 @@ func (p *Peers) keep() {
 	}
 }
 
-// Submit forwards c to a node. It is answered call.ErrNotSent at once when there is
-// no connection; one is then sought. See the package comment for the other failures.
+// Submit forwards c to a node. Without a connection, c is answered call.ErrNotSent at
+// once, and a connection is sought. The package comment lists the other failures.
 func (p *Peers) Submit(node string, c *call.Call) {
 	if node == p.cfg.NodeID {
 		p.cfg.Handler.Submit(c)
@@ -378,7 +390,7 @@ func (p *Peers) Submit(node string, c *call.Call) {
 	}
 }
 
-// Cancel withdraws a Block or Wait call that was submitted to node. Its Done is
+// Cancel withdraws a Block or Wait call that was submitted to node. The call's Done is
 // still called.
 func (p *Peers) Cancel(node string, c *call.Call) {
 	if node == p.cfg.NodeID {
@@ -390,13 +402,14 @@ func (p *Peers) Cancel(node string, c *call.Call) {
 	}
 }
 
-// Connected reports whether there is a connection to node now.
+// Connected reports whether there is a connection to node at the moment. It does not
+// seek one.
 func (p *Peers) Connected(node string) bool {
 	l, ok := p.links.Load(node)
 	return node == p.cfg.NodeID || ok && l.(*link).conn.Load() != nil
 }
 
-// Connect seeks a connection to node without having anything to send.
+// Connect seeks a connection to node, so that a later request finds one.
 func (p *Peers) Connect(node string) {
 	if node != p.cfg.NodeID {
 		p.link(node).connected()

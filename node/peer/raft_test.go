@@ -421,11 +421,11 @@ func TestHeartbeatsWaitForCompany(t *testing.T) {
 
 	c := a.link(b.id).conn.Load()
 	c.mu.Lock()
-	c.queue(laneRaft, true, typePing, 0, 0, 0, nil)
+	c.send(raftQueue, outFrame{typ: typePing, lazy: true})
 	if c.flush || !c.idling {
 		t.Error("a lazy frame is written at once")
 	}
-	c.put(laneCall, typePing, 0, 0, 0, nil)
+	c.send(callQueue, outFrame{typ: typePing})
 	if !c.flush {
 		t.Error("another frame waits")
 	}
@@ -433,7 +433,7 @@ func TestHeartbeatsWaitForCompany(t *testing.T) {
 	eventually(t, "both are written", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.lanes[laneRaft].waiting()+c.lanes[laneCall].waiting() == 0
+		return c.queues[raftQueue].waiting()+c.queues[callQueue].waiting() == 0
 	})
 }
 
@@ -446,7 +446,7 @@ func TestAppendIsCut(t *testing.T) {
 			rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil)
 		}
 	}()
-	t.Cleanup(func() { close(to.incoming) })
+	t.Cleanup(func() { close(to.requests) })
 	record := func(size int) *raft.Log { return &raft.Log{Index: 1, Data: bytes.Repeat([]byte("x"), size)} }
 	for _, tc := range []struct {
 		name  string
@@ -487,7 +487,7 @@ func TestShardThatTakesNothing(t *testing.T) {
 			rpc.Respond(&raft.RequestVoteResponse{Granted: true}, nil)
 		}
 	}()
-	t.Cleanup(func() { close(to2.incoming) })
+	t.Cleanup(func() { close(to2.requests) })
 	ask := func(t *Transport) error {
 		return t.RequestVote(id, "", &raft.RequestVoteRequest{RPCHeader: headOf(a)}, &raft.RequestVoteResponse{})
 	}

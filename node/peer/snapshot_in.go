@@ -19,7 +19,7 @@ var ErrStaleSnapshot = errors.New("peer: the snapshot is older than the replica'
 
 // receiveSnapshot is the receiver's side of a bulk connection.
 func (p *Peers) receiveSnapshot(nc net.Conn, who identity) {
-	in := &incoming{p: p, nc: nc, who: who}
+	in := &snapshotReceiver{p: p, nc: nc, who: who}
 	in.frames = newFrameReader(progressReader{nc, p.cfg.Limits.SnapshotProgress})
 	f, err := in.frames.next()
 	if err == nil && f.typ != typeInstall {
@@ -53,7 +53,7 @@ func (p *Peers) receiveSnapshot(nc net.Conn, who identity) {
 }
 
 // incoming is one snapshot on its way in, and the reader Raft reads it from.
-type incoming struct {
+type snapshotReceiver struct {
 	p     *Peers
 	t     *Transport
 	nc    net.Conn
@@ -103,7 +103,7 @@ type incoming struct {
 // Between that answer and Raft's turn to install, the replica can only move on if
 // its leader, or a new one, sends records. The reader looks once more when Raft
 // begins to read, on the main loop, where nothing else moves.
-func (in *incoming) install() raft.RPCResponse {
+func (in *snapshotReceiver) install() raft.RPCResponse {
 	if err := checkSender(in.args, in.who.node); err != nil {
 		return raft.RPCResponse{Error: err}
 	}
@@ -151,12 +151,12 @@ func (in *incoming) install() raft.RPCResponse {
 	return in.ask(raft.RPC{Command: args, Reader: in})
 }
 
-func (in *incoming) stale(applied uint64) error {
+func (in *snapshotReceiver) stale(applied uint64) error {
 	return fmt.Errorf("%w: it ends at %d, applied is %d", ErrStaleSnapshot, in.args.LastLogIndex, applied)
 }
 
 // turn waits for a place among the snapshots taken in.
-func (in *incoming) turn() error {
+func (in *snapshotReceiver) turn() error {
 	defer in.p.snapWaiting.Add(-1)
 	if in.p.snapWaiting.Add(1) > maxSnapshotsWaiting {
 		return fmt.Errorf("%w: %d snapshots wait to be taken", ErrBusy, maxSnapshotsWaiting)
@@ -183,7 +183,7 @@ func (in *incoming) turn() error {
 
 // ask hands Raft a request and waits for its answer, however long that takes, while
 // the sender keeps listening.
-func (in *incoming) ask(rpc raft.RPC) raft.RPCResponse {
+func (in *snapshotReceiver) ask(rpc raft.RPC) raft.RPCResponse {
 	answer := make(chan raft.RPCResponse, 1)
 	rpc.RespChan = answer
 	if err := in.t.push(rpc); err != nil {
@@ -211,13 +211,13 @@ func (in *incoming) ask(rpc raft.RPC) raft.RPCResponse {
 	}
 }
 
-func (in *incoming) working() error {
+func (in *snapshotReceiver) working() error {
 	return in.p.writeFrame(in.nc, appendHead(nil, typeInstallWork, in.shard, 0, 0))
 }
 
 // Read is called by Raft. A failed stream stays failed: what is read is exactly the
 // snapshot or ends with an error.
-func (in *incoming) Read(b []byte) (int, error) {
+func (in *snapshotReceiver) Read(b []byte) (int, error) {
 	if in.err == nil {
 		in.err = in.fill()
 	}
@@ -231,7 +231,7 @@ func (in *incoming) Read(b []byte) (int, error) {
 }
 
 // fill makes chunk hold something.
-func (in *incoming) fill() error {
+func (in *snapshotReceiver) fill() error {
 	if !in.begun {
 		in.begun = true
 		if applied := in.t.opts.Applied(); in.fresh && applied >= in.args.LastLogIndex && !mutant.StaleSnapshots {

@@ -433,7 +433,7 @@ func FuzzSnapshotStream(f *testing.F) {
 			return
 		}
 		p := &Peers{}
-		in := &incoming{p: p, shard: 1, left: size, begun: true, args: &raft.InstallSnapshotRequest{Size: size}, frames: newFrameReader(bytes.NewReader(stream)),
+		in := &snapshotReceiver{p: p, shard: 1, left: size, begun: true, args: &raft.InstallSnapshotRequest{Size: size}, frames: newFrameReader(bytes.NewReader(stream)),
 			t: &Transport{ctx: context.Background()}}
 		got, err := io.ReadAll(in)
 		if err == nil && int64(len(got)) != size || int64(len(got)) > size {
