@@ -218,10 +218,10 @@ func (m *metaGroup) decide(ctx context.Context) error {
 	}
 	m.n.lowest.Store(g.Lowest())
 	switch d := placement.Decide(g); d.Verdict {
-	case placement.Found:
+	case placement.CreateCluster:
 		m.n.log.Info("founding a cluster", "why", d.Why)
 		return m.found()
-	case placement.Join:
+	case placement.JoinCluster:
 		m.attempt(m.join(ctx, d.ClusterID))
 	default:
 		m.waiting(d.Why)

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// A map as bytes, the value at the map's key. Numbers are unsigned varints; text is a
-// varint of its length, then its bytes; node references count in the list of nodes.
+// The encoding of a map, which is the value of the map's key. Numbers are unsigned
+// varints. Text is its length as a varint, then its bytes. A node reference is the
+// node's position in the list of nodes, from 0.
 //
 //	 0
 //	+---------+---------+---------+--------+----------+--------+-----------------+-------------------+
@@ -19,14 +20,16 @@ import (
 //	node:  | id text | peer text | client text | gossip text | http text | joined | state |
 //	shard: | id | first | last | version | founded 0/1 | f | f × node | r | r × node | preferred: node + 1, or 0 |
 //
-// There is one encoding of a map: lists are in order and nothing follows the end.
-// Node references keep it small: a map of 64 shards on 5 nodes has less than 2 KiB.
+// A map has exactly one encoding: lists are sorted, numbers have their shortest form, and
+// no bytes follow the end. References keep it small: a map of 64 shards on 5 nodes takes
+// less than 2 KiB.
 const formatMap = 1
 
-// ErrFormat says that bytes are no map, or one of a format this build does not know.
+// ErrFormat is wrapped by the errors of DecodeMap: the bytes are not a map in a format
+// that this build knows.
 var ErrFormat = errors.New("placement: not a map of a known format")
 
-// Append appends m's bytes to dst. m must pass Check.
+// Append appends the encoding of m to dst. m must pass Check.
 func (m *Map) Append(dst []byte) []byte {
 	dst = append(dst, formatMap)
 	dst = binary.AppendUvarint(dst, m.Version)
@@ -77,12 +80,12 @@ func (m *Map) appendRefs(dst []byte, ids []string) []byte {
 	return dst
 }
 
-// DecodeMap reads what Append wrote. Its errors wrap ErrFormat.
+// DecodeMap decodes the bytes that Append wrote. Its errors wrap ErrFormat.
 func DecodeMap(b []byte) (*Map, error) {
 	d := decoder{rest: b}
 	m := d.readMap()
 	if d.err == nil && len(d.rest) > 0 {
-		d.fail("%d bytes follow the end", len(d.rest))
+		d.fail("%d bytes follow the end of the map", len(d.rest))
 	}
 	if d.err == nil {
 		if err := m.Check(); err != nil {
@@ -95,7 +98,7 @@ func DecodeMap(b []byte) (*Map, error) {
 	return m, nil
 }
 
-// decoder reads from rest until err is set, and zeros from then on.
+// decoder reads from rest. After the first error it keeps err and returns zero values.
 type decoder struct {
 	rest []byte
 	err  error
@@ -107,19 +110,19 @@ func (d *decoder) fail(format string, args ...any) {
 	}
 }
 
-// number reads a varint up to limit. Only the shortest form of a number is one: a map
-// has one encoding.
+// number reads a varint up to limit. It accepts only the shortest form, because a map has
+// exactly one encoding.
 func (d *decoder) number(what string, limit uint64) uint64 {
 	if d.err != nil {
 		return 0
 	}
 	n, size := binary.Uvarint(d.rest)
 	if size <= 0 || size > 1 && d.rest[size-1] == 0 {
-		d.fail("%s: no number", what)
+		d.fail("%s: not a varint in its shortest form", what)
 		return 0
 	}
 	if n > limit {
-		d.fail("%s: %d is over %d", what, n, limit)
+		d.fail("%s: %d is above %d", what, n, limit)
 		return 0
 	}
 	d.rest = d.rest[size:]
@@ -129,7 +132,7 @@ func (d *decoder) number(what string, limit uint64) uint64 {
 func (d *decoder) text(what string) string {
 	n := d.number(what, maxAddrBytes)
 	if d.err == nil && n > uint64(len(d.rest)) {
-		d.fail("%s: %d bytes of %d", what, len(d.rest), n)
+		d.fail("%s: only %d of %d bytes are there", what, len(d.rest), n)
 	}
 	if d.err != nil {
 		return ""
@@ -141,11 +144,11 @@ func (d *decoder) text(what string) string {
 
 func (d *decoder) readMap() *Map {
 	if len(d.rest) == 0 {
-		d.fail("empty")
+		d.fail("no bytes")
 		return nil
 	}
 	if d.rest[0] != formatMap {
-		d.fail("format %d, where this build knows %d", d.rest[0], formatMap)
+		d.fail("format %d; this build knows format %d", d.rest[0], formatMap)
 		return nil
 	}
 	d.rest = d.rest[1:]
@@ -156,7 +159,7 @@ func (d *decoder) readMap() *Map {
 	m.Settings.Expect = int(d.number("expect", MaxNodes))
 	nodes := d.number("nodes", MaxNodes)
 	for range nodes {
-		if d.err != nil { // a count is not believed further than what is there
+		if d.err != nil { // the bytes ended before the announced number of nodes
 			return m
 		}
 		m.Nodes = append(m.Nodes, Node{
@@ -189,7 +192,7 @@ func (d *decoder) refs(m *Map, what string) []string {
 	for range n {
 		i := d.number(what, MaxNodes)
 		if d.err == nil && i >= uint64(len(m.Nodes)) {
-			d.fail("%s: node %d of %d", what, i, len(m.Nodes))
+			d.fail("%s: node %d of a list of %d", what, i, len(m.Nodes))
 		}
 		if d.err != nil {
 			return nil
@@ -199,8 +202,8 @@ func (d *decoder) refs(m *Map, what string) []string {
 	return ids
 }
 
-// mapKey is the key of the map in the state. n leads the name, as in every key of the
-// state; it is not 0xFFFF, which marks what the shard itself keeps.
+// mapKey is the key of the map in the state. The length leads the name, as in every key
+// of the state. A length of 0xFFFF marks the keys of package shard.
 //
 //	 0       2      4       7
 //	+-------+------+-------+------+
@@ -209,10 +212,10 @@ func (d *decoder) refs(m *Map, what string) []string {
 //	+-------+------+-------+------+
 const mapKey = "\x40\x00\x00\x03mapm"
 
-// MapKey returns the key at which the meta group's state holds the map.
+// MapKey returns the key of the map in the meta group's state.
 func MapKey() []byte { return []byte(mapKey) }
 
-// String shows m in words, one node or shard a line, for the dump tool and for tests.
+// String returns m as text, one node or shard a line, for the dump tool and for tests.
 func (m *Map) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "map version %d of cluster %s: %d shards, %d replicas, %d nodes expected\n",
@@ -230,7 +233,7 @@ func (m *Map) String() string {
 	return b.String()
 }
 
-// shortID is enough of an ID for people to tell nodes apart.
+// shortID returns the beginning of an ID, enough to tell nodes apart in logs.
 func shortID(id string) string {
 	if id == "" {
 		return "-"

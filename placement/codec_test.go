@@ -16,9 +16,9 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
-// goldenMap has every field set, and each kind of node.
+// goldenMap returns a map with every field set and a node in each state.
 func goldenMap(t fataler) *Map {
-	m := foundedBy(t, 3, 3, "a", "b", "c", "d", "e")
+	m := newCluster(t, 3, 3, "a", "b", "c", "d", "e")
 	m.must(t, "SHARD.FOUNDED", "2")
 	m.must(t, "NODE.STATE", id("d"), "draining")
 	m.must(t, append([]string{"SHARD.REPLICAS", "2", "7"}, ids("b", "c", "e")...)...)
@@ -50,7 +50,7 @@ func TestGoldenMap(t *testing.T) {
 		}
 	}
 
-	// The bytes on disk must be readable whatever Append writes today.
+	// Bytes on disk must stay readable, even if Append writes other bytes one day.
 	golden, err := os.ReadFile(filepath.Join("testdata", "map.hex"))
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestMapRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := genMap(t)
 		if err := m.Check(); err != nil {
-			t.Fatalf("the generator makes no map: %v", err)
+			t.Fatalf("the generated map fails Check: %v", err)
 		}
 		b := m.Append(nil)
 		got, err := DecodeMap(b)
@@ -145,7 +145,7 @@ func TestMapRoundTrip(t *testing.T) {
 		if c := m.Clone(); !reflect.DeepEqual(c, m) {
 			t.Fatalf("clone:\n%s\nwant:\n%s", c, m)
 		}
-		// Every prefix is refused, and so is one byte more.
+		// Every proper prefix is refused, and so is an additional byte.
 		cut := rapid.IntRange(0, len(b)-1).Draw(t, "cut")
 		for _, bad := range [][]byte{b[:cut], append(bytes.Clone(b), 0)} {
 			if _, err := DecodeMap(bad); !errors.Is(err, ErrFormat) {
@@ -170,7 +170,7 @@ func FuzzDecodeMap(f *testing.F) {
 			return
 		}
 		if err := m.Check(); err != nil {
-			t.Fatalf("decoded what is no map: %v", err)
+			t.Fatalf("DecodeMap returned a map that fails Check: %v", err)
 		}
 		if again := m.Append(nil); !bytes.Equal(again, b) {
 			t.Fatalf("two encodings of a map:\n%x\n%x", b, again)
@@ -186,24 +186,24 @@ func TestCheckRefuses(t *testing.T) {
 		spoil func(*Map)
 	}{
 		{"version 0", func(m *Map) { m.Version = 0 }},
-		{"a cluster ID that is none", func(m *Map) { m.ClusterID = "x" }},
+		{"an invalid cluster ID", func(m *Map) { m.ClusterID = "x" }},
 		{"no shards wanted", func(m *Map) { m.Settings.Shards = 0 }},
 		{"too many replicas wanted", func(m *Map) { m.Settings.Replicas = MaxReplicas + 1 }},
 		{"no nodes", func(m *Map) { m.Nodes = nil }},
 		{"nodes out of order", func(m *Map) { m.Nodes[0], m.Nodes[1] = m.Nodes[1], m.Nodes[0] }},
 		{"a node twice", func(m *Map) { m.Nodes[1] = m.Nodes[0] }},
-		{"two nodes joined at once", func(m *Map) { m.Nodes[1].Joined = m.Nodes[0].Joined }},
+		{"two nodes with one place in the order of joining", func(m *Map) { m.Nodes[1].Joined = m.Nodes[0].Joined }},
 		{"a node without client address", func(m *Map) { m.Nodes[0].ClientAddr = "" }},
-		{"a node of no state", func(m *Map) { m.Nodes[0].State = 0 }},
+		{"a node without state", func(m *Map) { m.Nodes[0].State = 0 }},
 		{"a gap between shards", func(m *Map) { m.Shards[1].First++ }},
 		{"shards that overlap", func(m *Map) { m.Shards[0].Last++ }},
 		{"slots left over", func(m *Map) { m.Shards[2].Last-- }},
 		{"a shard without replicas", func(m *Map) { m.Shards[0].Replicas = nil }},
-		{"a replica at no node", func(m *Map) { m.Shards[0].Replicas[0] = id("z") }},
+		{"a replica on an unknown node", func(m *Map) { m.Shards[0].Replicas[0] = id("z") }},
 		{"a replica twice", func(m *Map) { m.Shards[0].Replicas[1] = m.Shards[0].Replicas[0] }},
 		{"a shard newer than the map", func(m *Map) { m.Shards[0].Version = m.Version + 1 }},
-		{"a preferred leader without replica", func(m *Map) { m.Shards[0].Preferred = id("e") }},
-		{"a shard number left out", func(m *Map) { m.Shards[1].ID = 3 }},
+		{"a preferred leader without a replica", func(m *Map) { m.Shards[0].Preferred = id("e") }},
+		{"a missing shard number", func(m *Map) { m.Shards[1].ID = 3 }},
 	} {
 		m := goldenMap(t).Clone()
 		if err := m.Check(); err != nil {
@@ -211,7 +211,7 @@ func TestCheckRefuses(t *testing.T) {
 		}
 		c.spoil(m)
 		if m.Check() == nil {
-			t.Errorf("%s: passes", c.what)
+			t.Errorf("%s: passes Check", c.what)
 		}
 	}
 }

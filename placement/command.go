@@ -10,23 +10,24 @@ import (
 	"millrace/resp"
 )
 
-// ErrUnknownCommand is what Apply returns for a command that this build does not know:
-// a newer build proposed it, or something is broken. The shard halts.
+// ErrUnknownCommand is returned by Apply for a command that this build does not know:
+// a newer build proposed it, or the log is damaged. The shard then halts on this node.
 var ErrUnknownCommand = errors.New("placement: unknown command of the meta group")
 
-// command is a command of the meta group. change returns the map that follows m: m
-// itself where nothing changes, which is how a command is idempotent. m is never
-// changed, and nil before the founding. An error's text is the reply: it starts with
-// "ERR", or with "STALE" where the sender saw an older map and should look again.
+// command is a command of the meta group. change returns the map that follows m. It
+// never changes m itself, which is nil until the cluster is created. If the command has
+// no effect, change returns m; that makes each command idempotent. The text of an error
+// is the reply. It starts with "ERR", or with "STALE" if the sender has seen an older
+// version and should read the map again.
 type command struct {
 	name   string
 	usage  string
-	arity  int // words, name included; negative: at least as many
+	arity  int // number of words including the name; -n means at least n
 	change func(m *Map, args []string) (*Map, error)
 }
 
-// lookup returns the command that argv names. The whole table is here; MAP is the one
-// read.
+// lookup returns the command that argv names. The switch is the whole command table; MAP
+// is the only read.
 func lookup(argv [][]byte) (*command, error) {
 	name := ""
 	if len(argv) > 0 {
@@ -36,24 +37,24 @@ func lookup(argv [][]byte) (*command, error) {
 	case "MAP":
 		return &command{name, "MAP", 1, nil}, nil
 	case "FOUND":
-		return &command{name, "FOUND cluster shards replicas expect node peer client gossip http", 10, found}, nil
+		return &command{name, "FOUND cluster shards replicas expect node peer client gossip http", 10, createCluster}, nil
 	case "NODE.JOIN":
-		return &command{name, "NODE.JOIN cluster node peer client gossip http", 7, founded(nodeJoin)}, nil
+		return &command{name, "NODE.JOIN cluster node peer client gossip http", 7, withMap(nodeJoin)}, nil
 	case "NODE.STATE":
-		return &command{name, "NODE.STATE node active|draining|removed", 3, founded(nodeState)}, nil
+		return &command{name, "NODE.STATE node active|draining|removed", 3, withMap(nodeState)}, nil
 	case "SHARDS.CREATE":
-		return &command{name, "SHARDS.CREATE map-version", 2, founded(shardsCreate)}, nil
+		return &command{name, "SHARDS.CREATE map-version", 2, withMap(shardsCreate)}, nil
 	case "SHARD.FOUNDED":
-		return &command{name, "SHARD.FOUNDED shard", 2, founded(shardFounded)}, nil
+		return &command{name, "SHARD.FOUNDED shard", 2, withMap(shardFounded)}, nil
 	case "SHARD.REPLICAS":
-		return &command{name, "SHARD.REPLICAS shard shard-version node [node ...]", -4, founded(shardReplicas)}, nil
+		return &command{name, "SHARD.REPLICAS shard shard-version node [node ...]", -4, withMap(shardReplicas)}, nil
 	case "SHARD.PREFER":
-		return &command{name, "SHARD.PREFER shard shard-version node", 4, founded(shardPrefer)}, nil
+		return &command{name, "SHARD.PREFER shard shard-version node", 4, withMap(shardPrefer)}, nil
 	}
 	return nil, fmt.Errorf("%w: %.40q", ErrUnknownCommand, name)
 }
 
-// badArity returns the refusal of argv if it has too few or too many words.
+// badArity returns the refusal to send if argv has too few or too many words.
 func (c *command) badArity(argv [][]byte) (resp.Value, bool) {
 	if c.arity >= 0 && len(argv) == c.arity || c.arity < 0 && len(argv) >= -c.arity {
 		return resp.Value{}, false
@@ -61,16 +62,17 @@ func (c *command) badArity(argv [][]byte) (resp.Value, bool) {
 	return resp.Err("ERR wrong number of words: " + c.usage), true
 }
 
-func founded(change func(*Map, []string) (*Map, error)) func(*Map, []string) (*Map, error) {
+// withMap returns change, preceded by a refusal until the cluster has been created.
+func withMap(change func(*Map, []string) (*Map, error)) func(*Map, []string) (*Map, error) {
 	return func(m *Map, args []string) (*Map, error) {
 		if m == nil {
-			return nil, errors.New("ERR the cluster has not been founded")
+			return nil, errors.New("ERR the cluster has not been created yet")
 		}
 		return change(m, args)
 	}
 }
 
-// next returns a clone of m, one version on.
+// next returns a clone of m with the next version number.
 func (m *Map) next() *Map {
 	c := m.Clone()
 	c.Version++
@@ -81,18 +83,18 @@ func refuse(format string, args ...any) (*Map, error) {
 	return nil, fmt.Errorf("ERR "+format, args...)
 }
 
-func stale(what string, is, said uint64) (*Map, error) {
-	return nil, fmt.Errorf("STALE %s is at version %d, not %d", what, is, said)
+func stale(thing string, version, named uint64) (*Map, error) {
+	return nil, fmt.Errorf("STALE %s is at version %d, not %d", thing, version, named)
 }
 
-// found makes the map: the cluster's ID, its settings and its first node. Said again
-// for the same cluster, it changes nothing.
-func found(m *Map, args []string) (*Map, error) {
+// createCluster runs FOUND. It makes the first map from the cluster's ID, its settings and
+// its first node. Repeating it for the same cluster changes nothing.
+func createCluster(m *Map, args []string) (*Map, error) {
 	if m != nil {
 		if m.ClusterID == args[0] {
 			return m, nil
 		}
-		return refuse("this is cluster %s already, not %.40q", m.ClusterID, args[0])
+		return refuse("the cluster already exists as %s, not %.40q", m.ClusterID, args[0])
 	}
 	if !ValidID(args[0]) {
 		return refuse("%.40q is not a cluster ID", args[0])
@@ -118,12 +120,12 @@ func found(m *Map, args []string) (*Map, error) {
 	return m, nil
 }
 
-// nodeOf makes an active node of: id, peer, client, gossip and HTTP address.
+// nodeOf makes an active node from its ID and its peer, client, gossip and HTTP addresses.
 func nodeOf(args []string) Node {
 	return Node{ID: args[0], PeerAddr: args[1], ClientAddr: args[2], GossipAddr: args[3], HTTPAddr: args[4], State: Active}
 }
 
-// nodeJoin adds a node, or takes the new addresses of one that is there.
+// nodeJoin adds a node, or updates the addresses of a node that has already joined.
 func nodeJoin(m *Map, args []string) (*Map, error) {
 	if args[0] != m.ClusterID {
 		return refuse("this is cluster %s, not %.40q", m.ClusterID, args[0])
@@ -135,7 +137,7 @@ func nodeJoin(m *Map, args []string) (*Map, error) {
 	case old == nil:
 		if len(m.Nodes) >= MaxNodes {
 			if forget = m.oldestRemoved(); forget == "" {
-				return refuse("the cluster has %d nodes, the most there may be", MaxNodes)
+				return refuse("the cluster already has %d nodes, which is the limit", MaxNodes)
 			}
 		}
 		for i := range m.Nodes {
@@ -143,7 +145,7 @@ func nodeJoin(m *Map, args []string) (*Map, error) {
 		}
 		node.Joined++
 	case old.State == Removed:
-		return refuse("node %s has been removed from the cluster; a new data directory makes a new node", node.ID)
+		return refuse("node %s has been removed from the cluster; start it with an empty data directory to join as a new node", node.ID)
 	default:
 		node.Joined, node.State = old.Joined, old.State
 	}
@@ -165,9 +167,10 @@ func nodeJoin(m *Map, args []string) (*Map, error) {
 	return m, nil
 }
 
-// nodeState sets a node's state. A node is removed once it is wanted nowhere, and for
-// good. Who asks for that must see first that it votes in no shard any more, the meta
-// group included: a removed node may be switched off, and the map cannot know of votes.
+// nodeState sets the state of a node. A removal is final and is refused while the map
+// assigns a replica to the node. The sender must also make sure first that the node no
+// longer votes in any shard, the meta group included: a removed node may be switched
+// off, and the map does not show the votes.
 func nodeState(m *Map, args []string) (*Map, error) {
 	node := m.Node(args[0])
 	if node == nil {
@@ -175,7 +178,7 @@ func nodeState(m *Map, args []string) (*Map, error) {
 	}
 	state, ok := parseNodeState(args[1])
 	if !ok {
-		return refuse("%.40q is no state of a node: active, draining or removed", args[1])
+		return refuse("%.40q is not a node state (active, draining or removed)", args[1])
 	}
 	switch {
 	case state == node.State:
@@ -183,11 +186,11 @@ func nodeState(m *Map, args []string) (*Map, error) {
 	case node.State == Removed:
 		return refuse("node %s has been removed", node.ID)
 	case node.State == Active && len(m.Active()) == 1:
-		return refuse("node %s is the only active one", node.ID)
+		return refuse("node %s is the only active node", node.ID)
 	case state == Removed:
 		for i := range m.Shards {
 			if m.Shards[i].ShouldHost(node.ID) {
-				return refuse("node %s is to keep a replica of shard %d; drain it first", node.ID, m.Shards[i].ID)
+				return refuse("node %s has a replica of shard %d; drain the node first", node.ID, m.Shards[i].ID)
 			}
 		}
 	}
@@ -196,27 +199,29 @@ func nodeState(m *Map, args []string) (*Map, error) {
 	return m, nil
 }
 
-// shardsCreate lays the slots over the shards, and the shards over the nodes that are
-// active: neighbours in the order of joining, each shard starting one node further on.
-// The first is preferred as leader, so leaders are spread as evenly as replicas.
+// shardsCreate divides the slots among the shards and places the shards on the active
+// nodes. Shard 1 gets the first nodes in the order of joining, shard 2 starts one node
+// further on, and so forth. With nodes a, b, c, d and 3 replicas, shard 1 is placed on
+// a, b, c and shard 2 on b, c, d. The first node of each is its preferred leader, so that
+// leaders are spread as evenly as replicas.
 //
-// It is refused while fewer nodes than expected are there. That is what makes a second
-// founding harmless, should the nodes ever be split into two at their first start: a
-// node joins one cluster only, so at most one of the two gets its shards.
+// The command is refused while fewer nodes than expected have joined. That makes it
+// harmless if a network partition at the first start leads two nodes to create a cluster
+// each: a node joins only one cluster, so at most one of the two ever has shards.
 func shardsCreate(m *Map, args []string) (*Map, error) {
-	said, err := strconv.ParseUint(args[0], 10, 64)
+	named, err := strconv.ParseUint(args[0], 10, 64)
 	if err != nil {
 		return refuse("%.40q is not a version", args[0])
 	}
 	if len(m.Shards) > 0 {
 		return m, nil
 	}
-	if said != m.Version {
-		return stale("the map", m.Version, said)
+	if named != m.Version {
+		return stale("the map", m.Version, named)
 	}
 	nodes := m.Active()
 	if len(nodes) < m.Settings.Expect {
-		return refuse("%d active nodes, where %d are expected", len(nodes), m.Settings.Expect)
+		return refuse("%d active nodes, but %d are expected", len(nodes), m.Settings.Expect)
 	}
 	m = m.next()
 	n, replicas := m.Settings.Shards, min(m.Settings.Replicas, len(nodes))
@@ -234,7 +239,7 @@ func shardsCreate(m *Map, args []string) (*Map, error) {
 	return m, nil
 }
 
-// shardArg returns the shard that a command names.
+// shardArg returns the shard with the number in word.
 func shardArg(m *Map, word string) (*Shard, error) {
 	id, err := strconv.ParseUint(word, 10, 32)
 	if err != nil || m.Shard(uint32(id)) == nil {
@@ -243,7 +248,7 @@ func shardArg(m *Map, word string) (*Shard, error) {
 	return m.Shard(uint32(id)), nil
 }
 
-// shardFounded notes that a shard has had a leader.
+// shardFounded records that a shard has had a leader.
 func shardFounded(m *Map, args []string) (*Map, error) {
 	s, err := shardArg(m, args[0])
 	if err != nil {
@@ -258,23 +263,22 @@ func shardFounded(m *Map, args []string) (*Map, error) {
 	return m, nil
 }
 
-// shardAt returns the shard that a command names, and whether the command names the
-// version that it is at.
-func shardAt(m *Map, args []string) (s *Shard, said uint64, err error) {
+// shardAt returns the shard that a command names, and the version that it names.
+func shardAt(m *Map, args []string) (s *Shard, named uint64, err error) {
 	s, err = shardArg(m, args[0])
 	if err != nil {
 		return nil, 0, err
 	}
-	said, err = strconv.ParseUint(args[1], 10, 64)
+	named, err = strconv.ParseUint(args[1], 10, 64)
 	if err != nil {
 		return nil, 0, fmt.Errorf("ERR %.40q is not a version", args[1])
 	}
-	return s, said, nil
+	return s, named, nil
 }
 
-// shardReplicas sets where a shard's replicas belong. New ones must be active nodes.
+// shardReplicas sets the nodes that should keep a shard. Added nodes must be active.
 func shardReplicas(m *Map, args []string) (*Map, error) {
-	s, said, err := shardAt(m, args)
+	s, named, err := shardAt(m, args)
 	if err != nil {
 		return nil, err
 	}
@@ -282,11 +286,11 @@ func shardReplicas(m *Map, args []string) (*Map, error) {
 	if slices.Equal(ids, s.Replicas) {
 		return m, nil
 	}
-	if said != s.Version {
-		return stale("shard "+args[0], s.Version, said)
+	if named != s.Version {
+		return stale("shard "+args[0], s.Version, named)
 	}
 	if len(ids) > MaxReplicas {
-		return refuse("%d replicas, where at most %d may be", len(ids), MaxReplicas)
+		return refuse("%d replicas are too many; the limit is %d", len(ids), MaxReplicas)
 	}
 	for i, id := range ids {
 		n := m.Node(id)
@@ -294,7 +298,7 @@ func shardReplicas(m *Map, args []string) (*Map, error) {
 		case n == nil:
 			return refuse("no node %.40q", id)
 		case slices.Contains(ids[:i], id):
-			return refuse("node %s twice", id)
+			return refuse("node %s is listed twice", id)
 		case n.State != Active && !s.HasReplica(id):
 			return refuse("node %s is %s", id, n.State)
 		}
@@ -311,8 +315,8 @@ func shardReplicas(m *Map, args []string) (*Map, error) {
 	return m, nil
 }
 
-// leastPreferred returns the replica of s that the fewest shards would have lead, the
-// first of equals. Active nodes come before others.
+// leastPreferred returns the replica of s that is the preferred leader of the fewest
+// shards, or the first of several. Active nodes come before others.
 func leastPreferred(m *Map, s *Shard) string {
 	counts := preferredCounts(m)
 	best := ""
@@ -331,7 +335,7 @@ func leastPreferred(m *Map, s *Shard) string {
 	return best
 }
 
-// preferredCounts says how many shards would have each node lead.
+// preferredCounts returns the number of shards that each node is the preferred leader of.
 func preferredCounts(m *Map) map[string]int {
 	counts := make(map[string]int, len(m.Nodes))
 	for i := range m.Shards {
@@ -342,17 +346,17 @@ func preferredCounts(m *Map) map[string]int {
 	return counts
 }
 
-// shardPrefer sets which replica should lead.
+// shardPrefer sets the replica that should lead.
 func shardPrefer(m *Map, args []string) (*Map, error) {
-	s, said, err := shardAt(m, args)
+	s, named, err := shardAt(m, args)
 	if err != nil {
 		return nil, err
 	}
 	if s.Preferred == args[2] {
 		return m, nil
 	}
-	if said != s.Version {
-		return stale("shard "+args[0], s.Version, said)
+	if named != s.Version {
+		return stale("shard "+args[0], s.Version, named)
 	}
 	if !s.HasReplica(args[2]) {
 		return refuse("shard %d has no replica at %.40q", s.ID, args[2])

@@ -8,64 +8,65 @@ import (
 )
 
 const (
-	// busyInterval is how long the controller waits to look again when something is
-	// not as it should be.
+	// busyInterval is the time from one round to the next while the cluster differs from
+	// the map.
 	busyInterval = time.Second
-	// settledInterval is the same when all is well and nobody wakes it: a look asks
-	// every shard's leader, which an idle cluster should not spend much on.
+	// settledInterval is the time from one round to the next when the cluster matches the
+	// map. It is longer because a round asks the leader of every shard, and an idle cluster
+	// should not spend much on that.
 	settledInterval = 5 * time.Second
-	// progressPause is the wait after a step that worked, or a wake-up: the next step is
-	// likely due, but the map the last one made may take a moment to arrive here.
+	// progressPause is the wait after a successful step or a Wake. The next step is likely
+	// due, but the changed map may take a moment to arrive on this node.
 	progressPause = 50 * time.Millisecond
 
-	// PreferredSteady is how long a preferred leader must have been caught up, seen at
-	// every look, before the leadership goes back to it.
+	// PreferredSteady is how long a preferred leader must have been caught up in every
+	// round before the leadership returns to it.
 	PreferredSteady = 4 * time.Second
-	// transferPause is the least time between two transfers of one shard to the same
-	// node, and after one that failed: a shard that keeps losing its leader is not
-	// helped by being moved about.
+	// transferPause is the least time between two transfers of a shard to the same node,
+	// and after a failed transfer. More transfers would not help a shard that keeps losing
+	// its leader.
 	transferPause = 20 * time.Second
 
-	// statusTimeout bounds asking one leader for its shard's status.
+	// statusTimeout limits the request for one shard's status.
 	statusTimeout = 2 * time.Second
-	// stepTimeout bounds one step. What it does may still happen later: the next look
-	// sees what has.
+	// stepTimeout limits one step. A step may take effect after its time-out; the next
+	// round then sees the effect.
 	stepTimeout = 5 * time.Second
-	// parallel bounds how many shards are asked, or stepped, at a time.
+	// parallel limits how many requests or steps run at the same time.
 	parallel = 8
 )
 
-// Member is what gossip says of a node: a hint.
+// Member is gossip's view of a node. It is a hint.
 type Member struct {
 	ID    string
 	Alive bool
 }
 
-// World is what the controller sees and moves. Its methods return by the time ctx
-// ends, and may be called from several goroutines at once. An error of a step says no
-// more than that it is not known to have been taken.
+// World gives the controller its view of the cluster and carries out its steps. Methods
+// return by the time ctx ends and may be called from several goroutines at once. If a
+// step returns an error, it may still have taken effect.
 type World interface {
-	// Map returns the newest map known here, nil before the founding.
+	// Map returns the newest map known on this node, or nil until the cluster is created.
 	Map() *Map
-	// Members returns what gossip says, this node included.
+	// Members returns gossip's view of all nodes, this node included.
 	Members() []Member
-	// ShardStatus asks the leader of the shard, MetaShard included.
+	// ShardStatus asks the leader of the shard, which may be MetaShard.
 	ShardStatus(ctx context.Context, shard uint32) (ShardStatus, error)
-	// Propose runs a command on the meta group; a refusal is an error.
+	// Propose runs a command on the meta group. A refusal is returned as an error.
 	Propose(ctx context.Context, argv []string) error
-	// AddNonvoter, AddVoter and Remove change the shard's Raft configuration if it is
-	// still the one at configIndex, and return when the change is committed. AddVoter
-	// should refuse a node that the leader does not reach: the plan may be seconds old.
+	// AddNonvoter, AddVoter and Remove change the shard's Raft configuration if its index is
+	// still configIndex, and return once the change is committed. AddVoter should refuse a
+	// node that the leader does not reach, because the plan may be seconds old.
 	AddNonvoter(ctx context.Context, shard uint32, node string, configIndex uint64) error
 	AddVoter(ctx context.Context, shard uint32, node string, configIndex uint64) error
 	Remove(ctx context.Context, shard uint32, node string, configIndex uint64) error
-	// Transfer hands the leadership of the shard to node, and returns when that is
-	// done or has failed: no transfer is under way after.
+	// Transfer hands the leadership of the shard to node. It returns when the transfer has
+	// succeeded or failed, so that no transfer is under way afterwards.
 	Transfer(ctx context.Context, shard uint32, node string) error
 }
 
-// Controller brings the cluster towards its map. It runs on the node that leads the
-// meta group, while it does.
+// Controller changes the cluster until it matches its map. It runs on the node that leads
+// the meta group, for as long as that node leads.
 type Controller struct {
 	world World
 	log   *slog.Logger
@@ -73,24 +74,24 @@ type Controller struct {
 
 	// Owned by Run.
 	steady    map[uint32]steadiness
-	transfers map[uint32]transfer // the last of each shard
-	failures  map[uint32]string   // the last failure logged of each shard
+	transfers map[uint32]transfer // the last transfer of each shard
+	failures  map[uint32]string   // the last logged failure of each shard
 }
 
-// steadiness is since when a preferred leader has been seen caught up.
+// steadiness says since when a preferred leader has been caught up in every round.
 type steadiness struct {
 	node  string
 	since time.Time
 }
 
-// transfer is a leadership transfer that was tried.
+// transfer describes an attempted leadership transfer.
 type transfer struct {
 	to     string
 	at     time.Time
 	failed bool
 }
 
-// NewController returns a controller of world. log may be nil.
+// NewController returns a controller of world. A nil log discards all messages.
 func NewController(world World, log *slog.Logger) *Controller {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -98,17 +99,17 @@ func NewController(world World, log *slog.Logger) *Controller {
 	return &Controller{world: world, log: log, wake: make(chan struct{}, 1)}
 }
 
-// Wake makes the controller look now: the map, a member or a leader has changed. It
-// never blocks; it may be called whether or not the controller runs.
+// Wake starts a round soon, because the map, a member or a leader has changed. It never
+// blocks and may be called at any time, also while the controller does not run.
 func (c *Controller) Wake() {
 	select {
 	case c.wake <- struct{}{}:
-	default: // a look is due already
+	default: // a round is due already
 	}
 }
 
-// Run looks and steps until ctx ends, and returns once all its goroutines are done.
-// What it knew of an earlier Run is forgotten. One Run at a time.
+// Run works in rounds until ctx ends, and returns once all its goroutines have ended. It
+// starts without any memory of an earlier Run. Only one Run may be active at a time.
 func (c *Controller) Run(ctx context.Context) {
 	c.steady = make(map[uint32]steadiness)
 	c.transfers = make(map[uint32]transfer)
@@ -120,7 +121,7 @@ func (c *Controller) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-c.wake:
-			// What comes together is looked at together.
+			// Wait a moment, so that several changes at once lead to one round.
 			select {
 			case <-ctx.Done():
 				return
@@ -132,7 +133,7 @@ func (c *Controller) Run(ctx context.Context) {
 	}
 }
 
-// round looks, plans and steps once, and returns how long to wait for the next.
+// round observes, plans and takes steps once. It returns the time until the next round.
 func (c *Controller) round(ctx context.Context) time.Duration {
 	m := c.world.Map()
 	if m == nil {
@@ -149,7 +150,7 @@ func (c *Controller) round(ctx context.Context) time.Duration {
 	return busyInterval
 }
 
-// observe asks the leaders of all shards.
+// observe asks the leaders of all shards for their status.
 func (c *Controller) observe(ctx context.Context, m *Map) Observed {
 	w := Observed{Shards: make(map[uint32]ShardView, len(m.Shards)+1), Alive: make(map[string]bool)}
 	for _, member := range c.world.Members() {
@@ -161,7 +162,7 @@ func (c *Controller) observe(ctx context.Context, m *Map) Observed {
 		defer cancel()
 		st, err := c.world.ShardStatus(ctx, uint32(i))
 		if err != nil {
-			c.log.Debug("no status of a shard", "shard", i, "error", err)
+			c.log.Debug("shard status not available", "shard", i, "error", err)
 			return
 		}
 		statuses[i] = &st
@@ -177,15 +178,16 @@ func (c *Controller) observe(ctx context.Context, m *Map) Observed {
 	return w
 }
 
-// view adds to a status what only time tells.
+// view adds to a status the facts that depend on earlier rounds.
 func (c *Controller) view(m *Map, shard uint32, st *ShardStatus, now time.Time) ShardView {
 	v := ShardView{Status: *st, Rested: true}
 	s := m.Shard(shard)
 	if last, ok := c.transfers[shard]; ok && now.Sub(last.at) < transferPause {
-		// Another node is preferred now than the one that got it: that is no coming back.
+		// A transfer to another node than the last one is no move back and forth, so it
+		// need not wait.
 		v.Rested = !last.failed && s != nil && s.Preferred != last.to
 	}
-	if s == nil || s.Preferred == "" || !st.upTo(st.Server(s.Preferred), TransferWithin) {
+	if s == nil || s.Preferred == "" || !st.caughtUp(st.Server(s.Preferred), TransferWithin) {
 		delete(c.steady, shard)
 		return v
 	}
@@ -198,8 +200,8 @@ func (c *Controller) view(m *Map, shard uint32, st *ShardStatus, now time.Time) 
 	return v
 }
 
-// execute takes the steps, of different shards at the same time, and reports whether
-// one is known to have been taken.
+// execute takes the steps of a plan at the same time, each for a different shard. It
+// reports whether at least one step has certainly been taken.
 func (c *Controller) execute(ctx context.Context, plan []Step) (progress bool) {
 	errs := make([]error, len(plan))
 	c.each(len(plan), func(i int) {
@@ -219,11 +221,11 @@ func (c *Controller) execute(ctx context.Context, plan []Step) (progress bool) {
 			continue
 		}
 		if ctx.Err() != nil {
-			continue // the controller was told to stop: nobody failed
+			continue // the controller is stopping: this is no failure of the step
 		}
 		level := slog.LevelWarn
 		if text := errs[i].Error(); c.failures[s.Shard] == text {
-			level = slog.LevelDebug // said already, and tried again each second
+			level = slog.LevelDebug // the same failure is logged already, and the step is tried every second
 		} else {
 			c.failures[s.Shard] = text
 		}
@@ -247,7 +249,8 @@ func (c *Controller) take(ctx context.Context, s Step) error {
 	}
 }
 
-// each calls f with 0 to n-1, at most parallel at a time, and returns when all are done.
+// each calls f with 0 to n-1, at most parallel calls at a time, and returns when all are
+// done.
 func (c *Controller) each(n int, f func(int)) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, parallel)
@@ -261,15 +264,15 @@ func (c *Controller) each(n int, f func(int)) {
 	wg.Wait()
 }
 
-// isWell reports whether all shards are as the map wants them and led where it wants,
-// and every replica answers.
+// isWell reports whether every shard matches the map in its replicas and its leader, and
+// every replica has answered.
 func isWell(m *Map, w Observed) bool {
 	if len(m.Shards) == 0 || len(w.Shards) != len(m.Shards)+1 {
 		return false
 	}
 	for id, v := range w.Shards {
 		for i := range v.Status.Servers {
-			if !v.Status.upTo(&v.Status.Servers[i], TransferWithin) {
+			if !v.Status.caughtUp(&v.Status.Servers[i], TransferWithin) {
 				return false
 			}
 		}

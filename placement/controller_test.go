@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// start runs a controller of w in the bubble of the test, and returns what ends it.
+// start runs a controller of w in the test's bubble. stop ends it and waits for the end.
 func start(w World, log *slog.Logger) (c *Controller, stop func()) {
 	c = NewController(w, log)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -24,7 +24,7 @@ func start(w World, log *slog.Logger) (c *Controller, stop func()) {
 	return c, func() { cancel(); <-done }
 }
 
-// await lets up to d of the bubble's time pass until w is settled.
+// await lets the bubble's time pass until w is settled, at most d.
 func (w *world) await(t *testing.T, d time.Duration) (took time.Duration) {
 	t.Helper()
 	for begin := time.Now(); ; {
@@ -46,7 +46,7 @@ func (w *world) await(t *testing.T, d time.Duration) (took time.Duration) {
 	}
 }
 
-// TestControllerGrows: one node, then three, then five, then one that leaves.
+// TestControllerGrows has a cluster grow from one node to five, and then one node leave.
 func TestControllerGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 6, 3, 1, "a")
@@ -74,8 +74,8 @@ func TestControllerGrows(t *testing.T) {
 	})
 }
 
-// TestControllerMovesBack: after its node's death and return, a shard is led by its
-// preferred leader again: not at once, one shard after the other, and with a rest.
+// TestControllerMovesBack kills a node and brings it back. It leads its shards again after
+// PreferredSteady, one shard after the other, and after transferPause when it fails again.
 func TestControllerMovesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 6, 3, 3, "a")
@@ -105,7 +105,7 @@ func TestControllerMovesBack(t *testing.T) {
 		}
 		moved := w.transfers()
 		if len(moved) != 2 {
-			t.Fatalf("%d transfers, want 2: b was to lead two of six shards", len(moved))
+			t.Fatalf("%d transfers, want 2: b is preferred for two of six shards", len(moved))
 		}
 		for _, at := range moved {
 			if at.Sub(back) < PreferredSteady {
@@ -113,7 +113,7 @@ func TestControllerMovesBack(t *testing.T) {
 			}
 		}
 
-		// It dies again at once: the next transfer waits for the pause.
+		// The node dies again at once, so the next transfers wait for transferPause.
 		w.setAlive(id("b"), false)
 		time.Sleep(time.Second)
 		w.setAlive(id("b"), true)
@@ -131,7 +131,7 @@ func TestControllerMovesBack(t *testing.T) {
 	})
 }
 
-// TestControllerIdles: with nothing to do, the controller asks seldom.
+// TestControllerIdles shows that the controller rarely asks while it has nothing to do.
 func TestControllerIdles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 4, 1, 1, "a")
@@ -143,12 +143,12 @@ func TestControllerIdles(t *testing.T) {
 		time.Sleep(time.Minute)
 		nowAsked, nowStepped := w.counts()
 		if got, want := (nowAsked-asked)/5, int(time.Minute/settledInterval); got > want+1 {
-			t.Errorf("%d looks in a minute, want %d", got, want)
+			t.Errorf("%d rounds in a minute, want %d", got, want)
 		}
 		if nowStepped != stepped {
 			t.Errorf("%d steps with nothing to do", nowStepped-stepped)
 		}
-		// A hundred wake-ups at once are one look, soon.
+		// A hundred calls of Wake at once lead to one round, soon.
 		asked = nowAsked
 		for range 100 {
 			c.Wake()
@@ -156,12 +156,13 @@ func TestControllerIdles(t *testing.T) {
 		time.Sleep(2 * progressPause)
 		nowAsked, _ = w.counts()
 		if got := (nowAsked - asked) / 5; got < 1 || got > 2 {
-			t.Errorf("%d looks after waking", got)
+			t.Errorf("%d rounds after Wake", got)
 		}
 	})
 }
 
-// stuck is a world in which nothing answers before its time is up.
+// stuck is a world in which requests run into their time-out, except for the meta group's
+// status.
 type stuck struct{ *world }
 
 func (s stuck) ShardStatus(ctx context.Context, shard uint32) (ShardStatus, error) {
@@ -177,7 +178,7 @@ func (s stuck) AddNonvoter(ctx context.Context, _ uint32, _ string, _ uint64) er
 	return ctx.Err()
 }
 
-// TestControllerStops: Run ends when it is told to, whatever it waits for.
+// TestControllerStops shows that Run ends at once when ctx ends, at any stage of a round.
 func TestControllerStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for wait := range 12 {
@@ -196,13 +197,13 @@ func TestControllerStops(t *testing.T) {
 	})
 }
 
-// refusing is a world whose commands are refused.
+// refusing is a world that refuses every command.
 type refusing struct{ *world }
 
 func (refusing) Propose(context.Context, []string) error { return errors.New("no") }
 
-// TestControllerLogs: a failure that repeats is a warning once; nobody's address or
-// payload is in it, but what was tried and why.
+// TestControllerLogs shows that a repeated failure is logged as a warning only once, and
+// that the line names the step and the error.
 func TestControllerLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
@@ -218,8 +219,8 @@ func TestControllerLogs(t *testing.T) {
 	})
 }
 
-// TestControllerWithoutMap: before the founding there is nothing to do, and Run again
-// after Run is fine.
+// TestControllerWithoutMap shows that the controller does nothing until the cluster is
+// created, and that Run can be called again after it has returned.
 func TestControllerWithoutMap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{meta: newMeta()}
@@ -239,7 +240,7 @@ func ExamplePlan() {
 	m := newMeta()
 	_, _ = m.apply(append([]string{"FOUND", clusterID, "2", "3", "1", id("a")}, addrs("a")...)...)
 	for _, s := range Plan(m.Map(), Observed{}) {
-		fmt.Println(s.Kind, s.Argv, "since", s.Why)
+		fmt.Println(s.Kind, s.Argv, "because", s.Why)
 	}
-	// Output: propose [SHARDS.CREATE 1] since the expected nodes are there
+	// Output: propose [SHARDS.CREATE 1] because the expected nodes have joined
 }

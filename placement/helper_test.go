@@ -13,7 +13,7 @@ import (
 	"millrace/resp"
 )
 
-// id returns the ID of test node n: IDs of a to z sort as the letters do.
+// id returns the ID of the test node named n. IDs sort like the names.
 func id(n string) string { return fmt.Sprintf("%x", n) + strings.Repeat("0", idBytes-2*len(n)) }
 
 func ids(names ...string) []string {
@@ -24,7 +24,7 @@ func ids(names ...string) []string {
 	return out
 }
 
-// name is id's inverse.
+// name is the inverse of id.
 func name(id string) string {
 	b, _ := hex.DecodeString(id)
 	return string(bytes.TrimRight(b, "\x00"))
@@ -38,7 +38,7 @@ func names(ids []string) string {
 	return strings.Join(out, " ")
 }
 
-// fataler is a test of testing or of rapid.
+// fataler is a test of package testing or of rapid.
 type fataler interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -46,65 +46,65 @@ type fataler interface {
 
 const clusterID = "c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1"
 
-// memKV is a state in memory: the kv.Batch that commands are applied to.
-type memKV struct {
+// memState is a state in memory. Commands are applied to it as to a batch.
+type memState struct {
 	m    map[string]string
 	fail error // returned by Get when set
 }
 
-func newKV() *memKV { return &memKV{m: make(map[string]string)} }
+func newMemState() *memState { return &memState{m: make(map[string]string)} }
 
-func (k *memKV) Get(key []byte) ([]byte, bool, error) {
+func (k *memState) Get(key []byte) ([]byte, bool, error) {
 	v, ok := k.m[string(key)]
 	return []byte(v), ok, k.fail
 }
 
-func (k *memKV) Set(key, value []byte) error { k.m[string(key)] = string(value); return nil }
+func (k *memState) Set(key, value []byte) error { k.m[string(key)] = string(value); return nil }
 
-func (k *memKV) Delete(key []byte) error { delete(k.m, string(key)); return nil }
+func (k *memState) Delete(key []byte) error { delete(k.m, string(key)); return nil }
 
-func (k *memKV) Iter(_, _ []byte) (kv.Iterator, error) {
+func (k *memState) Iter(_, _ []byte) (kv.Iterator, error) {
 	return nil, errors.New("the map needs no iterator")
 }
 
-func (k *memKV) DeleteRange(lo, hi []byte) error {
+func (k *memState) DeleteRange(lo, hi []byte) error {
 	maps.DeleteFunc(k.m, func(key, _ string) bool { return key >= string(lo) && key < string(hi) })
 	return nil
 }
 
-func (k *memKV) source(read func(kv.Reader) error) error { return read(k) }
+func (k *memState) source(read func(kv.Reader) error) error { return read(k) }
 
 func words(line string) [][]byte { return bytes.Fields([]byte(line)) }
 
-// meta is a machine over a state, driven as package shard does.
+// meta is a machine and its state. Its methods drive it as package shard does.
 type meta struct {
 	*Machine
-	kv *memKV
+	state *memState
 }
 
 func newMeta() *meta {
-	mem := newKV()
-	return &meta{NewMachine(mem.source), mem}
+	state := newMemState()
+	return &meta{NewMachine(state.source), state}
 }
 
-// apply runs one command in a batch of its own.
+// apply runs one command in its own batch.
 func (m *meta) apply(argv ...string) (resp.Value, error) {
 	cmd := make([][]byte, len(argv))
 	for i, w := range argv {
 		cmd[i] = []byte(w)
 	}
-	replies, err := m.Apply(m.kv, 1, [][][]byte{cmd})
+	replies, err := m.Apply(m.state, 1, [][][]byte{cmd})
 	if err != nil {
 		return resp.Value{}, err
 	}
-	if err := m.Flush(m.kv); err != nil {
+	if err := m.Flush(m.state); err != nil {
 		return resp.Value{}, err
 	}
 	m.Committed()
 	return replies[0], nil
 }
 
-// must applies a command that is to succeed.
+// must applies a command that has to succeed.
 func (m *meta) must(t fataler, argv ...string) {
 	t.Helper()
 	if v, err := m.apply(argv...); err != nil || v.IsErr() {
@@ -112,13 +112,13 @@ func (m *meta) must(t fataler, argv ...string) {
 	}
 }
 
-// addrs are the four addresses of the node called n.
+// addrs returns the four addresses of the node named n.
 func addrs(n string) []string {
 	return []string{n + ":7947", n + ":6379", n + ":7946", n + ":9646"}
 }
 
-// foundedBy founds a cluster of the named nodes and creates its shards.
-func foundedBy(t fataler, shards, replicas int, nodes ...string) *meta {
+// newCluster creates a cluster of the named nodes and its shards.
+func newCluster(t fataler, shards, replicas int, nodes ...string) *meta {
 	t.Helper()
 	m := newMeta()
 	m.must(t, slices.Concat([]string{"FOUND", clusterID, fmt.Sprint(shards), fmt.Sprint(replicas), "1", id(nodes[0])}, addrs(nodes[0]))...)

@@ -2,22 +2,22 @@ package placement
 
 import "sync/atomic"
 
-// Leaders are hints of who leads each shard and in which term, learnt from the local
-// replicas and from the answers of nodes that do not lead. A hint may be old; it is
-// never newer than the truth, and terms only rise. All methods may be called from any
-// goroutine, never block, and read without a lock. Shards above MaxShards are unknown.
+// Leaders keeps a hint about each shard's leader and term, learnt from local replicas and
+// from answers of nodes that do not lead. A hint may be out of date, but its term only
+// rises. All methods may be called from any goroutine; none blocks, and reads take no
+// lock. A shard above MaxShards never has a hint.
 type Leaders struct {
 	shards [MaxShards + 1]atomic.Pointer[leader]
 }
 
-// leader is one hint. It is immutable; changed is closed once it has been replaced.
+// leader is one hint. It is immutable. changed is closed once another hint replaces it.
 type leader struct {
 	node    string
 	term    uint64
 	changed chan struct{}
 }
 
-// NewLeaders returns hints of nothing.
+// NewLeaders returns Leaders without any hints.
 func NewLeaders() *Leaders {
 	l := new(Leaders)
 	for i := range l.shards {
@@ -26,36 +26,36 @@ func NewLeaders() *Leaders {
 	return l
 }
 
-// Get returns the node that leads the shard, empty when unknown, and the newest term
-// heard of.
+// Get returns the node believed to lead the shard, or "" if it is unknown, and the
+// greatest known term.
 func (l *Leaders) Get(shard uint32) (node string, term uint64) {
 	node, term, _ = l.Watch(shard)
 	return node, term
 }
 
-// Watch returns what Get returns, and a channel that is closed when that has changed:
-// a caller in want of a leader asks, and waits for the channel if it got none.
+// Watch returns the values of Get, and a channel that is closed when they change. A caller
+// that finds no leader can wait for the channel and ask again.
 func (l *Leaders) Watch(shard uint32) (node string, term uint64, changed <-chan struct{}) {
 	if shard > MaxShards {
-		return "", 0, nil // never ready
+		return "", 0, nil // a nil channel is never ready
 	}
 	h := l.shards[shard].Load()
 	return h.node, h.term, h.changed
 }
 
-// Learn notes that node leads the shard in term, or with an empty node, that term has
-// begun and its leader is unknown. It reports whether that was news: a newer term, or
-// the unknown leader of the present one. In a term there is only one leader, so a
-// known one is not replaced.
+// Learn records that node leads the shard in term. An empty node means that term has
+// begun and its leader is unknown. Learn reports whether it changed the hint: the term is
+// newer, or the leader of the present term was unknown. A known leader is never replaced
+// within its term, because a term has only one leader.
 func (l *Leaders) Learn(shard uint32, node string, term uint64) bool {
 	return l.update(shard, func(h *leader) (string, uint64, bool) {
 		return node, term, term > h.term || term == h.term && h.node == "" && node != ""
 	})
 }
 
-// Forget notes that the leader of term, or of one before, does not answer as such. A
-// hint of a later term stays. The term is kept, so that an older hint is not taken for
-// news. It reports whether a leader was forgotten.
+// Forget records that the leader of term did not answer as the leader. It removes the
+// hint if the hint's term is not later, and reports whether it did. It keeps the term, so
+// that an older hint that arrives later is not accepted.
 func (l *Leaders) Forget(shard uint32, term uint64) bool {
 	return l.update(shard, func(h *leader) (string, uint64, bool) {
 		return "", h.term, h.term <= term && h.node != ""

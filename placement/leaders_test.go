@@ -7,37 +7,39 @@ import (
 	"time"
 )
 
+// leaderSteps are calls of Learn and Forget for one shard, in order.
+var leaderSteps = []struct {
+	call string // learn or forget
+	node string
+	term uint64
+	news bool
+	want string // node and term after the call
+}{
+	{"forget", "", 9, false, " 0"},
+	{"learn", "", 0, false, " 0"},
+	{"learn", "a", 2, true, "a 2"},
+	{"learn", "a", 2, false, "a 2"},
+	{"learn", "", 2, false, "a 2"},  // an unknown leader does not replace a known one
+	{"learn", "b", 2, false, "a 2"}, // a term has one leader
+	{"learn", "b", 1, false, "a 2"},
+	{"forget", "", 1, false, "a 2"}, // the failure of an earlier leader does not concern the present one
+	{"forget", "", 2, true, " 2"},
+	{"forget", "", 2, false, " 2"},
+	{"learn", "b", 1, false, " 2"}, // an old hint is refused even if no leader is known
+	{"learn", "a", 2, true, "a 2"},
+	{"learn", "", 3, true, " 3"}, // an election is under way
+	{"learn", "a", 2, false, " 3"},
+	{"learn", "b", 3, true, "b 3"},
+	{"forget", "", 7, true, " 3"},
+	{"learn", "c", 9, true, "c 9"},
+}
+
 func TestLeaders(t *testing.T) {
 	l := NewLeaders()
-	type step struct {
-		what string // learn or forget
-		node string
-		term uint64
-		news bool
-		want string // node and term after
-	}
-	for _, s := range []step{
-		{"forget", "", 9, false, " 0"},
-		{"learn", "", 0, false, " 0"},
-		{"learn", "a", 2, true, "a 2"},
-		{"learn", "a", 2, false, "a 2"},
-		{"learn", "", 2, false, "a 2"},  // unknown is no news where it is known
-		{"learn", "b", 2, false, "a 2"}, // a term has one leader
-		{"learn", "b", 1, false, "a 2"},
-		{"forget", "", 1, false, "a 2"}, // an older leader's failure says nothing of this one
-		{"forget", "", 2, true, " 2"},
-		{"forget", "", 2, false, " 2"},
-		{"learn", "b", 1, false, " 2"}, // an old hint is no news, also where nothing is known
-		{"learn", "a", 2, true, "a 2"},
-		{"learn", "", 3, true, " 3"}, // an election is under way
-		{"learn", "a", 2, false, " 3"},
-		{"learn", "b", 3, true, "b 3"},
-		{"forget", "", 7, true, " 3"},
-		{"learn", "c", 9, true, "c 9"},
-	} {
+	for _, s := range leaderSteps {
 		_, _, changed := l.Watch(4)
 		var news bool
-		if s.what == "learn" {
+		if s.call == "learn" {
 			news = l.Learn(4, s.node, s.term)
 		} else {
 			news = l.Forget(4, s.term)
@@ -73,7 +75,7 @@ func TestLeaders(t *testing.T) {
 	}
 }
 
-// TestLeadersWakeAll: whoever waits for a leader gets it, however many and whenever.
+// TestLeadersWakeAll shows that every waiting goroutine is woken by every change.
 func TestLeadersWakeAll(t *testing.T) {
 	l := NewLeaders()
 	const last = 200

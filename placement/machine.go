@@ -10,38 +10,38 @@ import (
 	"millrace/resp"
 )
 
-// Source lends a view of the state that a Machine's commands change, as it is now. The
-// view is not used after read has returned.
+// Source calls read with a view of the state that the commands of a Machine change. The
+// view must not be used after read has returned.
 type Source func(read func(kv.Reader) error) error
 
-// Machine is the state machine of the meta group: package shard drives it like the one
-// of a data shard. Apply, Flush, Reset and Committed are called from one goroutine at
-// a time; Read and Map from any.
+// Machine is the state machine of the meta group. Package shard drives it in the same
+// way as the machine of a data shard. Apply, Flush, Reset and Committed are called from
+// one goroutine at a time; Read and Map may be called from any.
 //
-// All of a map is one value, so a change costs one encoding of it: a few KiB, a few
-// times an hour.
+// The whole map is one value, so that each change writes all of it. That is a few KiB a
+// few times an hour.
 type Machine struct {
 	source Source
 
-	// Owned by the goroutine that applies.
+	// Owned by the applying goroutine.
 	loaded bool
-	cur    *Map // as of the last command applied; nil before the founding
-	dirty  bool // cur is not yet in the batch
+	cur    *Map // after the last applied command; nil until the cluster is created
+	dirty  bool // cur has not been written to the batch yet
 
-	// published is what has been committed; listeners have been told of it.
+	// published is the newest committed map; every listener has been called with it.
 	published atomic.Pointer[Map]
 
-	mu        sync.Mutex // guards listeners; held while they are told, so each sees maps in order
+	mu        sync.Mutex // guards listeners; held during their calls, so that each sees maps in order
 	listeners []func(*Map)
 }
 
-// NewMachine returns a machine over the state that source shows. It starts with the
-// map that is there: see Load.
+// NewMachine returns a machine for the state that source shows. It reads the stored map
+// at the first Apply or, if called, by Load.
 func NewMachine(source Source) *Machine { return &Machine{source: source} }
 
-// OnChange has f called with each new map once it is committed, and with the present
-// one, if any, before OnChange returns. f is called from the goroutine that applies,
-// one call at a time: it must not block, nor call OnChange. Maps are never changed.
+// OnChange registers f to be called with each new map after its commit. If a map is
+// already known, f is called with it before OnChange returns. Calls come one at a time,
+// from the applying goroutine. f must not block, call OnChange, or change the map.
 func (m *Machine) OnChange(f func(*Map)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,11 +51,11 @@ func (m *Machine) OnChange(f func(*Map)) {
 	}
 }
 
-// Map returns the newest committed map, or nil before the founding.
+// Map returns the newest committed map, or nil until the cluster is created.
 func (m *Machine) Map() *Map { return m.published.Load() }
 
-// Load publishes the map in the state, so that a node that has just opened its disk
-// knows the cluster before it hears from anybody. Call it before the first Apply.
+// Load publishes the stored map, so that a node that has just opened its disk knows the
+// cluster before it hears from any other node. Call it before the first Apply.
 func (m *Machine) Load() error {
 	if err := m.source(m.load); err != nil {
 		return fmt.Errorf("placement: load the map: %w", err)
@@ -73,7 +73,7 @@ func (m *Machine) load(r kv.Reader) error {
 	return nil
 }
 
-// ReadMap returns the map in the state that r shows, or nil if there is none.
+// ReadMap returns the map stored in the state that r shows, or nil if there is none.
 func ReadMap(r kv.Reader) (*Map, error) {
 	b, ok, err := r.Get(MapKey())
 	if err != nil {
@@ -85,17 +85,19 @@ func ReadMap(r kv.Reader) (*Map, error) {
 	return DecodeMap(b)
 }
 
-// Apply runs one call's commands in order, and returns a reply for each. A refusal is
-// a reply, alike on every replica, and changes nothing. A command that this build does
-// not know is an error, ErrUnknownCommand, and halts the shard here: a replica that
-// went on without an effect that others had would act on a map that is not theirs.
+// Apply runs the commands of one call in order and returns one reply for each. A refused
+// command changes nothing; the refusal is a reply, and the same on every replica. A
+// command that this build does not know gives ErrUnknownCommand, which halts the shard
+// on this node: if the replica skipped a command that others had applied, it would go on
+// with a map that differs from theirs.
 func (m *Machine) Apply(b kv.Batch, _ int64, cmds [][][]byte) ([]resp.Value, error) {
 	if !m.loaded {
 		if err := m.load(b); err != nil {
 			return nil, err
 		}
 	}
-	// Looked at before the first runs: a call has all of its effects or none.
+	// All commands are looked up before the first one runs, so that a call with an unknown
+	// command has no effect at all.
 	for _, argv := range cmds {
 		if _, err := lookup(argv); err != nil {
 			return nil, err
@@ -126,14 +128,14 @@ func (m *Machine) run(argv [][]byte) resp.Value {
 	}
 	if next != m.cur {
 		if err := next.Check(); err != nil {
-			return resp.Err("ERR that would not be a map: " + err.Error())
+			return resp.Err("ERR the command would make the map invalid: " + err.Error())
 		}
 		m.cur, m.dirty = next, true
 	}
 	return resp.Int(int64(m.cur.Version))
 }
 
-// Flush writes the map into b if it has changed.
+// Flush writes the map to b if it has changed since the last Flush.
 func (m *Machine) Flush(b kv.Batch) error {
 	if !m.dirty {
 		return nil
@@ -145,7 +147,8 @@ func (m *Machine) Flush(b kv.Batch) error {
 	return nil
 }
 
-// Read runs MAP on a view: the map's bytes, null before the founding.
+// Read runs MAP on a view. The reply holds the bytes of the map, or is null until the
+// cluster is created.
 func (m *Machine) Read(v kv.Reader, _ int64, argv [][]byte) (resp.Value, error) {
 	c, err := lookup(argv)
 	if err != nil {
@@ -171,9 +174,9 @@ func mapReply(m *Map) resp.Value {
 	return resp.Bulk(m.Append(nil))
 }
 
-// Reset forgets the map: the state below has been replaced. The new one is read and
-// published at once, since a follower may not see a command for a long time. A state
-// that cannot be read is reported by the next Apply, which reads it again.
+// Reset discards the map, because the stored state has been replaced by a snapshot. It
+// reads and publishes the new map at once: a follower may not apply another command for
+// a long time. If reading fails, the next Apply reads again and returns the error.
 func (m *Machine) Reset() {
 	m.cur, m.loaded, m.dirty = nil, false, false
 	if m.source(m.load) == nil {
@@ -181,10 +184,10 @@ func (m *Machine) Reset() {
 	}
 }
 
-// Touched returns nothing: nobody blocks on the map.
+// Touched returns nothing, because no call blocks on the map.
 func (m *Machine) Touched() (keys [][]byte, all bool) { return nil, false }
 
-// Committed publishes the map if the batch that was committed changed it.
+// Committed publishes the map if the committed batch has changed it.
 func (m *Machine) Committed() { m.publish() }
 
 func (m *Machine) publish() {
@@ -202,9 +205,9 @@ func (m *Machine) publish() {
 	}
 }
 
-// Check reports whether this build can apply the command and its number of words is
-// right, as the reply to give otherwise. Whoever proposes to the meta group asks it
-// first: what Apply does not know halts every replica.
+// Check reports whether this build knows the command and its number of words is right.
+// If not, refusal is the reply to send. Every proposer must call Check first, because an
+// unknown command in the log halts every replica of the meta group.
 func Check(argv [][]byte) (refusal resp.Value, ok bool) {
 	c, err := lookup(argv)
 	if err != nil {

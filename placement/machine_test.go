@@ -12,67 +12,71 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestCommands runs a script: each line sees the map that the lines before left.
+// commandScript is a sequence of commands and replies. Each command sees the map that the
+// commands before it left.
+var commandScript = []struct {
+	line string
+	want string // reply: a version, or the beginning of an error
+}{
+	{"NODE.JOIN " + clusterID + " " + nodeArgs("a"), "ERR the cluster has not been created yet"},
+	{"SHARDS.CREATE 0", "ERR the cluster has not been created yet"},
+	{"FOUND " + clusterID + " 3 3 2", "ERR wrong number of words: FOUND cluster shards"},
+	{"FOUND x 3 3 2 " + nodeArgs("b"), `ERR "x" is not a cluster ID`},
+	{"FOUND " + clusterID + " 0 3 2 " + nodeArgs("b"), "ERR 0 shards is not between 1 and 256"},
+	{"FOUND " + clusterID + " 3 3 x " + nodeArgs("b"), `ERR expect: "x" is not a number`},
+	{"FOUND " + clusterID + " 3 3 2 B b:1 b:2 b:3 b:4", `ERR "B" is not a node ID`},
+	{"FOUND " + clusterID + " 3 3 2 " + nodeArgs("b"), "1"},
+	{"FOUND " + clusterID + " 3 3 2 " + nodeArgs("b"), "1"},
+	{"FOUND " + strings.Repeat("d", 40) + " 3 3 2 " + nodeArgs("b"), "ERR the cluster already exists as c1c1"},
+	{"SHARDS.CREATE 1", "ERR 1 active nodes, but 2 are expected"},
+	{"NODE.JOIN " + strings.Repeat("d", 40) + " " + nodeArgs("a"), "ERR this is cluster c1c1"},
+	{"NODE.JOIN " + clusterID + " " + id("a") + " a:1 a:0 a:3 a:4", `ERR client address: "a:0" has no port`},
+	{"NODE.JOIN " + clusterID + " " + nodeArgs("a"), "2"},
+	{"NODE.JOIN " + clusterID + " " + nodeArgs("a"), "2"},
+	{"NODE.JOIN " + clusterID + " " + id("a") + " a:1 a:2 a:3 a:4", "3"},
+	{"SHARDS.CREATE 2", "STALE the map is at version 3, not 2"},
+	{"SHARDS.CREATE x", `ERR "x" is not a version`},
+	{"SHARDS.CREATE 3", "4"},
+	{"SHARDS.CREATE 3", "4"},
+	{"NODE.JOIN " + clusterID + " " + nodeArgs("c"), "5"},
+	{"SHARD.REPLICAS 1 4 " + strings.Join(ids("a", "b", "c"), " "), "ERR shard 1 has not had a leader yet"},
+	{"SHARD.FOUNDED 1", "6"},
+	{"SHARD.FOUNDED 1", "6"},
+	{"SHARD.FOUNDED 4", `ERR no shard "4"`},
+	{"SHARD.FOUNDED 0", `ERR no shard "0"`},
+	{"SHARD.FOUNDED -1", `ERR no shard "-1"`},
+	{"SHARD.REPLICAS 1 4 " + strings.Join(ids("a", "b", "c"), " "), "STALE shard 1 is at version 6, not 4"},
+	{"SHARD.REPLICAS 1 6 " + strings.Join(ids("a", "b", "a"), " "), "ERR node " + id("a") + " is listed twice"},
+	{"SHARD.REPLICAS 1 6 " + strings.Join(ids("a", "z"), " "), "ERR no node"},
+	{"SHARD.REPLICAS 1 6", "ERR wrong number of words: SHARD.REPLICAS"},
+	{"SHARD.REPLICAS 1 6 " + strings.Join(ids("b", "a", "c"), " "), "7"},
+	{"SHARD.REPLICAS 1 6 " + strings.Join(ids("b", "a", "c"), " "), "7"},
+	{"SHARD.PREFER 1 6 " + id("c"), "STALE shard 1 is at version 7, not 6"},
+	{"SHARD.PREFER 2 4 " + id("c"), "ERR shard 2 has no replica"},
+	{"SHARD.PREFER 1 7 " + id("c"), "8"},
+	{"SHARD.PREFER 1 7 " + id("c"), "8"},
+	{"NODE.STATE " + id("c") + " gone", `ERR "gone" is not a node state`},
+	{"NODE.STATE " + id("z") + " removed", "ERR no node"},
+	{"NODE.STATE " + id("c") + " removed", "ERR node " + id("c") + " has a replica of shard 1"},
+	{"NODE.STATE " + id("c") + " draining", "9"},
+	{"NODE.STATE " + id("c") + " draining", "9"},
+	{"NODE.JOIN " + clusterID + " " + id("c") + " c:1 c:2 c:3 c:4", "10"},
+	{"SHARD.REPLICAS 1 8 " + strings.Join(ids("a", "b"), " "), "11"},
+	{"SHARD.REPLICAS 1 11 " + strings.Join(ids("a", "b", "c"), " "), "ERR node " + id("c") + " is draining"},
+	{"NODE.STATE " + id("c") + " removed", "12"},
+	{"NODE.STATE " + id("c") + " active", "ERR node " + id("c") + " has been removed"},
+	{"NODE.JOIN " + clusterID + " " + nodeArgs("c"), "ERR node " + id("c") + " has been removed"},
+	{"NODE.STATE " + id("a") + " draining", "13"},
+	{"NODE.STATE " + id("b") + " draining", "ERR node " + id("b") + " is the only active node"},
+	{"NODE.STATE " + id("a") + " active", "14"},
+	{"node.state " + id("a") + " active", "14"},
+}
+
+func nodeArgs(n string) string { return id(n) + " " + strings.Join(addrs(n), " ") }
+
 func TestCommands(t *testing.T) {
 	m := newMeta()
-	nodeArgs := func(n string) string { return id(n) + " " + strings.Join(addrs(n), " ") }
-	for _, c := range []struct {
-		line string
-		want string // reply: a version, or the start of an error
-	}{
-		{"NODE.JOIN " + clusterID + " " + nodeArgs("a"), "ERR the cluster has not been founded"},
-		{"SHARDS.CREATE 0", "ERR the cluster has not been founded"},
-		{"FOUND " + clusterID + " 3 3 2", "ERR wrong number of words: FOUND cluster shards"},
-		{"FOUND x 3 3 2 " + nodeArgs("b"), `ERR "x" is not a cluster ID`},
-		{"FOUND " + clusterID + " 0 3 2 " + nodeArgs("b"), "ERR 0 shards is not between 1 and 256"},
-		{"FOUND " + clusterID + " 3 3 x " + nodeArgs("b"), `ERR expect: "x" is not a number`},
-		{"FOUND " + clusterID + " 3 3 2 B b:1 b:2 b:3 b:4", `ERR "B" is not a node ID`},
-		{"FOUND " + clusterID + " 3 3 2 " + nodeArgs("b"), "1"},
-		{"FOUND " + clusterID + " 3 3 2 " + nodeArgs("b"), "1"},
-		{"FOUND " + strings.Repeat("d", 40) + " 3 3 2 " + nodeArgs("b"), "ERR this is cluster c1c1"},
-		{"SHARDS.CREATE 1", "ERR 1 active nodes, where 2 are expected"},
-		{"NODE.JOIN " + strings.Repeat("d", 40) + " " + nodeArgs("a"), "ERR this is cluster c1c1"},
-		{"NODE.JOIN " + clusterID + " " + id("a") + " a:1 a:0 a:3 a:4", `ERR client address: "a:0" has no port`},
-		{"NODE.JOIN " + clusterID + " " + nodeArgs("a"), "2"},
-		{"NODE.JOIN " + clusterID + " " + nodeArgs("a"), "2"},
-		{"NODE.JOIN " + clusterID + " " + id("a") + " a:1 a:2 a:3 a:4", "3"},
-		{"SHARDS.CREATE 2", "STALE the map is at version 3, not 2"},
-		{"SHARDS.CREATE x", `ERR "x" is not a version`},
-		{"SHARDS.CREATE 3", "4"},
-		{"SHARDS.CREATE 3", "4"},
-		{"NODE.JOIN " + clusterID + " " + nodeArgs("c"), "5"},
-		{"SHARD.REPLICAS 1 4 " + strings.Join(ids("a", "b", "c"), " "), "ERR shard 1 has not had a leader yet"},
-		{"SHARD.FOUNDED 1", "6"},
-		{"SHARD.FOUNDED 1", "6"},
-		{"SHARD.FOUNDED 4", `ERR no shard "4"`},
-		{"SHARD.FOUNDED 0", `ERR no shard "0"`},
-		{"SHARD.FOUNDED -1", `ERR no shard "-1"`},
-		{"SHARD.REPLICAS 1 4 " + strings.Join(ids("a", "b", "c"), " "), "STALE shard 1 is at version 6, not 4"},
-		{"SHARD.REPLICAS 1 6 " + strings.Join(ids("a", "b", "a"), " "), "ERR node " + id("a") + " twice"},
-		{"SHARD.REPLICAS 1 6 " + strings.Join(ids("a", "z"), " "), "ERR no node"},
-		{"SHARD.REPLICAS 1 6", "ERR wrong number of words: SHARD.REPLICAS"},
-		{"SHARD.REPLICAS 1 6 " + strings.Join(ids("b", "a", "c"), " "), "7"},
-		{"SHARD.REPLICAS 1 6 " + strings.Join(ids("b", "a", "c"), " "), "7"},
-		{"SHARD.PREFER 1 6 " + id("c"), "STALE shard 1 is at version 7, not 6"},
-		{"SHARD.PREFER 2 4 " + id("c"), "ERR shard 2 has no replica"},
-		{"SHARD.PREFER 1 7 " + id("c"), "8"},
-		{"SHARD.PREFER 1 7 " + id("c"), "8"},
-		{"NODE.STATE " + id("c") + " gone", `ERR "gone" is no state`},
-		{"NODE.STATE " + id("z") + " removed", "ERR no node"},
-		{"NODE.STATE " + id("c") + " removed", "ERR node " + id("c") + " is to keep a replica of shard 1"},
-		{"NODE.STATE " + id("c") + " draining", "9"},
-		{"NODE.STATE " + id("c") + " draining", "9"},
-		{"NODE.JOIN " + clusterID + " " + id("c") + " c:1 c:2 c:3 c:4", "10"},
-		{"SHARD.REPLICAS 1 8 " + strings.Join(ids("a", "b"), " "), "11"},
-		{"SHARD.REPLICAS 1 11 " + strings.Join(ids("a", "b", "c"), " "), "ERR node " + id("c") + " is draining"},
-		{"NODE.STATE " + id("c") + " removed", "12"},
-		{"NODE.STATE " + id("c") + " active", "ERR node " + id("c") + " has been removed"},
-		{"NODE.JOIN " + clusterID + " " + nodeArgs("c"), "ERR node " + id("c") + " has been removed"},
-		{"NODE.STATE " + id("a") + " draining", "13"},
-		{"NODE.STATE " + id("b") + " draining", "ERR node " + id("b") + " is the only active one"},
-		{"NODE.STATE " + id("a") + " active", "14"},
-		{"node.state " + id("a") + " active", "14"},
-	} {
+	for _, c := range commandScript {
 		before := m.Map()
 		v, err := m.apply(strings.Fields(c.line)...)
 		if err != nil {
@@ -86,17 +90,17 @@ func TestCommands(t *testing.T) {
 			t.Fatalf("%s\n got %s\nwant %s\n%s", c.line, got, c.want, m.Map())
 		}
 		if v.IsErr() && m.Map() != before {
-			t.Fatalf("%s: refused, and yet the map changed", c.line)
+			t.Fatalf("%s: refused, but the map changed", c.line)
 		}
 		if m.Map() != nil {
 			if err := m.Map().Check(); err != nil {
-				t.Fatalf("%s leaves what is no map: %v", c.line, err)
+				t.Fatalf("%s leaves an invalid map: %v", c.line, err)
 			}
 		}
 	}
 	s := m.Map().Shard(1)
 	if names(s.Replicas) != "a b" || name(s.Preferred) != "a" {
-		t.Errorf("shard 1 is at %q, preferred %q: the one that left should have been replaced by the one that leads less",
+		t.Errorf("shard 1 is at %q, preferred %q: want the replica preferred by the fewest shards",
 			names(s.Replicas), name(s.Preferred))
 	}
 }
@@ -107,9 +111,9 @@ func TestShardsCreateSpreads(t *testing.T) {
 	} {
 		var nodes []string
 		for i := range c.nodes {
-			nodes = append(nodes, string(rune('z'-i))) // not the order of joining
+			nodes = append(nodes, string(rune('z'-i))) // names fall in the order of joining
 		}
-		m := foundedBy(t, c.shards, c.replicas, nodes...).Map()
+		m := newCluster(t, c.shards, c.replicas, nodes...).Map()
 		what := fmt.Sprintf("%d shards x %d on %d nodes", c.shards, c.replicas, c.nodes)
 		if len(m.Shards) != c.shards {
 			t.Fatalf("%s: %d shards", what, len(m.Shards))
@@ -136,9 +140,10 @@ func TestShardsCreateSpreads(t *testing.T) {
 	}
 }
 
-// A full map forgets removed nodes, first come first, to take new ones; founders it keeps.
+// TestFullMapForgetsRemoved shows that a full map forgets the removed node that joined first
+// to make room for a new one, but keeps the founders of shards.
 func TestFullMapForgetsRemoved(t *testing.T) {
-	m := foundedBy(t, 2, 1, "a", "b")
+	m := newCluster(t, 2, 1, "a", "b")
 	for _, n := range []string{"c", "d"} {
 		m.join(t, n)
 	}
@@ -155,7 +160,7 @@ func TestFullMapForgetsRemoved(t *testing.T) {
 		}
 		return ""
 	}
-	const full = "ERR the cluster has 1024 nodes, the most there may be"
+	const full = "ERR the cluster already has 1024 nodes, which is the limit"
 	if got := next("x"); got != full {
 		t.Errorf("one node too many: %q", got)
 	}
@@ -173,11 +178,11 @@ func TestFullMapForgetsRemoved(t *testing.T) {
 		}
 	}
 	if got := next("y"); got != full {
-		t.Errorf("one node too many, and a founder removed: %q", got)
+		t.Errorf("one node too many, while only a founder is removed: %q", got)
 	}
 }
 
-// spread is the difference between the greatest and the least count of the nodes.
+// spread returns the difference between the greatest and the least count of the nodes.
 func spread(counts map[string]int, nodes []string) int {
 	lo, hi := counts[nodes[0]], counts[nodes[0]]
 	for _, n := range nodes {
@@ -187,17 +192,17 @@ func spread(counts map[string]int, nodes []string) int {
 }
 
 func TestUnknownCommandHalts(t *testing.T) {
-	m := foundedBy(t, 1, 1, "a")
+	m := newCluster(t, 1, 1, "a")
 	before := m.Map()
 	for _, cmds := range [][][][]byte{
 		{words("SHARD.SPLIT 1")},
 		{{}},
 		{words("NODE.STATE " + id("a") + " draining"), words("SHARD.SPLIT 1")},
 	} {
-		if _, err := m.Apply(m.kv, 1, cmds); !errors.Is(err, ErrUnknownCommand) {
+		if _, err := m.Apply(m.state, 1, cmds); !errors.Is(err, ErrUnknownCommand) {
 			t.Errorf("%s: %v, want ErrUnknownCommand", cmds, err)
 		}
-		if err := m.Flush(m.kv); err != nil {
+		if err := m.Flush(m.state); err != nil {
 			t.Fatal(err)
 		}
 		m.Committed()
@@ -221,29 +226,29 @@ func TestUnknownCommandHalts(t *testing.T) {
 
 func TestUnknownFormatHalts(t *testing.T) {
 	m := newMeta()
-	m.kv.m[mapKey] = "\x02from the future"
+	m.state.m[mapKey] = "\x02from the future"
 	if err := m.Load(); !errors.Is(err, ErrFormat) {
 		t.Errorf("Load: %v, want ErrFormat", err)
 	}
-	if _, err := m.Apply(m.kv, 1, [][][]byte{words("MAP")}); !errors.Is(err, ErrFormat) {
+	if _, err := m.Apply(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, ErrFormat) {
 		t.Errorf("Apply: %v, want ErrFormat", err)
 	}
-	if _, err := m.Read(m.kv, 1, words("MAP")); !errors.Is(err, ErrFormat) {
+	if _, err := m.Read(m.state, 1, words("MAP")); !errors.Is(err, ErrFormat) {
 		t.Errorf("Read: %v, want ErrFormat", err)
 	}
-	m.kv.fail = errors.New("disk")
-	if _, err := m.Apply(m.kv, 1, [][][]byte{words("MAP")}); !errors.Is(err, m.kv.fail) {
+	m.state.fail = errors.New("disk")
+	if _, err := m.Apply(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, m.state.fail) {
 		t.Errorf("Apply: %v, want the disk's error", err)
 	}
 }
 
 func TestRead(t *testing.T) {
 	m := newMeta()
-	if v, err := m.Read(m.kv, 1, words("MAP")); err != nil || !v.IsNull() {
+	if v, err := m.Read(m.state, 1, words("MAP")); err != nil || !v.IsNull() {
 		t.Errorf("before the founding: %v, %v", v, err)
 	}
-	m = foundedBy(t, 2, 1, "a")
-	v, err := m.Read(m.kv, 1, words("map"))
+	m = newCluster(t, 2, 1, "a")
+	v, err := m.Read(m.state, 1, words("map"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +256,7 @@ func TestRead(t *testing.T) {
 		t.Errorf("MAP: %v, %v", got, err)
 	}
 	for _, line := range []string{"SHARDS.CREATE 1", "MAP 1", "NOPE"} {
-		if v, err := m.Read(m.kv, 1, words(line)); err != nil || !v.IsErr() {
+		if v, err := m.Read(m.state, 1, words(line)); err != nil || !v.IsErr() {
 			t.Errorf("%s: %v, %v, want a refusal", line, v, err)
 		}
 	}
@@ -267,20 +272,20 @@ func TestPublishing(t *testing.T) {
 	m.must(t, slices.Concat([]string{"FOUND", clusterID, "1", "1", "1", id("a")}, addrs("a"))...)
 	m.must(t, slices.Concat([]string{"FOUND", clusterID, "1", "1", "1", id("a")}, addrs("a"))...) // no change
 
-	// A batch is published when it is committed, once, and not before.
+	// A batch is published once, when it is committed.
 	join := func(n string) [][]byte {
 		return words("NODE.JOIN " + clusterID + " " + id(n) + " " + strings.Join(addrs(n), " "))
 	}
 	for _, n := range []string{"b", "c"} {
-		if _, err := m.Apply(m.kv, 1, [][][]byte{join(n)}); err != nil {
+		if _, err := m.Apply(m.state, 1, [][][]byte{join(n)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m.Committed() // of an earlier batch: what has not been flushed is not published
+	m.Committed() // of an earlier batch: the changes since its Flush are not published
 	if m.Map().Version != 1 {
 		t.Errorf("version %d is visible before its batch is committed", m.Map().Version)
 	}
-	if err := m.Flush(m.kv); err != nil {
+	if err := m.Flush(m.state); err != nil {
 		t.Fatal(err)
 	}
 	m.Committed()
@@ -291,9 +296,9 @@ func TestPublishing(t *testing.T) {
 	old := m.Map()
 	bytesBefore := old.Append(nil)
 
-	// A state put in place of this one is known at once, and worked on.
-	other := foundedBy(t, 2, 1, "a", "b", "c", "d")
-	m.kv.m = other.kv.m
+	// When another state replaces this one, its map is known at once, and commands change it.
+	other := newCluster(t, 2, 1, "a", "b", "c", "d")
+	m.state.m = other.state.m
 	m.Reset()
 	if m.Map().Version != other.Map().Version {
 		t.Errorf("after Reset: version %d, want %d", m.Map().Version, other.Map().Version)
@@ -306,8 +311,8 @@ func TestPublishing(t *testing.T) {
 		t.Error("a published map was changed")
 	}
 
-	// A node that opens its disk knows the map before anything is applied.
-	again := NewMachine(m.kv.source)
+	// A node that opens its disk knows the map before it applies a command.
+	again := NewMachine(m.state.source)
 	if err := again.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -317,11 +322,11 @@ func TestPublishing(t *testing.T) {
 		t.Errorf("loaded:\n%s", late)
 	}
 	if keys, all := again.Touched(); keys != nil || all {
-		t.Error("something is touched")
+		t.Error("Touched returned a key")
 	}
 }
 
-// genCommand draws a command that is likely to do something to m.
+// genCommand draws a command that is likely to have an effect on m.
 func genCommand(t *rapid.T, m *Map) []string {
 	nodes := rapid.SampledFrom(strings.Split("abcdef", ""))
 	node := func() string { return id(nodes.Draw(t, "node")) }
@@ -358,8 +363,8 @@ func genCommand(t *rapid.T, m *Map) []string {
 	return []string{"SHARD.PREFER", sh, version(shard.Version), node()}
 }
 
-// TestDeterminism: replicas that get the same commands in batches of their own size,
-// one of them restarted in between, answer alike and end with the same bytes.
+// TestDeterminism gives the same commands to two replicas, in batches of different size, and
+// restarts one of them. Both must give the same replies and end with the same bytes.
 func TestDeterminism(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		one, many := newMeta(), newMeta()
@@ -376,18 +381,18 @@ func TestDeterminism(t *testing.T) {
 				cmds = append(cmds, words(strings.Join(argv, " ")))
 				if one.Map() != nil {
 					if err := one.Map().Check(); err != nil {
-						t.Fatalf("%v leaves what is no map: %v\n%s", argv, err, one.Map())
+						t.Fatalf("%v leaves an invalid map: %v\n%s", argv, err, one.Map())
 					}
 				}
-				// Said again, a command changes nothing.
-				before := fmt.Sprint(one.kv.m)
+				// A repeated command changes nothing.
+				before := fmt.Sprint(one.state.m)
 				if !v.IsErr() {
-					if _, err := one.apply(argv...); err != nil || fmt.Sprint(one.kv.m) != before {
+					if _, err := one.apply(argv...); err != nil || fmt.Sprint(one.state.m) != before {
 						t.Fatalf("%v again: %v, or it changed the map:\n%s", argv, err, one.Map())
 					}
 				}
 			}
-			got, err := many.Apply(many.kv, 99, cmds)
+			got, err := many.Apply(many.state, 99, cmds)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -396,21 +401,21 @@ func TestDeterminism(t *testing.T) {
 					t.Fatalf("%s: %v on one replica, %v on another", cmds[i], replies[i], v)
 				}
 			}
-			if err := many.Flush(many.kv); err != nil {
+			if err := many.Flush(many.state); err != nil {
 				t.Fatal(err)
 			}
 			many.Committed()
 			if rapid.Bool().Draw(t, "restart") {
-				many.Machine = NewMachine(many.kv.source)
+				many.Machine = NewMachine(many.state.source)
 			}
-			if fmt.Sprint(one.kv.m) != fmt.Sprint(many.kv.m) {
+			if fmt.Sprint(one.state.m) != fmt.Sprint(many.state.m) {
 				t.Fatalf("states differ:\n%s\n%s", one.Map(), many.Map())
 			}
 		}
 	})
 }
 
-// FuzzApply: no words make Apply panic, and two replicas never differ.
+// FuzzApply shows that no words make Apply panic, and that two replicas never differ.
 func FuzzApply(f *testing.F) {
 	for _, line := range []string{"FOUND", "NODE.JOIN " + clusterID, "NODE.STATE " + id("a") + " draining", "SHARDS.CREATE 1",
 		"SHARD.REPLICAS 1 3 " + id("b"), "SHARD.PREFER 1 3 " + id("b"), "SHARD.FOUNDED 4294967297", "MAP"} {
@@ -420,21 +425,21 @@ func FuzzApply(f *testing.F) {
 		argv := bytes.Split(line, []byte(" "))
 		var states [2]string
 		for i := range states {
-			m := foundedBy(t, 2, 2, "a", "b")
+			m := newCluster(t, 2, 2, "a", "b")
 			m.must(t, "SHARD.FOUNDED", "1")
 			_, known := Check(argv)
-			_, err := m.Apply(m.kv, int64(i), [][][]byte{argv})
+			_, err := m.Apply(m.state, int64(i), [][][]byte{argv})
 			if known && err != nil {
-				t.Fatalf("%q passes Check and halts: %v", line, err)
+				t.Fatalf("%q passes Check, but halts the shard: %v", line, err)
 			}
-			if err := m.Flush(m.kv); err != nil {
+			if err := m.Flush(m.state); err != nil {
 				t.Fatal(err)
 			}
 			m.Committed()
 			if err := m.Map().Check(); err != nil {
-				t.Fatalf("%q leaves what is no map: %v", line, err)
+				t.Fatalf("%q leaves an invalid map: %v", line, err)
 			}
-			states[i] = fmt.Sprint(m.kv.m)
+			states[i] = fmt.Sprint(m.state.m)
 		}
 		if states[0] != states[1] {
 			t.Fatalf("%q: states differ", line)

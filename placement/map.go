@@ -8,48 +8,49 @@ import (
 	"strings"
 )
 
-// Bounds of a cluster. A command over one is refused.
+// Limits of a cluster. A command that would exceed one is refused.
 const (
-	// MaxShards bounds the data shards: each costs its nodes a little when idle.
+	// MaxShards limits the data shards, because even an idle shard costs each of its
+	// nodes a little.
 	MaxShards = 256
-	// MaxNodes bounds the nodes of a map, removed ones included: where it is reached,
-	// the first to have joined of these makes room for a new node.
+	// MaxNodes limits the nodes of a map, removed ones included. In a full map, a new
+	// node takes the place of the removed node that joined first.
 	MaxNodes = 1024
-	// MaxReplicas bounds the replicas wanted of a shard.
+	// MaxReplicas limits the number of replicas that a shard can be given.
 	MaxReplicas = 5
-	// MaxMetaVoters bounds the voters of the meta group.
+	// MaxMetaVoters limits the voters of the meta group.
 	MaxMetaVoters = 5
-	// maxAddrBytes bounds an address.
+	// maxAddrBytes limits the length of an address.
 	maxAddrBytes = 255
 	// idBytes is the length of a node or cluster ID: 20 bytes in lower-case hex.
 	idBytes = 40
 )
 
 const (
-	// MetaShard is the shard number of the meta group. Data shards are 1 to n.
+	// MetaShard is the shard number of the meta group. Data shards are numbered from 1.
 	MetaShard uint32 = 0
-	// Slots is the number of hash slots that the data shards share.
+	// Slots is the number of hash slots; the data shards divide them among themselves.
 	Slots = 16384
-	// MetaSlot is the slot under which the meta group keeps its keys; no key hashes to it.
+	// MetaSlot is the slot of the meta group's own keys. No client key hashes to it.
 	MetaSlot uint16 = Slots
 )
 
-// NodeState says what a node may be used for.
+// NodeState says whether a node can be given replicas.
 type NodeState uint8
 
 const (
-	// Active nodes are given replicas.
+	// Active nodes can be given replicas.
 	Active NodeState = iota + 1
-	// Draining nodes are leaving: their replicas move to others.
+	// Draining nodes are leaving the cluster: their replicas move to other nodes.
 	Draining
-	// Removed nodes are gone for good. They keep their place in the map, so that a node
-	// that comes back late is told; one that was forgotten since would join as a new one.
+	// Removed nodes have left for good. They stay in the map so that such a node is
+	// refused if it comes back later. A forgotten node would join again as a new one.
 	Removed
 )
 
 var nodeStates = [...]string{Active: "active", Draining: "draining", Removed: "removed"}
 
-// String returns the word for s that NODE.STATE takes.
+// String returns the word that NODE.STATE uses for s.
 func (s NodeState) String() string {
 	if int(s) < len(nodeStates) && nodeStates[s] != "" {
 		return nodeStates[s]
@@ -57,7 +58,7 @@ func (s NodeState) String() string {
 	return fmt.Sprintf("state%d", uint8(s))
 }
 
-// parseNodeState is String's inverse.
+// parseNodeState is the inverse of String.
 func parseNodeState(s string) (NodeState, bool) {
 	for i, w := range nodeStates {
 		if w == s && w != "" {
@@ -67,14 +68,14 @@ func parseNodeState(s string) (NodeState, bool) {
 	return 0, false
 }
 
-// Settings are given when the cluster is founded.
+// Settings are fixed when the cluster is created.
 type Settings struct {
 	Shards   int // data shards to create
-	Replicas int // replicas wanted of each; fewer while there are fewer nodes
-	Expect   int // active nodes before the shards are created
+	Replicas int // desired replicas of each shard; a smaller cluster has one per node
+	Expect   int // active nodes that must have joined before the shards are created
 }
 
-// check returns what is wrong with s, or nil.
+// check returns the first invalid setting as an error, or nil.
 func (s Settings) check() error {
 	for _, f := range []struct {
 		name      string
@@ -91,19 +92,19 @@ func (s Settings) check() error {
 	return nil
 }
 
-// Node is a node as the map knows it. Addresses are "host:port", by which other nodes
-// and clients reach it.
+// Node describes one node of the cluster. Other nodes and clients connect to its
+// addresses, each in the form "host:port".
 type Node struct {
 	ID         string
 	PeerAddr   string
 	ClientAddr string
 	GossipAddr string // may be empty
 	HTTPAddr   string // may be empty
-	Joined     uint64 // 1 for the founder, then rising in the order of joining
+	Joined     uint64 // order of joining: 1 for the first node, 2 for the next, and so on
 	State      NodeState
 }
 
-// check returns what is wrong with n, or nil.
+// check returns the first invalid field of n as an error, or nil.
 func (n *Node) check() error {
 	if !ValidID(n.ID) {
 		return fmt.Errorf("%q is not a node ID", n.ID)
@@ -131,41 +132,43 @@ func (n *Node) check() error {
 	return nil
 }
 
-// Shard is a run of slots and where its replicas belong.
+// Shard describes a run of slots and the nodes that should keep its replicas.
 type Shard struct {
 	ID          uint32
 	First, Last uint16 // its slots, both included
-	// Version is the version of the map in which this shard last changed. Who changes
-	// it says which version it saw.
+	// Version is the version of the map in which this shard last changed. A command that
+	// changes the shard names the version it is based on, and is refused if that is old.
 	Version uint64
-	// Founded says that the shard has had a leader. Until then each founder starts it
-	// with the same first configuration, all Founders as voters; afterwards nobody does.
+	// Founded says that the shard has had a leader. Before that, each of the Founders
+	// starts it with the same initial configuration, in which all Founders are voters.
+	// Afterwards no node may start it in that way, because the group already exists.
 	Founded  bool
 	Founders []string
-	// Replicas are the nodes that should keep it, in the order they were given. The
-	// controller makes it so.
+	// Replicas are the nodes that should keep a replica, in the order they were given.
+	// The controller changes the Raft configuration to match.
 	Replicas []string
-	// Preferred is the replica that should lead, empty for any.
+	// Preferred is the replica that should lead, or empty if any may.
 	Preferred string
 }
 
-// HasReplica reports whether the map wants a replica of s at node id.
+// HasReplica reports whether the map assigns a replica of s to node id.
 func (s *Shard) HasReplica(id string) bool { return slices.Contains(s.Replicas, id) }
 
-// ShouldHost reports whether node id must have a replica of s running: it is wanted
-// there, or is to found the shard. A node that has a replica it should not host keeps
-// it until the shard's leader has said that its configuration is without it.
+// ShouldHost reports whether node id must run a replica of s: either the map assigns
+// one to it, or it is a founder of a shard that has not had a leader yet. A node that
+// runs a replica it should not host keeps it until the shard's leader reports a
+// configuration without this node.
 func (s *Shard) ShouldHost(id string) bool {
 	return s.HasReplica(id) || !s.Founded && slices.Contains(s.Founders, id)
 }
 
-// Map is the cluster map. A published map is never changed: Machine changes a clone.
+// Map is the cluster map. A published map never changes: Machine changes a clone.
 type Map struct {
-	Version   uint64 // rises with each change; 1 is the founding
+	Version   uint64 // rises by one with each change; a new cluster begins with 1
 	ClusterID string
 	Settings  Settings
 	Nodes     []Node  // sorted by ID
-	Shards    []Shard // sorted by ID: 1 to n, and by slot; empty until created
+	Shards    []Shard // sorted by ID (1 to n) and by slot; empty until they are created
 }
 
 // Clone returns a deep copy of m.
@@ -180,7 +183,7 @@ func (m *Map) Clone() *Map {
 	return &c
 }
 
-// Node returns the node with the ID, or nil.
+// Node returns the node with the given ID, or nil.
 func (m *Map) Node(id string) *Node {
 	i, ok := m.nodeIndex(id)
 	if !ok {
@@ -193,8 +196,8 @@ func (m *Map) nodeIndex(id string) (int, bool) {
 	return slices.BinarySearchFunc(m.Nodes, id, func(n Node, id string) int { return strings.Compare(n.ID, id) })
 }
 
-// oldestRemoved returns the removed node that joined first and that no shard names, or
-// "" when there is none. Founders are named for good.
+// oldestRemoved returns the ID of the first-joined node that is removed and that no
+// shard names, or "". Shards name their founders for good.
 func (m *Map) oldestRemoved() string {
 	named := map[string]bool{}
 	for i := range m.Shards {
@@ -215,7 +218,7 @@ func (m *Map) oldestRemoved() string {
 	return oldest.ID
 }
 
-// Shard returns the data shard with the ID, or nil.
+// Shard returns the data shard with the given ID, or nil.
 func (m *Map) Shard(id uint32) *Shard {
 	if id == MetaShard || uint64(id) > uint64(len(m.Shards)) {
 		return nil
@@ -228,7 +231,7 @@ func (m *Map) Active() []string {
 	return m.joined(func(n *Node) bool { return n.State == Active })
 }
 
-// joined returns the IDs of the nodes that want says, in the order they joined.
+// joined returns the IDs of the nodes for which want is true, in the order they joined.
 func (m *Map) joined(want func(*Node) bool) []string {
 	var nodes []*Node
 	for i := range m.Nodes {
@@ -240,7 +243,7 @@ func (m *Map) joined(want func(*Node) bool) []string {
 		if a.Joined < b.Joined {
 			return -1
 		}
-		return 1 // no two are equal
+		return 1 // no two nodes have the same number
 	})
 	ids := make([]string, len(nodes))
 	for i, n := range nodes {
@@ -249,8 +252,8 @@ func (m *Map) joined(want func(*Node) bool) []string {
 	return ids
 }
 
-// Check returns the first thing that makes m no map, or nil. Decode and every command
-// end with it, so that a map in hand can be relied on.
+// Check returns the first rule that m breaks as an error, or nil. DecodeMap and every
+// command check their result, so that a map obtained from this package can be trusted.
 func (m *Map) Check() error {
 	if m.Version == 0 {
 		return errors.New("version 0")
@@ -262,7 +265,7 @@ func (m *Map) Check() error {
 		return err
 	}
 	if len(m.Nodes) == 0 || len(m.Nodes) > MaxNodes {
-		return fmt.Errorf("%d nodes, where 1 to %d may be", len(m.Nodes), MaxNodes)
+		return fmt.Errorf("%d nodes; a map has 1 to %d", len(m.Nodes), MaxNodes)
 	}
 	joined := make(map[uint64]bool, len(m.Nodes))
 	for i := range m.Nodes {
@@ -279,16 +282,16 @@ func (m *Map) Check() error {
 		joined[n.Joined] = true
 	}
 	if len(m.Shards) > MaxShards {
-		return fmt.Errorf("%d shards, where at most %d may be", len(m.Shards), MaxShards)
+		return fmt.Errorf("%d shards; a map has at most %d", len(m.Shards), MaxShards)
 	}
 	next := 0
 	for i := range m.Shards {
 		s := &m.Shards[i]
 		if s.ID != uint32(i+1) {
-			return fmt.Errorf("shard %d stands in place %d", s.ID, i+1)
+			return fmt.Errorf("shard %d is listed in place %d", s.ID, i+1)
 		}
 		if int(s.First) != next || s.Last < s.First {
-			return fmt.Errorf("shard %d has slots %d to %d, where %d comes next", s.ID, s.First, s.Last, next)
+			return fmt.Errorf("shard %d has slots %d to %d, but %d comes next", s.ID, s.First, s.Last, next)
 		}
 		next = int(s.Last) + 1
 		if err := m.checkShard(s); err != nil {
@@ -296,28 +299,28 @@ func (m *Map) Check() error {
 		}
 	}
 	if len(m.Shards) > 0 && next != Slots {
-		return fmt.Errorf("the shards end with slot %d", next-1)
+		return fmt.Errorf("the shards end at slot %d", next-1)
 	}
 	return nil
 }
 
 func (m *Map) checkShard(s *Shard) error {
 	if s.Version == 0 || s.Version > m.Version {
-		return fmt.Errorf("version %d in a map of version %d", s.Version, m.Version)
+		return fmt.Errorf("version %d is not between 1 and the map's version %d", s.Version, m.Version)
 	}
 	for _, l := range []struct {
 		what string
 		ids  []string
 	}{{"founders", s.Founders}, {"replicas", s.Replicas}} {
 		if len(l.ids) == 0 || len(l.ids) > MaxReplicas {
-			return fmt.Errorf("%d %s, where 1 to %d may be", len(l.ids), l.what, MaxReplicas)
+			return fmt.Errorf("%d %s; a shard has 1 to %d", len(l.ids), l.what, MaxReplicas)
 		}
 		for i, id := range l.ids {
 			if m.Node(id) == nil {
 				return fmt.Errorf("%s: no node %q", l.what, id)
 			}
 			if slices.Contains(l.ids[:i], id) {
-				return fmt.Errorf("%s: node %s twice", l.what, id)
+				return fmt.Errorf("%s: node %s is listed twice", l.what, id)
 			}
 		}
 	}
@@ -327,8 +330,8 @@ func (m *Map) checkShard(s *Shard) error {
 	return nil
 }
 
-// ValidID reports whether id has the form of a node or cluster ID: 40 lower-case hex
-// characters.
+// ValidID reports whether id has the form of a node ID or cluster ID: 40 lower-case
+// hex characters.
 func ValidID(id string) bool {
 	if len(id) != idBytes {
 		return false
@@ -341,8 +344,8 @@ func ValidID(id string) bool {
 	return true
 }
 
-// SplitAddr splits "host:port", "[v6]:port" as CLUSTER SLOTS shows them: the host
-// without brackets, the port as a number above zero. It asks no resolver.
+// SplitAddr splits "host:port" or "[v6]:port" into a host without brackets and a port
+// from 1 to 65535, as CLUSTER SLOTS shows them. It does not resolve the host.
 func SplitAddr(addr string) (host string, port int, err error) {
 	bad := func(why string) (string, int, error) {
 		return "", 0, fmt.Errorf("%.80q %s", addr, why)

@@ -1,18 +1,15 @@
 package placement
 
-import (
-	"slices"
-	"strconv"
-)
+import "slices"
 
 const (
-	// PromoteWithin is how many log entries a replica may be behind its leader and still
-	// be made a voter, or be counted on when another is removed. Healthy replicas under
-	// full load are tens behind.
+	// PromoteWithin is the greatest number of log records that a replica may be behind its
+	// leader when it becomes a voter, or counts as healthy when another voter is removed.
+	// Healthy replicas are tens of records behind under full load.
 	PromoteWithin = 256
-	// TransferWithin is how far behind a replica may be that is handed the leadership.
-	// Writes wait while it catches up; one that does not make it in time leaves the
-	// shard in trouble.
+	// TransferWithin is the greatest number of log records that a replica may be behind
+	// when it takes over the leadership. Writes wait while it catches up, and a transfer
+	// that does not finish in time can leave the shard stuck.
 	TransferWithin = 64
 )
 
@@ -20,13 +17,14 @@ const (
 type Server struct {
 	ID    string
 	Voter bool
-	// Answered says that the replica said just now, after Commit was read, how far it
-	// is: LastIndex of its log, Applied to its state. The leader answers for itself.
+	// Answered says that the replica has reported LastIndex, the last index of its log, and
+	// Applied, the last index in its state, after Commit was read. It is always true for
+	// the leader.
 	Answered           bool
 	LastIndex, Applied uint64
 }
 
-// ShardStatus is what the leader of a shard says of it.
+// ShardStatus is the report of a shard's leader.
 type ShardStatus struct {
 	Leader      string
 	Term        uint64
@@ -35,7 +33,7 @@ type ShardStatus struct {
 	Servers     []Server
 }
 
-// Server returns the member with the ID, or nil.
+// Server returns the member with the given ID, or nil.
 func (s *ShardStatus) Server(id string) *Server {
 	for i := range s.Servers {
 		if s.Servers[i].ID == id {
@@ -45,17 +43,17 @@ func (s *ShardStatus) Server(id string) *Server {
 	return nil
 }
 
-// upTo reports whether the member has answered and is at most within entries behind.
-func (s *ShardStatus) upTo(v *Server, within uint64) bool {
+// caughtUp reports whether the member has answered and is at most within records behind.
+func (s *ShardStatus) caughtUp(v *Server, within uint64) bool {
 	return v != nil && v.Answered && v.LastIndex+within >= s.Commit && v.Applied+within >= s.Commit
 }
 
-// voters counts the voters other than without, and those of them that can be counted on.
+// voters counts the voters other than without, and the healthy ones among them.
 func (s *ShardStatus) voters(without string) (all, healthy int) {
 	for i := range s.Servers {
 		if v := &s.Servers[i]; v.Voter && v.ID != without {
 			all++
-			if s.upTo(v, PromoteWithin) {
+			if s.caughtUp(v, PromoteWithin) {
 				healthy++
 			}
 		}
@@ -65,31 +63,33 @@ func (s *ShardStatus) voters(without string) (all, healthy int) {
 
 func majority(voters int) int { return voters/2 + 1 }
 
-// ShardView is what the controller knows of a shard.
+// ShardView is the controller's knowledge of a shard.
 type ShardView struct {
 	Status ShardStatus
-	// PreferredSteady: the preferred leader has been healthy long enough to lead again.
+	// PreferredSteady says that the preferred leader has been healthy for long enough to
+	// lead again.
 	PreferredSteady bool
-	// Rested: the shard's last transfer, if any, was long enough ago.
+	// Rested says that no transfer of the shard was tried recently.
 	Rested bool
 }
 
-// Observed is the world at one moment. A shard whose leader did not answer is not in
-// Shards. Alive are the nodes that gossip reaches, this one included: a hint.
+// Observed is the state of the cluster at one moment. Shards has no entry for a shard
+// whose leader did not answer. Alive holds the nodes that gossip reaches, this node
+// included; it is a hint.
 type Observed struct {
 	Shards map[uint32]ShardView
 	Alive  map[string]bool
 }
 
-// StepKind is what a step does.
+// StepKind is the kind of a step.
 type StepKind uint8
 
-// The kinds of a step.
+// The kinds of steps.
 const (
-	StepPropose     StepKind = iota + 1 // a command of the meta group: Argv
-	StepAddNonvoter                     // add Node to the shard's configuration; it receives the log
-	StepAddVoter                        // give Node, a non-voter, its vote
-	StepRemove                          // take Node out of the configuration
+	StepPropose     StepKind = iota + 1 // propose Argv to the meta group
+	StepAddNonvoter                     // add Node to the shard's configuration as a non-voter, which receives the log
+	StepAddVoter                        // make Node, a non-voter, a voter
+	StepRemove                          // remove Node from the configuration
 	StepTransfer                        // hand the leadership to Node
 )
 
@@ -98,29 +98,33 @@ var stepKinds = [...]string{
 	StepRemove: "remove", StepTransfer: "transfer",
 }
 
-// String returns k in words.
+// String returns the name of k for logs.
 func (k StepKind) String() string { return stepKinds[k] }
 
-// Step is one thing to do. Membership steps hold for one configuration only: they are
-// refused if it has changed since.
+// Step is one action of a plan. A membership step is valid for one Raft configuration: it
+// is refused if ConfigIndex is not the index of the shard's present configuration.
 type Step struct {
 	Kind        StepKind
-	Shard       uint32 // whose step it is; a shard has at most one in a plan
+	Shard       uint32 // the shard it belongs to; a plan has at most one step for each
 	Node        string
 	ConfigIndex uint64
 	Argv        []string
 	Why         string
 }
 
-// Plan returns the next steps that bring the world towards the map, and the map towards
-// what its nodes allow: none when all is as it should be, or nothing is safe to do.
-// At most one step for a shard, and at most one leadership transfer in all. The steps
-// may be taken in any order, also at the same time; any of them may fail.
+// Plan returns the next steps that bring the cluster closer to the map, and the map closer
+// to the nodes that are there. The plan is empty if nothing remains to do or no step is
+// safe. It has at most one step for each shard and at most one leadership transfer in all.
+// The steps may be taken in any order or at the same time, and any of them may fail.
 //
-// What makes a step safe: a replica is given a vote only once it has caught up, and
-// only when that leaves a majority of healthy voters; a voter is removed only when all
-// wanted replicas vote and a majority of the rest is healthy; each for the very
-// configuration that was looked at. Nothing is removed because it does not answer.
+// These rules make the steps safe:
+//
+//   - A replica becomes a voter only once it has caught up, and only if a majority of the
+//     voters, itself included, is then healthy.
+//   - A voter is removed only when all replicas of the map are voters and a majority of
+//     the remaining voters is healthy.
+//   - Both are valid only for the configuration that was observed.
+//   - A replica is never removed because it does not answer.
 func Plan(m *Map, w Observed) []Step {
 	if m == nil {
 		return nil
@@ -139,16 +143,17 @@ func Plan(m *Map, w Observed) []Step {
 	return p.steps
 }
 
-// planner is one plan in the making.
+// planner builds one plan.
 type planner struct {
 	m     *Map
 	w     Observed
 	steps []Step
-	// replicas and preferred count, per node, what the map wants there, with the steps
-	// so far taken as done: so that the steps of one plan spread, too.
+	// replicas and preferred count the replicas and preferred leaderships of each node in
+	// the map. They include the steps planned so far, so that one plan spreads its own
+	// steps as well.
 	replicas, preferred map[string]int
 	transferring        bool
-	moving              bool // a replica is on its way to another node, or may be
+	moving              bool // a replica is moving to another node, or may be
 }
 
 func (p *planner) propose(shard uint32, why string, argv ...string) {
@@ -159,7 +164,7 @@ func (p *planner) member(kind StepKind, shard uint32, st *ShardStatus, node, why
 	p.steps = append(p.steps, Step{Kind: kind, Shard: shard, Node: node, ConfigIndex: st.ConfigIndex, Why: why})
 }
 
-// transfer plans a transfer unless another is planned or the shard had one just now.
+// transfer plans a transfer, unless the plan has one already or the shard had one recently.
 func (p *planner) transfer(shard uint32, v *ShardView, node, why string) {
 	if p.transferring || !v.Rested {
 		return
@@ -168,26 +173,27 @@ func (p *planner) transfer(shard uint32, v *ShardView, node, why string) {
 	p.steps = append(p.steps, Step{Kind: StepTransfer, Shard: shard, Node: node, Why: why})
 }
 
-// status returns what is known of a shard, or nil when its leader is not.
+// status returns the view of a shard, or nil if its leader is unknown.
 func (p *planner) status(shard uint32) *ShardView {
 	v, ok := p.w.Shards[shard]
 	if !ok {
 		return nil
 	}
 	if l := v.Status.Server(v.Status.Leader); l == nil || !l.Voter {
-		return nil // it is stepping down, or was removed
+		return nil // the leader is stepping down or has been removed
 	}
 	return &v
 }
 
-// active reports whether id is a node that replicas are given to.
+// active reports whether id is a node that can be given replicas.
 func (p *planner) active(id string) bool {
 	n := p.m.Node(id)
 	return n != nil && n.State == Active
 }
 
-// removeVoter plans to remove the voter id, or first to move the leadership off it to
-// the best of heirs. It plans nothing when a majority of the rest is not healthy.
+// removeVoter plans to remove the voter id. If id leads, it plans a transfer to the first
+// suitable node of heirs instead; a later plan then removes id. It plans nothing unless a
+// majority of the remaining voters is healthy.
 func (p *planner) removeVoter(shard uint32, v *ShardView, id string, heirs []string, why string) {
 	st := &v.Status
 	all, healthy := st.voters(id)
@@ -199,117 +205,40 @@ func (p *planner) removeVoter(shard uint32, v *ShardView, id string, heirs []str
 		return
 	}
 	for _, h := range heirs {
-		if s := st.Server(h); h != id && s != nil && s.Voter && st.upTo(s, TransferWithin) {
-			p.transfer(shard, v, h, why+": it leads, another must first")
+		if s := st.Server(h); h != id && s != nil && s.Voter && st.caughtUp(s, TransferWithin) {
+			p.transfer(shard, v, h, why+"; it leads, so another replica takes over first")
 			return
 		}
 	}
 }
 
-// addVoter plans to give id its vote, if it has caught up and the voters with it will
-// have a healthy majority. It reports whether it did.
+// addVoter plans to make id a voter, if id has caught up and a majority of the voters
+// including id is then healthy. It reports whether it planned the step.
 func (p *planner) addVoter(shard uint32, v *ShardView, id, why string) bool {
 	st := &v.Status
 	all, healthy := st.voters("")
-	if !st.upTo(st.Server(id), PromoteWithin) || healthy+1 < majority(all+1) {
+	if !st.caughtUp(st.Server(id), PromoteWithin) || healthy+1 < majority(all+1) {
 		return false
 	}
 	p.member(StepAddVoter, shard, st, id, why)
 	return true
 }
 
-// planMeta: the shards, once enough nodes are there; then the meta group's members. A
-// plan has one or the other: there is no hurry.
-func (p *planner) planMeta() {
-	active := p.m.Active()
-	if len(p.m.Shards) == 0 && len(active) >= p.m.Settings.Expect {
-		p.propose(MetaShard, "the expected nodes are there",
-			"SHARDS.CREATE", strconv.FormatUint(p.m.Version, 10))
-		return
-	}
-	v := p.status(MetaShard)
-	if v == nil {
-		return
-	}
-	st := &v.Status
-	var good, bad []string // voters to keep, and not
-	for i := range st.Servers {
-		s := &st.Servers[i]
-		n := p.m.Node(s.ID)
-		switch {
-		case s.Voter && n != nil && n.State == Active:
-			good = append(good, s.ID)
-		case s.Voter:
-			bad = append(bad, s.ID)
-		case n == nil || n.State == Removed:
-			p.member(StepRemove, MetaShard, st, s.ID, "it is no node of the cluster")
-			return
-		}
-	}
-	// A node that was told to leave, has nothing left to keep, and is gone.
-	for _, id := range p.m.joined(func(n *Node) bool { return n.State == Draining && !p.w.Alive[n.ID] }) {
-		if s := st.Server(id); (s == nil || !s.Voter) && p.ridOf(id) {
-			p.propose(MetaShard, "it was to leave, and is gone", "NODE.STATE", id, Removed.String())
-			return
-		}
-	}
-	// Every node keeps the map: those without a vote first, so that a newcomer learns it.
-	for _, id := range p.m.joined(func(n *Node) bool { return n.State != Removed }) {
-		if st.Server(id) == nil && p.w.Alive[id] {
-			p.member(StepAddNonvoter, MetaShard, st, id, "every node keeps the map")
-			return
-		}
-	}
-	// An odd number of voters: an even one survives no more losses than the one below.
-	target := min(len(active), MaxMetaVoters)
-	target -= 1 - target%2
-	if len(good) < target {
-		var ready []string
-		for _, id := range active {
-			if s := st.Server(id); s != nil && !s.Voter && st.upTo(s, PromoteWithin) {
-				ready = append(ready, id)
-			}
-		}
-		// An even number is passed through only when the next is ready, too, or when
-		// a voter will be removed after.
-		if len(ready) >= 2 || len(ready) == 1 && (len(bad) > 0 || len(good)%2 == 0) {
-			p.addVoter(MetaShard, v, ready[0], "the meta group wants "+strconv.Itoa(target)+" voters")
-		}
-		return
-	}
-	if len(bad) > 0 {
-		p.removeVoter(MetaShard, v, bad[0], good, "it is "+p.stateOf(bad[0]))
-		return
-	}
-	if len(good) > target {
-		p.removeVoter(MetaShard, v, p.spare(st, good), good, "the meta group wants an odd number of voters; it will be a non-voter")
-	}
-}
-
-// ridOf reports whether the map wants nothing at id any more, and every shard's leader
-// says that it has no replica there: one that still counts may be needed to elect one.
-func (p *planner) ridOf(id string) bool {
-	return !slices.ContainsFunc(p.m.Shards, func(s Shard) bool {
-		v := p.status(s.ID)
-		return s.ShouldHost(id) || v == nil || v.Status.Server(id) != nil
-	})
-}
-
 func (p *planner) stateOf(id string) string {
 	if n := p.m.Node(id); n != nil {
 		return n.State.String()
 	}
-	return "no node of the cluster"
+	return "not a node of the cluster"
 }
 
-// spare returns the voter that is missed least: one that is behind, else the one that
-// joined last; not the leader.
+// spare returns the voter that can best be spared: one that has not caught up, otherwise
+// the one that joined last. The leader comes last of all.
 func (p *planner) spare(st *ShardStatus, voters []string) string {
-	less := func(a, b string) bool { // a is missed less than b
+	less := func(a, b string) bool { // a can be spared rather than b
 		if (a == st.Leader) != (b == st.Leader) {
 			return b == st.Leader
 		}
-		if x, y := st.upTo(st.Server(a), PromoteWithin), st.upTo(st.Server(b), PromoteWithin); x != y {
+		if x, y := st.caughtUp(st.Server(a), PromoteWithin), st.caughtUp(st.Server(b), PromoteWithin); x != y {
 			return y
 		}
 		return p.joined(a) > p.joined(b)
@@ -325,7 +254,8 @@ func (p *planner) spare(st *ShardStatus, voters []string) string {
 	})
 }
 
-// joined is when id joined; what is no node joined after all that are.
+// joined returns the place of id in the order of joining. An ID that is not in the map
+// comes last.
 func (p *planner) joined(id string) uint64 {
 	if n := p.m.Node(id); n != nil {
 		return n.Joined

@@ -5,26 +5,26 @@ import (
 	"strconv"
 )
 
-// planShard plans at most one step for a data shard. The order matters: first the map
-// is told what the nodes allow, then Raft's configuration follows the map, and only
-// when that stands still does the leadership move.
+// planShard plans at most one step for a data shard. The order matters: the map follows
+// the nodes that are there, then the Raft configuration follows the map, and only when
+// both are at rest does the leadership move.
 func (p *planner) planShard(s *Shard) {
 	v := p.status(s.ID)
 	switch {
 	case v == nil:
 	case !s.Founded:
-		p.propose(s.ID, "it has a leader", "SHARD.FOUNDED", strconv.FormatUint(uint64(s.ID), 10))
+		p.propose(s.ID, "the shard has its first leader", "SHARD.FOUNDED", strconv.FormatUint(uint64(s.ID), 10))
 	case p.fill(s):
 	case p.drain(s, &v.Status):
 	case p.settle(s, v):
-	case p.even(s, &v.Status):
-	case p.prefer(s, &v.Status):
+	case p.evenReplicas(s, &v.Status):
+	case p.evenLeaders(s, &v.Status):
 	default:
 		p.moveBack(s, v)
 	}
 }
 
-// setReplicas plans that the shard's replicas belong at ids.
+// setReplicas plans to place the shard's replicas on the nodes ids.
 func (p *planner) setReplicas(s *Shard, ids []string, why string) {
 	for _, id := range s.Replicas {
 		p.replicas[id]--
@@ -36,8 +36,8 @@ func (p *planner) setReplicas(s *Shard, ids []string, why string) {
 	p.propose(s.ID, why, append(argv, ids...)...)
 }
 
-// fill gives a shard with too few replicas more, as far as there are nodes. A node that
-// gossip does not reach is not chosen.
+// fill adds replicas to a shard that has fewer than desired, as far as there are nodes.
+// It does not choose a node that gossip does not reach.
 func (p *planner) fill(s *Shard) bool {
 	ids := slices.Clone(s.Replicas)
 	for len(ids) < p.m.Settings.Replicas {
@@ -50,12 +50,13 @@ func (p *planner) fill(s *Shard) bool {
 	if len(ids) == len(s.Replicas) {
 		return false
 	}
-	p.setReplicas(s, ids, "there are nodes for more replicas")
+	p.setReplicas(s, ids, "nodes for more replicas have joined")
 	return true
 }
 
-// leastLoaded returns the active node outside ids that the fewest replicas belong to,
-// the first to join of equals; none if there is none that gossip reaches.
+// leastLoaded returns the active node outside ids that has the fewest replicas in the
+// map, or the first to join of several. Nodes that gossip does not reach are left out. If
+// no node remains, it returns "".
 func (p *planner) leastLoaded(ids []string) string {
 	best := ""
 	for _, id := range p.m.Active() {
@@ -66,8 +67,8 @@ func (p *planner) leastLoaded(ids []string) string {
 	return best
 }
 
-// drain replaces one replica at a node that is leaving. The one before must have been
-// replaced first, so that no more than one replica of a shard is new at a time.
+// drain replaces one replica on a node that is leaving. A second one has to wait until the
+// first has been replaced, so that a shard has at most one new replica at a time.
 func (p *planner) drain(s *Shard, st *ShardStatus) bool {
 	settled := isSettled(s, st)
 	for i, id := range s.Replicas {
@@ -83,19 +84,20 @@ func (p *planner) drain(s *Shard, st *ShardStatus) bool {
 			p.setReplicas(s, ids, "node "+shortID(id)+" is "+p.stateOf(id))
 			return true
 		}
-		// Without a replica in its place only if no node could ever take one: one
-		// that is merely not reached now is waited for.
+		// The shard may have one replica less only if no other active node exists. A node
+		// that is merely unreachable at the moment is waited for.
 		ids = slices.Delete(ids, i, i+1)
 		outside := slices.ContainsFunc(p.m.Active(), func(a string) bool { return !slices.Contains(ids, a) })
 		if !outside && slices.ContainsFunc(ids, p.active) {
-			p.setReplicas(s, ids, "node "+shortID(id)+" is "+p.stateOf(id)+", and there is no other")
+			p.setReplicas(s, ids, "node "+shortID(id)+" is "+p.stateOf(id)+", and no other node can take its replica")
 			return true
 		}
 	}
 	return false
 }
 
-// isSettled reports whether the shard's configuration is what the map wants.
+// isSettled reports whether the shard's Raft configuration matches the map: every member
+// is a voter and every replica of the map is a member.
 func isSettled(s *Shard, st *ShardStatus) bool {
 	for i := range st.Servers {
 		if !st.Servers[i].Voter || !s.HasReplica(st.Servers[i].ID) {
@@ -105,20 +107,21 @@ func isSettled(s *Shard, st *ShardStatus) bool {
 	return len(st.Servers) == len(s.Replicas)
 }
 
-// settle takes one step from the configuration that is to the replicas wanted:
-// non-voter, voter, and when all wanted ones vote, the others go.
+// settle takes one step from the present Raft configuration towards the replicas of the
+// map. A new replica is first a non-voter, then a voter; once all replicas of the map are
+// voters, the other voters are removed one at a time.
 func (p *planner) settle(s *Shard, v *ShardView) bool {
 	st := &v.Status
 	before := len(p.steps)
 	for i := range st.Servers {
 		if o := &st.Servers[i]; !o.Voter && !s.HasReplica(o.ID) {
-			p.member(StepRemove, s.ID, st, o.ID, "a non-voter that is not wanted")
+			p.member(StepRemove, s.ID, st, o.ID, "the map does not want this non-voter")
 			return true
 		}
 	}
 	for _, id := range s.Replicas {
 		if st.Server(id) == nil && p.w.Alive[id] {
-			p.member(StepAddNonvoter, s.ID, st, id, "a replica is wanted there")
+			p.member(StepAddNonvoter, s.ID, st, id, "the map wants a replica on this node")
 			return true
 		}
 	}
@@ -126,7 +129,7 @@ func (p *planner) settle(s *Shard, v *ShardView) bool {
 	for _, id := range s.Replicas {
 		if o := st.Server(id); o == nil || !o.Voter {
 			all = false
-			if p.addVoter(s.ID, v, id, "it has caught up") {
+			if p.addVoter(s.ID, v, id, "the replica has caught up") {
 				return true
 			}
 		}
@@ -147,23 +150,24 @@ func (p *planner) settle(s *Shard, v *ShardView) bool {
 	if s.Preferred != "" {
 		heirs = append([]string{s.Preferred}, heirs...)
 	}
-	p.removeVoter(s.ID, v, p.spare(st, surplus), heirs, "its replica is not wanted any more")
+	p.removeVoter(s.ID, v, p.spare(st, surplus), heirs, "the map does not want this replica any more")
 	return len(p.steps) > before
 }
 
-// even spreads the replicas over the nodes, so that one that has joined takes its part:
-// from a node that has two more than another that could take it. Each such step makes the
-// spread smaller, so they end. One replica moves at a time in the whole cluster: each is a
-// copy of all that the shard holds.
-func (p *planner) even(s *Shard, st *ShardStatus) bool {
-	if p.moving || slices.ContainsFunc(st.Servers, func(o Server) bool { return !st.upTo(&o, PromoteWithin) }) {
+// evenReplicas moves a replica from a node to another that has at least two fewer, so that
+// a node that has joined gets its share. With 12 replicas on nodes a, b, c and a new node
+// d, three moves lead from 4, 4, 4, 0 to 3, 3, 3, 3. Each move makes the difference
+// smaller, so the moves come to an end. Only one replica in the whole cluster moves at a
+// time, because a move copies all data of the shard.
+func (p *planner) evenReplicas(s *Shard, st *ShardStatus) bool {
+	if p.moving || slices.ContainsFunc(st.Servers, func(o Server) bool { return !st.caughtUp(&o, PromoteWithin) }) {
 		return false
 	}
 	to := p.leastLoaded(s.Replicas)
 	if to == "" {
 		return false
 	}
-	from := 0 // of equals one that does not lead
+	from := 0 // of nodes with the same number of replicas, one that does not lead
 	for i, id := range s.Replicas {
 		if best := s.Replicas[from]; p.replicas[id] > p.replicas[best] || p.replicas[id] == p.replicas[best] && best == s.Preferred {
 			from = i
@@ -175,24 +179,24 @@ func (p *planner) even(s *Shard, st *ShardStatus) bool {
 	ids := slices.Clone(s.Replicas)
 	ids[from] = to
 	p.moving = true
-	p.setReplicas(s, ids, "replicas are spread over the nodes")
+	p.setReplicas(s, ids, "replicas are being spread evenly over the nodes")
 	return true
 }
 
-// unsettled reports whether a shard's replicas are not where the map wants them, or
-// nobody knows.
+// unsettled reports whether the shard's replicas differ from the map, or its leader has
+// not answered.
 func (p *planner) unsettled(s *Shard) bool {
 	v := p.status(s.ID)
 	return v == nil || !s.Founded || !isSettled(s, &v.Status)
 }
 
-// prefer spreads the preferred leaders over the nodes: from one that has two more than
-// another that could take it. Each such step makes the spread smaller, so they end.
-func (p *planner) prefer(s *Shard, st *ShardStatus) bool {
+// evenLeaders moves the preference for a shard's leader to a node that leads at least two
+// shards fewer. Each move makes the difference smaller, so the moves come to an end.
+func (p *planner) evenLeaders(s *Shard, st *ShardStatus) bool {
 	best := ""
 	for _, id := range s.Replicas {
 		o := st.Server(id)
-		if !p.active(id) || o == nil || !o.Voter || !st.upTo(o, PromoteWithin) {
+		if !p.active(id) || o == nil || !o.Voter || !st.caughtUp(o, PromoteWithin) {
 			continue
 		}
 		if best == "" || p.preferred[id] < p.preferred[best] {
@@ -202,9 +206,9 @@ func (p *planner) prefer(s *Shard, st *ShardStatus) bool {
 	if best == "" || best == s.Preferred {
 		return false
 	}
-	why := "leaders are spread over the nodes"
+	why := "leaders are being spread evenly over the nodes"
 	if s.Preferred == "" || !p.active(s.Preferred) {
-		why = "no active node was preferred"
+		why = "the shard had no active preferred leader"
 	} else if p.preferred[s.Preferred] < p.preferred[best]+2 {
 		return false
 	}
@@ -214,14 +218,14 @@ func (p *planner) prefer(s *Shard, st *ShardStatus) bool {
 	return true
 }
 
-// moveBack hands the leadership to the preferred replica once that has been well for a
-// while.
+// moveBack hands the leadership to the preferred replica once that replica has been caught
+// up for a while.
 func (p *planner) moveBack(s *Shard, v *ShardView) {
 	id := s.Preferred
 	if id == "" || id == v.Status.Leader || !v.PreferredSteady || !p.w.Alive[id] {
 		return
 	}
-	if o := v.Status.Server(id); o != nil && o.Voter && v.Status.upTo(o, TransferWithin) {
-		p.transfer(s.ID, v, id, "it is preferred, and well again")
+	if o := v.Status.Server(id); o != nil && o.Voter && v.Status.caughtUp(o, TransferWithin) {
+		p.transfer(s.ID, v, id, "the preferred leader is healthy again")
 	}
 }

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// status is a status led by leader. Each member is a name, then flags: "n" a non-voter, "?" does not answer,
-// "<n>" entries behind.
+// status returns the status of a shard led by leader. Each member is a name followed by
+// flags: "n" for a non-voter, "?" for no answer, a number for records behind. "cn200" is
+// the non-voter c, which is 200 records behind.
 func status(leader string, members ...string) ShardStatus {
 	st := ShardStatus{Leader: id(leader), Term: 3, Commit: 1000, ConfigIndex: 7}
 	for _, m := range members {
@@ -58,109 +59,125 @@ func shorts(steps []Step) string {
 	return strings.Join(out, "; ")
 }
 
-// TestPlanShard: a cluster of nodes a to e that has one shard, and a meta group that
-// needs nothing.
+// planShardCase is a cluster of nodes a to e with one shard, and a meta group that needs no
+// change.
+type planShardCase struct {
+	name     string
+	replicas string // in the map
+	prefer   string
+	states   string // of nodes that are not active: "d draining"
+	dead     string // nodes that gossip does not reach
+	status   ShardStatus
+	unsteady bool // the preferred leader has only just recovered
+	tired    bool // the shard had a transfer recently
+	want     string
+}
+
+var planShardCases = []planShardCase{
+	{name: "nothing to do", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "c"), want: ""},
+	{name: "no leader", replicas: "a b c", prefer: "a", status: status("z"), want: ""},
+	{name: "a leader without a vote", replicas: "a b c", prefer: "a", status: status("d", "a", "b", "c", "dn"), want: ""},
+
+	// The map has fewer replicas than desired: fill.
+	{name: "too few", replicas: "a", prefer: "a", status: status("a", "a"), want: "SHARD.REPLICAS 1 V a b c"},
+	{name: "too few, b dead", replicas: "a", prefer: "a", dead: "b", status: status("a", "a"), want: "SHARD.REPLICAS 1 V a c d"},
+	{name: "too few, b leaving", replicas: "a", prefer: "a", states: "b draining", status: status("a", "a"), want: "SHARD.REPLICAS 1 V a c d"},
+
+	// A replica becomes a non-voter, catches up, and becomes a voter: settle.
+	{name: "the map adds b and c", replicas: "a b c", prefer: "a", status: status("a", "a"), want: "1: add non-voter b"},
+	{name: "b has just been added", replicas: "a b c", prefer: "a", status: status("a", "a", "bn900"), want: "1: add non-voter c"},
+	{name: "both are behind", replicas: "a b c", prefer: "a", status: status("a", "a", "bn900", "cn300"), want: ""},
+	{name: "c is the first to catch up", replicas: "a b c", prefer: "a", status: status("a", "a", "bn900", "cn200"), want: "1: add voter c"},
+	{name: "b does not answer", replicas: "a b c", prefer: "a", status: status("a", "a", "bn?", "c"), want: ""},
+	{name: "b is dead, and not added", replicas: "a b c", prefer: "a", dead: "b", status: status("a", "a", "c"), want: ""},
+	{name: "with one more voter, two must be healthy", replicas: "a b c", prefer: "a", status: status("a", "a", "b?", "cn"), want: "1: add voter c"},
+	{name: "with one more voter, three must be healthy", replicas: "a b c d", prefer: "a", status: status("a", "a", "b?", "c?", "dn"), want: ""},
+	{name: "unwanted non-voter", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "c", "dn?"), want: "1: remove d"},
+
+	// A surplus voter is removed once all replicas of the map are voters: settle.
+	{name: "d is surplus", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "c", "d"), want: "1: remove d"},
+	{name: "d is surplus and dead", replicas: "a b c", prefer: "a", dead: "d", status: status("a", "a", "b", "c", "d?"), want: "1: remove d"},
+	{name: "c is not a voter yet", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "cn900", "d"), want: ""},
+	{name: "c is missing", replicas: "a b c", prefer: "a", dead: "c", status: status("a", "a", "b", "d"), want: ""},
+	{name: "b is dead, the rest is a majority", replicas: "a b c", prefer: "a", status: status("a", "a", "b?", "c", "d"), want: "1: remove d"},
+	{name: "b and c are dead", replicas: "a b c", prefer: "a", status: status("a", "a", "b?", "c?", "d", "e"), want: ""},
+	{name: "the dead one of two goes first", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "c", "d", "e?"), want: "1: remove e"},
+	{name: "the leader is surplus", replicas: "a b c", prefer: "b", status: status("d", "a", "b", "c", "d"), want: "1: transfer b"},
+	{name: "the leader is surplus, preferred behind", replicas: "a b c", prefer: "b", status: status("d", "a", "b100", "c", "d"), want: "1: transfer a"},
+	{name: "the leader is surplus, all behind", replicas: "a b c", prefer: "b", status: status("d", "a65", "b100", "c99", "d"), want: ""},
+	{name: "the leader is surplus, transferred just now", replicas: "a b c", prefer: "b", tired: true, status: status("d", "a", "b", "c", "d"), want: ""},
+
+	// A node leaves: drain.
+	{name: "c leaves", replicas: "a b c", prefer: "a", states: "c draining", status: status("a", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a b d"},
+	{name: "c leaves, d is dead", replicas: "a b c", prefer: "a", states: "c draining", dead: "d", status: status("a", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a b e"},
+	{name: "c leaves, d and e are dead for now", replicas: "a b c", prefer: "a", states: "c draining", dead: "d e", status: status("a", "a", "b", "c"), want: ""},
+	{name: "c leaves, no other node is active", replicas: "a b c", prefer: "a", states: "c draining, d removed, e removed", status: status("a", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a b"},
+	{name: "b and c leave, one at a time", replicas: "a b c", prefer: "a", states: "b draining, c draining", status: status("a", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a d c"},
+	{name: "b has been replaced in the map, but is still a voter", replicas: "a d c", prefer: "a", states: "b draining, c draining", status: status("a", "a", "b", "c"), want: "1: add non-voter d"},
+	{name: "c leaves, and then its replacement d", replicas: "a b d", prefer: "a", states: "c draining, d draining", status: status("a", "a", "b", "c", "dn900"), want: "SHARD.REPLICAS 1 V a b e"},
+
+	// The leadership moves: evenLeaders and moveBack.
+	{name: "no leader is preferred", replicas: "a b c", prefer: "", status: status("a", "a", "b", "c"), want: "SHARD.PREFER 1 V a"},
+	{name: "the preferred leaves", replicas: "a b c", prefer: "c", states: "c draining, d removed, e draining", dead: "a", status: status("b", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a b"},
+	{name: "back to the preferred", replicas: "a b c", prefer: "a", status: status("b", "a", "b", "c"), want: "1: transfer a"},
+	{name: "back, but only just well", replicas: "a b c", prefer: "a", unsteady: true, status: status("b", "a", "b", "c"), want: ""},
+	{name: "back, but behind", replicas: "a b c", prefer: "a", status: status("b", "a65", "b", "c"), want: ""},
+	{name: "back, but no answer", replicas: "a b c", prefer: "a", status: status("b", "a?", "b", "c"), want: ""},
+	{name: "back, but gossip does not reach it", replicas: "a b c", prefer: "a", dead: "a", status: status("b", "a", "b", "c"), want: ""},
+	{name: "back, but transferred just now", replicas: "a b c", prefer: "a", tired: true, status: status("b", "a", "b", "c"), want: ""},
+	{name: "back, but something else comes first", replicas: "a b c", prefer: "a", status: status("b", "a", "b", "c", "dn"), want: "1: remove d"},
+}
+
+// observe returns the map and the observation of c.
+func (c *planShardCase) observe(t *testing.T) (*Map, Observed) {
+	m := newCluster(t, 1, 3, "a", "b", "c", "d", "e").Map().Clone()
+	s := &m.Shards[0]
+	s.Founded, s.Founders, s.Replicas, s.Preferred = true, ids("a"), ids(strings.Fields(c.replicas)...), ""
+	if c.prefer != "" {
+		s.Preferred = id(c.prefer)
+	}
+	setStates(m, c.states)
+	if err := m.Check(); err != nil {
+		t.Fatalf("%s: %v", c.name, err)
+	}
+	w := Observed{Alive: map[string]bool{}, Shards: map[uint32]ShardView{
+		1: {Status: c.status, PreferredSteady: !c.unsteady, Rested: !c.tired},
+	}}
+	for _, n := range m.Nodes {
+		w.Alive[n.ID] = !strings.Contains(c.dead, name(n.ID))
+	}
+	return m, w
+}
+
+// setStates sets the states of nodes: "a draining, b removed".
+func setStates(m *Map, states string) {
+	for _, f := range strings.Split(states, ",") {
+		if w := strings.Fields(f); len(w) == 2 {
+			m.Node(id(w[0])).State, _ = parseNodeState(w[1])
+		}
+	}
+}
+
 func TestPlanShard(t *testing.T) {
-	for _, c := range []struct {
-		what     string
-		replicas string // where the map wants them
-		prefer   string
-		states   string // nodes that are not active: "d draining"
-		dead     string // nodes that gossip does not reach
-		status   ShardStatus
-		unsteady bool // the preferred leader has only just come back
-		tired    bool // the shard had a transfer just now
-		want     string
-	}{
-		{what: "as it should be", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "c"), want: ""},
-		{what: "no leader", replicas: "a b c", prefer: "a", status: status("z"), want: ""},
-		{what: "a leader without a vote", replicas: "a b c", prefer: "a", status: status("d", "a", "b", "c", "dn"), want: ""},
-
-		// fill
-		{what: "too few", replicas: "a", prefer: "a", status: status("a", "a"), want: "SHARD.REPLICAS 1 V a b c"},
-		{what: "too few, b dead", replicas: "a", prefer: "a", dead: "b", status: status("a", "a"), want: "SHARD.REPLICAS 1 V a c d"},
-		{what: "too few, b leaving", replicas: "a", prefer: "a", states: "b draining", status: status("a", "a"), want: "SHARD.REPLICAS 1 V a c d"},
-
-		// non-voter, caught up, voter
-		{what: "wanted at b and c", replicas: "a b c", prefer: "a", status: status("a", "a"), want: "1: add non-voter b"},
-		{what: "b has just begun", replicas: "a b c", prefer: "a", status: status("a", "a", "bn900"), want: "1: add non-voter c"},
-		{what: "both are behind", replicas: "a b c", prefer: "a", status: status("a", "a", "bn900", "cn300"), want: ""},
-		{what: "c is first", replicas: "a b c", prefer: "a", status: status("a", "a", "bn900", "cn200"), want: "1: add voter c"},
-		{what: "b does not answer", replicas: "a b c", prefer: "a", status: status("a", "a", "bn?", "c"), want: ""},
-		{what: "b is dead, and not added", replicas: "a b c", prefer: "a", dead: "b", status: status("a", "a", "c"), want: ""},
-		{what: "a vote more would need two healthy", replicas: "a b c", prefer: "a", status: status("a", "a", "b?", "cn"), want: "1: add voter c"},
-		{what: "a vote more would need three healthy", replicas: "a b c d", prefer: "a", status: status("a", "a", "b?", "c?", "dn"), want: ""},
-		{what: "unwanted non-voter", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "c", "dn?"), want: "1: remove d"},
-
-		// a voter goes when all wanted ones are there
-		{what: "d is too many", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "c", "d"), want: "1: remove d"},
-		{what: "d is too many and dead", replicas: "a b c", prefer: "a", dead: "d", status: status("a", "a", "b", "c", "d?"), want: "1: remove d"},
-		{what: "c is not there yet", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "cn900", "d"), want: ""},
-		{what: "c is missing", replicas: "a b c", prefer: "a", dead: "c", status: status("a", "a", "b", "d"), want: ""},
-		{what: "b is dead, the rest is a majority", replicas: "a b c", prefer: "a", status: status("a", "a", "b?", "c", "d"), want: "1: remove d"},
-		{what: "b and c are dead", replicas: "a b c", prefer: "a", status: status("a", "a", "b?", "c?", "d", "e"), want: ""},
-		{what: "the dead one of two goes first", replicas: "a b c", prefer: "a", status: status("a", "a", "b", "c", "d", "e?"), want: "1: remove e"},
-		{what: "the leader is too many", replicas: "a b c", prefer: "b", status: status("d", "a", "b", "c", "d"), want: "1: transfer b"},
-		{what: "the leader is too many, preferred behind", replicas: "a b c", prefer: "b", status: status("d", "a", "b100", "c", "d"), want: "1: transfer a"},
-		{what: "the leader is too many, all behind", replicas: "a b c", prefer: "b", status: status("d", "a65", "b100", "c99", "d"), want: ""},
-		{what: "the leader is too many, transferred just now", replicas: "a b c", prefer: "b", tired: true, status: status("d", "a", "b", "c", "d"), want: ""},
-
-		// a node leaves
-		{what: "c leaves", replicas: "a b c", prefer: "a", states: "c draining", status: status("a", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a b d"},
-		{what: "c leaves, d is dead", replicas: "a b c", prefer: "a", states: "c draining", dead: "d", status: status("a", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a b e"},
-		{what: "c leaves, d and e are dead for now", replicas: "a b c", prefer: "a", states: "c draining", dead: "d e", status: status("a", "a", "b", "c"), want: ""},
-		{what: "c leaves, nobody else is there", replicas: "a b c", prefer: "a", states: "c draining, d removed, e removed", status: status("a", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a b"},
-		{what: "b and c leave, one at a time", replicas: "a b c", prefer: "a", states: "b draining, c draining", status: status("a", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a d c"},
-		{what: "b has been replaced in the map, not yet in fact", replicas: "a d c", prefer: "a", states: "b draining, c draining", status: status("a", "a", "b", "c"), want: "1: add non-voter d"},
-		{what: "the one that was to replace leaves itself", replicas: "a b d", prefer: "a", states: "c draining, d draining", status: status("a", "a", "b", "c", "dn900"), want: "SHARD.REPLICAS 1 V a b e"},
-
-		// who leads
-		{what: "nobody is preferred", replicas: "a b c", prefer: "", status: status("a", "a", "b", "c"), want: "SHARD.PREFER 1 V a"},
-		{what: "the preferred leaves", replicas: "a b c", prefer: "c", states: "c draining, d removed, e draining", dead: "a", status: status("b", "a", "b", "c"), want: "SHARD.REPLICAS 1 V a b"},
-		{what: "back to the preferred", replicas: "a b c", prefer: "a", status: status("b", "a", "b", "c"), want: "1: transfer a"},
-		{what: "back, but only just well", replicas: "a b c", prefer: "a", unsteady: true, status: status("b", "a", "b", "c"), want: ""},
-		{what: "back, but behind", replicas: "a b c", prefer: "a", status: status("b", "a65", "b", "c"), want: ""},
-		{what: "back, but no answer", replicas: "a b c", prefer: "a", status: status("b", "a?", "b", "c"), want: ""},
-		{what: "back, but gossip does not reach it", replicas: "a b c", prefer: "a", dead: "a", status: status("b", "a", "b", "c"), want: ""},
-		{what: "back, but transferred just now", replicas: "a b c", prefer: "a", tired: true, status: status("b", "a", "b", "c"), want: ""},
-		{what: "back, but something else comes first", replicas: "a b c", prefer: "a", status: status("b", "a", "b", "c", "dn"), want: "1: remove d"},
-	} {
-		m := foundedBy(t, 1, 3, "a", "b", "c", "d", "e").Map().Clone()
-		s := &m.Shards[0]
-		s.Founded, s.Founders, s.Replicas, s.Preferred = true, ids("a"), ids(strings.Fields(c.replicas)...), ""
-		if c.prefer != "" {
-			s.Preferred = id(c.prefer)
-		}
-		for _, f := range strings.Split(c.states, ",") {
-			if w := strings.Fields(f); len(w) == 2 {
-				m.Node(id(w[0])).State, _ = parseNodeState(w[1])
-			}
-		}
-		if err := m.Check(); err != nil {
-			t.Fatalf("%s: %v", c.what, err)
-		}
-		w := Observed{Alive: map[string]bool{}, Shards: map[uint32]ShardView{
-			1: {Status: c.status, PreferredSteady: !c.unsteady, Rested: !c.tired},
-		}}
-		for _, n := range m.Nodes {
-			w.Alive[n.ID] = !strings.Contains(c.dead, name(n.ID))
-		}
-		want := strings.Replace(c.want, " V ", fmt.Sprintf(" %d ", s.Version), 1)
+	for _, c := range planShardCases {
+		m, w := c.observe(t)
+		want := strings.Replace(c.want, " V ", fmt.Sprintf(" %d ", m.Shards[0].Version), 1)
 		if got := shorts(Plan(m, w)); got != want {
-			t.Errorf("%s:\n got %q\nwant %q", c.what, got, want)
+			t.Errorf("%s:\n got %q\nwant %q", c.name, got, want)
 		}
 		for _, s := range Plan(m, w) {
 			if member := s.Kind == StepAddNonvoter || s.Kind == StepAddVoter || s.Kind == StepRemove; member != (s.ConfigIndex == 7) {
-				t.Errorf("%s: step %s for configuration %d", c.what, s.short(), s.ConfigIndex)
+				t.Errorf("%s: step %s for configuration %d", c.name, s.short(), s.ConfigIndex)
 			}
 		}
 	}
 }
 
-// TestPlanMeta: the meta group of clusters whose nodes joined in order of name.
+// TestPlanMeta plans for the meta group of clusters whose nodes joined in the order of their
+// names.
 func TestPlanMeta(t *testing.T) {
 	for _, c := range []struct {
-		what   string
+		name   string
 		nodes  string
 		states string
 		dead   string
@@ -168,51 +185,47 @@ func TestPlanMeta(t *testing.T) {
 		tired  bool
 		want   string
 	}{
-		{what: "one node", nodes: "a", status: status("a", "a"), want: ""},
-		{what: "a second", nodes: "a b", status: status("a", "a"), want: "0: add non-voter b"},
-		{what: "two stay one voter", nodes: "a b", status: status("a", "a", "bn"), want: ""},
-		{what: "a third, dead", nodes: "a b c", dead: "c", status: status("a", "a", "bn"), want: ""},
-		{what: "a third, behind", nodes: "a b c", status: status("a", "a", "bn", "cn900"), want: ""},
-		{what: "three", nodes: "a b c", status: status("a", "a", "bn", "cn"), want: "0: add voter b"},
-		{what: "three, half way", nodes: "a b c", status: status("a", "a", "b", "cn"), want: "0: add voter c"},
-		{what: "three, half way, b dead", nodes: "a b c", status: status("a", "a", "b?", "cn"), want: "0: add voter c"},
-		{what: "four stay three voters", nodes: "a b c d", status: status("a", "a", "b", "c", "dn"), want: ""},
-		{what: "five", nodes: "a b c d e", status: status("a", "a", "b", "c", "dn", "en"), want: "0: add voter d"},
-		{what: "five, two dead", nodes: "a b c d e", status: status("a", "a", "b?", "c?", "dn", "en"), want: ""},
-		{what: "seven stay five voters", nodes: "a b c d e f g", status: status("a", "a", "b", "c", "d", "e", "fn", "gn"), want: ""},
-		{what: "a dead voter is not replaced", nodes: "a b c d", dead: "c", status: status("a", "a", "b", "c?", "dn"), want: ""},
-		{what: "a stranger", nodes: "a", status: status("a", "a", "zn"), want: "0: remove z"},
-		{what: "a removed non-voter", nodes: "a b", states: "b removed", status: status("a", "a", "bn"), want: "0: remove b"},
-		{what: "c leaves: d takes its vote", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "c", "dn"), want: "0: add voter d"},
-		{what: "c leaves: then it goes", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "c", "d"), want: "0: remove c"},
-		{what: "c leaves, d is not ready", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "c", "dn900"), want: ""},
-		{what: "c leaves and comes back as a non-voter", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "d"), want: "0: add non-voter c"},
-		{what: "c leaves, is gone, and has its vote still", nodes: "a b c d", states: "c draining", dead: "c", status: status("a", "a", "b", "c?", "d"), want: "0: remove c"},
-		{what: "a leaves and leads", nodes: "a b c d", states: "a draining", status: status("a", "a", "b", "c", "d"), want: "0: transfer b"},
-		{what: "a leaves and leads, transferred just now", nodes: "a b c d", states: "a draining", tired: true, status: status("a", "a", "b", "c", "d"), want: ""},
-		{what: "three become two", nodes: "a b c", states: "c removed", status: status("a", "a", "b", "c?"), want: "0: remove c"},
-		{what: "two voters become one", nodes: "a b c", states: "c removed", status: status("a", "a", "b"), want: "0: remove b"},
-		{what: "two voters become one, the leader stays", nodes: "a b c", states: "c removed", status: status("b", "a", "b"), want: "0: remove a"},
-		{what: "one of two would be alone and is dead", nodes: "a b c", states: "c removed", status: status("a", "a", "b?"), want: "0: remove b"},
-		{what: "a removed voter, its removal would leave no majority", nodes: "a b c d", states: "d removed", status: status("a", "a", "b?", "c?", "d"), want: ""},
+		{name: "one node", nodes: "a", status: status("a", "a"), want: ""},
+		{name: "a second", nodes: "a b", status: status("a", "a"), want: "0: add non-voter b"},
+		{name: "two stay one voter", nodes: "a b", status: status("a", "a", "bn"), want: ""},
+		{name: "a third, dead", nodes: "a b c", dead: "c", status: status("a", "a", "bn"), want: ""},
+		{name: "a third, behind", nodes: "a b c", status: status("a", "a", "bn", "cn900"), want: ""},
+		{name: "three", nodes: "a b c", status: status("a", "a", "bn", "cn"), want: "0: add voter b"},
+		{name: "three, half way", nodes: "a b c", status: status("a", "a", "b", "cn"), want: "0: add voter c"},
+		{name: "three, half way, b dead", nodes: "a b c", status: status("a", "a", "b?", "cn"), want: "0: add voter c"},
+		{name: "four stay three voters", nodes: "a b c d", status: status("a", "a", "b", "c", "dn"), want: ""},
+		{name: "five", nodes: "a b c d e", status: status("a", "a", "b", "c", "dn", "en"), want: "0: add voter d"},
+		{name: "five, two dead", nodes: "a b c d e", status: status("a", "a", "b?", "c?", "dn", "en"), want: ""},
+		{name: "seven stay five voters", nodes: "a b c d e f g", status: status("a", "a", "b", "c", "d", "e", "fn", "gn"), want: ""},
+		{name: "a dead voter is not replaced", nodes: "a b c d", dead: "c", status: status("a", "a", "b", "c?", "dn"), want: ""},
+		{name: "z is not a node of the cluster", nodes: "a", status: status("a", "a", "zn"), want: "0: remove z"},
+		{name: "a removed non-voter", nodes: "a b", states: "b removed", status: status("a", "a", "bn"), want: "0: remove b"},
+		{name: "c leaves: d becomes a voter in its place", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "c", "dn"), want: "0: add voter d"},
+		{name: "c leaves: then it is removed", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "c", "d"), want: "0: remove c"},
+		{name: "c leaves, d is not ready", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "c", "dn900"), want: ""},
+		{name: "c leaves and stays a non-voter until it is gone", nodes: "a b c d", states: "c draining", status: status("a", "a", "b", "d"), want: "0: add non-voter c"},
+		{name: "c leaves, is gone, and is still a voter", nodes: "a b c d", states: "c draining", dead: "c", status: status("a", "a", "b", "c?", "d"), want: "0: remove c"},
+		{name: "a leaves and leads", nodes: "a b c d", states: "a draining", status: status("a", "a", "b", "c", "d"), want: "0: transfer b"},
+		{name: "a leaves and leads, a transfer was recent", nodes: "a b c d", states: "a draining", tired: true, status: status("a", "a", "b", "c", "d"), want: ""},
+		{name: "three become two", nodes: "a b c", states: "c removed", status: status("a", "a", "b", "c?"), want: "0: remove c"},
+		{name: "two voters become one", nodes: "a b c", states: "c removed", status: status("a", "a", "b"), want: "0: remove b"},
+		{name: "two voters become one, and that is the leader", nodes: "a b c", states: "c removed", status: status("b", "a", "b"), want: "0: remove a"},
+		{name: "one of two voters is dead", nodes: "a b c", states: "c removed", status: status("a", "a", "b?"), want: "0: remove b"},
+		{name: "a removed voter, its removal would leave no majority", nodes: "a b c d", states: "d removed", status: status("a", "a", "b?", "c?", "d"), want: ""},
 	} {
-		m := foundedBy(t, 1, 1, strings.Fields(c.nodes)...).Map().Clone()
-		for _, f := range strings.Split(c.states, ",") {
-			if w := strings.Fields(f); len(w) == 2 {
-				m.Node(id(w[0])).State, _ = parseNodeState(w[1])
-			}
-		}
+		m := newCluster(t, 1, 1, strings.Fields(c.nodes)...).Map().Clone()
+		setStates(m, c.states)
 		w := Observed{Alive: map[string]bool{}, Shards: map[uint32]ShardView{MetaShard: {Status: c.status, Rested: !c.tired}}}
 		for _, n := range m.Nodes {
 			w.Alive[n.ID] = !strings.Contains(c.dead, name(n.ID))
 		}
 		if got := shorts(Plan(m, w)); got != c.want {
-			t.Errorf("%s:\n got %q\nwant %q", c.what, got, c.want)
+			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
 		}
 	}
 }
 
-// TestPlanGone: when a node that was to leave, and is not reached, is taken off the map.
+// TestPlanGone shows when a draining node that gossip does not reach is marked as removed.
 func TestPlanGone(t *testing.T) {
 	shard := func(members ...string) *ShardView { return &ShardView{Status: status("a", members...), Rested: true} }
 	for _, c := range []struct {
@@ -220,14 +233,14 @@ func TestPlanGone(t *testing.T) {
 		meta, shard       *ShardView
 		gone              bool
 	}{
-		{"nothing of it is left", "draining", "c", shard("a"), shard("a"), true},
+		{"it holds nothing", "draining", "c", shard("a"), shard("a"), true},
 		{"it votes in the meta group", "draining", "c", shard("a", "b", "c?"), shard("a"), false},
-		{"it is in a shard still", "draining", "c", shard("a"), shard("a", "c?"), false},
+		{"it is still in a shard", "draining", "c", shard("a"), shard("a", "c?"), false},
 		{"a shard has no leader", "draining", "c", shard("a"), nil, false},
-		{"it is there", "draining", "", shard("a"), shard("a"), false},
-		{"it was not to leave", "active", "c", shard("a"), shard("a"), false},
+		{"it is alive", "draining", "", shard("a"), shard("a"), false},
+		{"it is not draining", "active", "c", shard("a"), shard("a"), false},
 	} {
-		m := foundedBy(t, 1, 1, "a", "b", "c").Map().Clone()
+		m := newCluster(t, 1, 1, "a", "b", "c").Map().Clone()
 		m.Node(id("c")).State, _ = parseNodeState(c.state)
 		m.Shards[0].Founded = true
 		w := Observed{Alive: map[string]bool{}, Shards: map[uint32]ShardView{MetaShard: *c.meta}}
@@ -243,10 +256,10 @@ func TestPlanGone(t *testing.T) {
 	}
 }
 
-// A node that has joined is given replicas until it has as many as the others, one at a
-// time, and none while a shard is in motion or a replica is not well.
+// TestPlanEven shows that a node that has joined gets replicas one at a time until it has as
+// many as the others, and none while a replica is moving or unhealthy.
 func TestPlanEven(t *testing.T) {
-	m := foundedBy(t, 4, 3, "a", "b", "c").Map().Clone()
+	m := newCluster(t, 4, 3, "a", "b", "c").Map().Clone()
 	for i := range m.Shards {
 		s := &m.Shards[i]
 		s.Founded, s.Replicas, s.Preferred = true, ids("a", "b", "c"), ids("a", "b", "c", "a")[i]
@@ -273,7 +286,7 @@ func TestPlanEven(t *testing.T) {
 	version := fmt.Sprint(m.Shards[0].Version)
 	plan("d is new", "SHARD.REPLICAS 1 "+version+" a d c")
 	w.Alive[id("d")] = false
-	plan("d is not there", "")
+	plan("d is not alive", "")
 	w.Alive[id("d")] = true
 	see(1, status("a", "a", "b?", "c"))
 	plan("b does not answer", "SHARD.REPLICAS 2 "+version+" d b c")
@@ -283,7 +296,7 @@ func TestPlanEven(t *testing.T) {
 	m.Shards[0].Replicas = ids("a", "b", "c")
 	delete(w.Shards, 4)
 	see(1, status("a", "a", "b", "c"))
-	plan("nobody knows of shard 4", "")
+	plan("shard 4 has no leader", "")
 	see(4, status("a", "a", "b", "c"))
 	m.Shards[0].Replicas, m.Shards[1].Replicas = ids("a", "d", "c"), ids("d", "b", "c")
 	see(1, status("a", "a", "d", "c"))
@@ -322,10 +335,10 @@ func TestPlanStart(t *testing.T) {
 	}
 }
 
-// TestPlanSpreads: what one plan gives out is spread, over all its steps together; and
-// one shard at a time changes its leader.
+// TestPlanSpreads shows that the steps of one plan together spread replicas and leaders
+// evenly, and that only one shard at a time changes its leader.
 func TestPlanSpreads(t *testing.T) {
-	m := foundedBy(t, 6, 1, "a")
+	m := newCluster(t, 6, 1, "a")
 	for _, n := range []string{"b", "c"} {
 		m.join(t, n)
 	}
@@ -366,6 +379,6 @@ func TestPlanSpreads(t *testing.T) {
 	}
 	steps := Plan(cur, w)
 	if len(steps) != 1 || steps[0].Kind != StepTransfer {
-		t.Errorf("four shards are to be led elsewhere: %s, want one transfer", shorts(steps))
+		t.Errorf("four shards prefer another leader: %s, want one transfer", shorts(steps))
 	}
 }

@@ -12,19 +12,19 @@ import (
 	"pgregory.net/rapid"
 )
 
-// world is a cluster small enough to reason about: shards with a configuration, a
-// leader and how far each replica is behind. It takes steps as Raft would, and notes
-// every one that was not safe. Its methods are locked: the controller calls them from
-// several goroutines.
+// world simulates a cluster: each shard has a configuration, a leader, and replicas that
+// are some number of records behind. It takes steps as Raft would, and records each step
+// that was not safe. Its methods lock it, because the controller calls them from several
+// goroutines.
 type world struct {
 	mu      sync.Mutex
 	meta    *meta
 	alive   map[string]bool
 	shards  map[uint32]*simShard
-	wrong   []string // what should never have happened
-	late    bool     // steps are of an old plan: what they assumed may be true no more
+	wrong   []string // unsafe steps
+	late    bool     // steps come from an old plan, so unsafe ones are not recorded
 	term    uint64
-	asked   int // statuses asked
+	asked   int // number of statuses asked for
 	moving  int // transfers under way
 	moved   []time.Time
 	stepped int
@@ -36,7 +36,7 @@ type simShard struct {
 	voters, nonvoters []string
 	leader            string
 	config            uint64
-	behind            map[string]uint64 // entries
+	behind            map[string]uint64 // records
 }
 
 func newWorld(t fataler, shards, replicas, expect int, first string) *world {
@@ -73,7 +73,7 @@ func (w *world) command(argv []string) (string, error) {
 	if v.IsErr() {
 		return "", errors.New(string(v.Str))
 	}
-	for _, s := range w.meta.Map().Shards { // founders start what has been created
+	for _, s := range w.meta.Map().Shards { // the founders of a new shard start it
 		if w.shards[s.ID] == nil {
 			w.shards[s.ID] = &simShard{voters: slices.Clone(s.Founders), config: 1, behind: map[string]uint64{}}
 		}
@@ -82,8 +82,8 @@ func (w *world) command(argv []string) (string, error) {
 	return "", nil
 }
 
-// elect ends leaderships that have lost their majority and begins those that can: the
-// one least behind of the living leads.
+// elect ends the leaderships that have lost their majority, and elects a leader wherever a
+// majority is alive: the living voter that is least behind.
 func (w *world) elect() {
 	for _, s := range w.shards {
 		var up []string
@@ -106,7 +106,7 @@ func (w *world) elect() {
 	}
 }
 
-// tick lets time pass: the living catch up, the dead fall behind.
+// tick lets time pass: living replicas catch up, dead ones fall behind.
 func (w *world) tick() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -124,7 +124,7 @@ func (w *world) tick() {
 	}
 }
 
-// Map implements World, as do the methods below.
+// Map implements World, as do the exported methods below.
 func (w *world) Map() *Map { return w.meta.Map() }
 
 func (w *world) Members() []Member {
@@ -183,7 +183,7 @@ func (w *world) wrongf(format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
 }
 
-// change makes one configuration of another, as Raft does, and checks it after.
+// change changes a configuration as Raft does, and then checks that it is safe.
 func (w *world) change(shard uint32, config uint64, what string, f func(s *simShard)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -214,7 +214,7 @@ func (w *world) AddNonvoter(_ context.Context, shard uint32, node string, config
 			w.wrongf("shard %d: %s is a member already", shard, name(node))
 		}
 		if n := w.meta.Map().Node(node); n == nil || n.State == Removed {
-			w.wrongf("shard %d: %s, which is no node, becomes a member", shard, name(node))
+			w.wrongf("shard %d: %s becomes a member, but is not a node", shard, name(node))
 		}
 		s.nonvoters = append(s.nonvoters, node)
 		s.behind[node] = 5000
@@ -239,11 +239,11 @@ func (w *world) Remove(_ context.Context, shard uint32, node string, config uint
 		}
 		if m := w.meta.Map().Shard(shard); m != nil {
 			if m.HasReplica(node) {
-				w.wrongf("shard %d: %s goes, which the map wants there", shard, name(node))
+				w.wrongf("shard %d: %s is removed, but the map wants it", shard, name(node))
 			}
 			for _, r := range m.Replicas {
 				if !slices.Contains(s.voters, r) {
-					w.wrongf("shard %d: %s goes before %s votes", shard, name(node), name(r))
+					w.wrongf("shard %d: %s is removed before %s is a voter", shard, name(node), name(r))
 				}
 			}
 		}
@@ -290,7 +290,7 @@ func (w *world) counts() (asked, stepped int) {
 	return w.asked, w.stepped
 }
 
-// transfers returns when there were transfers since it was last called.
+// transfers returns the times of the transfers since its last call.
 func (w *world) transfers() []time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -299,7 +299,8 @@ func (w *world) transfers() []time.Time {
 	return moved
 }
 
-// look is what the controller would see, when all has been quiet for long.
+// look returns the controller's observation. rested says that there were no transfers and no
+// failures for a while.
 func (w *world) look(rested bool) Observed {
 	o := Observed{Shards: map[uint32]ShardView{}, Alive: map[string]bool{}}
 	for _, m := range w.Members() {
@@ -313,7 +314,7 @@ func (w *world) look(rested bool) Observed {
 	return o
 }
 
-// settled returns what is not as the map and its nodes would have it.
+// settled returns the first difference between the cluster and its map as an error, or nil.
 func (w *world) settled() error {
 	m := w.Map()
 	active := m.Active()
@@ -378,105 +379,140 @@ func (w *world) hasVote(n string) bool {
 	return false
 }
 
-// TestPlanConverges: nodes join, die, return, leave, in any order, while the steps of
-// each plan are taken, or fail, or are of an old plan. No step is unsafe; and once all
-// is quiet and everybody is back, what is becomes what should be, and stays.
+// TestPlanConverges has nodes join, die, return and leave in any order, while steps are
+// taken, fail, or come late from an old plan. No step may be unsafe. Once all nodes are back
+// and nothing disturbs them, the cluster must settle and stay as it is.
 func TestPlanConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorldFor(t)
-		var plan []Step
-		take := func(s Step) {
-			c := Controller{world: w}
-			_ = c.take(context.Background(), s) // a refusal is fine: the next plan sees
-		}
-		check := func(when string) {
-			if len(w.wrong) > 0 {
-				t.Fatalf("%s: %s\n%s", when, w.wrong[0], w.Map())
-			}
-		}
+		r := &simRun{T: t, world: newWorldFor(t)}
 		for range rapid.IntRange(10, 80).Draw(t, "rounds") {
-			m := w.Map()
-			pick := func() string { return rapid.SampledFrom(m.Nodes).Draw(t, "node").ID }
-			switch rapid.IntRange(0, 9).Draw(t, "event") {
-			case 0, 1:
-				if len(m.Nodes) < 8 {
-					_ = w.join(string(rune('b' + len(m.Nodes))))
-				}
-			case 2:
-				w.setAlive(pick(), false)
-			case 3, 4:
-				if n := pick(); m.Node(n).State != Removed {
-					w.setAlive(n, true)
-				}
-			case 5:
-				n, state := pick(), rapid.SampledFrom([]string{"draining", "active", "removed"}).Draw(t, "state")
-				// A node is removed once it votes nowhere: its vote is not the map's to see.
-				if state != "removed" || !w.hasVote(n) {
-					if w.Propose(context.Background(), []string{"NODE.STATE", n, state}) == nil && state == "removed" {
-						w.setAlive(n, false)
-					}
-				}
-			}
-			w.tick()
-			old := plan
-			plan = Plan(w.Map(), w.look(rapid.Bool().Draw(t, "rested")))
-			seen := make(map[uint32]bool)
-			transfers := 0
-			for _, s := range plan {
-				if seen[s.Shard] {
-					t.Fatalf("two steps for shard %d: %s", s.Shard, shorts(plan))
-				}
-				seen[s.Shard] = true
-				if s.Kind == StepTransfer {
-					transfers++
-				}
-			}
-			if transfers > 1 {
-				t.Fatalf("%d transfers: %s", transfers, shorts(plan))
-			}
-			for _, s := range rapid.Permutation(plan).Draw(t, "order") {
-				if rapid.IntRange(0, 3).Draw(t, "fails") > 0 {
-					take(s)
-				}
-			}
-			check("after a plan")
-			// A controller that has been replaced takes its last steps now. Not among them
-			// are those that the shard's leader refuses by itself: a vote or the leadership
-			// for a node that it does not reach.
+			r.disturb()
+			r.tick()
+			old := r.plan
+			r.plan = Plan(r.Map(), r.look(rapid.Bool().Draw(t, "rested")))
+			r.checkPlan()
+			r.takeSome()
 			if rapid.IntRange(0, 3).Draw(t, "late") == 0 {
-				w.late = true
-				for _, s := range old {
-					if s.Kind != StepTransfer && (s.Kind != StepAddVoter || w.alive[s.Node]) {
-						take(s)
-					}
-				}
-				w.late = false
+				r.takeLate(old)
 			}
 		}
-		for _, n := range w.Map().Nodes {
-			if n.State != Removed {
-				w.setAlive(n.ID, true)
-			}
-		}
-		for range 600 {
-			w.tick()
-			w.elect()
-			plan = Plan(w.Map(), w.look(true))
-			for _, s := range plan {
-				take(s)
-			}
-			check("in the end")
-			if len(plan) == 0 && w.settled() == nil {
-				break
-			}
-		}
-		if err := w.settled(); err != nil || len(plan) > 0 {
-			t.Fatalf("does not settle: %v; next: %s\n%s", err, shorts(plan), w.Map())
-		}
-		if plan = Plan(w.Map(), w.look(true)); len(plan) > 0 {
-			t.Fatalf("settled, and goes on: %s", shorts(plan))
-		}
+		r.converge()
 	})
+}
+
+// simRun is one run of TestPlanConverges.
+type simRun struct {
+	*rapid.T
+	*world
+	plan []Step
+}
+
+// disturb has a node join, die, return or change its state, or does nothing.
+func (r *simRun) disturb() {
+	m := r.Map()
+	pick := func() string { return rapid.SampledFrom(m.Nodes).Draw(r.T, "node").ID }
+	switch rapid.IntRange(0, 9).Draw(r.T, "event") {
+	case 0, 1:
+		if len(m.Nodes) < 8 {
+			_ = r.join(string(rune('b' + len(m.Nodes))))
+		}
+	case 2:
+		r.setAlive(pick(), false)
+	case 3, 4:
+		if n := pick(); m.Node(n).State != Removed {
+			r.setAlive(n, true)
+		}
+	case 5:
+		n, state := pick(), rapid.SampledFrom([]string{"draining", "active", "removed"}).Draw(r.T, "state")
+		// A node may be removed only if it votes nowhere, which the map cannot check.
+		if state != "removed" || !r.hasVote(n) {
+			if r.Propose(context.Background(), []string{"NODE.STATE", n, state}) == nil && state == "removed" {
+				r.setAlive(n, false)
+			}
+		}
+	}
+}
+
+// checkPlan fails the run if the plan has two steps for one shard, or two transfers.
+func (r *simRun) checkPlan() {
+	seen := make(map[uint32]bool)
+	transfers := 0
+	for _, s := range r.plan {
+		if seen[s.Shard] {
+			r.Fatalf("two steps for shard %d: %s", s.Shard, shorts(r.plan))
+		}
+		seen[s.Shard] = true
+		if s.Kind == StepTransfer {
+			transfers++
+		}
+	}
+	if transfers > 1 {
+		r.Fatalf("%d transfers: %s", transfers, shorts(r.plan))
+	}
+}
+
+// takeSome takes about three of four steps of the plan, in any order.
+func (r *simRun) takeSome() {
+	for _, s := range rapid.Permutation(r.plan).Draw(r.T, "order") {
+		if rapid.IntRange(0, 3).Draw(r.T, "fails") > 0 {
+			r.take(s)
+		}
+	}
+	r.checkSafe("after a plan")
+}
+
+// takeLate takes steps of an older plan, as a controller does that has been replaced. It
+// leaves out steps that the shard's leader itself would refuse, because it does not reach
+// the node that is to become a voter or the leader.
+func (r *simRun) takeLate(old []Step) {
+	r.late = true
+	for _, s := range old {
+		if s.Kind != StepTransfer && (s.Kind != StepAddVoter || r.alive[s.Node]) {
+			r.take(s)
+		}
+	}
+	r.late = false
+}
+
+// take takes a step. A refusal is no failure of the run, because the next plan sees it.
+func (r *simRun) take(s Step) {
+	c := Controller{world: r.world}
+	_ = c.take(context.Background(), s)
+}
+
+// checkSafe fails the run if a step was not safe.
+func (r *simRun) checkSafe(when string) {
+	if len(r.wrong) > 0 {
+		r.Fatalf("%s: %s\n%s", when, r.wrong[0], r.Map())
+	}
+}
+
+// converge brings all nodes back and takes every step of every plan until the cluster has
+// settled, which it must.
+func (r *simRun) converge() {
+	for _, n := range r.Map().Nodes {
+		if n.State != Removed {
+			r.setAlive(n.ID, true)
+		}
+	}
+	for range 600 {
+		r.tick()
+		r.elect()
+		r.plan = Plan(r.Map(), r.look(true))
+		for _, s := range r.plan {
+			r.take(s)
+		}
+		r.checkSafe("in the end")
+		if len(r.plan) == 0 && r.settled() == nil {
+			break
+		}
+	}
+	if err := r.settled(); err != nil || len(r.plan) > 0 {
+		r.Fatalf("does not settle: %v; next: %s\n%s", err, shorts(r.plan), r.Map())
+	}
+	if r.plan = Plan(r.Map(), r.look(true)); len(r.plan) > 0 {
+		r.Fatalf("settled, but the plan is not empty: %s", shorts(r.plan))
+	}
 }
 
 func newWorldFor(t *rapid.T) *world {

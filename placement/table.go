@@ -4,15 +4,15 @@ import (
 	"sync/atomic"
 )
 
-// Table is a map made ready for look-ups. It is immutable, and so is all it returns.
+// Table is an index of a map for look-ups. A Table and all it returns are immutable.
 type Table struct {
 	m     *Map
-	slots [Slots]uint16 // shard ID by slot; 0 before the shards are created
+	slots [Slots]uint16 // shard ID of each slot; 0 before the shards are created
 	nodes map[string]*Node
-	meta  []string // nodes that keep the meta group
+	meta  []string // nodes that keep the meta group: all that are not removed, as they joined
 }
 
-// NewTable returns the table of m, or an empty one for nil: no nodes, no shards.
+// NewTable returns the table of m. The table of a nil map has no nodes and no shards.
 func NewTable(m *Map) *Table {
 	if m == nil {
 		m = &Map{}
@@ -31,8 +31,8 @@ func NewTable(m *Map) *Table {
 	return t
 }
 
-// Shard returns the shard that owns slot, or nil: none before the shards are created,
-// none above the greatest slot.
+// Shard returns the shard that owns slot. It returns nil before the shards are created,
+// and for a slot above the greatest.
 func (t *Table) Shard(slot uint16) *Shard {
 	if slot >= Slots || t.slots[slot] == 0 {
 		return nil
@@ -40,12 +40,12 @@ func (t *Table) Shard(slot uint16) *Shard {
 	return &t.m.Shards[t.slots[slot]-1]
 }
 
-// ShardByID returns the data shard with the ID, or nil.
+// ShardByID returns the data shard with the given ID, or nil.
 func (t *Table) ShardByID(id uint32) *Shard { return t.m.Shard(id) }
 
-// Replicas returns the nodes to ask for the shard's leader when no hint says who it
-// is, and those that CLUSTER SLOTS shows: where replicas belong, the founders while it
-// has not been founded. The meta group is everywhere.
+// Replicas returns the nodes that should keep the shard: for a data shard its Replicas,
+// or its Founders until it has had a leader; for the meta group all nodes. CLUSTER SLOTS
+// shows these nodes, and the router asks them for the leader when it has no hint.
 func (t *Table) Replicas(shard uint32) []string {
 	if shard == MetaShard {
 		return t.meta
@@ -60,10 +60,10 @@ func (t *Table) Replicas(shard uint32) []string {
 	return s.Replicas
 }
 
-// Node returns the node with the ID, or nil.
+// Node returns the node with the given ID, or nil.
 func (t *Table) Node(id string) *Node { return t.nodes[id] }
 
-// Nodes returns all nodes that have not been removed, in the order they joined.
+// Nodes returns the nodes that have not been removed, in the order they joined.
 func (t *Table) Nodes() []*Node {
 	nodes := make([]*Node, len(t.meta))
 	for i, id := range t.meta {
@@ -72,21 +72,21 @@ func (t *Table) Nodes() []*Node {
 	return nodes
 }
 
-// Shards returns the data shards by ID. The slice is the table's own.
+// Shards returns the data shards sorted by ID. The slice belongs to the table.
 func (t *Table) Shards() []Shard { return t.m.Shards }
 
-// Version returns the version of the map; 0 for the empty table. CLUSTER INFO and
+// Version returns the version of the map, or 0 for the empty table. CLUSTER INFO and
 // CLUSTER NODES show it as the configuration epoch.
 func (t *Table) Version() uint64 { return t.m.Version }
 
-// ClusterID returns the cluster's ID; empty for the empty table.
+// ClusterID returns the ID of the cluster, or "" for the empty table.
 func (t *Table) ClusterID() string { return t.m.ClusterID }
 
-// Map returns the map the table was made of, to be read only. It is never nil.
+// Map returns the map of the table. It is never nil and must not be changed.
 func (t *Table) Map() *Map { return t.m }
 
-// Holder holds the newest table. Any goroutine may read and replace it. The zero
-// Holder is not ready: use NewHolder.
+// Holder holds the newest table. Any goroutine may read or replace it. Use NewHolder: a
+// zero Holder has no table yet.
 type Holder struct{ p atomic.Pointer[Table] }
 
 // NewHolder returns a holder of the empty table.
@@ -99,9 +99,9 @@ func NewHolder() *Holder {
 // Table returns the newest table, never nil.
 func (h *Holder) Table() *Table { return h.p.Load() }
 
-// Publish makes the table of m the newest, unless a newer one of the same cluster is
-// there. It fits Machine.OnChange; a node without the meta group's state may also feed
-// it maps that it was sent.
+// Publish makes the table of m the newest, unless the holder already has the same or a
+// newer version of the same cluster. It can be passed to Machine.OnChange. A node that
+// has no replica of the meta group may also publish maps that another node sent it.
 func (h *Holder) Publish(m *Map) {
 	t := NewTable(m)
 	for {
