@@ -8,14 +8,14 @@ import (
 	"millrace/call"
 )
 
-// Calls, replies and probes as payloads; the shard is in the frame's head.
+// The payloads of calls, replies and probes. A call's shard is in the head of its frame.
 //
 //	call   | Term u64 | Kind u8 | flags u8 | Proto u8 | TimeoutMS u32 | BlockMS u64 | n u32 | n × command |
 //	command| m u32 | m × word b32 |
-//	reply  | code u8 | what the code has |
+//	reply  | code u8 | then, by code: |
 //	           0 reply bytes
 //	           1 not the leader: Term u64 | Leader b8
-//	           2… one of errorCodes: error text, for people
+//	           2… one of errorCodes: error text, for humans to read
 //	probe  | n u16 | n × shard u32 |
 //	answer | n u16 | n × ( hosted u8 | Term u64 | LastIndex u64 | Applied u64 | Leader b8 ) |
 //
@@ -30,7 +30,7 @@ const (
 	codeNotLeader = 1
 )
 
-// errorCodes lists the failures that travel, by code. A code is never reused.
+// errorCodes lists the errors that have a code of their own. A code is never reused.
 var errorCodes = [...]error{
 	2: call.ErrOverloaded,
 	3: call.ErrTimeout,
@@ -44,6 +44,7 @@ var errorCodes = [...]error{
 	10: call.ErrNoSpace,
 }
 
+// callSize returns the length of a call's payload.
 func callSize(c *call.Call) int {
 	n := callFixed
 	for _, cmd := range c.Cmds {
@@ -74,7 +75,8 @@ func appendCall(b []byte, c *call.Call) []byte {
 	return b
 }
 
-// callKind reads no more than the kind, to tell where a call is to be kept.
+// callKind reads only the kind of a call, which decides in which memory the call is
+// kept. It returns 0 for a payload that is too short.
 func callKind(payload []byte) call.Kind {
 	if len(payload) < callFixed {
 		return 0
@@ -82,8 +84,8 @@ func callKind(payload []byte) call.Kind {
 	return call.Kind(payload[8])
 }
 
-// decodeCall fills c from payload, which it keeps slices of. words gives it slices
-// to list commands and words in.
+// decodeCall fills c from payload. The words of c are slices of payload; the lists of
+// commands and of words come from the arena words.
 func decodeCall(c *call.Call, payload []byte, words *wordArena) error {
 	r := &reader{b: payload}
 	c.Term = r.u64()
@@ -97,7 +99,7 @@ func decodeCall(c *call.Call, payload []byte, words *wordArena) error {
 		r.bad = true
 	}
 	n := int(r.u32())
-	if n > len(r.b)/4 { // a command is at least its count
+	if n > len(r.b)/4 { // every command takes at least the 4 bytes of its word count
 		r.bad = true
 	}
 	if r.bad {
@@ -106,28 +108,29 @@ func decodeCall(c *call.Call, payload []byte, words *wordArena) error {
 	c.Cmds = words.commands(n)
 	for i := range c.Cmds {
 		m := int(r.u32())
-		if m > len(r.b)/4 { // a word is at least its length
+		if m > len(r.b)/4 { // every word takes at least the 4 bytes of its length
 			r.bad = true
 			break
 		}
 		cmd := words.words(m)
 		for j := range cmd {
-			cmd[j] = r.take(int(r.u32())) // not nil when empty: an empty word is a word
+			cmd[j] = r.take(int(r.u32())) // an empty word is not nil
 		}
 		c.Cmds[i] = cmd
 	}
 	return r.done("a call")
 }
 
-// wordArena hands out small slices of large allocations, so that a call costs few.
-// What it hands out is never taken back. The zero wordArena allocates each alone.
+// wordArena cuts small slices from large allocations, so that decoding a call needs
+// few allocations. A chunk is freed when none of its slices is in use any more. The
+// zero wordArena makes one allocation for each slice.
 type wordArena struct {
-	chunk int
+	chunk int // words, or commands, in one allocation
 	ws    [][]byte
 	cs    [][][]byte
 }
 
-// arenaWords is how many words, or commands, share an allocation.
+// arenaWords is the chunk of a connection's arena.
 const arenaWords = 512
 
 func (a *wordArena) words(n int) [][]byte {
@@ -154,12 +157,12 @@ func (a *wordArena) commands(n int) [][][]byte {
 	return s
 }
 
-// byteArena does for bytes what wordArena does for words. The zero byteArena is
-// ready to use.
+// byteArena cuts copies of small byte slices from large allocations, as wordArena does
+// with words. The zero byteArena is ready to use.
 type byteArena struct{ rest []byte }
 
-// arenaBytes is how many bytes share an allocation, and so how much one of them
-// can keep from being freed.
+// arenaBytes is the size of one allocation. A single byte in use keeps as many from
+// being freed.
 const arenaBytes = 32 << 10
 
 func (a *byteArena) copy(b []byte) []byte {
@@ -176,6 +179,7 @@ func (a *byteArena) copy(b []byte) []byte {
 	return s
 }
 
+// replySize returns the expected length of a reply's payload.
 func replySize(res *call.Result) int {
 	if res.Err != nil {
 		return 1 + maxErrorText
@@ -201,10 +205,11 @@ func appendResult(b []byte, res *call.Result) []byte {
 			return append(append(b, byte(code)), text...)
 		}
 	}
-	// An error nobody has classed proves nothing.
+	// An error without a code does not show that nothing was done.
 	return append(append(b, codeOf(call.ErrInDoubt)), text...)
 }
 
+// codeOf returns the code of one of errorCodes.
 func codeOf(err error) byte {
 	for code, known := range errorCodes {
 		if known == err { //nolint:errorlint // the table's own values
@@ -214,7 +219,8 @@ func codeOf(err error) byte {
 	panic("peer: error without a code: " + err.Error())
 }
 
-// decodeResult copies what it keeps into a, or keeps slices of payload if a is nil.
+// decodeResult reads a reply. The reply bytes are copied into a; if a is nil they
+// remain a slice of payload.
 func decodeResult(payload []byte, a *byteArena) (call.Result, error) {
 	if len(payload) == 0 {
 		return call.Result{}, fmt.Errorf("%w: an empty reply", ErrMalformed)
@@ -240,7 +246,7 @@ func decodeResult(payload []byte, a *byteArena) (call.Result, error) {
 	return call.Result{}, fmt.Errorf("%w: reply code %d", ErrMalformed, code)
 }
 
-// maxProbeShards is how many probes a frame holds.
+// maxProbeShards is the largest number of probes in a frame.
 const maxProbeShards = 1024
 
 func appendProbe(b []byte, shards []uint32) []byte {

@@ -15,13 +15,13 @@ import (
 //	| u32    | u8   | u32   | u64        | n B       |
 //	+--------+------+-------+------------+-----------+
 //
-// request is chosen by the asking side and repeated in the answer; the two
-// directions number their requests separately. An answer's type is the question's
-// with the top bit set. A frame that answers nothing open is ignored: its asker has
-// given up.
+// The sender of a request chooses its number, and the answer repeats it. The two
+// directions number their requests independently. The type of an answer is the type of
+// the request with the top bit set. An answer to a request that is not open is ignored,
+// because its sender has given up waiting.
 const (
 	lengthSize = 4
-	headSize   = 13 // type, shard, request: the least value of length
+	headSize   = 13 // type, shard, request; no length is smaller
 	frameSize  = lengthSize + headSize
 )
 
@@ -30,36 +30,36 @@ type frameType uint8
 const answer frameType = 0x80
 
 const (
-	typePing        frameType = 0x01 // empty, as is its answer
+	typePing        frameType = 0x01 // empty, like its answer
 	typeAppend      frameType = 0x02
 	typeVote        frameType = 0x03
 	typePreVote     frameType = 0x04
 	typeTimeoutNow  frameType = 0x05
-	typeInstall     frameType = 0x06 // bulk connections only, as are the next three
+	typeInstall     frameType = 0x06 // this and the next three only on bulk connections
 	typeInstallGo   frameType = 0x07 // receiver to sender: start; empty
-	typeInstallWork frameType = 0x08 // receiver to sender: still at it; empty
+	typeInstallWork frameType = 0x08 // receiver to sender: still working; empty
 	typeChunk       frameType = 0x09
 	typeCall        frameType = 0x10
 	typeCancel      frameType = 0x11 // request names the call to cancel; empty, no answer
 	typeProbe       frameType = 0x12
-	typeHello       frameType = 0x13 // hello connections only
+	typeHello       frameType = 0x13 // only on hello connections
 )
 
-// The largest payloads. They guard against a peer gone wrong, not against load:
-// nothing is allocated before it has arrived.
+// The largest payloads. They guard against a faulty peer, not against load: memory is
+// allocated only for bytes that have arrived.
 const (
-	// maxAppendPayload has room for one record far above what a shard proposes;
-	// a sender splits before maxAppendBytes where it can.
+	// maxAppendPayload has room for one record far larger than any that a shard proposes.
+	// Several records are cut at maxAppendBytes by their sender.
 	maxAppendPayload = 64 << 20
 	maxCallPayload   = 32 << 20
 	maxReplyPayload  = 128 << 20
 	maxRPCPayload    = 4 << 10
 	maxProbePayload  = 128 << 10
-	maxInstall       = 1 << 20 // its configuration lists a shard's replicas
+	maxInstall       = 1 << 20 // holds the Raft configuration, a list of replicas
 	maxChunkPayload  = 60 << 10
 )
 
-// maxPayload is the largest payload of a type; false for a type that does not exist.
+// maxPayload returns the largest payload of a type, and false if there is no such type.
 func maxPayload(t frameType) (int, bool) {
 	switch t {
 	case typePing, typePing | answer, typeCancel, typeInstallGo, typeInstallWork:
@@ -83,11 +83,11 @@ func maxPayload(t frameType) (int, bool) {
 	return 0, false
 }
 
-// ErrFrameTooLarge is the refusal, on either side, of a frame over its type's limit.
+// ErrFrameTooLarge: a frame to be sent, or one received, exceeds the limit of its type.
 var ErrFrameTooLarge = errors.New("peer: frame larger than its type may be")
 
-// frame is one frame as read. payload belongs to the reader's buffer and is valid
-// until the next frame is read, unless owned.
+// frame is a frame that was read. If owned is false, payload is part of the reader's
+// buffer and valid only until the next frame is read.
 type frame struct {
 	typ     frameType
 	shard   uint32
@@ -96,6 +96,7 @@ type frame struct {
 	owned   bool
 }
 
+// appendHead writes the length and the head of a frame with so many bytes of payload.
 func appendHead(b []byte, typ frameType, shard uint32, request uint64, payload int) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(headSize+payload))
 	b = append(b, byte(typ))
@@ -103,13 +104,13 @@ func appendHead(b []byte, typ frameType, shard uint32, request uint64, payload i
 	return binary.BigEndian.AppendUint64(b, request)
 }
 
-// readBuffer is how much a connection reads at once.
+// readBuffer is the number of bytes that a connection reads at once, at most.
 const readBuffer = 64 << 10
 
-// frameReader cuts a stream into frames. Not safe for concurrent use.
+// frameReader cuts a stream into frames. It is for one goroutine.
 type frameReader struct {
 	src  io.Reader
-	buf  []byte // buf[r:w] has arrived and is not yet handed out
+	buf  []byte // buf[r:w] has arrived and was not yet returned
 	r, w int
 }
 
@@ -117,9 +118,10 @@ func newFrameReader(src io.Reader) *frameReader {
 	return &frameReader{src: src, buf: make([]byte, readBuffer)}
 }
 
-// next returns the next frame. It fails with io.EOF at a clean end between frames,
-// with io.ErrUnexpectedEOF inside one, with ErrMalformed or ErrFrameTooLarge on
-// bytes that are no frame; after a failure the stream is useless.
+// next returns the next frame. It fails with io.EOF if the stream ends between two
+// frames, with io.ErrUnexpectedEOF if it ends inside one, and with ErrMalformed or
+// ErrFrameTooLarge on bytes that are no frame. After a failure the stream is of no
+// further use.
 func (fr *frameReader) next() (frame, error) {
 	if err := fr.fill(frameSize); err != nil {
 		return frame{}, err
@@ -156,7 +158,8 @@ func (fr *frameReader) next() (frame, error) {
 	return f, err
 }
 
-// fill reads until n ≤ len(buf) bytes are there, and as many more as come along.
+// fill reads until the buffer holds n bytes, which must fit it. It takes more bytes if
+// they arrive together.
 func (fr *frameReader) fill(n int) error {
 	if fr.w-fr.r >= n {
 		return nil
@@ -178,8 +181,9 @@ func (fr *frameReader) fill(n int) error {
 	return nil
 }
 
-// large reads a payload that is larger than the buffer. Its allocation at most
-// doubles what has arrived, and ends at exactly n: the Raft log keeps slices of it.
+// large reads a payload of n bytes that does not fit the buffer. It never allocates
+// more than twice the bytes that have arrived. The result has a capacity of exactly n,
+// because the Raft log keeps slices of it.
 func (fr *frameReader) large(n int) ([]byte, error) {
 	out := make([]byte, min(n, 2*len(fr.buf)))
 	have := copy(out, fr.buf[fr.r:fr.w])
@@ -202,5 +206,5 @@ func (fr *frameReader) large(n int) ([]byte, error) {
 	}
 }
 
-// putLength fills in the length of a frame whose bytes begin at b.
+// putLength writes n as the length of the frame that begins at b.
 func putLength(b []byte, n int) { binary.BigEndian.PutUint32(b, uint32(n)) }

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// The handshake, before any frame. D is the side that dialled, A the one that
-// accepted. Every message is a u16 length and so many bytes, at most maxHandshake;
-// b8 is a u8 length and so many bytes.
+// The handshake comes before any frame. D is the side that dialled, A the side that
+// accepted. Every message is a u16 length, at most maxHandshake, and that many bytes.
+// b8 is a u8 length and that many bytes.
 //
 //	D→A hello     | "millrace" | version u16 | purpose u8 | run u64 | nonce 32 B |
 //	              | node b8 | cluster b8 | target b8 | address b8 |
@@ -25,19 +25,20 @@ import (
 //	D→A proof     | HMAC-SHA256(key, "millrace dialler" + transcript) |
 //	A→D verdict   | verdict u8 | HMAC-SHA256(key, "millrace accepter" + transcript) |
 //
-// The transcript is the hello, the challenge, each behind its length, and, under
-// TLS, a value only this TLS session has. So a proof is good for one connection (both
-// nonces), between these two nodes, in this cluster, for this purpose, in one
-// direction: it can be neither replayed nor reflected. The accepter proves itself
-// last, to a dialler that has already done so.
+// The transcript is the hello, the challenge and, under TLS, a value that is unique to
+// the TLS session, each behind its length. A proof is therefore valid for one
+// connection (both nonces), between these two nodes, in this cluster, for this purpose
+// and in one direction. It can be neither replayed nor reflected. The accepter proves
+// itself last, to a dialler that has already done so.
 //
-// run is drawn when a process starts: it tells a node that was started again from
-// one that is still connected. target is the node the dialler means to reach, empty
-// for hello, which does not know yet. cluster is empty while a node has none, and
-// then fits any. address is where the sender can be dialled.
+// run is a random number, drawn when a process starts; it distinguishes a node that was
+// started again from one that is still connected. target is the node that the dialler
+// wants to reach; it is empty for the purpose hello, where the dialler does not know
+// the node yet. cluster is empty while a node has none, and then matches any cluster.
+// address is the address at which the sender can be dialled.
 //
-// magic and version come first and will in every version, so that two versions can
-// tell each other why they part.
+// Every future version will begin with magic and version too, so that a node can tell
+// one of another version the reason for its refusal.
 const (
 	magic        = "millrace"
 	version      = 1
@@ -52,31 +53,31 @@ const (
 	maxAddress = 255
 )
 
-// purpose is what a connection is for.
+// purpose tells the accepter how the connection will be used.
 type purpose uint8
 
 const (
-	purposePeer   purpose = iota + 1 // the one connection of a pair
+	purposePeer   purpose = iota + 1 // the one connection between two nodes
 	purposeBulk                      // one snapshot
 	purposeHello                     // one HelloInfo
-	purposeDialMe                    // nothing: the handshake itself asks the accepter to dial back
+	purposeDialMe                    // the handshake alone: the accepter is asked to dial back
 )
 
-// Why a connection was refused, or given up, in its handshake.
+// Reasons to refuse, or give up, a connection during its handshake.
 var (
 	// ErrVersion: the two nodes speak different versions of this protocol.
 	ErrVersion = errors.New("peer: the other node speaks another protocol version")
-	// ErrOtherCluster: both nodes belong to a cluster, and not to the same.
+	// ErrOtherCluster: the two nodes belong to different clusters.
 	ErrOtherCluster = errors.New("peer: the other node belongs to another cluster")
-	// ErrWrongNode: another node than the one meant answers at the address.
+	// ErrWrongNode: the node at the address is not the one that the dialler wanted.
 	ErrWrongNode = errors.New("peer: another node answers at this address")
-	// ErrSameNode: the other side has our own node ID: a copied data directory.
+	// ErrSameNode: the other side has our own node ID, as after copying a data directory.
 	ErrSameNode = errors.New("peer: the other node has our own node ID")
 	// ErrBadProof: the other side does not have the same cluster secret.
 	ErrBadProof = errors.New("peer: the other node does not have the same cluster secret")
-	// ErrBusy: the other node has as many connections or snapshots as it takes.
+	// ErrBusy: the other node has reached its bound of connections or snapshots.
 	ErrBusy = errors.New("peer: the other node is busy")
-	// ErrDirection: the node with the higher ID dialled; only the lower one does.
+	// ErrDirection: the wrong one of two nodes dialled, or asked to be dialled.
 	ErrDirection = errors.New("peer: only the node with the lower ID dials")
 	// ErrHandshake: the other side does not speak this protocol.
 	ErrHandshake = errors.New("peer: not a millrace handshake")
@@ -84,6 +85,7 @@ var (
 	ErrNoSecret = errors.New("peer: listening beyond loopback needs a cluster secret")
 )
 
+// verdicts lists the refusals that a verdict on the wire stands for.
 var verdicts = [...]error{
 	0: nil,
 	1: ErrVersion,
@@ -96,6 +98,7 @@ var verdicts = [...]error{
 	8: ErrHandshake,
 }
 
+// verdictOf returns the verdict for an error; ErrHandshake stands for any other error.
 func verdictOf(err error) byte {
 	for i, v := range verdicts {
 		if v != nil && errors.Is(err, v) {
@@ -105,9 +108,9 @@ func verdictOf(err error) byte {
 	return verdictOf(ErrHandshake)
 }
 
-// DeriveKey returns 32 bytes derived from the cluster secret for one purpose: keys
-// of different purposes tell nothing about each other or the secret. It panics only
-// where FIPS-only mode refuses a secret that is too short.
+// DeriveKey derives a key of 32 bytes for one purpose from the cluster secret. A key
+// reveals nothing about the secret or about the keys of other purposes. DeriveKey
+// panics if Go's FIPS-only mode is on and refuses the secret as too short.
 func DeriveKey(secret []byte, purpose string) []byte {
 	key, err := hkdf.Key(sha256.New, secret, nil, "millrace "+purpose, 32)
 	if err != nil {
@@ -116,10 +119,11 @@ func DeriveKey(secret []byte, purpose string) []byte {
 	return key
 }
 
-// identity is what one side says of itself.
+// identity describes the node at one side of a connection, in its own words until the
+// proof.
 type identity struct {
 	node, cluster string
-	address       string // where it can be dialled; empty when it does not say
+	address       string // the address to dial; empty if the node gave none
 	run           uint64
 }
 
@@ -146,8 +150,9 @@ func appendGreeting(b []byte, g *greeting, hello bool) []byte {
 	return appendBytes8(b, g.address)
 }
 
-// parseGreeting fails with ErrHandshake on bytes that are none, and with ErrVersion,
-// version filled in, on one of another version.
+// parseGreeting reads a hello or a challenge. It fails with ErrHandshake on bytes that
+// are no greeting. It fails with ErrVersion on a greeting of another version, of which
+// it returns only the version.
 func parseGreeting(b []byte, hello bool) (greeting, error) {
 	r := &reader{b: b}
 	var g greeting
@@ -175,12 +180,14 @@ func parseGreeting(b []byte, hello bool) (greeting, error) {
 	return g, nil
 }
 
+// writeMessage writes a message behind its length.
 func writeMessage(w io.Writer, b []byte) error {
 	_, err := w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
 	return err
 }
 
-// readMessage reads no byte past its message: frames may follow at once.
+// readMessage reads one message. It reads not a byte beyond it, because frames may
+// follow at once.
 func readMessage(r io.Reader) ([]byte, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -202,6 +209,7 @@ const (
 	labelAccepter = "millrace accepter"
 )
 
+// proof returns the HMAC with which one side proves that it holds key.
 func proof(key []byte, label string, hello, challenge, channel []byte) []byte {
 	m := hmac.New(sha256.New, key)
 	for _, part := range [][]byte{[]byte(label), hello, challenge, channel} {
@@ -213,7 +221,7 @@ func proof(key []byte, label string, hello, challenge, channel []byte) []byte {
 	return m.Sum(nil)
 }
 
-// shaker does handshakes for one node.
+// shaker runs the handshakes of one node.
 type shaker struct {
 	node    string
 	cluster func() string
@@ -234,6 +242,7 @@ func newShaker(cfg *Config, address func() string) *shaker {
 	return s
 }
 
+// self returns this node's greeting, with a new nonce.
 func (s *shaker) self(code uint8) *greeting {
 	nonce := make([]byte, nonceSize)
 	rand.Read(nonce) //nolint:errcheck // never fails
@@ -241,6 +250,7 @@ func (s *shaker) self(code uint8) *greeting {
 		identity: identity{node: s.node, cluster: s.cluster(), address: s.address(), run: s.run}}
 }
 
+// otherCluster returns ErrOtherCluster if both IDs are known and differ.
 func otherCluster(ours, theirs string) error {
 	if ours != "" && theirs != "" && ours != theirs {
 		return fmt.Errorf("%w: %q, ours is %q", ErrOtherCluster, theirs, ours)
@@ -248,7 +258,8 @@ func otherCluster(ours, theirs string) error {
 	return nil
 }
 
-// tlsChannel is what binds a proof to its TLS session; nothing without TLS.
+// tlsChannel returns the value that binds a proof to its TLS session, or nil without
+// TLS.
 func tlsChannel(nc net.Conn) ([]byte, error) {
 	tc, ok := nc.(*tls.Conn)
 	if !ok {
@@ -261,8 +272,8 @@ func tlsChannel(nc net.Conn) ([]byte, error) {
 	return st.ExportKeyingMaterial("EXPORTER-millrace-peer", nil, 32)
 }
 
-// dial runs the dialling side on a new connection. target is empty when any node
-// will do. On failure the caller closes nc.
+// dial runs the dialling side of a handshake. target is the ID of the wanted node, or
+// empty for any node. On failure the caller closes nc.
 func (s *shaker) dial(nc net.Conn, p purpose, target string) (identity, error) {
 	if err := nc.SetDeadline(time.Now().Add(s.timeout)); err != nil {
 		return identity{}, err
@@ -320,8 +331,9 @@ func (s *shaker) dial(nc net.Conn, p purpose, target string) (identity, error) {
 	return a.identity, nc.SetDeadline(time.Time{})
 }
 
-// accept runs the accepting side. admit has the last word on a dialler that has
-// proved itself: its error, one of the verdicts, is told to it.
+// accept runs the accepting side of a handshake. Once the dialler has proved itself,
+// admit decides; if it returns an error, one of verdicts, that is sent to the dialler
+// as the refusal.
 func (s *shaker) accept(nc net.Conn, admit func(purpose, identity) error) (purpose, identity, error) {
 	if err := nc.SetDeadline(time.Now().Add(s.timeout)); err != nil {
 		return 0, identity{}, err
@@ -336,7 +348,7 @@ func (s *shaker) accept(nc net.Conn, admit func(purpose, identity) error) (purpo
 	}
 	d, err := parseGreeting(hello, true)
 	if err != nil && !errors.Is(err, ErrVersion) {
-		return 0, identity{}, err // to bytes of another protocol there is nothing to say
+		return 0, identity{}, err // bytes of another protocol get no answer
 	}
 	p := purpose(d.code)
 	g := s.self(0)
@@ -347,7 +359,7 @@ func (s *shaker) accept(nc net.Conn, admit func(purpose, identity) error) (purpo
 	case d.node == s.node:
 		err = ErrSameNode
 	case d.target != "" && d.target != s.node, d.target == "" && p != purposeHello:
-		err = fmt.Errorf("%w: it looks for %.8s", ErrWrongNode, d.target)
+		err = fmt.Errorf("%w: the dialler looks for %.8s", ErrWrongNode, d.target)
 	default:
 		err = otherCluster(g.cluster, d.cluster)
 	}

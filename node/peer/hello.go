@@ -24,9 +24,9 @@ func decodeHello(payload []byte) (HelloInfo, error) {
 	return h, r.done("a hello")
 }
 
-// Hello asks whatever node listens at addr who it is, on a connection of its own.
-// It fails with ErrSameNode if that is ourselves, with ErrOtherCluster if it belongs
-// to another cluster than ours.
+// Hello asks the node at addr for its HelloInfo, on a connection of its own. It fails
+// with ErrSameNode if addr is this node's own, and with ErrOtherCluster if the node
+// belongs to another cluster than this one.
 func (p *Peers) Hello(ctx context.Context, addr string) (HelloInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*p.cfg.Limits.HandshakeTimeout)
 	defer cancel()
@@ -49,11 +49,12 @@ func (p *Peers) Hello(ctx context.Context, addr string) (HelloInfo, error) {
 	if err != nil {
 		return HelloInfo{}, fmt.Errorf("hello: %s: %w", addr, err)
 	}
-	// What it has proved goes before what its program says.
+	// The ID in the handshake is proved, the one in the payload is not.
 	h.NodeID = who.node
 	return h, nil
 }
 
+// answerHello sends this node's HelloInfo.
 func (p *Peers) answerHello(nc net.Conn) {
 	h := p.cfg.Handler.Hello()
 	h.NodeID, h.ClusterID = p.cfg.NodeID, p.cfg.ClusterID()

@@ -10,7 +10,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Raft's messages as payloads. b16 is a u16 length and so many bytes, b32 likewise.
+// The payloads of Raft's messages. b16 is a u16 length and that many bytes; b8 and b32
+// have a u8 and a u32.
 //
 //	head          | version u8 | ID b16 | Addr b16 |
 //	AppendEntries | head | Term u64 | Leader b16 | PrevLogEntry u64 | PrevLogTerm u64 |
@@ -29,12 +30,12 @@ import (
 //	TimeoutNow    | head |
 //	Install       | head | Term u64 | success u8 |
 //
-// AppendedAt is in nanoseconds since the Unix epoch, and the least i64 for no time.
-// Raft tells nil from empty nowhere, so empty bytes come back as nil.
+// AppendedAt is in nanoseconds since the Unix epoch; the least i64 stands for no time.
+// Empty bytes are decoded as nil, because Raft never distinguishes the two.
 
 const noTime = math.MinInt64
 
-// A record's fixed bytes, for sizing.
+// logOverhead is the length of a record with empty Data and Extensions.
 const logOverhead = 8 + 8 + 1 + 8 + 4 + 4
 
 func appendRPCHeader(b []byte, h *raft.RPCHeader) []byte {
@@ -82,7 +83,7 @@ func appendEntries(b []byte, m *raft.AppendEntriesRequest) []byte {
 	return b
 }
 
-// decodeAppendEntries keeps slices of payload in the records it returns.
+// decodeAppendEntries reads an AppendEntries. Its byte fields are slices of payload.
 func decodeAppendEntries(payload []byte) (*raft.AppendEntriesRequest, error) {
 	r := &reader{b: payload}
 	m := &raft.AppendEntriesRequest{RPCHeader: r.rpcHeader(), Term: r.u64(), Leader: r.bytes16()}
@@ -169,10 +170,10 @@ func decodeInstall(payload []byte) (*raft.InstallSnapshotRequest, error) {
 const (
 	statusOK     = 0
 	statusError  = 1
-	statusAbsent = 2 // an error: no replica is open here
+	statusAbsent = 2 // an error: the node has no open replica of the shard
 )
 
-// maxErrorText bounds an error on the wire; the rest is cut.
+// maxErrorText is the length at which an error text is cut on the wire.
 const maxErrorText = 1 << 10
 
 func appendRPCError(b []byte, err error) []byte {
@@ -184,22 +185,22 @@ func appendRPCError(b []byte, err error) []byte {
 	return append(b, text[:min(len(text), maxErrorText)]...)
 }
 
-// RemoteError is an error that the other node answered, as its text.
+// RemoteError is the text of an error that the other node answered.
 type RemoteError string
 
 func (e RemoteError) Error() string { return string(e) }
 
-// absentError is the text of a node that has no replica, or none that is open.
+// absentError is the text of a node that answered that it has no open replica.
 type absentError string
 
 func (e absentError) Error() string { return string(e) }
 
-// Is makes it an ErrNoReplica.
+// Is reports that an absentError is an ErrNoReplica.
 func (absentError) Is(target error) bool { return target == ErrNoReplica }
 
 var errNoAnswer = errors.New("peer: raft answered neither a response nor an error")
 
-// appendRPCAnswer writes the answer of a raft replica.
+// appendRPCAnswer writes the answer of a shard's Raft.
 func appendRPCAnswer(b []byte, resp raft.RPCResponse) []byte {
 	if resp.Error != nil {
 		return appendRPCError(b, resp.Error)
@@ -231,9 +232,9 @@ func appendRPCAnswer(b []byte, resp raft.RPCResponse) []byte {
 	return appendRPCError(b, fmt.Errorf("peer: raft answered a %T", resp.Response))
 }
 
-// decodeRPCAnswer reads an answer into resp, whose type says what is expected. It
-// copies what it keeps. A RemoteError is the other replica's; anything else is
-// ErrMalformed.
+// decodeRPCAnswer reads an answer into resp, which must have the type of the expected
+// response. resp keeps no slice of payload. The error of the other node is returned as
+// a RemoteError or as an ErrNoReplica, an impossible payload as ErrMalformed.
 func decodeRPCAnswer(payload []byte, resp any) error {
 	r := &reader{b: payload}
 	switch r.u8() {

@@ -9,21 +9,24 @@ import (
 	"time"
 )
 
-// A snapshot's connection, after its handshake for bulk. The sender is the dialler.
+// The frames on a snapshot's connection, after a handshake with purposeBulk. The sender
+// of the snapshot has dialled. S is the sender, R the receiver.
 //
-//	sender → install: the InstallSnapshot request
-//	receiver → work, from time to time, while it waits for its turn; then go; or,
-//	           instead, its answer: the snapshot is not needed, or refused
-//	sender → chunks, until the request's Size bytes are sent
-//	receiver → work, from time to time; its answer, once
+//	S→R install    the InstallSnapshot request
+//	R→S work       from time to time, while the snapshot waits for its turn
+//	R→S go         or, if R does not need the snapshot or refuses it, its answer; the end
+//	S→R chunk …    until the Size bytes of the request are sent
+//	R→S work       from time to time, while R receives and installs
+//	R→S answer     once; the end
 //
-// A chunk's payload is | CRC-32C of the data u32 | data |. Either side gives up when
-// the other moves nothing for Limits.SnapshotProgress; there is no limit on the
-// whole, which may be large on a slow link.
+// The payload of a chunk is | CRC-32C of the data u32 | data |. Each side gives up if
+// nothing arrives, or nothing can be written, for Limits.SnapshotProgress. The transfer
+// as a whole has no time limit, because a large snapshot on a slow link takes long.
 
-// ErrSnapshotCorrupt: a chunk's checksum does not match its data.
+// ErrSnapshotCorrupt: the checksum of a chunk does not match its data.
 var ErrSnapshotCorrupt = errors.New("peer: snapshot chunk with a wrong checksum")
 
+// chunkData is the number of bytes of data in a full chunk.
 const chunkData = maxChunkPayload - 4
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -35,7 +38,7 @@ func appendChunk(b []byte, shard uint32, data []byte) []byte {
 	return append(b, data...)
 }
 
-// decodeChunk returns the data, which is part of payload.
+// decodeChunk checks a chunk and returns its data, a slice of payload.
 func decodeChunk(payload []byte) ([]byte, error) {
 	r := &reader{b: payload}
 	sum := r.u32()
@@ -48,7 +51,7 @@ func decodeChunk(payload []byte) ([]byte, error) {
 	return r.b, nil
 }
 
-// writeFrame writes to a snapshot's connection within the progress deadline.
+// writeFrame writes a frame to a snapshot's connection, within Limits.SnapshotProgress.
 func (p *Peers) writeFrame(nc net.Conn, frame []byte) error {
 	if err := nc.SetWriteDeadline(time.Now().Add(p.cfg.Limits.SnapshotProgress)); err != nil {
 		return err
@@ -57,7 +60,7 @@ func (p *Peers) writeFrame(nc net.Conn, frame []byte) error {
 	return err
 }
 
-// progressReader moves a connection's read deadline before every read.
+// progressReader reads from a connection. Every read may take as long as limit.
 type progressReader struct {
 	nc    net.Conn
 	limit time.Duration

@@ -14,12 +14,12 @@ import (
 	"millrace/internal/mutant"
 )
 
-// ErrStaleSnapshot: the replica has applied more than the snapshot holds.
+// ErrStaleSnapshot: the replica has already applied the snapshot's last record.
 var ErrStaleSnapshot = errors.New("peer: the snapshot is older than the replica's state")
 
-// receiveSnapshot is the receiver's side of a bulk connection.
+// receiveSnapshot serves a bulk connection, as the receiver of the snapshot.
 func (p *Peers) receiveSnapshot(nc net.Conn, who identity) {
-	in := &snapshotReceiver{p: p, nc: nc, who: who}
+	in := &snapshotReceiver{p: p, nc: nc, from: who}
 	in.frames = newFrameReader(progressReader{nc, p.cfg.Limits.SnapshotProgress})
 	f, err := in.frames.next()
 	if err == nil && f.typ != typeInstall {
@@ -45,66 +45,72 @@ func (p *Peers) receiveSnapshot(nc net.Conn, who identity) {
 	if err := p.writeFrame(nc, append(b, payload...)); err != nil {
 		return
 	}
-	// The sender closes once it has the answer. If we closed first, with chunks unread
-	// in our buffer, the connection would be reset, and the answer could be lost.
+	// The sender closes the connection when it has read the answer. If we closed it
+	// first, with chunks unread in the socket's buffer, the kernel would reset the
+	// connection and the answer could be lost.
 	if err := nc.SetReadDeadline(time.Now().Add(time.Second)); err == nil {
 		_, _ = io.Copy(io.Discard, nc)
 	}
 }
 
-// incoming is one snapshot on its way in, and the reader Raft reads it from.
+// snapshotReceiver receives one snapshot. It is the io.Reader from which Raft reads the
+// snapshot's bytes.
 type snapshotReceiver struct {
 	p     *Peers
 	t     *Transport
 	nc    net.Conn
-	who   identity
+	from  identity
 	shard uint32
 	args  *raft.InstallSnapshotRequest
 
-	// Raft's main loop reads, until it has answered.
+	// Raft's main loop uses these fields from when it is handed the snapshot until it
+	// has answered.
 	frames *frameReader
-	chunk  []byte // what is left of the last chunk
-	left   int64  // bytes of the snapshot not yet read
-	fresh  bool   // what Applied said before the transfer does not make it stale
-	begun  bool
-	err    error // why reading failed; it stays failed
+	chunk  []byte // the part of the last chunk that Raft has yet to read
+	left   int64  // bytes of the snapshot that Raft has yet to read
+	fresh  bool   // the snapshot was newer than the applied state before the transfer
+	begun  bool   // Raft has begun to read
+	err    error  // the failure of an earlier Read, which every later one repeats
 }
 
-// install takes a snapshot as far as it must.
+// install receives the snapshot and has Raft install it, if the replica needs it.
 //
-// Raft installs whatever snapshot its leader sends, also one that the replica is
-// long past: a late duplicate throws the state machine back, and may cost records
-// that were acknowledged. So a replica whose state machine has applied the
-// snapshot's last index must not install it. But it must not claim success either
-// unless Raft itself would go on from there:
+// Raft by itself installs every snapshot that its leader sends, even one that the
+// replica is long past. If a replica has applied 200 and a late duplicate of a snapshot
+// at 150 arrives, Raft throws the state machine back to 150, and acknowledged records
+// may be lost. A replica whose state machine has applied the snapshot's last record
+// therefore must not install it. But neither may it always answer success:
 //
-//   - A snapshot of a term older than the replica's is refused, or a deposed leader
-//     would take the success for support.
-//   - One of a newer term must depose this replica's leader, as any message does.
-//   - After a success the leader goes on with the record behind the snapshot. If the
-//     log does not hold the snapshot's last record the append is rejected, the leader
-//     sends the same snapshot again, and so on for ever.
+//   - A snapshot of a term older than the replica's must be refused. Otherwise a
+//     deposed leader would count the success as support.
+//   - A snapshot of a newer term must depose the leader that the replica follows, as
+//     any message of a newer term does.
+//   - After a success, the leader continues with the record after the snapshot. If the
+//     replica's log does not hold the snapshot's last record, Raft rejects that append,
+//     the leader sends the same snapshot again, and so on for ever.
 //
-// All three are one question, which Raft itself answers on its own main loop: an
-// AppendEntries of the leader's term, without records, whose previous record is the
-// snapshot's last. Its commit index is zero, so it changes nothing but what every
-// message of a leader changes. For a replica past the snapshot:
+// One request to the replica's own Raft settles all three: an AppendEntries of the
+// leader's term, without records, whose previous record is the snapshot's last. Its
+// commit index is zero, so it has only the effects that any message of a leader has.
+// For a replica that is past the snapshot, Raft's answer decides:
 //
-//	term in the answer is newer → that term, no success
-//	success                     → success: log and state hold all the snapshot does
-//	log ends before the index   → Raft decides: no shard that opened is so, since it has
-//	                              no state beyond its log, and its sink takes nothing
-//	otherwise                   → ErrStaleSnapshot: the log was cut past the index, or
-//	                              conflicts with the leader's (TransportOptions.StaleSnapshot)
+//	answer has a newer term      → no success, with that term
+//	success                      → success: log and state hold all of the snapshot
+//	log ends before the snapshot → Raft installs it. This cannot happen in a shard that
+//	                               opened, because its state never exceeds its log; its
+//	                               sink would discard the data.
+//	otherwise                    → ErrStaleSnapshot: the log was truncated beyond the
+//	                               snapshot, or conflicts with the leader's log
+//	                               (TransportOptions.StaleSnapshot)
 //
-// A replica that is not past the snapshot is asked too: a refusal of an old term
-// then costs no transfer.
+// A replica that is behind the snapshot is asked too, because the refusal of an old
+// term then costs no transfer.
 //
-// Between that answer and Raft's turn to install, the replica can only move on if
-// its leader, or a new one, sends records. The reader looks once more when Raft
-// begins to read, on the main loop, where nothing else moves.
+// Between that answer and the moment when Raft installs, the replica can pass the
+// snapshot if a leader sends records. So fill checks once more when Raft begins to
+// read. Raft then reads on its main loop, where no record can be applied meanwhile.
 func (in *snapshotReceiver) install() raft.RPCResponse {
-	if err := checkSender(in.args, in.who.node); err != nil {
+	if err := checkSender(in.args, in.from.node); err != nil {
 		return raft.RPCResponse{Error: err}
 	}
 	t := in.p.endpoint(in.shard)
@@ -112,8 +118,8 @@ func (in *snapshotReceiver) install() raft.RPCResponse {
 		return raft.RPCResponse{Error: fmt.Errorf("%w: shard %d", ErrNoReplica, in.shard)}
 	}
 	in.t = t
-	// Whoever waits on the connection stops waiting when the transport is closed:
-	// Raft's main loop above all, which its shutdown waits for.
+	// Closing the transport ends every read and write on the connection. Raft's main
+	// loop may be in such a read, and Raft's Shutdown waits for that loop.
 	defer context.AfterFunc(t.ctx, func() { in.nc.Close() })()
 
 	if err := in.turn(); err != nil {
@@ -151,15 +157,17 @@ func (in *snapshotReceiver) install() raft.RPCResponse {
 	return in.ask(raft.RPC{Command: args, Reader: in})
 }
 
+// stale returns the refusal of a snapshot that the replica is past.
 func (in *snapshotReceiver) stale(applied uint64) error {
 	return fmt.Errorf("%w: it ends at %d, applied is %d", ErrStaleSnapshot, in.args.LastLogIndex, applied)
 }
 
-// turn waits for a place among the snapshots taken in.
+// turn waits for one of the maxSnapshots places for snapshots that are received. The
+// caller gives it back by reading from snapIn.
 func (in *snapshotReceiver) turn() error {
 	defer in.p.snapWaiting.Add(-1)
 	if in.p.snapWaiting.Add(1) > maxSnapshotsWaiting {
-		return fmt.Errorf("%w: %d snapshots wait to be taken", ErrBusy, maxSnapshotsWaiting)
+		return fmt.Errorf("%w: %d snapshots wait to be received", ErrBusy, maxSnapshotsWaiting)
 	}
 	limit := time.NewTimer(in.p.cfg.Limits.SnapshotWait)
 	defer limit.Stop()
@@ -181,8 +189,8 @@ func (in *snapshotReceiver) turn() error {
 	}
 }
 
-// ask hands Raft a request and waits for its answer, however long that takes, while
-// the sender keeps listening.
+// ask hands Raft a request and waits for its answer, however long that takes. In the
+// meantime it tells the sender, again and again, that the receiver is working.
 func (in *snapshotReceiver) ask(rpc raft.RPC) raft.RPCResponse {
 	answer := make(chan raft.RPCResponse, 1)
 	rpc.RespChan = answer
@@ -200,8 +208,8 @@ func (in *snapshotReceiver) ask(rpc raft.RPC) raft.RPCResponse {
 				continue
 			}
 			if err := in.working(); err != nil {
-				// Nobody listens any more, but Raft may be reading, and notice by itself:
-				// it is waited for, or it would read from a connection without an owner.
+				// The sender is gone. Raft may be reading from the connection, so it is
+				// waited for; closing the connection ends its read.
 				gone = true
 				in.nc.Close()
 			}
@@ -211,12 +219,13 @@ func (in *snapshotReceiver) ask(rpc raft.RPC) raft.RPCResponse {
 	}
 }
 
+// working tells the sender that the receiver is alive.
 func (in *snapshotReceiver) working() error {
 	return in.p.writeFrame(in.nc, appendHead(nil, typeInstallWork, in.shard, 0, 0))
 }
 
-// Read is called by Raft. A failed stream stays failed: what is read is exactly the
-// snapshot or ends with an error.
+// Read reads the snapshot's bytes, for Raft. After an error, every further Read fails
+// with the same error, so that Raft reads the whole snapshot or sees an error.
 func (in *snapshotReceiver) Read(b []byte) (int, error) {
 	if in.err == nil {
 		in.err = in.fill()
@@ -230,7 +239,8 @@ func (in *snapshotReceiver) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// fill makes chunk hold something.
+// fill receives the next chunk if the last one is used up. It returns io.EOF at the end
+// of the snapshot.
 func (in *snapshotReceiver) fill() error {
 	if !in.begun {
 		in.begun = true

@@ -11,9 +11,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// InstallSnapshot implements raft.Transport. The snapshot goes over a connection of
-// its own. It waits its turn among the node's snapshots, of which maxSnapshots are
-// sent at once, at Limits.SnapshotRate together.
+// InstallSnapshot implements raft.Transport. It sends the snapshot on a connection of
+// its own. The node sends at most maxSnapshots at once, and Limits.SnapshotRate bytes a
+// second for all of them together; further snapshots wait for their turn.
 func (t *Transport) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	if t.p.cfg.Stalled() {
 		return ErrStalled
@@ -28,6 +28,8 @@ func (t *Transport) InstallSnapshot(id raft.ServerID, _ raft.ServerAddress, args
 	return nil
 }
 
+// sendSnapshot sends the request, waits for the receiver's go, streams the data and
+// waits for the answer.
 func (t *Transport) sendSnapshot(node string, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	if err := acquire(t.ctx, t.p.snapOut, t.p.cfg.Limits.SnapshotWait); err != nil {
 		return err
@@ -57,7 +59,7 @@ func (t *Transport) sendSnapshot(node string, args *raft.InstallSnapshotRequest,
 	if !t.p.goFunc(func() { v.read(nc, t.p.cfg.Limits.SnapshotProgress) }) {
 		return ErrClosed
 	}
-	defer func() { // resp is the caller's again when we return
+	defer func() { // after we return, v must not write to resp any more
 		nc.Close()
 		<-v.done
 	}()
@@ -67,10 +69,10 @@ func (t *Transport) sendSnapshot(node string, args *raft.InstallSnapshotRequest,
 		return v.err
 	}
 	if err := t.stream(nc, args.Size, data, v.done); errors.Is(err, errHungUp) {
-		// The receiver may have said why it hung up.
+		// The receiver may have answered with the reason before it hung up.
 		select {
 		case <-v.done:
-			if v.said {
+			if v.answered {
 				return v.err
 			}
 		case <-time.After(time.Second):
@@ -84,9 +86,10 @@ func (t *Transport) sendSnapshot(node string, args *raft.InstallSnapshotRequest,
 }
 
 // errHungUp: the receiver takes no more chunks.
-var errHungUp = errors.New("peer: snapshot not taken")
+var errHungUp = errors.New("peer: the receiver takes no more of the snapshot")
 
-// stream sends size bytes of data, or until done is closed.
+// stream sends size bytes of data in chunks. It stops early, without an error, when
+// done is closed.
 func (t *Transport) stream(nc net.Conn, size int64, data io.Reader, done <-chan struct{}) error {
 	buf := make([]byte, min(size, chunkData))
 	var out []byte
@@ -112,16 +115,17 @@ func (t *Transport) stream(nc net.Conn, size int64, data io.Reader, done <-chan 
 	return nil
 }
 
-// snapshotVerdict is what the receiver of a snapshot says.
+// snapshotVerdict collects the frames that the receiver of a snapshot sends.
 type snapshotVerdict struct {
 	goAhead chan struct{} // closed when chunks may be sent
-	done    chan struct{} // closed at the end; then the fields below are set
+	done    chan struct{} // closed at the end, after the fields below are set
 	resp    *raft.InstallSnapshotResponse
-	said    bool // the end was an answer
-	err     error
+	// answered means that the end was an answer; err is then the error in it, if any.
+	answered bool
+	err      error
 }
 
-// read reads until the answer, or until nc breaks or is silent for limit.
+// read reads frames until the answer, or until nc breaks or is silent for limit.
 func (v *snapshotVerdict) read(nc net.Conn, limit time.Duration) {
 	defer close(v.done)
 	fr := newFrameReader(progressReader{nc, limit})
@@ -137,7 +141,7 @@ func (v *snapshotVerdict) read(nc net.Conn, limit time.Duration) {
 			close(v.goAhead)
 		case f.typ == typeInstall|answer:
 			v.err = decodeRPCAnswer(f.payload, v.resp)
-			v.said = true
+			v.answered = true
 			return
 		default:
 			v.err = fmt.Errorf("%w: type 0x%02x on a snapshot's connection", ErrMalformed, uint8(f.typ))
@@ -146,10 +150,10 @@ func (v *snapshotVerdict) read(nc net.Conn, limit time.Duration) {
 	}
 }
 
-// errNoTurn: too many snapshots are under way.
+// errNoTurn: other snapshots took all places for Limits.SnapshotWait.
 var errNoTurn = errors.New("peer: other snapshots are under way")
 
-// acquire takes a place in a semaphore, or fails after limit.
+// acquire takes a place in a semaphore. It fails with errNoTurn after limit.
 func acquire(ctx context.Context, sem chan struct{}, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

@@ -6,18 +6,19 @@ import (
 	"fmt"
 )
 
-// ErrMalformed is what ends a connection whose peer sent bytes that no correct
-// node sends. The text names the frame and the field.
+// ErrMalformed: the other node sent bytes that no correct node sends, so that the
+// connection ends. The full text names the frame.
 var ErrMalformed = errors.New("peer: malformed frame")
 
-// reader takes fields off a payload. After the first field that is not there, every
-// further one is zero and done reports the failure; so a decoder reads straight
-// through and checks once.
+// reader reads the fields of a payload one after the other. If the payload ends too
+// early, that field and all later ones are zero, and done returns the error. So a
+// decoder reads all fields and checks once.
 type reader struct {
 	b   []byte
 	bad bool
 }
 
+// take returns the next n bytes, a slice of the payload, or nil if there are fewer.
 func (r *reader) take(n int) []byte {
 	if r.bad || n < 0 || n > len(r.b) {
 		r.bad = true
@@ -64,8 +65,8 @@ func (r *reader) bool() bool {
 	return v == 1
 }
 
-// bytes8, bytes16 and bytes32 read a length of that many bits and so many bytes,
-// which stay part of the payload. No bytes are nil.
+// bytes8, bytes16 and bytes32 read a length of 8, 16 or 32 bits and that many bytes,
+// which remain a slice of the payload. For length 0 they return nil.
 func (r *reader) bytes8() []byte  { return r.some(int(r.u8())) }
 func (r *reader) bytes16() []byte { return r.some(int(r.u16())) }
 func (r *reader) bytes32() []byte { return r.some(int(r.u32())) }
@@ -79,13 +80,14 @@ func (r *reader) some(n int) []byte {
 
 func (r *reader) str8() string { return string(r.bytes8()) }
 
-// done fails unless exactly all of the payload was read.
-func (r *reader) done(what string) error {
+// done returns an error unless the payload was read to its last byte. name is the
+// message for the error text.
+func (r *reader) done(name string) error {
 	if r.bad {
-		return fmt.Errorf("%w: %s is cut short or holds an impossible value", ErrMalformed, what)
+		return fmt.Errorf("%w: %s is cut short or holds an impossible value", ErrMalformed, name)
 	}
 	if len(r.b) != 0 {
-		return fmt.Errorf("%w: %s has %d bytes too many", ErrMalformed, what, len(r.b))
+		return fmt.Errorf("%w: %s has %d bytes too many", ErrMalformed, name, len(r.b))
 	}
 	return nil
 }
@@ -97,8 +99,8 @@ func appendBool(b []byte, v bool) []byte {
 	return append(b, 0)
 }
 
-// appendBytes8 and appendBytes16 cut what does not fit their length field; callers
-// bound node IDs and addresses long before.
+// appendBytes8 and appendBytes16 cut a value at the largest length that their length
+// field can hold. Node IDs and addresses were checked to be shorter.
 func appendBytes8[T ~string | ~[]byte](b []byte, v T) []byte {
 	v = v[:min(len(v), 1<<8-1)]
 	b = append(b, byte(len(v)))
