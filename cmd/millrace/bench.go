@@ -17,7 +17,7 @@ func benchCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Put load on a server, Millrace or Redis, and print rate and percentiles",
+		Short: "Put load on a Millrace or Redis server and print rates and latencies",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "text" && output != "json" {
 				return usageError("--output: %q is not text or json", output)
@@ -47,21 +47,21 @@ func benchCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&mode, "mode", string(bench.ModeXAdd), "xadd, read, group or latency")
-	f.StringSliceVar(&cfg.Addrs, "addr", []string{"127.0.0.1:6379"}, "client addresses; connections are dealt out over them")
-	f.StringVar(&cfg.Password, "password", "", "password, if the server wants one")
-	f.BoolVar(&cfg.ClusterAware, "cluster-aware", false, "send each stream's commands to the node that leads it")
-	f.IntVar(&cfg.Clients, "clients", 50, "connections")
-	f.IntVar(&cfg.Depth, "depth", 16, "commands in flight on each connection")
-	f.IntVar(&cfg.Streams, "streams", 16, "streams")
-	f.IntVar(&cfg.Size, "size", 100, "bytes of a value")
-	f.Int64Var(&cfg.Count, "count", 0, "end after so many commands")
-	f.DurationVar(&cfg.Duration, "duration", 0, "end after so long (10s when --count is not given either)")
-	f.IntVar(&cfg.ReadCount, "read-count", 0, "entries of one stream that a read asks for (default 10; 100 in mode group)")
-	f.IntVar(&cfg.MaxLen, "maxlen", 0, "trim with MAXLEN ~ this; 0: do not")
-	f.IntVar(&cfg.WaitReplicas, "wait-replicas", 0, "end each batch with a WAIT for so many replicas: for a Redis that is to keep copies")
+	f.StringVar(&mode, "mode", string(bench.ModeXAdd), "kind of load: xadd, read, group or latency")
+	f.StringSliceVar(&cfg.Addrs, "addr", []string{"127.0.0.1:6379"}, "client `addresses`; the connections are spread over them")
+	f.StringVar(&cfg.Password, "password", "", "`password` of the server, if it has one")
+	f.BoolVar(&cfg.ClusterAware, "cluster-aware", false, "send the commands on a stream to the node that leads its shard")
+	f.IntVar(&cfg.Clients, "clients", 50, "`number` of connections")
+	f.IntVar(&cfg.Depth, "depth", 16, "`number` of commands in flight on each connection")
+	f.IntVar(&cfg.Streams, "streams", 16, "`number` of streams")
+	f.IntVar(&cfg.Size, "size", 100, "size of a value in `bytes`")
+	f.Int64Var(&cfg.Count, "count", 0, "end after this `number` of commands")
+	f.DurationVar(&cfg.Duration, "duration", 0, "end after this `time` (10s if --count is not given either)")
+	f.IntVar(&cfg.ReadCount, "read-count", 0, "COUNT of a read, the `number` of entries of one stream (default 10; 100 in mode group)")
+	f.IntVar(&cfg.MaxLen, "maxlen", 0, "trim each stream with MAXLEN ~ to this `length`; 0 does not trim")
+	f.IntVar(&cfg.WaitReplicas, "wait-replicas", 0, "end each batch with a WAIT for this `number` of replicas; for a Redis with replicas")
 	f.BoolVar(&cfg.Remove, "remove", false, "delete the streams at the end")
-	f.StringVar(&cfg.FsyncDir, "fsync-dir", "", "measure a bare fsync in this directory in the same run")
-	f.StringVarP(&output, "output", "o", "text", "text or json")
+	f.StringVar(&cfg.FsyncDir, "fsync-dir", "", "also measure a bare fsync in this `directory`")
+	f.StringVarP(&output, "output", "o", "text", "output `format`: text or json")
 	return cmd
 }

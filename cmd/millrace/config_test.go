@@ -12,8 +12,8 @@ import (
 	"millrace/node"
 )
 
-// load loads the settings of a server from the words of a command line, an environment
-// and the content of a file; none when it is empty.
+// load loads the settings of a server from command-line arguments, environment variables
+// and the content of a YAML file. An empty content means no file.
 func load(t *testing.T, args []string, envs map[string]string, yaml string) (serverSettings, error) {
 	t.Helper()
 	for k, v := range envs {
@@ -34,7 +34,8 @@ func load(t *testing.T, args []string, envs map[string]string, yaml string) (ser
 	return loadServerSettings(fs)
 }
 
-// Flags go before the environment, that before the file, that before the defaults.
+// TestPrecedence shows that a flag goes before the environment, the environment before the
+// file, and the file before the defaults.
 func TestPrecedence(t *testing.T) {
 	def := node.DefaultConfig()
 	for _, tc := range []struct {
@@ -48,7 +49,7 @@ func TestPrecedence(t *testing.T) {
 		{"file", "", "", "shards: 7\nreplicas: 5\nmemory: 268435456\nrequirepass: \"007\"\nlog-level: warn\nclient-addr: 127.0.0.1:1", 7, 5, 256 << 20, "007", "warn", "127.0.0.1:1"},
 		{"environment over file", "", "8", "shards: 7\nreplicas: 5", 8, 5, def.MemoryBytes, "", "info", def.ClientAddr},
 		{"flag over both", "9", "8", "shards: 7\nreplicas: 5", 9, 5, def.MemoryBytes, "", "info", def.ClientAddr},
-		{"flag that says the default", "6", "8", "shards: 7", 6, def.Replicas, def.MemoryBytes, "", "info", def.ClientAddr},
+		{"flag with the default value", "6", "8", "shards: 7", 6, def.Replicas, def.MemoryBytes, "", "info", def.ClientAddr},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var args []string
@@ -71,7 +72,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// A list means the same wherever it stands, and however it is written.
+// TestJoinLists shows that every way to write a list gives the same value.
 func TestJoinLists(t *testing.T) {
 	want := "a:1 b:2"
 	for name, tc := range map[string]struct {
@@ -83,7 +84,7 @@ func TestJoinLists(t *testing.T) {
 		"two flags":   {args: []string{"--join", "a:1", "--join", "b:2"}},
 		"environment": {envs: map[string]string{"MILLRACE_JOIN": "a:1,b:2"}},
 		"YAML list":   {yaml: "join: [\"a:1\", \"b:2\"]"},
-		"YAML word":   {yaml: "join: a:1,b:2"},
+		"YAML text":   {yaml: "join: a:1,b:2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := load(t, tc.args, tc.envs, tc.yaml)
@@ -97,7 +98,7 @@ func TestJoinLists(t *testing.T) {
 	}
 }
 
-// What removes data is off unless it is asked for.
+// TestEnableFlush shows that commands which remove all data are off by default.
 func TestEnableFlush(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args []string
@@ -119,7 +120,7 @@ func TestEnableFlush(t *testing.T) {
 	}
 }
 
-// MILLRACE_CONFIG names the file, too.
+// TestConfigFromEnvironment shows that MILLRACE_CONFIG can name the file.
 func TestConfigFromEnvironment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f.yaml")
 	if err := os.WriteFile(path, []byte("pprof: true\nhttp-addr: \"\""), 0o600); err != nil {
@@ -149,21 +150,21 @@ func TestUsageErrors(t *testing.T) {
 		"unknown in the environment":   {envs: map[string]string{"MILLRACE_SHARD": "1"}, want: []string{"environment", "shard"}},
 		"unknown in the file":          {yaml: "shards: 1\nshrads: 2\nreplics: 1", want: []string{"f.yaml", "replics, shrads"}},
 		"nested in the file":           {yaml: "server:\n  shards: 1", want: []string{"server.shards"}},
-		"help is no setting":           {yaml: "help: true", want: []string{"help"}},
+		"help is not a setting":        {yaml: "help: true", want: []string{"help"}},
 		"a file that names a file":     {yaml: "config: other.yaml", want: []string{"cannot name another"}},
-		"no YAML":                      {yaml: "shards: [", want: []string{"f.yaml"}},
+		"invalid YAML":                 {yaml: "shards: [", want: []string{"f.yaml"}},
 		"no such file":                 {args: []string{"--config", "/nowhere/f.yaml"}, want: []string{"/nowhere/f.yaml"}},
-		"a number that is none":        {envs: map[string]string{"MILLRACE_SHARDS": "six"}, want: []string{"shards", "six"}},
-		"half a number":                {yaml: "replicas: 2.5", want: []string{"replicas"}},
+		"an invalid number":            {envs: map[string]string{"MILLRACE_SHARDS": "six"}, want: []string{"shards", "six"}},
+		"a fraction":                   {yaml: "replicas: 2.5", want: []string{"replicas"}},
 		"a list of numbers":            {yaml: "join: [1]", want: []string{"join", "quotes"}},
-		"a list for a word":            {yaml: "client-addr: [a]", want: []string{"client-addr", "list"}},
+		"a list for a text":            {yaml: "client-addr: [a]", want: []string{"client-addr", "list"}},
 		"a password that is a number":  {yaml: "requirepass: 007", want: []string{"requirepass", "quotes"}},
 		"a password that is a boolean": {yaml: "requirepass: true", want: []string{"requirepass", "quotes"}},
 		"no value":                     {yaml: "memory:", want: []string{"memory", "no value"}},
-		"a truth that is none":         {envs: map[string]string{"MILLRACE_PPROF": "maybe"}, want: []string{"pprof", "maybe"}},
-		"a size that is none":          {args: []string{"--memory", "lots"}, want: []string{"memory", "lots"}},
+		"an invalid boolean":           {envs: map[string]string{"MILLRACE_PPROF": "maybe"}, want: []string{"pprof", "maybe"}},
+		"an invalid size":              {args: []string{"--memory", "lots"}, want: []string{"memory", "lots"}},
 		"a size too small":             {args: []string{"--memory", "1MiB"}, want: []string{"memory", "below"}},
-		"an address that is none":      {args: []string{"--client-addr", "here"}, want: []string{"client-addr", "here"}},
+		"an invalid address":           {args: []string{"--client-addr", "here"}, want: []string{"client-addr", "here"}},
 		"too many replicas":            {args: []string{"--replicas", "9"}, want: []string{"replicas"}},
 		"no secret file":               {args: []string{"--cluster-secret-file", "/nowhere"}, want: []string{"cluster-secret-file", "/nowhere"}},
 		"an empty secret":              {args: []string{"--cluster-secret-file", empty}, want: []string{"cluster-secret-file", "empty"}},
@@ -175,7 +176,7 @@ func TestUsageErrors(t *testing.T) {
 			_, err := load(t, tc.args, tc.envs, tc.yaml)
 			var ce *codeError
 			if !errors.As(err, &ce) || ce.code != exitUsage {
-				t.Fatalf("%v: no usage error", err)
+				t.Fatalf("%v: not a usage error", err)
 			}
 			for _, w := range tc.want {
 				if !strings.Contains(err.Error(), w) {
@@ -189,7 +190,7 @@ func TestUsageErrors(t *testing.T) {
 func TestParseBytes(t *testing.T) {
 	for _, tc := range []struct {
 		text string
-		want int64 // below zero: refused
+		want int64 // negative if the text is refused
 	}{
 		{"0", 0}, {"1", 1}, {"7B", 7}, {"2KiB", 2 << 10}, {"512MiB", 512 << 20}, {" 3 GiB ", 3 << 30},
 		{"", -1}, {"-1", -1}, {"1.5GiB", -1}, {"1GB", -1}, {"MiB", -1}, {"1mib", -1},
@@ -201,7 +202,7 @@ func TestParseBytes(t *testing.T) {
 		}
 		if err == nil {
 			if back, err := parseBytes(formatBytes(got)); back != got || err != nil {
-				t.Errorf("%q comes back as %s", tc.text, formatBytes(got))
+				t.Errorf("%q is formatted as %s, which parses to another size", tc.text, formatBytes(got))
 			}
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"millrace/node"
 )
 
-// devStopGrace is how long a node of the local cluster may take to stop before it is killed.
+// devStopGrace is the time that a node of the local cluster gets to stop before it is killed.
 const devStopGrace = 20 * time.Second
 
 func devCommand() *cobra.Command {
@@ -30,7 +30,7 @@ func devCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run a local cluster of several server processes until interrupted",
+		Short: "Run a local cluster of several server processes until Ctrl-C",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if n < 1 || n > 9 {
 				return usageError("-n: %d is not between 1 and 9", n)
@@ -46,10 +46,10 @@ func devCommand() *cobra.Command {
 			return runDev(cmd.Context(), cmd.OutOrStdout(), dir, n, shards, memory)
 		},
 	}
-	cmd.Flags().IntVarP(&n, "nodes", "n", 3, "how many nodes")
-	cmd.Flags().IntVar(&shards, "shards", node.DefaultShards, "how many shards")
-	cmd.Flags().StringVar(&dir, "dir", "", "keep the data here (default: a temporary directory, removed at the end)")
-	cmd.Flags().StringVar(&memory, "memory", "512MiB", "memory budget of each node")
+	cmd.Flags().IntVarP(&n, "nodes", "n", 3, "`number` of nodes, 1 to 9")
+	cmd.Flags().IntVar(&shards, "shards", node.DefaultShards, "`number` of shards")
+	cmd.Flags().StringVar(&dir, "dir", "", "`directory` to keep the data in (default: a temporary directory that is removed at the end)")
+	cmd.Flags().StringVar(&memory, "memory", "512MiB", "memory budget of each node, a `size` such as 512MiB")
 	return cmd
 }
 
@@ -60,8 +60,9 @@ type devNode struct {
 	log *os.File
 }
 
-// runDev starts n nodes below dir on ports of the system's choice, prints where they
-// are, and runs until ctx ends or one of them dies.
+// runDev starts n nodes with data below dir, on ports that the system chooses, and prints
+// their addresses. It returns when ctx ends or one of the nodes dies, after all others have
+// ended.
 func runDev(ctx context.Context, out io.Writer, dir string, n, shards int, memory string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -99,7 +100,7 @@ func runDev(ctx context.Context, out io.Writer, dir string, n, shards int, memor
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(out, "ready: %d nodes, %d shards; Ctrl-C ends all\n", len(st.Nodes), len(st.Shards)-1)
+				fmt.Fprintf(out, "ready: %d nodes, %d shards; Ctrl-C stops all nodes\n", len(st.Nodes), len(st.Shards)-1)
 				return nil
 			})
 		}
@@ -127,26 +128,27 @@ func (d *devNode) start(self string, args []string) error {
 	d.log = log
 	d.cmd = exec.Command(self, args...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	// A group of its own, so that Ctrl-C reaches this process alone, which stops them.
+	// The node gets its own process group, so that Ctrl-C reaches only this process, which
+	// then stops the nodes in order.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return d.cmd.Start()
 }
 
-// wait returns when the process has ended: asked to when ctx ends, or by itself,
-// which is an error.
+// wait stops the process when ctx ends, and returns once it has ended. If the process ends
+// by itself, wait returns an error.
 func (d *devNode) wait(ctx context.Context) error {
 	done := make(chan struct{})
-	go func() { // ends with the process, whose state says how
+	go func() { // ends with the process
 		_ = d.cmd.Wait()
 		close(done)
 	}()
 	defer d.log.Close()
 	select {
 	case <-done:
-		return fmt.Errorf("%s ended (%s): see %s", filepath.Base(d.dir), d.cmd.ProcessState, d.log.Name())
+		return fmt.Errorf("%s has ended unexpectedly (%s): see %s", filepath.Base(d.dir), d.cmd.ProcessState, d.log.Name())
 	case <-ctx.Done():
 	}
-	_ = d.cmd.Process.Signal(syscall.SIGTERM) // an error says that it has ended
+	_ = d.cmd.Process.Signal(syscall.SIGTERM) // fails only if the process has ended already
 	select {
 	case <-done:
 	case <-time.After(devStopGrace):
@@ -156,7 +158,7 @@ func (d *devNode) wait(ctx context.Context) error {
 	return nil
 }
 
-// addresses waits for the file in which the node writes where it listens.
+// addresses waits for the file in which the node reports its listen addresses.
 func (d *devNode) addresses(ctx context.Context) (node.Addresses, error) {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
@@ -169,7 +171,7 @@ func (d *devNode) addresses(ctx context.Context) (node.Addresses, error) {
 			return a, nil
 		}
 		if time.Now().After(deadline) {
-			return a, fmt.Errorf("%s does not listen: see %s", filepath.Base(d.dir), d.log.Name())
+			return a, fmt.Errorf("%s does not listen after 30 s: see %s", filepath.Base(d.dir), d.log.Name())
 		}
 		select {
 		case <-ctx.Done():

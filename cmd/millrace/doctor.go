@@ -13,19 +13,19 @@ import (
 	"millrace/raftlog/disk"
 )
 
-// quietFor is how long a tool may take before it says how far it is.
+// quietFor is the time after which a long check begins to report its progress.
 const quietFor = 2 * time.Second
 
 func doctorCommand() *cobra.Command {
 	var dir, output string
 	cmd := &cobra.Command{
 		Use:   "doctor --data DIR",
-		Short: "Check the data directory of a node that does not run; exit 12 when it is damaged",
-		Long: `Check the data directory of a node that does not run, and change nothing: formats and
-checksums of everything in it, gaps in the Raft logs, states against snapshot markers and
-logs, and all of it against the cluster map.
+		Short: "Check the data directory of a stopped node; exit code 12 if it is damaged",
+		Long: `Check the data directory of a stopped node without changing it. The checks cover the
+formats and checksums of all files, gaps in the Raft logs, each shard's state against its
+snapshot marker and log, and all of these against the cluster map.
 
-Exit codes: 0 nothing is wrong, 12 something is, 1 it could not be looked at.`,
+Exit codes: 0 no problem found, 12 damaged, 1 the check was not possible.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
 				return usageError("--data is required")
@@ -34,9 +34,9 @@ Exit codes: 0 nothing is wrong, 12 something is, 1 it could not be looked at.`,
 				return usageError("--output: %q is not table or json", output)
 			}
 			p, began := newProgress(), time.Now()
-			up, err := node.Diagnose(dir, func(what string, keys int) {
+			up, err := node.Diagnose(dir, func(check string, keys int) {
 				if time.Since(began) > quietFor {
-					p.line("%s: %d keys", what, keys)
+					p.line("%s: %d keys", check, keys)
 				}
 			})
 			p.end()
@@ -56,8 +56,8 @@ Exit codes: 0 nothing is wrong, 12 something is, 1 it could not be looked at.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&dir, "data", "", "data directory (required)")
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	cmd.Flags().StringVar(&dir, "data", "", "data `directory` (required)")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "output `format`: table or json")
 	return cmd
 }
 
@@ -67,7 +67,7 @@ func printCheckup(w io.Writer, up node.Checkup) error {
 	for _, c := range up.Checks {
 		result := "ok"
 		if n := len(c.Problems) + c.More; n > 0 {
-			result = fmt.Sprintf("%d wrong", n)
+			result = fmt.Sprintf("problems: %d", n)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\n", c.Name, result, c.Detail)
 	}

@@ -14,7 +14,7 @@ func dumpCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "dump --data DIR",
-		Short: "Print the data directory of a node that does not run: keys, records, markers",
+		Short: "Print the data directory of a stopped node: keys, log records, snapshot markers",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
 				return usageError("--data is required")
@@ -29,8 +29,8 @@ func dumpCommand() *cobra.Command {
 			return node.Dump(dir, cmd.OutOrStdout(), o)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "data", "", "data directory (required)")
-	cmd.Flags().StringVar(&part, "part", "all", "all, log or state")
-	cmd.Flags().IntVar(&limit, "limit", 0, "print at most so many lines of each part; 0 for all")
+	cmd.Flags().StringVar(&dir, "data", "", "data `directory` (required)")
+	cmd.Flags().StringVar(&part, "part", "all", "`part` to print: all, log or state")
+	cmd.Flags().IntVar(&limit, "limit", 0, "print at most this `number` of lines of each part; 0 prints all")
 	return cmd
 }

@@ -1,5 +1,8 @@
-// Command millrace is a sharded, replicated, durable stream server that speaks the
-// Redis protocol, and the tools around it.
+// Command millrace runs a node of Millrace, a sharded, replicated, durable stream server
+// that speaks the Redis protocol. Its other subcommands are tools for operators: a local
+// cluster, the status, a load generator, and work on the data directory of a stopped node.
+//
+// Each file holds one subcommand. Flags are read here and in no other package.
 package main
 
 import (
@@ -16,18 +19,19 @@ import (
 	"millrace/node"
 )
 
-// The exit codes every subcommand shares. A failing disk has codes of its own, so
-// that whatever restarts the process can tell what a restart will not mend.
+// Exit codes of all subcommands. The function node.ExitCode adds one for each kind of disk failure, so
+// that a supervisor such as systemd can tell a failure that a restart cannot repair.
 const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2
-	// exitUnhealthy is what status answers for a cluster that is not healthy. The
-	// server uses the same number for a full disk: see node.ExitCode.
+	// exitUnhealthy is the exit code of status if the cluster is not healthy. The server
+	// uses the same number for a full disk; see node.ExitCode.
 	exitUnhealthy = 10
 )
 
-// codeError carries an exit code up to main; err may be nil when all has been said.
+// codeError carries an exit code up to run. A nil err means that the command has printed
+// everything itself.
 type codeError struct {
 	code int
 	err  error
@@ -54,7 +58,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run runs one command and returns its exit code.
+// run runs the command that args name and returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:           "millrace",
@@ -62,10 +66,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       node.Version,
-		Args:          cobra.ArbitraryArgs, // so that RunE has the word on them
+		Args:          cobra.ArbitraryArgs, // RunE refuses them with a usage error
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("there is no command %q; see millrace --help", args[0])
+				return usageError("unknown command %q; see millrace --help", args[0])
 			}
 			return cmd.Help()
 		},
@@ -93,10 +97,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return node.ExitCode(err)
 }
 
-// noArgs refuses words that belong to no flag.
+// noArgs refuses arguments that belong to no flag.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError("%s takes no %q; see millrace %s --help", cmd.Name(), args[0], cmd.Name())
+		return usageError("%s takes no argument %q; see millrace %s --help", cmd.Name(), args[0], cmd.Name())
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 	"millrace/node"
 )
 
-// execute runs a command as the process would, and returns its code and output.
+// execute runs a command as main does, and returns its exit code and output.
 func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -26,8 +26,8 @@ func execute(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// nobody returns an address that nobody listens on.
-func nobody(t *testing.T) string {
+// freeAddr returns an address on which no process listens.
+func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -50,7 +50,7 @@ func TestExitCodes(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
 		code int
-		want string // in what it says to stderr
+		want string // part of the output to stderr
 	}{
 		{[]string{"--version"}, 0, ""},
 		{[]string{}, 0, ""},
@@ -65,13 +65,13 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"server", "--data", foreign}, 1, "letter"},
 		{[]string{"status", "--addr", "nowhere"}, 2, "HOST:PORT"},
 		{[]string{"status", "-o", "xml"}, 2, "xml"},
-		{[]string{"status", "--addr", nobody(t)}, 10, "refused"},
-		{[]string{"status", "--ready", "--addr", nobody(t)}, 10, "refused"},
-		{[]string{"status", "--wait", "--timeout", "300ms", "--addr", nobody(t)}, 10, "refused"},
+		{[]string{"status", "--addr", freeAddr(t)}, 10, "refused"},
+		{[]string{"status", "--ready", "--addr", freeAddr(t)}, 10, "refused"},
+		{[]string{"status", "--wait", "--timeout", "300ms", "--addr", freeAddr(t)}, 10, "refused"},
 		{[]string{"dump"}, 2, "--data"},
 		{[]string{"dump", "--data", dir, "--part", "half"}, 2, "half"},
 		{[]string{"dump", "--data", filepath.Join(dir, "none")}, 1, "node.json"},
-		{[]string{"bench", "--addr", nobody(t), "--count", "1"}, 1, "refused"},
+		{[]string{"bench", "--addr", freeAddr(t), "--count", "1"}, 1, "refused"},
 		{[]string{"bench", "--mode", "fast"}, 1, "fast"},
 		{[]string{"bench", "-o", "xml"}, 2, "xml"},
 		{[]string{"dev", "-n", "0"}, 2, "-n"},
@@ -87,7 +87,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// statusServer answers /status with what status returns.
+// statusServer starts an HTTP server that answers with the results of status, and returns
+// its address.
 func statusServer(t *testing.T, status func() (int, node.Status)) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -131,7 +132,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("code %d, %s", code, stderr)
 	}
 
-	// --wait asks until all is well.
+	// --wait asks again until the cluster is healthy.
 	var asked atomic.Int32
 	addr := statusServer(t, func() (int, node.Status) {
 		switch asked.Add(1) {
@@ -150,7 +151,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// A benchmark that measured nothing has failed.
+// TestBenchNothing shows that a benchmark fails if no command succeeded.
 func TestBenchNothing(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -171,7 +172,7 @@ func TestBenchNothing(t *testing.T) {
 					if err != nil {
 						return
 					}
-					// One array a command: enough for a client that sends nothing else.
+					// Each command is one array, so counting the asterisks counts the commands.
 					fmt.Fprint(nc, strings.Repeat("-ERR not today\r\n", bytes.Count(buf[:n], []byte("*"))))
 				}
 			}()
@@ -183,7 +184,7 @@ func TestBenchNothing(t *testing.T) {
 	}
 }
 
-// A directory without a running node can be printed, in parts and in full.
+// TestDump shows that the directory of a stopped node can be printed, in part and in full.
 func TestDump(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	cfg := node.DefaultConfig()

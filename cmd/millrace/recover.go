@@ -13,30 +13,30 @@ import (
 func recoverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover",
-		Short: "Go on with the survivors when a majority of the replicas is lost for good",
-		Long: `Go on with the survivors when the majority of a shard's replicas is lost for good. What
-only the lost nodes had is gone. docs/recovery.md is the procedure; in short, with all
-nodes stopped:
+		Short: "Continue with the surviving nodes after a majority of replicas is lost for good",
+		Long: `Continue with the surviving nodes after a majority of a shard's replicas is lost for
+good. Data that only the lost nodes had is gone. docs/recovery.md describes the whole
+procedure. In short, with all nodes stopped:
 
   millrace recover survey --data DIR > survey-1.json    on each survivor
   millrace recover plan survey-*.json > plan.json       once
   millrace recover apply --data DIR --plan plan.json    on each survivor
 
-Lost nodes must never be started again on what they had.`,
+Never start a lost node again with its old data directory.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(surveyCommand(), planCommand(), applyCommand())
 	return cmd
 }
 
-// writeJSON writes v to the command's output.
+// writeJSON writes v as JSON to the command's output.
 func writeJSON(cmd *cobra.Command, v any) error {
 	enc := json.NewEncoder(cmd.OutOrStdout())
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }
 
-// readJSON reads what writeJSON wrote; fields that it does not know are refused.
+// readJSON reads a file that writeJSON wrote. It refuses unknown fields.
 func readJSON(path string, v any) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -55,7 +55,7 @@ func surveyCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "survey --data DIR",
-		Short: "Print what a survivor has; changes nothing",
+		Short: "Print a report of the data on a survivor, without changing it",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
@@ -68,7 +68,7 @@ func surveyCommand() *cobra.Command {
 			return writeJSON(cmd, s)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "data", "", "data directory (required)")
+	cmd.Flags().StringVar(&dir, "data", "", "data `directory` (required)")
 	return cmd
 }
 
@@ -76,10 +76,10 @@ func planCommand() *cobra.Command {
 	var accept bool
 	cmd := &cobra.Command{
 		Use:   "plan SURVEY…",
-		Short: "Decide from the surveys of all survivors which replica each shard goes on from",
+		Short: "Choose from all surveys the replica from which each shard continues",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError("the surveys of all survivors are needed")
+				return usageError("name the survey files of all survivors")
 			}
 			surveys := make([]node.Survey, len(args))
 			for i, path := range args {
@@ -92,15 +92,15 @@ func planCommand() *cobra.Command {
 				return err
 			}
 			for _, k := range p.Keep {
-				fmt.Fprintf(cmd.ErrOrStderr(), "shard %d goes on from node %.8s, term %d, index %d\n", k.Shard, k.Node, k.LastTerm, k.LastIndex)
+				fmt.Fprintf(cmd.ErrOrStderr(), "shard %d continues from node %.8s, term %d, index %d\n", k.Shard, k.Node, k.LastTerm, k.LastIndex)
 			}
 			for _, l := range p.Lost {
-				fmt.Fprintf(cmd.ErrOrStderr(), "shard %d IS LOST and begins again, empty, on node %.8s\n", l.Shard, l.Node)
+				fmt.Fprintf(cmd.ErrOrStderr(), "shard %d IS LOST and starts again, empty, on node %.8s\n", l.Shard, l.Node)
 			}
 			return writeJSON(cmd, p)
 		},
 	}
-	cmd.Flags().BoolVar(&accept, "accept-loss", false, "let shards of which no survivor has a replica begin again, empty")
+	cmd.Flags().BoolVar(&accept, "accept-loss", false, "start shards that have no surviving replica again, empty")
 	return cmd
 }
 
@@ -108,7 +108,7 @@ func applyCommand() *cobra.Command {
 	var dir, path string
 	cmd := &cobra.Command{
 		Use:   "apply --data DIR --plan FILE",
-		Short: "Do to a survivor's data directory what the plan says; can be repeated",
+		Short: "Change a survivor's data directory according to the plan; can be repeated",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" || path == "" {
@@ -125,7 +125,7 @@ func applyCommand() *cobra.Command {
 			return node.ApplyRecovery(dir, p, logger)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "data", "", "data directory (required)")
-	cmd.Flags().StringVar(&path, "plan", "", "file that recover plan wrote (required)")
+	cmd.Flags().StringVar(&dir, "data", "", "data `directory` (required)")
+	cmd.Flags().StringVar(&path, "plan", "", "`file` written by recover plan (required)")
 	return cmd
 }

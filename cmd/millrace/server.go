@@ -15,13 +15,18 @@ func serverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "server --data DIR",
 		Short: "Run one node",
-		Long: `Run one node. Alone it is a cluster of one that redis-cli can use at once; with
---bootstrap-expect 3 and --join, three empty nodes start a cluster together.
+		Long: `Run one node. With the defaults it is a complete cluster of one node, ready for
+redis-cli. With --bootstrap-expect 3 and --join, three empty nodes create a cluster
+together.
 
-Settings come from flags, then MILLRACE_* in the environment, then --config, then
-the defaults. SIGTERM hands leaderships over, answers what is in flight, and exits.
+A setting is taken from its flag, otherwise from MILLRACE_* in the environment,
+otherwise from the file named by --config, otherwise from the defaults.
 
-Exit codes: 0 stopped, 1 error, 2 usage, 10 disk full, 11 disk failing, 12 corruption.`,
+SIGTERM stops the node in order: it hands its leaderships to other nodes, answers the
+commands in progress, and exits with 0.
+
+Exit codes: 0 stopped, 1 error, 2 wrong usage, 10 disk full, 11 disk failing,
+12 corruption.`,
 	}
 	serverFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -41,6 +46,7 @@ Exit codes: 0 stopped, 1 error, 2 usage, 10 disk full, 11 disk failing, 12 corru
 	return cmd
 }
 
+// newLogger returns a logger to standard error, as log-level and log-format say.
 func newLogger(level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -62,13 +68,14 @@ func newLogger(level, format string) (*slog.Logger, error) {
 	return nil, usageError("log-format: %q is not text, json or auto", format)
 }
 
-// isTerminal reports whether f is a character device: a person may be reading.
+// isTerminal reports whether f is a character device, so that a person may be reading.
 func isTerminal(f *os.File) bool {
 	st, err := f.Stat()
 	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }
 
-// progress writes one line over and over to a terminal, or a line at a time elsewhere.
+// progress reports the progress of a command on standard error. On a terminal it rewrites
+// one line; otherwise each report is a line of its own.
 type progress struct{ tty bool }
 
 func newProgress() progress { return progress{isTerminal(os.Stderr)} }
@@ -81,6 +88,7 @@ func (p progress) line(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
 }
 
+// end clears the line on a terminal.
 func (p progress) end() {
 	if p.tty {
 		fmt.Fprint(os.Stderr, "\r\033[K")

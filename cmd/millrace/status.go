@@ -15,7 +15,8 @@ import (
 	"millrace/node"
 )
 
-// statusTimeout bounds one request for the status; statusPoll is how often --wait asks.
+// statusTimeout limits one request for the status. With --wait, status asks again every
+// statusPoll.
 const (
 	statusTimeout = 5 * time.Second
 	statusPoll    = 200 * time.Millisecond
@@ -29,7 +30,7 @@ func statusCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes, shards, leaders and lag; exit 10 when unhealthy",
+		Short: "Show nodes, shards, leaders and lag; exit code 10 if the cluster is not healthy",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return usageError("--output: %q is not table or json", output)
@@ -65,11 +66,11 @@ func statusCommand() *cobra.Command {
 		},
 	}
 	d := node.DefaultConfig()
-	cmd.Flags().StringVar(&addr, "addr", d.HTTPAddr, "HTTP address of any node")
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	cmd.Flags().StringVar(&addr, "addr", d.HTTPAddr, "HTTP `address` of any node")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "output `format`: table or json")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the cluster is healthy")
-	cmd.Flags().BoolVar(&ready, "ready", false, "only ask whether this node serves clients; prints nothing when it does")
-	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to try")
+	cmd.Flags().BoolVar(&ready, "ready", false, "only check that the node serves clients; prints nothing if it does")
+	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "give up after this `time`")
 	return cmd
 }
 
@@ -97,7 +98,7 @@ func fetchStatus(ctx context.Context, addr string) (node.Status, error) {
 	return st, nil
 }
 
-// maxStatusBytes bounds what a status page may hold.
+// maxStatusBytes limits the size of a status page.
 const maxStatusBytes = 16 << 20
 
 func httpGet(ctx context.Context, url string) ([]byte, error) {
@@ -129,8 +130,8 @@ func firstLine(b []byte) string {
 	return string(b)
 }
 
-// waitHealthy asks until the cluster is healthy or ctx ends; then it returns what it
-// last saw.
+// waitHealthy asks again until the cluster is healthy or ctx ends, and returns the last
+// answer. st and err are the answer to start with.
 func waitHealthy(ctx context.Context, addr string, st node.Status, err error) (node.Status, error) {
 	p, start := newProgress(), time.Now()
 	defer p.end()
@@ -141,7 +142,7 @@ func waitHealthy(ctx context.Context, addr string, st node.Status, err error) (n
 			if err == nil && len(st.Problems) > 0 {
 				why = st.Problems[0]
 			}
-			p.line("waiting for the cluster, %.0f s: %s", waited.Seconds(), why)
+			p.line("waiting for the cluster to be healthy, %.0f s: %s", waited.Seconds(), why)
 			next += time.Second
 		}
 		select {
@@ -178,7 +179,7 @@ func printStatus(w io.Writer, st node.Status) {
 		}
 		fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%d\t%s\n", s.ID, slots, orDash(fmt.Sprintf("%.8s", s.Leader)), s.Term, s.Commit, replicaList(s.Replicas))
 	}
-	_ = t.Flush() // an error of w is found by whoever writes to it next
+	_ = t.Flush() // an error of w shows in the next write to it
 }
 
 func replicaList(rs []node.ReplicaStatus) string {
