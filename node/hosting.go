@@ -104,8 +104,9 @@ func (h *hosting) open(s *placement.Shard) error {
 	state := stream.NewState(s.First, s.Last)
 	state.CountLookups(&h.n.lookups)
 	cfg := h.config(s.ID, s.First, s.Last, state)
-	cfg.Found = !s.Founded && slices.Contains(s.Founders, h.n.id)
-	cfg.Founders = s.Founders
+	if !s.Founded && slices.Contains(s.Founders, h.n.id) {
+		cfg.Founders = s.Founders
+	}
 	r, err := shard.Open(cfg)
 	if err != nil {
 		return err

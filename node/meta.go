@@ -68,7 +68,9 @@ func openMeta(n *Node) error {
 func (m *metaGroup) open(found bool) error {
 	cfg := m.n.host.config(placement.MetaShard, placement.MetaSlot, placement.MetaSlot, m.machine)
 	cfg.Timing.CommitTimeout = mapCommitTimeout
-	cfg.Found, cfg.Founders = found, []string{m.n.id}
+	if found {
+		cfg.Founders = []string{m.n.id}
+	}
 	s, err := shard.Open(cfg)
 	if err != nil {
 		return fmt.Errorf("open the meta group: %w", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -270,7 +269,7 @@ func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool
 		buf = make([]byte, 0, 32*len(r.list))
 	}
 	for i, c := range r.list {
-		if mutant.AckOnLeaderOnly && ours == nil && strings.EqualFold(string(c.cmds[0][0]), "xack") {
+		if mutant.AckOnLeaderOnly && ours == nil && isAck(a.cfg.Machine, c.cmds[0]) {
 			continue
 		}
 		replies, err := a.cfg.Machine.Apply(kv, at.clockMS, c.cmds)
@@ -300,6 +299,13 @@ func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool
 	}
 	a.counters.calls.Add(uint64(len(r.list)))
 	return ours != nil && ours.opening, nil
+}
+
+// isAck asks the machine whether a command acknowledges entries. Only the mutant
+// AckOnLeaderOnly needs to know: the shard itself treats all commands alike.
+func isAck(m Machine, argv [][]byte) bool {
+	a, ok := m.(interface{ IsAck(argv [][]byte) bool })
+	return ok && a.IsAck(argv)
 }
 
 // giveAnswers answers the calls of the committed batch that nobody else has answered.

@@ -125,9 +125,11 @@ func (c *testCluster) open(id string) (*Shard, error) {
 		Transport: func() raft.Transport { return c.net.endpoint(id) },
 		Prober:    prober{c.net, id},
 		Clock:     c.clock.Load,
-		Found:     contains(c.founders, id), Founders: c.founders,
-		Timing: Timing{Heartbeat: testHeartbeat, CommitTimeout: 20 * time.Millisecond, Probe: time.Second, Watch: 50 * time.Millisecond},
-		Logger: testLogger(id),
+		Timing:    Timing{Heartbeat: testHeartbeat, CommitTimeout: 20 * time.Millisecond, Probe: time.Second, Watch: 50 * time.Millisecond},
+		Logger:    testLogger(id),
+	}
+	if contains(c.founders, id) {
+		cfg.Founders = c.founders
 	}
 	if c.tune != nil {
 		c.tune(id, &cfg)

@@ -132,8 +132,8 @@ type Config struct {
 	// index is a multiple of it, or of its doubles where that would take too much time.
 	DigestEvery uint64
 
-	// Found makes a shard that has no state yet start with Founders as its voters.
-	Found    bool
+	// Founders, if not empty, are the voters that a shard without any state starts with.
+	// A replica that is to join a running shard has none: the leader sends it everything.
 	Founders []string
 
 	Limits Limits // zero fields: defaults
@@ -293,8 +293,6 @@ func (c Config) check() (Config, error) {
 		return bad("no transport, prober or clock")
 	case c.StagingDir == "" || c.FS == nil:
 		return bad("no staging directory")
-	case c.Found && len(c.Founders) == 0:
-		return bad("no founders")
 	case c.State.FormatMajorVersion() < pebble.FormatFlushableIngestExcises:
 		return bad(fmt.Sprintf("state format version %d", c.State.FormatMajorVersion()))
 	}

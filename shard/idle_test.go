@@ -49,7 +49,7 @@ func BenchmarkIdle(b *testing.B) {
 				Machine: newListMachine(uint16(i * 100)), Log: log.Store(uint32(i + 1)), State: state.DB,
 				StagingDir: "staging", FS: fs, SnapshotSlots: slots,
 				Transport: func() raft.Transport { return net.endpoint(id) }, Prober: prober{net, id},
-				Clock: func() int64 { return 1 }, Found: true, Founders: nodes,
+				Clock: func() int64 { return 1 }, Founders: nodes,
 			})
 			if err != nil {
 				b.Fatal(err)

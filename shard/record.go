@@ -20,7 +20,7 @@ import (
 //	| u8 = 1 | u64    | u64   | u64   | i64   | u32    |         |
 //	+--------+--------+-------+-------+-------+--------+---------+
 //
-//	a call:     flags u8 (1: EXEC) | number of commands | commands
+//	a call:     flags u8 (1: multi) | number of commands | commands
 //	a command:  number of words | words, each its length and its bytes
 //
 // origin and seq find the calls that wait for the replies, on the replica that
@@ -240,7 +240,7 @@ type Record struct {
 
 // RecordCall is a call of a record. Its words are parts of what was read.
 type RecordCall struct {
-	Multi    bool // EXEC
+	Multi    bool // its commands take effect together, as one transaction
 	Commands [][][]byte
 }
 
@@ -273,7 +273,7 @@ func PrintRecord(data []byte) string {
 	const maxWord, maxWords = 40, 24
 	for _, c := range r.list {
 		if c.multi {
-			b.WriteString(" EXEC")
+			b.WriteString(" multi")
 		}
 		for _, argv := range c.cmds {
 			b.WriteString(" [")

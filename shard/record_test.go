@@ -23,7 +23,7 @@ func TestRecordGolden(t *testing.T) {
 	if !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "02"+"03474554"+"0178") {
 		t.Fatalf("bytes\n%s\nwant\n%s…", got, want)
 	}
-	const line = `origin=0102030405060708 seq=9 term=3 now=1700000000123 ["XADD" "s" "*" "a" ""] EXEC ["SET" "x" "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"…130] ["GET" "x"]`
+	const line = `origin=0102030405060708 seq=9 term=3 now=1700000000123 ["XADD" "s" "*" "a" ""] multi ["SET" "x" "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"…130] ["GET" "x"]`
 	if got := PrintRecord(b); got != line {
 		t.Fatalf("printed\n%s\nwant\n%s", got, line)
 	}

@@ -238,7 +238,7 @@ func raftConfig(cfg *Config) *raft.Config {
 // found it. It is what raft.BootstrapCluster does, but for a crash between its two
 // writes: that would leave a term and no record for ever.
 func (s *supervisor) found(log LogStore) error {
-	if !s.cfg.Found {
+	if len(s.cfg.Founders) == 0 {
 		return nil
 	}
 	last, err := log.LastIndex()

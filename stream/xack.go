@@ -1,6 +1,10 @@
 package stream
 
-import "millrace/resp"
+import (
+	"strings"
+
+	"millrace/resp"
+)
 
 // XACK key group ID [ID ...]: the entries have been dealt with; how many were pending.
 var xack = Command{
@@ -42,3 +46,6 @@ func runXAck(tx *Tx, argv [][]byte) (resp.Value, error) {
 	}
 	return resp.Int(acked), nil
 }
+
+// IsAck reports whether argv is an XACK. Package shard asks for one of its mutants.
+func (s *State) IsAck(argv [][]byte) bool { return strings.EqualFold(string(argv[0]), xack.Name) }
