@@ -1,20 +1,21 @@
-// Chaos runs a Millrace cluster under load, breaks it in every way it knows, and checks
-// that nothing that was promised is broken. docs/reliability.md says what is promised,
-// what is tried, and with what result.
+// Chaos runs a Millrace cluster under load, injects every fault it knows, and checks that
+// the cluster keeps its promises. docs/reliability.md lists the promises, the faults and
+// the results so far.
 //
 //	go run ./test/chaos -duration 60s -nodes 3 -shards 4
 //
-// It ends with 0 only when no promise was broken; with 1 when one was, or the run could
-// not go on; with 2 when it was called wrongly. A report is written either way.
+// The exit code is 0 only when no promise was broken. It is 1 when one was broken or the
+// run could not go on, and 2 when the command line is wrong. Chaos writes a report in the
+// first two cases.
 //
-// Where things are:
+// The packages below it:
 //
-//	netlab/    hosts with links that can be broken, in namespaces of their own
-//	client/    a Redis client that tells the reply, "not done" and "unknown" apart
-//	check/     what clients know, and what of it must not be so
-//	replay/    what clients were answered, against the log that was committed
-//	measure/   throughput, latency, and how long shards were not served
+//	netlab/    hosts in network namespaces of their own, whose links can be broken
+//	client/    a Redis client that tells a reply, "not done" and "unknown" apart
+//	check/     the clients' knowledge, and the invariants it is checked against
+//	replay/    compares the clients' replies with the committed log
+//	measure/   throughput, latency, and the time each shard took no writes
 //	workload/  the clients
-//	fault/     what is broken, when, and how it is mended
+//	fault/     the faults: when each one comes, and how it is healed
 //	report/    the report
 package main

@@ -20,11 +20,11 @@ import (
 )
 
 var (
-	inTime = flag.Duration("in-process-duration", 8*time.Second, "how long nodes are stopped and started in TestInProcess")
-	inSeed = flag.Uint64("in-process-seed", 1, "decides which, and what clients do")
+	inTime = flag.Duration("in-process-duration", 8*time.Second, "how long TestInProcess stops and starts nodes")
+	inSeed = flag.Uint64("in-process-seed", 1, "seed of the choice of nodes and of the clients")
 )
 
-// server is a node in this process.
+// server is one node that runs in the test's process.
 type server struct {
 	cfg    node.Config
 	n      *node.Node
@@ -40,7 +40,7 @@ func (s *server) start(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.n, s.cancel, s.done = n, cancel, make(chan error, 1)
-	go func() { s.done <- n.Run(ctx) }() // ends with stop
+	go func() { s.done <- n.Run(ctx) }() // stop ends it
 	b, err := os.ReadFile(filepath.Join(s.cfg.DataDir, node.AddressesFile))
 	if err != nil {
 		t.Fatal(err)
@@ -55,16 +55,16 @@ func (s *server) start(t *testing.T) {
 func (s *server) stop(t *testing.T) {
 	t.Helper()
 	if s.cancel == nil {
-		return // it has been stopped
+		return // already stopped
 	}
 	s.cancel()
 	s.cancel = nil
 	if err := <-s.done; err != nil {
-		t.Errorf("a node ended: %v", err)
+		t.Errorf("a node ended with an error: %v", err)
 	}
 }
 
-// healthyIn bounds how long nodes may take to become well on a busy machine.
+// healthyIn bounds how long nodes may take to become healthy on a busy machine.
 const healthyIn = 90 * time.Second
 
 func awaitHealthy(t *testing.T, servers []*server) {
@@ -87,13 +87,14 @@ func awaitHealthy(t *testing.T, servers []*server) {
 	}
 }
 
-// calm: nothing is disturbed but what is asked to stop, which answers what it has.
+// calm is the fault state of a run in which nodes are only asked to stop. Their clocks
+// are right, and no node ever counts as calm, so that nobody checks how long calls block.
 type calm struct{ problems *check.Problems }
 
 func (calm) Calm(int, time.Duration, time.Duration) bool { return false }
 func (calm) Clocks() bool                                { return true }
 
-// nodes is a cluster of three nodes in this process.
+// nodes is a cluster of three nodes in the test's process, with its clients' environment.
 type nodes struct {
 	servers  []*server
 	problems *check.Problems
@@ -102,8 +103,8 @@ type nodes struct {
 	rng      *rand.Rand
 }
 
-// startNodes starts three nodes, which end with the test, whose shards' logs hold so many
-// records.
+// startNodes starts three nodes, which end with the test. Each shard's log keeps
+// logRecords records.
 func startNodes(t *testing.T, shards, logRecords int) *nodes {
 	n := &nodes{problems: check.NewProblems(), rng: rand.New(rand.NewPCG(*inSeed, 1))}
 	dir := t.TempDir()
@@ -138,8 +139,8 @@ func startNodes(t *testing.T, shards, logRecords int) *nodes {
 	return n
 }
 
-// work has clients work while one node after another is stopped and started, for so long
-// and at least so many times, and returns how often that was.
+// work starts the clients of an era, and stops and starts one random node after another,
+// for the time d and at least least times. It returns the ended era and the stops.
 func (n *nodes) work(t *testing.T, load workload.Load, d time.Duration, least int) (e *workload.Era, stops int) {
 	e, err := workload.Start(n.env, 1, load, n.verdicts)
 	if err != nil {
@@ -165,8 +166,8 @@ func (n *nodes) report(t *testing.T) {
 	}
 }
 
-// TestInProcess is the smallest chaos run: three nodes in this process, of which one
-// after another is stopped and started, with all clients and all checks.
+// TestInProcess is the smallest chaos run: three nodes in the test's process, all clients
+// and all checks, while one node after another is stopped and started.
 func TestInProcess(t *testing.T) {
 	n := startNodes(t, 3, 400)
 	e, stops := n.work(t, workload.Load{Writers: 2, Depth: 8, Rate: 400, Consumers: 2, ManyStreams: 12}, *inTime, 0)
@@ -176,13 +177,13 @@ func TestInProcess(t *testing.T) {
 	total, sum := n.env.Timeline.Total(), n.verdicts.Sum()
 	t.Logf("%d stops; %+v; %+v", stops, total, sum)
 	if total.Acked == 0 || sum.Linearizable == 0 {
-		t.Error("nothing was acknowledged or checked: the run shows nothing")
+		t.Error("no XADD was acknowledged or no history was checked, so the run proves nothing")
 	}
 	n.report(t)
 }
 
-// TestReplay has every reply of some clients compared with the log on the nodes' disks,
-// while nodes are stopped and started.
+// TestReplay stops and starts nodes, and then compares every reply of some clients with
+// the logs on the nodes' disks.
 func TestReplay(t *testing.T) {
 	n := startNodes(t, 1, wholeLog)
 	load := workload.Load{Writers: 1, Depth: 1, Rate: 10, Consumers: 1, ManyStreams: 1, Recorded: replayClients}
@@ -209,6 +210,6 @@ func TestReplay(t *testing.T) {
 	}
 	t.Logf("%d stops; %+v", stops, counts)
 	if counts.Replies == 0 || counts.Reads == 0 || counts.Finals == 0 {
-		t.Error("nothing was compared: the run shows nothing")
+		t.Error("no reply, read or final stream was compared, so the run proves nothing")
 	}
 }

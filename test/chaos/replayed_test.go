@@ -7,7 +7,8 @@ import (
 	"millrace/test/chaos/fault"
 )
 
-// What is left out of the era that is replayed is named as the deck names it.
+// TestReplayKinds checks that the deck knows every fault which the replayed era leaves
+// out, and that -only limits that era as well.
 func TestReplayKinds(t *testing.T) {
 	for _, name := range unreplayed {
 		if !slices.Contains(fault.Names(), name) {

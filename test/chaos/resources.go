@@ -12,13 +12,15 @@ import (
 	"millrace/test/cluster"
 )
 
-// usage is what a node holds that must not grow but with its replicas.
+// usage counts the resources of a node. Goroutines and sockets must not grow unless the
+// number of its replicas grows.
 type usage struct{ goroutines, sockets, replicas int }
 
-// replicaMetric begins the line of a node's metrics that there is for each replica.
+// replicaMetric begins a line of a node's metrics that appears once for each replica.
 const replicaMetric = "millrace_shard_applied_index{"
 
-// Bounds of what a node may hold more at rest than it did before the first fault (L3).
+// Bounds of a node's usage at rest, relative to its usage before the first fault (L3).
+// With 200 goroutines then, 260 are allowed: 10 % more, and the slack.
 const (
 	levelShare   = 0.10
 	levelSlack   = 40 // connections and their goroutines come and go
@@ -26,7 +28,7 @@ const (
 	metricsLimit = 2 * time.Second
 )
 
-// residentMiB returns the memory that a process has in use; 0 when it has ended.
+// residentMiB returns the resident memory of a process; 0 when it has ended.
 func residentMiB(pid int) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
@@ -39,8 +41,8 @@ func residentMiB(pid int) int {
 	return resident * os.Getpagesize() >> 20
 }
 
-// above reports whether u is more than base allows. A node that other replicas have moved
-// to since may hold as much more.
+// above reports whether u is more than base allows. The bound grows with the replicas: a
+// node that had 5 and now has 10 may use twice as much.
 func (u usage) above(base usage) bool {
 	grown := max(1, float64(u.replicas)/float64(max(1, base.replicas)))
 	over := func(a, b int) bool { return float64(a) > float64(b)*grown*(1+levelShare)+levelSlack }
@@ -51,7 +53,7 @@ func (u usage) String() string {
 	return fmt.Sprintf("%d goroutines, %d sockets, %d replicas", u.goroutines, u.sockets, u.replicas)
 }
 
-// uses returns what a node holds.
+// uses returns a node's usage: goroutines and replicas from its metrics, sockets from /proc.
 func uses(n *cluster.Node) (u usage, err error) {
 	r, err := (&http.Client{Timeout: metricsLimit}).Get("http://" + n.Addr.HTTP + "/metrics")
 	if err != nil {

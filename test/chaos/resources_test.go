@@ -2,7 +2,8 @@ package main
 
 import "testing"
 
-// A node may hold a little more than before, and as much more as it has more replicas.
+// TestUsage checks that a node may use a little more than before, and more in proportion
+// to its replicas.
 func TestUsage(t *testing.T) {
 	base := usage{goroutines: 200, sockets: 60, replicas: 5}
 	for _, tc := range []struct {

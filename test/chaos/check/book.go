@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// Book is what the clients of a run know. Its methods are safe for concurrent use.
+// Book holds the streams of a run. Its methods are safe for concurrent use.
 type Book struct {
 	*Problems
 
-	mu      sync.RWMutex
-	streams map[uint32]*Stream // by number; those of ended eras are gone
-	next    uint32
+	mu      sync.RWMutex       // guards the fields below
+	streams map[uint32]*Stream // by number; Forget removes those of ended eras
+	next    uint32             // number of the next stream
 }
 
 // NewBook returns an empty book.
 func NewBook(p *Problems) *Book { return &Book{Problems: p, streams: map[uint32]*Stream{}} }
 
-// StreamOptions say what clients do with a stream.
+// StreamOptions describe how clients use a stream.
 type StreamOptions struct {
 	Shard  uint32
-	Group  string // the group that reads it, from its start; empty: none
-	MaxLen int    // every XADD trims to exactly so many entries; 0: it does not
+	Group  string // the group that reads the stream from its start; empty: none
+	MaxLen int    // every XADD trims to exactly this many entries; 0: no XADD trims
 }
 
 // Stream is a stream that clients write to.
@@ -34,62 +34,63 @@ type Stream struct {
 	book   *Book
 	number uint32
 
-	mu      sync.Mutex
-	entries []entry    // in the order they were begun
-	byID    map[ID]int // where entries with a known ID are; of a stream with a group only
-	floor   ID         // the greatest ID acknowledged
-	acked   int        // entries acknowledged
-	group   groupView
-	drained ID // the group had nothing left up to there
+	mu      sync.Mutex // guards the fields below
+	entries []entry    // in the order of Begin
+	byID    map[ID]int // indexes of entries with a known ID; nil without a group
+	floor   ID         // the greatest acknowledged ID
+	acked   int        // number of acknowledged entries
+	group   groupNotes
+	drained ID // see Drained
 	tails   []*Tail
 }
 
-// state is what is known of an entry.
+// state is the client's knowledge about an entry. It begins as sent. An unknown entry that
+// a read shows later becomes found, and then its ID is known.
 type state uint8
 
 const (
 	sent    state = iota // no outcome yet
-	acked                // the server has answered its ID
+	acked                // a reply told its ID
 	refused              // certainly not done
-	unknown              // done or not
-	found                // unknown to its client, and seen since: then id says where
+	unknown              // the outcome is unknown
+	found                // no reply told its ID, but a read has shown it
 )
 
 func (s state) String() string {
 	return [...]string{"sent", "acknowledged", "refused", "unknown", "found"}[s]
 }
 
-// entry is an entry that was begun. Guarded by its stream's mu.
+// entry is an entry that was begun. Its stream's mu guards it.
 type entry struct {
-	id    ID
+	id    ID // zero unless state is acked or found
 	state state
-	gone  bool // a delete of it may have been done
-	twin  bool // it and the next one are of one transaction
+	gone  bool // a delete of it was sent
+	twin  bool // the next entry is of the same transaction
 
-	// What the group has done with it.
-	handed     bool // to a consumer, for certain
-	fresh      bool // by ">"
-	nacked     bool // given back once, maybe; so it may have been handed out at once
-	maybeAcked bool // an XACK had an unknown outcome
-	finished   bool // an XACK was answered 1, at finishedAt
-	fuzzy      bool // the count is not known
-	count      int32
-	handedAt   time.Duration // when the call began that handed it out last
-	countedAt  time.Duration // when the last call ended that changed the count
-	setAt      time.Duration // … and that set it
+	// Its life in the group.
+	handed     bool          // a consumer received it
+	fresh      bool          // a consumer received it by ">"
+	nacked     bool          // an XNACK of it was sent; after that it may be handed out at once
+	maybeAcked bool          // an XACK of it was sent
+	finished   bool          // an XACK returned 1, at finishedAt
+	fuzzy      bool          // count is not reliable
+	count      int32         // the delivery count that XPENDING should show
+	handedAt   time.Duration // begin of the last call that handed it out
+	countedAt  time.Duration // end of the last call that changed the count
+	setAt      time.Duration // end of the last call that set the count, by RETRYCOUNT
 	finishedAt time.Duration
 }
 
-// groupView is what is known of a stream's group.
-type groupView struct {
-	position     ID // the greatest last-delivered-id read
-	unknownCalls int32
-	delivered    int
-	finished     int
+// groupNotes are the clients' knowledge about a stream's group.
+type groupNotes struct {
+	position     ID    // the greatest last-delivered-id that was read
+	unknownCalls int32 // calls that hand out entries and had an unknown outcome
+	delivered    int   // deliveries that clients received
+	finished     int   // entries whose XACK returned 1
 }
 
-// NewStream adds a stream. Names must be unique in a run: a payload names its stream
-// by number.
+// NewStream adds a stream with a number of its own, which its payloads begin with. The
+// name must be unique in the run.
 func (b *Book) NewStream(name string, o StreamOptions) *Stream {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,30 +103,30 @@ func (b *Book) NewStream(name string, o StreamOptions) *Stream {
 	return s
 }
 
-// Forget drops a stream that was checked for the last time.
+// Forget removes a stream after its last check.
 func (b *Book) Forget(s *Stream) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.streams, s.number)
 }
 
-// Ticket is an XADD that was begun.
+// Ticket is an XADD that was begun. Its client settles it with exactly one of Added,
+// Refused and Unknown.
 type Ticket struct {
-	Payload string
-	pos     int
-	floor   ID
+	Payload string // the first value of the entry
+	pos     int    // index of the entry
+	floor   ID     // the stream's floor at Begin
 }
 
-// fillerBytes is how long the second value of an entry is: with the first, what people
-// put into a stream.
+// fillerBytes is the length of the second value, so that entries have a usual size.
 const fillerBytes = 100
 
-// Filler returns the second value of an entry, which follows from the first.
+// Filler returns the second value of the entry with a payload: the payload, repeated.
 func Filler(payload string) string {
 	return strings.Repeat(payload, fillerBytes/len(payload)+1)[:fillerBytes]
 }
 
-// Begin says that an XADD is about to be sent.
+// Begin records that an XADD is about to be sent.
 func (s *Stream) Begin() Ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,12 +148,14 @@ func (s *Stream) BeginTwins() (Ticket, Ticket) {
 	return a, s.begin()
 }
 
+// payload returns the payload of the entry at an index: "e1a.7" is entry 7 of stream
+// number 46, which is 1a in base 36.
 func (s *Stream) payload(pos int) string {
 	return "e" + strconv.FormatUint(uint64(s.number), 36) + "." + strconv.Itoa(pos)
 }
 
-// position returns where the entry of a payload is, or false for what is none of s.
-// The caller holds mu.
+// position returns the index of the entry with a payload, or false when it is no payload
+// of s. The caller holds mu.
 func (s *Stream) position(payload string) (int, bool) {
 	num, pos, ok := strings.Cut(strings.TrimPrefix(payload, "e"), ".")
 	n, err := strconv.ParseUint(num, 36, 32)
@@ -160,8 +163,8 @@ func (s *Stream) position(payload string) (int, bool) {
 	return i, ok && err == nil && err2 == nil && uint32(n) == s.number && i >= 0 && i < len(s.entries) && s.payload(i) == payload
 }
 
-// Added says that an XADD was answered. prev is the ID that the same connection was
-// answered before for this stream; it is set to id.
+// Added records that an XADD was acknowledged with id. prev, unless nil, holds the ID of
+// the XADD that the same connection sent before to this stream; Added sets it to id.
 func (s *Stream) Added(t Ticket, id ID, prev *ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +189,7 @@ func (s *Stream) Added(t Ticket, id ID, prev *ID) {
 	s.acked++
 }
 
-// identify notes the ID of an entry. The caller holds mu.
+// identify sets the ID of an entry. The caller holds mu.
 func (s *Stream) identify(pos int, id ID) {
 	s.entries[pos].id = id
 	if s.byID != nil {
@@ -194,18 +197,18 @@ func (s *Stream) identify(pos int, id ID) {
 	}
 }
 
-// Refused says that an XADD was certainly not done.
+// Refused records that an XADD was certainly not done.
 func (s *Stream) Refused(t Ticket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := &s.entries[t.pos]
 	if e.state == found {
-		s.book.Add("S2", "%s: %s was refused, and is there as %v", s.Name, t.Payload, e.id)
+		s.book.Add("S2", "%s: %s was refused, but a read showed it as %v", s.Name, t.Payload, e.id)
 	}
 	e.state = refused
 }
 
-// Unknown says that nobody knows whether an XADD was done.
+// Unknown records that the outcome of an XADD is unknown.
 func (s *Stream) Unknown(t Ticket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,23 +217,24 @@ func (s *Stream) Unknown(t Ticket) {
 	}
 }
 
-// Floor returns the greatest ID acknowledged so far: a linearizable read that begins
-// now sees it, unless it was deleted.
+// Floor returns the greatest ID acknowledged so far. A linearizable read that begins now
+// must see this entry, unless it was deleted.
 func (s *Stream) Floor() ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.floor
 }
 
-// Last says that a read which began when Floor returned floor found the last entry to
-// be id; the zero ID where there was none. Nothing is ever deleted from s.
+// Last checks a read of the last entry: it returned id, the zero ID for an empty stream,
+// and it began when Floor returned floor. No entry of s is ever deleted. how names the
+// command in the violation.
 func (s *Stream) Last(id, floor ID, how string) {
 	if id.Less(floor) {
-		s.book.Add("S6", "%s: %s answered %v as the last entry, though %v was acknowledged before it began", s.Name, how, id, floor)
+		s.book.Add("S6", "%s: %s returned %v as the last entry, though %v was acknowledged before it began", s.Name, how, id, floor)
 	}
 }
 
-// Gone says that a delete of an entry is about to be sent.
+// Gone records that a delete of an entry is about to be sent.
 func (s *Stream) Gone(payload string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,15 +243,15 @@ func (s *Stream) Gone(payload string) {
 	}
 }
 
-// Acked returns how many entries were acknowledged.
+// Acked returns the number of acknowledged entries.
 func (s *Stream) Acked() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.acked
 }
 
-// Known returns the payload and ID of an entry that was acknowledged, by chance the one
-// at or after the share at of the stream; false where there is none.
+// Known returns the payload and ID of an acknowledged entry: the first one at or after the
+// share at of the stream, such as 0.5 for the middle. It returns false when there is none.
 func (s *Stream) Known(at float64) (payload string, id ID, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,12 +263,12 @@ func (s *Stream) Known(at float64) (payload string, id ID, ok bool) {
 	return "", ID{}, false
 }
 
-// see checks an entry that a server has shown against what is known of it. The caller
-// holds mu. It returns nil for what was never sent.
+// see checks an entry that a server returned, and identifies it if its ID was not known.
+// It returns nil for a payload that was never sent to s. The caller holds mu.
 func (s *Stream) see(where string, id ID, payload string) *entry {
 	i, ok := s.position(payload)
 	if !ok {
-		s.book.Add("S2", "%s: %s shows %q as %v, which nobody has sent there", s.Name, where, payload, id)
+		s.book.Add("S2", "%s: %s shows %q as %v, which no client sent to this stream", s.Name, where, payload, id)
 		return nil
 	}
 	e := &s.entries[i]
@@ -282,10 +286,11 @@ func (s *Stream) see(where string, id ID, payload string) *entry {
 	return e
 }
 
-// Counts says how many entries are in which state.
+// Counts are the numbers of a stream's entries by outcome, and of its group's deliveries
+// and acknowledged entries.
 type Counts struct{ Acked, Unknown, Refused, Delivered, Finished int }
 
-// Counts returns what is known of s.
+// Counts returns the counts of s. Entries that were found count as Unknown.
 func (s *Stream) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()

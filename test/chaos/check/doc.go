@@ -1,16 +1,18 @@
-// Package check holds what the clients of a chaos run know, and says what of it must
-// not be so. It talks to no server.
+// Package check keeps the knowledge of a chaos run's clients, and adds a violation for
+// each reply or replica that contradicts it. It talks to no server.
 //
-// A [Book] has a [Stream] for each stream that clients write to. Every entry is begun
-// before it is sent and settled when its outcome is known. What can be seen at once is
-// checked at once, in constant time: that IDs rise (S3, S8), that reads do not go back
-// (S6), that entries of a group have one owner, are never handed out after they were
-// acknowledged and never before they have been idle for long enough (G2, G3, G8), that
-// a group's position does not go back (G5), that its lag is right (G10). At a quiet point a [Replica] compares what
-// a node holds with what is known (S1, S2, S4, S5, S7, G1, G4, G6).
+// A [Book] has a [Stream] for each stream that clients write to. A client begins an entry
+// before it sends the XADD, and settles it when it knows the outcome.
 //
-// A [Window] is a short history of one stream of which Porcupine decides whether any
-// order of its operations explains what was answered (S6).
+// Some checks take constant time and run with every call: IDs rise (S3, S8), reads do not
+// go back (S6), an entry has one owner in its group, is never handed out after its XACK
+// nor claimed before its idle time (G2, G3, G8), a group's position does not go back (G5),
+// and its lag is right (G10). The others compare whole replicas and groups at a quiet
+// point, when no call is under way: see [Replica] and [Stream.CheckGroup] (S1, S2, S4, S5,
+// S7, G1, G4, G6, G7).
 //
-// The names of the invariants are those of docs/reliability.md.
+// A [Window] is a short history of one stream. Porcupine decides whether some order of its
+// operations explains all replies (S6).
+//
+// docs/reliability.md lists the invariants by these names.
 package check

@@ -2,33 +2,33 @@ package check
 
 import "time"
 
-// Hand is how an entry came to a consumer.
+// Hand is the way in which an entry came to a consumer.
 type Hand uint8
 
 const (
 	Fresh     Hand = iota // XREADGROUP with ">"
 	Claimed               // XCLAIM, XAUTOCLAIM or XREADGROUP CLAIM
-	ClaimedID             // a claim with JUSTID: it shows the ID alone and does not count
+	ClaimedID             // a claim with JUSTID, which returns IDs only and does not count as a delivery
 )
 
-// Delivery is a call that has handed entries to a consumer.
+// Delivery is a call that handed entries to a consumer. Its times are the run's clock.
 type Delivery struct {
 	Consumer string
 	How      Hand
 	MinIdle  time.Duration // of a claim
-	Sets     bool          // a claim with RETRYCOUNT
-	Count    int32         // … which has set the delivery count to this
+	Sets     bool          // the call is a claim with RETRYCOUNT
+	Count    int32         // the delivery count that it set, if Sets
 	Began    time.Duration // when the call was sent
-	Ended    time.Duration // when it was answered
+	Ended    time.Duration // when its reply arrived
 }
 
-// idleSlack is how much sooner than its idle time an entry may be claimed by our
-// clocks: the shard's is in whole milliseconds.
+// idleSlack is how much earlier than its minimal idle time an entry may be claimed by the
+// run's clock, because the shard's clock counts whole milliseconds.
 const idleSlack = 5 * time.Millisecond
 
-// Delivered says that a call has handed an entry of s to a consumer. clocks says that
-// the nodes' clocks were left alone, so that idle times can be compared with ours. Of an
-// item that was handed out by ClaimedID, the ID is enough.
+// Delivered checks that a call may hand entry it of s to a consumer, and records it. clocks
+// is true when no node's clock was disturbed, so that idle times can be checked by the
+// run's clock. For ClaimedID, an item with an ID alone is enough.
 func (s *Stream) Delivered(d Delivery, it Item, clocks bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +36,7 @@ func (s *Stream) Delivered(d Delivery, it Item, clocks bool) {
 	if d.How == ClaimedID {
 		if i, ok := s.byID[it.ID]; ok {
 			e = &s.entries[i]
-		} // else its XADD and its first delivery are unknown, and there is nothing to compare
+		} // otherwise no call has shown the payload of this ID yet, so nothing can be compared
 	} else {
 		e = s.see("group "+s.Group, it.ID, it.Payload)
 	}
@@ -45,22 +45,22 @@ func (s *Stream) Delivered(d Delivery, it Item, clocks bool) {
 	}
 	s.group.delivered++
 	if e.finished && e.finishedAt < d.Began {
-		s.book.Add("G3", "%s %v (%s) was handed to %s by a call that began at %v, after its XACK was answered at %v",
+		s.book.Add("G3", "%s %v (%s) was handed to %s by a call that began at %v, after its XACK had succeeded at %v",
 			s.Name, it.ID, it.Payload, d.Consumer, d.Began, e.finishedAt)
 	}
 	switch d.How {
 	case Fresh:
-		if e.fresh && !e.nacked { // one that was given back in silence looks like new
+		if e.fresh && !e.nacked { // after an XNACK, ">" may hand it out again
 			s.book.Add("G2", "%s %v (%s) was handed to %s as new, a second time", s.Name, it.ID, it.Payload, d.Consumer)
 		}
 		e.fresh = true
 	case Claimed, ClaimedID:
 	}
 	e.counted(d)
-	// The entry was handed out after the call before this one began, and again before
-	// this one ended: it cannot have been idle for longer than that.
+	// The previous call handed the entry out at or after its begin, and this call before
+	// its end. The entry cannot have been idle for longer than the time between the two.
 	if d.How != Fresh && e.handed && !e.nacked && clocks && d.Ended-e.handedAt+idleSlack < d.MinIdle {
-		s.book.Add("G8", "%s %v (%s) was claimed by %s with min-idle %v, %v at most after it was handed out",
+		s.book.Add("G8", "%s %v (%s) was claimed by %s with min-idle %v, at most %v after it was handed out",
 			s.Name, it.ID, it.Payload, d.Consumer, d.MinIdle, d.Ended-e.handedAt)
 	}
 	if !e.handed || e.handedAt < d.Began {
@@ -69,11 +69,11 @@ func (s *Stream) Delivered(d Delivery, it Item, clocks bool) {
 	e.handed = true
 }
 
-// counted follows the delivery count of e.
+// counted updates the delivery count of e. When a call that sets the count overlaps with
+// another one, their order is unknown, and the count becomes fuzzy.
 func (e *entry) counted(d Delivery) {
 	switch {
 	case d.Sets:
-		// Which of two that overlap came first is not known.
 		e.fuzzy = e.fuzzy || e.countedAt > d.Began
 		e.count, e.setAt = d.Count, max(e.setAt, d.Ended)
 	case d.How != ClaimedID:
@@ -85,7 +85,7 @@ func (e *entry) counted(d Delivery) {
 	e.countedAt = max(e.countedAt, d.Ended)
 }
 
-// Payload returns the payload of the entry with an ID, if it is known.
+// Payload returns the payload of the entry with an ID, or false when the ID is not known.
 func (s *Stream) Payload(id ID) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +96,7 @@ func (s *Stream) Payload(id ID) (string, bool) {
 	return s.payload(i), true
 }
 
-// Acking says that an XACK of an entry is about to be sent.
+// Acking records that an XACK of an entry is about to be sent.
 func (s *Stream) Acking(payload string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,24 +105,25 @@ func (s *Stream) Acking(payload string) {
 	}
 }
 
-// Finished says that an XACK of an entry was answered 1.
+// Finished records that an XACK of an entry returned 1, at the time now. That must happen
+// only once.
 func (s *Stream) Finished(payload string, id ID, consumer string, now time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.position(payload)
 	if !ok {
-		return // see has told
+		return // see has reported the payload
 	}
 	e := &s.entries[i]
 	if e.finished {
-		s.book.Add("G3", "%s %v (%s): XACK was answered 1 to %s, a second time", s.Name, id, payload, consumer)
+		s.book.Add("G3", "%s %v (%s): XACK returned 1 for the second time, to %s", s.Name, id, payload, consumer)
 		return
 	}
 	e.finished, e.finishedAt = true, now
 	s.group.finished++
 }
 
-// Nacking says that an XNACK of an entry is about to be sent.
+// Nacking records that an XNACK of an entry is about to be sent.
 func (s *Stream) Nacking(payload string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,16 +132,16 @@ func (s *Stream) Nacking(payload string) {
 	}
 }
 
-// GroupUnknown says that a call which hands out entries of s, and counts that, has no
-// known outcome.
+// GroupUnknown records that the outcome of a call that hands out entries of s is unknown.
+// It may have raised the delivery count of any entry by one.
 func (s *Stream) GroupUnknown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.group.unknownCalls++
 }
 
-// SetUnknown says that a claim of entries with RETRYCOUNT has no known outcome: what
-// their delivery counts are is not known any more.
+// SetUnknown records that the outcome of a claim of entries with RETRYCOUNT is unknown.
+// From then on their delivery counts are not checked.
 func (s *Stream) SetUnknown(ids []ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,44 +152,44 @@ func (s *Stream) SetUnknown(ids []ID) {
 	}
 }
 
-// Position returns the greatest last-delivered-id that was read so far.
+// Position returns the greatest last-delivered-id of all reads so far.
 func (s *Stream) Position() ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.group.position
 }
 
-// ReadPosition takes a last-delivered-id that was answered to a call which began when
+// ReadPosition checks a last-delivered-id that a read returned. The read began when
 // Position returned before.
 func (s *Stream) ReadPosition(id, before ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id.Less(before) {
-		s.book.Add("G5", "%s: the group's position is %v, after it was %v", s.Name, id, before)
+		s.book.Add("G5", "%s: the group's position is %v, but an earlier read returned %v", s.Name, id, before)
 	}
 	if s.group.position.Less(id) {
 		s.group.position = id
 	}
 }
 
-// PendingEntry is a pending entry, as XPENDING shows it.
+// PendingEntry is a pending entry in the reply of XPENDING.
 type PendingEntry struct {
 	ID       ID
-	Consumer string
+	Consumer string // empty: an XNACK gave it back, and nobody owns it
 	IdleMS   int64
-	Count    int64
+	Count    int64 // deliveries
 }
 
-// GroupState is a group at a quiet point, as several commands show it.
+// GroupState is the state of a group at a quiet point, as several commands show it.
 type GroupState struct {
-	Where     string
-	Summary   int64            // pending entries, as XPENDING counts them
-	Consumers map[string]int64 // of each consumer, as XINFO CONSUMERS says
-	Pending   []PendingEntry   // all of them
+	Where     string           // names the node in a violation
+	Summary   int64            // number of pending entries by XPENDING
+	Consumers map[string]int64 // number of each consumer's pending entries by XINFO CONSUMERS
+	Pending   []PendingEntry   // all pending entries
 }
 
-// CheckGroup compares a group at a quiet point, when no call is under way, with what is
-// known. Nothing may have been deleted from s.
+// CheckGroup compares a group at a quiet point, when no call is under way, with the
+// clients' knowledge. No entry of s may have been deleted.
 func (s *Stream) CheckGroup(g GroupState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,12 +201,12 @@ func (s *Stream) CheckGroup(g GroupState) {
 		}
 		byID[p.ID] = i
 		owners[p.Consumer]++
-		if p.IdleMS < 0 && p.Consumer != "" { // what belongs to nobody has no idle time
+		if p.IdleMS < 0 && p.Consumer != "" { // an entry without an owner has no idle time
 			s.book.Add("G8", "%s: %s: %v has been idle for %d ms", s.Name, g.Where, p.ID, p.IdleMS)
 		}
 	}
 	if g.Summary != int64(len(g.Pending)) {
-		s.book.Add("G6", "%s: %s: XPENDING counts %d and shows %d", s.Name, g.Where, g.Summary, len(g.Pending))
+		s.book.Add("G6", "%s: %s: XPENDING counts %d entries and lists %d", s.Name, g.Where, g.Summary, len(g.Pending))
 	}
 	for c, n := range g.Consumers {
 		if owners[c] != n {
@@ -220,13 +221,13 @@ func (s *Stream) CheckGroup(g GroupState) {
 		at, pending := byID[e.id]
 		switch {
 		case pending && e.finished:
-			s.book.Add("G3", "%s: %s: %v is pending, though its XACK was answered 1", s.Name, g.Where, e.id)
+			s.book.Add("G3", "%s: %s: %v is pending, though its XACK returned 1", s.Name, g.Where, e.id)
 		case !pending && e.handed && !e.finished && !e.maybeAcked && !e.gone:
-			s.book.Add("G7", "%s: %s: %v was handed out and never acknowledged, and is not pending", s.Name, g.Where, e.id)
+			s.book.Add("G7", "%s: %s: %v was handed out and never acknowledged, but is not pending", s.Name, g.Where, e.id)
 		case pending && !e.fuzzy:
 			n := g.Pending[at].Count
 			if n < int64(e.count) || n > int64(e.count+s.group.unknownCalls) {
-				s.book.Add("G4", "%s: %s: %v was handed out %d times, as XPENDING says, where clients saw %d and %d calls have no known outcome",
+				s.book.Add("G4", "%s: %s: %v was handed out %d times by XPENDING, but clients saw %d deliveries, and only %d calls have an unknown outcome",
 					s.Name, g.Where, e.id, n, e.count, s.group.unknownCalls)
 			}
 		}

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// ID is the ID of an entry, as a client reads it. This is not the server's code: a
-// harness that shares it shares its mistakes.
+// ID is the ID of an entry, as a client reads it. It does not use the server's code,
+// because a mistake in shared code would stay hidden.
 type ID struct{ MS, Seq uint64 }
 
-// ParseID reads "ms-seq".
+// ParseID reads an ID of the form "ms-seq", and returns false for anything else.
 func ParseID(s string) (ID, bool) {
 	ms, seq, ok := strings.Cut(s, "-")
 	a, err := strconv.ParseUint(ms, 10, 64)

@@ -6,32 +6,34 @@ import (
 	"time"
 )
 
-// MaxProblems bounds the violations that are kept with their words; the rest are
-// counted. The first ones matter.
+// MaxProblems bounds the violations whose texts are kept. Later ones are only counted,
+// because the first ones lead to the cause.
 const MaxProblems = 100
 
-// Problem is a broken invariant.
+// Problem is one violation of an invariant.
 type Problem struct {
 	At        time.Duration `json:"at_ns"` // since the run began
 	Invariant string        `json:"invariant"`
 	Text      string        `json:"text"`
 }
 
-// Problems collects violations. Any goroutine may add some.
+// Problems collects the violations of a run, and is its clock. Its methods are safe for
+// concurrent use.
 type Problems struct {
 	began time.Time
-	// Notify, if set, hears of each problem that is kept. It is set before the first use.
+	// Notify, if set, is called for each problem that is kept. It is set before the first
+	// Add.
 	Notify func(Problem)
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards kept and count
 	kept  []Problem
 	count int
 }
 
-// NewProblems returns an empty collection of a run that begins now.
+// NewProblems returns an empty collection for a run that begins now.
 func NewProblems() *Problems { return &Problems{began: time.Now()} }
 
-// Now returns how long the run has taken.
+// Now returns the time since the run began.
 func (p *Problems) Now() time.Duration { return time.Since(p.began) }
 
 // Add adds a violation of an invariant.
@@ -51,7 +53,7 @@ func (p *Problems) Add(invariant, format string, args ...any) {
 	}
 }
 
-// All returns the violations kept, and how many there were.
+// All returns the kept violations and the number of all.
 func (p *Problems) All() ([]Problem, int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,18 +2,19 @@ package check
 
 import "hash/maphash"
 
-// Tail reads a stream from its start to its end, bit by bit. One goroutine uses it. It
-// must have seen all that a replica holds in the end, up to where it came: no gap.
+// Tail is a client that reads a stream from its start towards its end, a few entries at a
+// time. In the end it must have seen every entry up to its last one that a replica holds.
+// One goroutine uses it.
 type Tail struct {
 	s    *Stream
-	last ID
-	seen int
-	sum  uint64
+	last ID     // the last entry that was read
+	seen int    // number of entries that were read
+	sum  uint64 // checksum of these entries, in order
 }
 
 var tailSeed = maphash.MakeSeed()
 
-// step makes the next sum of a sequence of entries.
+// step returns the checksum of a sequence of entries from the one without its last entry.
 func step(sum uint64, id ID, payload string) uint64 {
 	return maphash.Comparable(tailSeed, struct {
 		sum     uint64
@@ -22,7 +23,7 @@ func step(sum uint64, id ID, payload string) uint64 {
 	}{sum, id, payload})
 }
 
-// NewTail returns a reader of s, from which nothing must ever be deleted.
+// NewTail returns a reader of s. No entry of s may ever be deleted.
 func (s *Stream) NewTail() *Tail {
 	t := &Tail{s: s}
 	s.mu.Lock()
@@ -31,17 +32,18 @@ func (s *Stream) NewTail() *Tail {
 	return t
 }
 
-// Last returns how far t has come.
+// Last returns the ID of the last entry that t has read; zero at the start.
 func (t *Tail) Last() ID { return t.last }
 
-// Read takes what a read after Last has answered. end says that it could have answered
-// more; it began when Floor returned floor.
+// Read records the items that a read after Last returned. The read began when Floor
+// returned floor. end means that it reached the end: it returned fewer entries than it
+// asked for.
 func (t *Tail) Read(items []Item, end bool, floor ID) {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
 	for _, it := range items {
 		if !t.last.Less(it.ID) {
-			t.s.book.Add("S6", "%s: a read after %v answered %v", t.s.Name, t.last, it.ID)
+			t.s.book.Add("S6", "%s: a read after %v returned %v", t.s.Name, t.last, it.ID)
 		}
 		t.s.see("a read", it.ID, it.Payload)
 		t.last = it.ID
@@ -53,9 +55,9 @@ func (t *Tail) Read(items []Item, end bool, floor ID) {
 	}
 }
 
-// Item is an entry that a server has shown.
+// Item is an entry that a server returned.
 type Item struct {
 	ID      ID
-	Payload string
-	Filler  string
+	Payload string // the first value
+	Filler  string // the second value
 }

@@ -27,29 +27,30 @@ const (
 	Pending              // XPENDING, its count
 )
 
-// Op is one operation of a Window. What its reply says stands in the lower fields.
+// Op is one operation of a Window: the arguments, and below them the reply.
 type Op struct {
 	Kind    Kind
 	Payload []string // of AddOne and AddTwo
 	After   ID       // of ReadFrom
 	Target  ID       // of Delete and Ack
-	Count   int
+	Count   int      // of ReadFrom and Take
 
-	Unknown bool // nothing is known of what it answered, or whether it was done
-	IDs     []ID // added, read or taken
-	N       int  // what Length, Delete, Ack and Pending answered, and AddTwo's XLEN
+	Unknown bool // the outcome is unknown, and there is no reply
+	IDs     []ID // the entries that were added, read or taken
+	N       int  // the number that Length, Delete, Ack, Pending or AddTwo's XLEN returned
 }
 
-// Window is the history of one stream, from when it did not exist, short enough for
-// Porcupine. Any goroutine may record.
+// Window is the history of one stream from its first operation, which must find no stream.
+// It is short enough for Porcupine. Its methods are safe for concurrent use.
 type Window struct {
 	Name string
 
-	mu  sync.Mutex
-	ops []porcupine.Operation // Input holds the whole Op
+	mu  sync.Mutex            // guards ops
+	ops []porcupine.Operation // Input is an *Op, with the reply in it
 }
 
-// Record adds an operation of a client. One that was certainly not done is left out.
+// Record adds an operation of a client. The caller leaves out operations that were
+// certainly not done. An unknown one may take effect at any later time, so it never ends.
 func (w *Window) Record(client int, op Op, began, ended time.Duration) {
 	if op.Unknown {
 		ended = math.MaxInt64
@@ -59,33 +60,33 @@ func (w *Window) Record(client int, op Op, began, ended time.Duration) {
 	w.ops = append(w.ops, porcupine.Operation{ClientId: client, Input: &op, Call: int64(began), Return: int64(ended)})
 }
 
-// Verdict is what was found out about a window.
+// Verdict is the result of a Check.
 type Verdict uint8
 
 const (
 	Linearizable Verdict = iota
 	NotLinearizable
-	NotChecked // it would have taken too long
+	NotChecked // the window was too large, or the time limit ran out
 )
 
 func (v Verdict) String() string {
 	return [...]string{"linearizable", "NOT linearizable", "not checked"}[v]
 }
 
-// maxWindow bounds the operations of a window that is looked at.
+// maxWindow bounds the operations of a window. A larger one is not checked.
 const maxWindow = 8000
 
-// Len returns how many operations were recorded.
+// Len returns the number of recorded operations.
 func (w *Window) Len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.ops)
 }
 
-// Check decides whether the operations can be put in an order that explains all
-// replies. final is what the stream held after the last of them, read once nothing was
-// under way; what is not in it, of an XADD with an unknown outcome, was not done. Where
-// it is not linearizable, page is written, which shows it.
+// Check decides within limit whether some order of the operations explains all replies.
+// final holds the stream's entries, read when no operation was under way any more; an
+// unknown XADD whose entry is not in it was not done. If the window is not linearizable,
+// Check writes an HTML page to the file page that shows the history.
 func (w *Window) Check(final []Item, limit time.Duration, page string) (Verdict, error) {
 	w.mu.Lock()
 	ops := slices.Clone(w.ops)
@@ -110,8 +111,9 @@ func (w *Window) Check(final []Item, limit time.Duration, page string) (Verdict,
 	return NotLinearizable, porcupine.Visualize(model, info, f)
 }
 
-// resolve drops the adds that were not done, and returns the IDs of those that were, in
-// order. IDs rise with each add, so their order is that of the adds.
+// resolve decides the unknown adds by final: it drops those that were not done, and gives
+// the others their IDs. It returns the kept operations and the IDs of all added entries in
+// rising order, which is the order of the adds.
 func resolve(ops []porcupine.Operation, final []Item) ([]porcupine.Operation, []ID) {
 	there := map[string]ID{}
 	for _, it := range final {
@@ -149,15 +151,18 @@ func resolve(ops []porcupine.Operation, final []Item) ([]porcupine.Operation, []
 	return kept, slices.Compact(order)
 }
 
-// streamState is the model of a stream with one group. Entries are numbered in the
-// order of their IDs; deleted and pending are sets of them, a byte for each eight.
+// streamState is the model of a stream with one group. Entries are numbered from 0 in the
+// order of their IDs: with added 5 and taken 3, entries 0 to 4 exist, and the group has
+// taken 0 to 2. The model is comparable, because its sets are strings.
 type streamState struct {
-	added, taken     int // so many were added, and the group has come so far
-	deleted, pending string
+	added, taken     int
+	deleted, pending string // sets of entries, one bit for each, eight in a byte
 }
 
 func has(set string, i int) bool { return i/8 < len(set) && set[i/8]&(1<<(i%8)) != 0 }
 
+// with returns set with i in it, or without. The result has no zero bytes at its end, so
+// that equal sets are equal strings.
 func with(set string, i int, in bool) string {
 	b := make([]byte, max(len(set), i/8+1))
 	copy(b, set)
@@ -178,7 +183,9 @@ func size(set string) (n int) {
 	return n
 }
 
-// streamModel is a stream whose entries have the IDs of order.
+// streamModel returns Porcupine's model of a stream whose entry i has the ID order[i]. An
+// unknown operation other than an add is allowed whatever the state is, because it has no
+// reply that could be wrong.
 func streamModel(order []ID) porcupine.Model {
 	number := make(map[ID]int, len(order))
 	for i, id := range order {
@@ -200,7 +207,7 @@ func streamModel(order []ID) porcupine.Model {
 	}
 }
 
-// step does op, and reports whether it answers what op says.
+// step applies op to the state, and reports whether op's reply is the right one.
 func (s *streamState) step(op *Op, order []ID, number map[ID]int) bool {
 	switch op.Kind {
 	case AddOne, AddTwo:
@@ -219,20 +226,7 @@ func (s *streamState) step(op *Op, order []ID, number map[ID]int) bool {
 		}
 		return len(op.IDs) == 0
 	case ReadFrom:
-		at := 0
-		for i := range s.added {
-			if at == op.Count {
-				break
-			}
-			if !op.After.Less(order[i]) || has(s.deleted, i) {
-				continue
-			}
-			if at == len(op.IDs) || op.IDs[at] != order[i] {
-				return false
-			}
-			at++
-		}
-		return at == len(op.IDs)
+		return s.readFrom(op, order)
 	case Length:
 		return op.N == s.added-size(s.deleted)
 	case Delete:
@@ -243,20 +237,7 @@ func (s *streamState) step(op *Op, order []ID, number map[ID]int) bool {
 		s.deleted = with(s.deleted, i, true)
 		return op.N == 1
 	case Take:
-		at := 0
-		for at < op.Count && s.taken < s.added {
-			i := s.taken
-			s.taken++
-			if has(s.deleted, i) {
-				continue
-			}
-			s.pending = with(s.pending, i, true)
-			if !op.Unknown && (at >= len(op.IDs) || op.IDs[at] != order[i]) {
-				return false
-			}
-			at++
-		}
-		return at == len(op.IDs)
+		return s.take(op, order)
 	case Ack:
 		i, known := number[op.Target]
 		if !known || !has(s.pending, i) {
@@ -267,6 +248,43 @@ func (s *streamState) step(op *Op, order []ID, number map[ID]int) bool {
 	default: // Pending
 		return op.N == size(s.pending)
 	}
+}
+
+// readFrom reports whether a ReadFrom returned the first Count live entries after After.
+func (s *streamState) readFrom(op *Op, order []ID) bool {
+	at := 0
+	for i := range s.added {
+		if at == op.Count {
+			break
+		}
+		if !op.After.Less(order[i]) || has(s.deleted, i) {
+			continue
+		}
+		if at == len(op.IDs) || op.IDs[at] != order[i] {
+			return false
+		}
+		at++
+	}
+	return at == len(op.IDs)
+}
+
+// take hands the next Count live entries to the group, and reports whether a Take returned
+// them.
+func (s *streamState) take(op *Op, order []ID) bool {
+	at := 0
+	for at < op.Count && s.taken < s.added {
+		i := s.taken
+		s.taken++
+		if has(s.deleted, i) {
+			continue
+		}
+		s.pending = with(s.pending, i, true)
+		if !op.Unknown && (at >= len(op.IDs) || op.IDs[at] != order[i]) {
+			return false
+		}
+		at++
+	}
+	return at == len(op.IDs)
 }
 
 func (op *Op) String() string {

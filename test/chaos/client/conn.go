@@ -1,6 +1,6 @@
-// Package client is the Redis client of the chaos harness. It never repeats a command,
-// and tells of each one which of three things is known: the reply, that it was not
-// done, or nothing.
+// Package client is the Redis client of the chaos harness. It never repeats a command. For
+// each command it returns one of three outcomes: there is a reply, the command was
+// certainly not done, or nobody knows.
 package client
 
 import (
@@ -13,24 +13,24 @@ import (
 	"millrace/resp"
 )
 
-// Outcome is what a client knows of a command.
+// Outcome is a client's knowledge about a command that it sent.
 type Outcome uint8
 
 const (
-	Replied Outcome = iota // there is a reply that says what happened
+	Replied Outcome = iota // a reply told the result
 	Refused                // certainly not done
-	Unknown                // done, or not, or done yet
+	Unknown                // it was done, was not done, or will still be done
 )
 
 func (o Outcome) String() string { return [...]string{"replied", "refused", "unknown"}[o] }
 
-// maxReply bounds a reply; the harness asks for nothing greater.
+// maxReply bounds a reply in bytes. The harness never asks for a larger one.
 const maxReply = 64 << 20
 
-// Conn is a connection. One goroutine uses it. After an error that is no reply it is
-// broken, and Broken says so.
+// Conn is a connection, used by one goroutine. After a network error it is broken for
+// good, and Broken returns true; an error reply does not break it.
 type Conn struct {
-	Node int // index of the node it leads to
+	Node int // index of the node at the other end
 
 	nc      net.Conn
 	r       *resp.ValueReader
@@ -39,15 +39,15 @@ type Conn struct {
 	broken  bool
 }
 
-// Options say how to connect.
+// Options are the settings of a connection.
 type Options struct {
-	Password string
-	Dial     time.Duration // bounds connecting
+	Password string        // empty: no AUTH is sent
+	Dial     time.Duration // bounds connecting, AUTH and READONLY
 	Reply    time.Duration // bounds a command and its reply
-	ReadOnly bool          // reads are answered by the node's own replica
+	ReadOnly bool          // the node's own replica answers reads
 }
 
-// Dial connects. An error means that no command was sent.
+// Dial connects to a node. After an error, no command of the caller was sent.
 func Dial(node int, addr string, o Options) (*Conn, error) {
 	nc, err := net.DialTimeout("tcp", addr, o.Dial)
 	if err != nil {
@@ -76,17 +76,17 @@ func (c *Conn) expectOK(words ...string) error {
 	return err
 }
 
-// SetTimeout changes how long the next commands may take.
+// SetTimeout replaces Options.Reply for the commands that follow.
 func (c *Conn) SetTimeout(d time.Duration) { c.timeout = d }
 
-// Broken reports whether the connection cannot be used any more.
+// Broken reports whether the connection has failed and cannot be used any more.
 func (c *Conn) Broken() bool { return c.broken }
 
 // Close closes the connection.
 func (c *Conn) Close() { c.nc.Close() }
 
-// Do sends a command. The error is nil exactly when the outcome is Replied; a reply may
-// still be an error that says what happened, such as NOGROUP.
+// Do sends a command and waits for its reply. The error is nil exactly when the outcome
+// is Replied. The reply may still be an error that tells the result, such as NOGROUP.
 func (c *Conn) Do(words ...string) (resp.Value, Outcome, error) {
 	if err := c.Send(words); err != nil {
 		return resp.Value{}, Unknown, err
@@ -94,7 +94,7 @@ func (c *Conn) Do(words ...string) (resp.Value, Outcome, error) {
 	return c.Receive()
 }
 
-// Send writes commands, whose replies are then received in order.
+// Send writes commands. The caller then calls Receive once for each, in the same order.
 func (c *Conn) Send(commands ...[]string) error {
 	c.out = c.out[:0]
 	for _, words := range commands {
@@ -114,7 +114,7 @@ func (c *Conn) Send(commands ...[]string) error {
 	return nil
 }
 
-// Receive reads one reply. See Do.
+// Receive reads one reply; its results are those of Do.
 func (c *Conn) Receive() (resp.Value, Outcome, error) {
 	if c.broken {
 		return resp.Value{}, Unknown, net.ErrClosed
@@ -130,7 +130,8 @@ func (c *Conn) Receive() (resp.Value, Outcome, error) {
 	return v, Replied, nil
 }
 
-// Judge returns what a reply says of its command.
+// Judge returns the outcome of a command with this reply. An error reply is Refused or
+// Unknown only by its first word: "TRYAGAIN x" is Refused, "ERR TRYAGAIN" is Replied.
 func Judge(v resp.Value) Outcome {
 	if !v.IsErr() {
 		return Replied

@@ -26,7 +26,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// server answers the n-th command with the n-th reply, and then closes.
+// server returns the address of a server for one connection. It answers the n-th command
+// with the n-th reply and then closes, one second later if the last reply is incomplete.
 func server(t *testing.T, replies ...string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -34,7 +35,7 @@ func server(t *testing.T, replies ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	go func() { // ends with the connection
+	go func() { // ends after the last reply, or when the client or ln closes
 		c, err := ln.Accept()
 		if err != nil {
 			return

@@ -1,3 +1,3 @@
-// Package measure keeps when a chaos run's clients were served: throughput and latency
-// second by second, and for each shard how long it took no writes.
+// Package measure records how a chaos run's clients were served: throughput and latency
+// for each second, and for each shard the longest time without an acknowledged write.
 package measure

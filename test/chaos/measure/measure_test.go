@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// clock is a run's clock that is set by hand.
+// clock is a run's clock; the test sets it.
 type clock struct{ at time.Duration }
 
 func (c *clock) now() time.Duration { return c.at }
@@ -20,10 +20,10 @@ func TestShards(t *testing.T) {
 	}
 	acked(1, 0, 10*ms)
 	acked(2, 0, 10*ms)
-	acked(9, 0, 10*ms) // no such shard: nothing happens
+	acked(9, 0, 10*ms) // ignored, because there is no such shard
 	c.at = 100 * ms
 	m.Watch()
-	acked(1, 90*ms, 150*ms) // began before: it says nothing about now
+	acked(1, 90*ms, 150*ms) // began before Watch, so it does not count as resumed
 	if s := m.Served(1); s.Resumed || s.Stall != 50*ms {
 		t.Errorf("%+v", s)
 	}
@@ -44,7 +44,7 @@ func TestShards(t *testing.T) {
 	m.Rest()
 	acked(2, 9000*ms, 9999*ms)
 	if got := m.Longest()[1].Took; got != 1190*ms {
-		t.Errorf("rest counts as a gap: %v", got)
+		t.Errorf("the time before Rest counts as a gap: %v", got)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestTimeline(t *testing.T) {
 	c.at = 3 * time.Second
 	l.Refused(2)
 	l.Unknown(3)
-	l.Replied(2*time.Hour, 1) // as long as can be told apart
+	l.Replied(2*time.Hour, 1) // recorded as maxLatencyUS
 	points := l.Points()
 	if len(points) != 4 || points[0].Second != 0 || points[1] != (Point{Second: 1}) || points[2] != (Point{Second: 2}) || points[3].Second != 3 {
 		t.Fatalf("%+v", points)

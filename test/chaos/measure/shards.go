@@ -5,24 +5,26 @@ import (
 	"time"
 )
 
-// Shards keeps when writes to each shard were acknowledged. Its methods are safe for
+// Shards records when writes to each shard were acknowledged. Its methods are safe for
 // concurrent use.
 type Shards struct {
 	now   func() time.Duration
 	shard []shard
 }
 
+// shard is the record of one shard. mu guards the other fields, which are times since the
+// start of the run.
 type shard struct {
 	mu      sync.Mutex
-	last    time.Duration // when a write was answered last
+	last    time.Duration // of the last acknowledgement; 0: none since Rest
 	longest Gap
-	since   time.Duration // when the watch began
-	resumed time.Duration // when a write that began after it was answered first; 0: not yet
-	stall   time.Duration // the longest time without an answer since then
-	from    time.Duration // where the time without an answer that goes on now is counted from
+	since   time.Duration // of the last Watch
+	resumed time.Duration // of the first acknowledgement of a write that began after since; 0: none yet
+	stall   time.Duration // the longest time between acknowledgements since Watch
+	from    time.Duration // start of the present time without acknowledgement: the last one, or Watch
 }
 
-// Gap is a time in which a shard has acknowledged no write.
+// Gap is a time in which a shard acknowledged no write.
 type Gap struct {
 	Shard uint32        `json:"shard"`
 	From  time.Duration `json:"from_ns"`
@@ -37,7 +39,8 @@ func NewShards(n int, now func() time.Duration) *Shards {
 // Count returns how many shards there are.
 func (m *Shards) Count() int { return len(m.shard) - 1 }
 
-// Acked says that a write which began then was answered now.
+// Acked records that a write to shard id, sent at began, is acknowledged now. It ignores
+// an id beyond Count.
 func (m *Shards) Acked(id uint32, began time.Duration) {
 	if int(id) >= len(m.shard) {
 		return
@@ -56,7 +59,7 @@ func (m *Shards) Acked(id uint32, began time.Duration) {
 	}
 }
 
-// Watch begins to watch all shards from now on.
+// Watch begins a new watch of all shards: Served describes the time from now on.
 func (m *Shards) Watch() {
 	now := m.now()
 	for i := range m.shard {
@@ -67,8 +70,8 @@ func (m *Shards) Watch() {
 	}
 }
 
-// Rest forgets when the shards were last served: no load is meant to be running, so
-// that the time until it runs again is not theirs.
+// Rest tells that clients write nothing for now, and begins a new watch. The time until
+// the next acknowledgement is not a gap, because the shards are not the cause of it.
 func (m *Shards) Rest() {
 	for i := range m.shard {
 		s := &m.shard[i]
@@ -79,14 +82,14 @@ func (m *Shards) Rest() {
 	m.Watch()
 }
 
-// Served is how a shard has fared since Watch.
+// Served is the service of a shard since Watch.
 type Served struct {
-	Resumed bool
-	After   time.Duration // until a write that began after Watch was answered; or up to now
-	Stall   time.Duration // the longest time without an answer
+	Resumed bool          // a write that began after Watch was acknowledged
+	After   time.Duration // from Watch to the first such acknowledgement, or until now
+	Stall   time.Duration // the longest time without an acknowledgement
 }
 
-// Served returns how a shard has fared since Watch.
+// Served returns the service of shard id since Watch.
 func (m *Shards) Served(id uint32) Served {
 	now, s := m.now(), &m.shard[id]
 	s.mu.Lock()
@@ -98,7 +101,7 @@ func (m *Shards) Served(id uint32) Served {
 	return v
 }
 
-// Longest returns the longest gap of each shard.
+// Longest returns the longest gap of each shard in the whole run.
 func (m *Shards) Longest() []Gap {
 	var out []Gap
 	for i := range m.shard {

@@ -7,30 +7,30 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Point is a second of a run.
+// Point is one second of a run.
 type Point struct {
 	Second  int   `json:"s"`
-	Acked   int   `json:"acked"` // XADDs
-	Replied int   `json:"replied"`
-	Refused int   `json:"refused"`
-	Unknown int   `json:"unknown"`
-	P50us   int64 `json:"p50_us"` // of the commands that were answered
+	Acked   int   `json:"acked"`   // acknowledged XADDs
+	Replied int   `json:"replied"` // commands with a reply
+	Refused int   `json:"refused"` // commands that were certainly not done
+	Unknown int   `json:"unknown"` // commands with an unknown outcome
+	P50us   int64 `json:"p50_us"`  // latency of the commands with a reply
 	P99us   int64 `json:"p99_us"`
 	MaxUs   int64 `json:"max_us"`
 }
 
-// maxLatencyUS bounds what is told apart; a command takes no longer before its client
-// gives up.
+// maxLatencyUS bounds the recorded latencies; a longer one is recorded as this. Clients
+// give up earlier.
 const maxLatencyUS = 60_000_000
 
-// Timeline counts commands second by second. Its methods are safe for concurrent use.
+// Timeline counts commands for each second. Its methods are safe for concurrent use.
 type Timeline struct {
 	now func() time.Duration
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below
 	points []Point
-	hist   *hdrhistogram.Histogram // of the last point
-	all    *hdrhistogram.Histogram // of the whole run
+	hist   *hdrhistogram.Histogram // latencies of the last point
+	all    *hdrhistogram.Histogram // latencies of the whole run
 	total  Point
 }
 
@@ -39,12 +39,13 @@ func NewTimeline(now func() time.Duration) *Timeline {
 	return &Timeline{now: now, hist: hdrhistogram.New(1, maxLatencyUS, 2), all: hdrhistogram.New(1, maxLatencyUS, 3)}
 }
 
-// turn moves on to the present second. The caller holds mu.
+// turn returns the point of the present second. When a new second has begun, it closes
+// the last point and appends points up to the present. The caller holds mu.
 func (t *Timeline) turn() *Point {
 	s := int(t.now() / time.Second)
 	if n := len(t.points); n == 0 || t.points[n-1].Second < s {
 		t.close()
-		for n > 0 && t.points[n-1].Second < s-1 { // seconds in which nothing was answered
+		for n > 0 && t.points[n-1].Second < s-1 { // seconds without any command
 			t.points = append(t.points, Point{Second: t.points[n-1].Second + 1})
 			n++
 		}
@@ -53,6 +54,8 @@ func (t *Timeline) turn() *Point {
 	return &t.points[len(t.points)-1]
 }
 
+// close computes the latencies of the last point and empties its histogram. The caller
+// holds mu.
 func (t *Timeline) close() {
 	if len(t.points) == 0 {
 		return
@@ -62,7 +65,7 @@ func (t *Timeline) close() {
 	t.hist.Reset()
 }
 
-// Replied counts a command that was answered; adds are the XADDs in it.
+// Replied counts a command with a reply, which acknowledged adds XADDs after the time took.
 func (t *Timeline) Replied(took time.Duration, adds int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -72,11 +75,11 @@ func (t *Timeline) Replied(took time.Duration, adds int) {
 	t.total.Replied++
 	t.total.Acked += adds
 	us := min(max(took.Microseconds(), 1), maxLatencyUS)
-	_ = t.hist.RecordValue(us) // it is within the bounds
+	_ = t.hist.RecordValue(us) // no error, because us is within the bounds
 	_ = t.all.RecordValue(us)
 }
 
-// Refused counts commands that were certainly not done.
+// Refused counts n commands that were certainly not done.
 func (t *Timeline) Refused(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +87,7 @@ func (t *Timeline) Refused(n int) {
 	t.total.Refused += n
 }
 
-// Unknown counts commands of which nothing is known.
+// Unknown counts n commands whose outcome is unknown.
 func (t *Timeline) Unknown(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,7 +104,7 @@ func (t *Timeline) Total() Point {
 	return p
 }
 
-// Points returns the seconds so far.
+// Points returns a copy of the seconds so far.
 func (t *Timeline) Points() []Point {
 	t.mu.Lock()
 	defer t.mu.Unlock()

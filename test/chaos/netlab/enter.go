@@ -12,20 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insideEnv marks the process that Enter has started.
+// insideEnv marks the process that Enter started.
 const insideEnv = "NETLAB_INSIDE"
 
-// ErrUnavailable says that this system gives no namespaces, or no TUN devices.
-var ErrUnavailable = errors.New("netlab: no namespaces of our own here")
+// ErrUnavailable reports that this system allows no namespaces or no TUN devices.
+var ErrUnavailable = errors.New("netlab: this system allows no namespaces or no TUN devices")
 
-// Inside reports whether this is the process that Enter has started.
+// Inside reports whether this is the process that Enter started.
 func Inside() bool { return os.Getenv(insideEnv) != "" }
 
-// Enter runs this program again in namespaces of its own, of which it is the first
-// process: whatever it starts dies with it, and its devices and mounts are gone then.
-// In the outer process Enter returns inside false and the exit code of the inner one;
-// in the inner one it returns inside true. It fails with ErrUnavailable where the
-// system forbids it, before anything has run.
+// Enter runs this program again in namespaces of its own. The new process is the first
+// one in them, so that its children, devices and mounts end with it.
+//
+// In the outer process, Enter returns false and the exit code of the inner process, once
+// that has ended. In the inner process it returns true. It returns ErrUnavailable, before
+// it has started the program, when the system forbids namespaces.
 func Enter() (inside bool, exit int, err error) {
 	if Inside() {
 		return true, 0, settle()
@@ -41,7 +42,8 @@ func Enter() (inside bool, exit int, err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	cmd.SysProcAttr = isolated()
-	// The inner process is told of the death of the thread that started it.
+	// The inner process dies with the thread that started it, because of Pdeathsig. So
+	// this goroutine keeps its thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	signals := make(chan os.Signal, 1)
@@ -52,7 +54,7 @@ func Enter() (inside bool, exit int, err error) {
 	}
 	done := make(chan struct{})
 	defer close(done)
-	go func() { // ends with Enter
+	go func() { // passes signals on; ends with Enter
 		for {
 			select {
 			case s := <-signals:
@@ -72,8 +74,8 @@ func Enter() (inside bool, exit int, err error) {
 	return false, 1, err
 }
 
-// isolated are the namespaces of the inner process. Without root they come with a user
-// namespace, in which it is root.
+// isolated returns the attributes of the inner process: its own network, mounts and
+// process IDs. Without root it also gets a user namespace, in which it is root.
 func isolated() *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
@@ -87,7 +89,7 @@ func isolated() *syscall.SysProcAttr {
 	return a
 }
 
-// probe finds out whether Enter would work, with a process that does nothing.
+// probe starts a process that does nothing, to find out whether Enter would work.
 func probe() error {
 	f, err := os.OpenFile(tunPath, os.O_RDWR, 0)
 	if err != nil {
@@ -104,8 +106,8 @@ func probe() error {
 	return cmd.Run()
 }
 
-// settle makes the new namespaces usable: mounts stay in, and /proc shows what is in
-// them.
+// settle prepares the new namespaces: mounts do not propagate to the outside, and /proc
+// shows the processes inside.
 func settle() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("netlab: keep mounts private: %w", err)
@@ -116,8 +118,8 @@ func settle() error {
 	return nil
 }
 
-// MountMemory mounts a file system of so many bytes at dir. It is gone when the process
-// that Enter has started ends.
+// MountMemory mounts a file system in memory at dir, with room for so many bytes. It
+// disappears when the process that Enter started ends.
 func MountMemory(dir string, bytes int64) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
 		return fmt.Errorf("netlab: mount at %s: %w", dir, err)

@@ -15,41 +15,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Client is the index of the host that this process is itself; servers follow.
+// Client is the index of this process's own host. The servers' hosts follow.
 const Client = 0
 
-// MaxHosts bounds a lab.
+// MaxHosts bounds the hosts of a lab.
 const MaxHosts = 100
 
-// Addr returns the address of a host whose links may be broken.
+// Addr returns the address of a host, 10.77.0.1 for host 0. Its packets take the links.
 func Addr(host int) netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 0, byte(1 + host)}) }
 
-// SideAddr returns a second address of a host, to look at it by: whatever is done to
-// its links, packets to it arrive.
+// SideAddr returns a second address of a host, 10.78.0.1 for host 0. Packets to it always
+// arrive, also over broken links, so that the host can be watched.
 func SideAddr(host int) netip.Addr { return netip.AddrFrom4([4]byte{10, 78, 0, byte(1 + host)}) }
 
 // Lab is a set of hosts and the links between them. Its methods are safe for
 // concurrent use.
 type Lab struct {
 	hosts []*host
-	paths [][]path // from, to
+	paths [][]path // by sender and receiver
 	late  delayed
-	wg    sync.WaitGroup // a reader for each host, and late's runner
+	wg    sync.WaitGroup // one forward for each host, and late.run
 }
 
-// host is a network namespace with a thread that stays in it, which starts its
-// processes.
+// host is a network namespace. A thread stays in it and starts the host's processes.
 type host struct {
 	index int
 	tun   *os.File
-	jobs  chan func()
+	jobs  chan func() // the thread runs these
 }
 
-// Open makes a lab of so many hosts, this process included. It must run in the process
-// that Enter has started. seed decides which packets are lost.
+// Open opens a lab of so many hosts, the one of this process included. It must run in the
+// process that Enter started. seed decides which packets a lossy link drops.
 func Open(hosts int, seed uint64) (*Lab, error) {
 	if hosts < 1 || hosts > MaxHosts {
-		return nil, fmt.Errorf("netlab: %d hosts; 1 to %d may be", hosts, MaxHosts)
+		return nil, fmt.Errorf("netlab: a lab has 1 to %d hosts, not %d", MaxHosts, hosts)
 	}
 	l := &Lab{late: delayed{wake: make(chan struct{}, 1)}}
 	for i := range hosts {
@@ -62,7 +61,7 @@ func Open(hosts int, seed uint64) (*Lab, error) {
 	}
 	l.wg.Go(l.late.run)
 	for i, h := range l.hosts {
-		l.wg.Go(func() { l.forward(h, rand.New(rand.NewPCG(seed, uint64(i)))) }) // ends when its device is closed
+		l.wg.Go(func() { l.forward(h, rand.New(rand.NewPCG(seed, uint64(i)))) }) // ends when the host's device is closed
 	}
 	return l, nil
 }
@@ -70,7 +69,7 @@ func Open(hosts int, seed uint64) (*Lab, error) {
 func openHost(index int) (*host, error) {
 	h := &host{index: index, jobs: make(chan func())}
 	opened := make(chan error, 1)
-	go func() { // ends with Close; the thread ends with it, and the namespace after
+	go func() { // ends with Close; its locked thread ends with it, and then the namespace
 		runtime.LockOSThread()
 		err := error(nil)
 		if index != Client {
@@ -93,21 +92,21 @@ func openHost(index int) (*host, error) {
 	return h, nil
 }
 
-// Start starts a process on a host. It dies with the lab, however that ends.
+// Start starts a process on a host. The process is killed when the lab ends in any way.
 func (l *Lab) Start(host int, cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	started := make(chan error, 1)
-	l.hosts[host].jobs <- func() { started <- cmd.Start() } // a process starts in its thread's namespace
+	l.hosts[host].jobs <- func() { started <- cmd.Start() } // a process inherits the namespace of the thread that starts it
 	return <-started
 }
 
-// Set changes the link from one host to another, in this direction only.
+// Set replaces the link from one host to another, in this direction only.
 func (l *Lab) Set(from, to int, link Link) { l.paths[from][to].link.Store(&link) }
 
-// SetBoth changes both directions between two hosts.
+// SetBoth replaces the links in both directions between two hosts.
 func (l *Lab) SetBoth(a, b int, link Link) {
 	l.Set(a, b, link)
 	l.Set(b, a, link)
@@ -122,8 +121,8 @@ func (l *Lab) Heal() {
 	}
 }
 
-// Packets returns how many packets have arrived and how many were dropped on purpose
-// on all links.
+// Packets returns how many packets all links let pass, and how many they dropped on
+// purpose.
 func (l *Lab) Packets() (passed, dropped uint64) {
 	for i := range l.paths {
 		for j := range l.paths[i] {
@@ -134,7 +133,8 @@ func (l *Lab) Packets() (passed, dropped uint64) {
 	return passed, dropped
 }
 
-// forward carries what leaves a host.
+// forward carries the packets that leave a host, until its device is closed. Packets to an
+// address that no host has are lost.
 func (l *Lab) forward(h *host, rng *rand.Rand) {
 	buf := make([]byte, 1<<16)
 	for {
@@ -144,12 +144,12 @@ func (l *Lab) forward(h *host, rng *rand.Rand) {
 		}
 		to, ok := destination(buf[:n])
 		if !ok {
-			continue // IPv6: neighbours are looked for that way
+			continue // IPv6, such as neighbour discovery
 		}
 		a := to.As4()
 		i := int(a[3]) - 1
 		if a[0] != 10 || i < 0 || i >= len(l.hosts) || i == h.index {
-			continue // nobody has this address
+			continue // no other host has this address
 		}
 		var wait time.Duration
 		if to != SideAddr(i) {
@@ -158,7 +158,7 @@ func (l *Lab) forward(h *host, rng *rand.Rand) {
 			}
 		}
 		if wait == 0 {
-			_, _ = l.hosts[i].tun.Write(buf[:n]) // a device that is full loses packets
+			_, _ = l.hosts[i].tun.Write(buf[:n]) // a full device loses packets
 			continue
 		}
 		if !l.late.add(packet{time.Now().Add(wait), l.hosts[i].tun, append([]byte(nil), buf[:n]...)}) {
@@ -167,7 +167,7 @@ func (l *Lab) forward(h *host, rng *rand.Rand) {
 	}
 }
 
-// Close takes the lab down. Processes on its hosts should have ended.
+// Close closes the lab. The processes on its hosts should have ended before.
 func (l *Lab) Close() error {
 	var errs []error
 	for _, h := range l.hosts {

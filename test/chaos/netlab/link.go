@@ -9,35 +9,36 @@ import (
 	"time"
 )
 
-// Link is what happens to packets on the way from one host to another. The zero Link
-// lets all pass at once.
+// Link describes the packets' way from one host to another. The zero Link delivers all
+// packets at once.
 type Link struct {
-	Cut bool // nothing arrives, and nobody is told: no reset, no ICMP
-	// CutPort, when not zero, cuts only what goes to or comes from this port.
+	Cut bool // drops everything; the sender gets no sign of it, neither a reset nor ICMP
+	// CutPort, when not zero, drops only the packets from and to this port.
 	CutPort uint16
-	Loss    float64       // share of packets that are dropped
+	Loss    float64       // share of packets that are dropped, 0 to 1
 	Delay   time.Duration // before a packet arrives
-	Jitter  time.Duration // up to so much later or earlier; packets overtake each other
+	Jitter  time.Duration // a packet arrives up to this much earlier or later, so packets overtake each other
 	Rate    int           // bytes a second; 0: no bound
 }
 
-// maxBacklog bounds how long a packet may wait for a link of a bounded rate; one that
-// would wait longer is dropped, as a full router does.
+// maxBacklog bounds the time that a packet waits for a link with a Rate. A packet that
+// would wait longer is dropped, as in a full router.
 const maxBacklog = 500 * time.Millisecond
 
-// maxDelayed bounds the packets that are delayed at a time; more are dropped.
+// maxDelayed bounds the packets that are delayed at the same time. Further ones are
+// dropped.
 const maxDelayed = 1 << 16
 
-// path is the way from one host to another. The goroutine that reads the first host's
-// device owns free and rng.
+// path is the way from one host to another, with its present link.
 type path struct {
 	link    atomic.Pointer[Link]
-	free    time.Time // when a link of a bounded rate has sent what was given to it
+	free    time.Time // when a link with a Rate has sent its backlog; owned by the sender's forward
 	passed  atomic.Uint64
 	dropped atomic.Uint64
 }
 
-// carry decides what happens to a packet: whether it is dropped, or how long it takes.
+// carry decides how long a packet takes, or returns false to drop it. On a link of 1000
+// bytes a second, three packets of 100 bytes that come at once wait 0, 100 and 200 ms.
 func (p *path) carry(packet []byte, now time.Time, rng *rand.Rand) (wait time.Duration, ok bool) {
 	l := p.link.Load()
 	if l == nil {
@@ -67,7 +68,7 @@ func (p *path) carry(packet []byte, now time.Time, rng *rand.Rand) (wait time.Du
 	return max(wait, 0), true
 }
 
-// delayed holds packets until their time has come.
+// delayed holds packets until they are due.
 type delayed struct {
 	mu     sync.Mutex
 	queue  packetHeap // guarded by mu
@@ -75,12 +76,14 @@ type delayed struct {
 	wake   chan struct{}
 }
 
+// packet is a delayed packet for the device to.
 type packet struct {
 	due  time.Time
 	to   *os.File
 	data []byte
 }
 
+// packetHeap is a heap of packets; the first one is due first.
 type packetHeap []packet
 
 func (h packetHeap) Len() int           { return len(h) }
@@ -94,7 +97,7 @@ func (h *packetHeap) Pop() any {
 	return p
 }
 
-// add takes a packet; false: there are too many.
+// add queues a packet. It returns false when maxDelayed packets are queued.
 func (d *delayed) add(p packet) bool {
 	d.mu.Lock()
 	full := len(d.queue) >= maxDelayed || d.closed
@@ -104,12 +107,12 @@ func (d *delayed) add(p packet) bool {
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
-	default: // it is awake
+	default: // run has not yet received an earlier signal
 	}
 	return !full
 }
 
-// run delivers packets until close.
+// run delivers packets when they are due, until close.
 func (d *delayed) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -130,7 +133,7 @@ func (d *delayed) run() {
 			return
 		}
 		for _, p := range due {
-			_, _ = p.to.Write(p.data) // a device that is down loses packets
+			_, _ = p.to.Write(p.data) // a closed or full device loses packets
 		}
 		timer.Reset(wait)
 		select {

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// unavailable says why there can be no lab here.
+// unavailable is the reason why this system can have no lab; nil when it can.
 var unavailable error
 
-// TestMain runs the tests in namespaces of their own, where the system gives some.
+// TestMain runs the tests in namespaces of their own, if the system allows them.
 func TestMain(m *testing.M) {
 	inside, code, err := Enter()
 	switch {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tcp4 is the head of an IPv4 packet with ports, ihl words long.
+// tcp4 returns an IPv4 packet whose header has ihl words and is followed by two ports.
 func tcp4(proto byte, ihl byte, fragment uint16, from, to uint16) []byte {
 	p := make([]byte, int(ihl)*4+8)
 	p[0], p[9] = 4<<4|ihl, proto
@@ -76,7 +76,7 @@ func FuzzPackets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, ok := destination(b)
 		if touches(b, 1) && !ok {
-			t.Error("it touches a port and goes nowhere")
+			t.Error("a packet without a destination touches a port")
 		}
 	})
 }
@@ -122,8 +122,8 @@ func TestCarry(t *testing.T) {
 	}
 }
 
-// A slow link makes packets wait for those before them, and drops what would wait for
-// too long.
+// TestRate checks that on a slow link each packet waits for those before it, and that a
+// packet which would wait longer than maxBacklog is dropped.
 func TestRate(t *testing.T) {
 	var p path
 	p.link.Store(&Link{Rate: 1000})
@@ -142,7 +142,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// serve answers each line on a host with the same line, until the test ends.
+// serve starts an echo server on a host, which ends with the test, and returns its address.
 func serve(t *testing.T, l *Lab, host int) string {
 	t.Helper()
 	addr := fmt.Sprintf("%v:7000", Addr(host))
@@ -170,7 +170,8 @@ func serve(t *testing.T, l *Lab, host int) string {
 	return addr
 }
 
-// TestEchoServer is the server of TestLab's hosts: it runs only when it is told where.
+// TestEchoServer is the server of TestLab's hosts. It runs only with an address in the
+// environment.
 func TestEchoServer(t *testing.T) {
 	addr := os.Getenv("NETLAB_ECHO")
 	if addr == "" {
@@ -213,65 +214,82 @@ func TestLab(t *testing.T) {
 		}
 	}()
 	one, two := serve(t, l, 1), serve(t, l, 2)
-	dial := func(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, 500*time.Millisecond) }
 	c, err := dial(one)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	echo := func(within time.Duration) error {
-		_ = c.SetDeadline(time.Now().Add(within))
-		if _, err := c.Write([]byte("x")); err != nil {
-			return err
-		}
-		_, err := c.Read(make([]byte, 1))
-		return err
-	}
-	if err := echo(10 * time.Second); err != nil {
+	if err := echo(c, 10*time.Second); err != nil {
 		t.Fatalf("a perfect link: %v", err)
 	}
+	testCut(t, l, c, one, two)
+	testOneWay(t, l, c)
+	testDelay(t, l, c)
+}
 
-	// A cut drops, and tells nobody: the connection hangs, and goes on when it is healed.
-	l.SetBoth(Client, 1, Link{Cut: true})
-	if err := echo(300 * time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("over a cut link: %v", err)
-	}
-	if _, err := dial(one); err == nil {
-		t.Error("a connection is made over a cut link")
-	}
-	if other, err := dial(two); err != nil {
-		t.Errorf("the link to another host is cut, too: %v", err)
-	} else {
-		other.Close()
-	}
-	if _, dropped := l.Packets(); dropped == 0 {
-		t.Error("nothing is counted as dropped")
-	}
-	l.Heal()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := c.Read(make([]byte, 1)); err != nil { // the answer to what was sent meanwhile
-		t.Errorf("healed: %v", err)
-	}
+func dial(addr string) (net.Conn, error) {
+	return net.DialTimeout("tcp", addr, 500*time.Millisecond)
+}
 
-	// One direction alone.
-	l.Set(1, Client, Link{Cut: true})
-	if err := echo(300 * time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("answers are cut: %v", err)
+// echo sends a byte and waits for its echo.
+func echo(c net.Conn, within time.Duration) error {
+	_ = c.SetDeadline(time.Now().Add(within))
+	if _, err := c.Write([]byte("x")); err != nil {
+		return err
 	}
+	_, err := c.Read(make([]byte, 1))
+	return err
+}
+
+// heal heals all links, and waits for the echo of the byte that was sent meanwhile.
+func heal(t *testing.T, l *Lab, c net.Conn) {
+	t.Helper()
 	l.Heal()
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := c.Read(make([]byte, 1)); err != nil {
 		t.Errorf("healed: %v", err)
 	}
+}
 
-	// A delay takes its time, both ways.
+// testCut cuts the links to host 1. Its connection hangs without an error, and goes on
+// after the cut is healed. Host 2 can be reached all the time.
+func testCut(t *testing.T, l *Lab, c net.Conn, one, two string) {
+	l.SetBoth(Client, 1, Link{Cut: true})
+	if err := echo(c, 300*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("over a cut link: %v", err)
+	}
+	if _, err := dial(one); err == nil {
+		t.Error("a new connection was made over a cut link")
+	}
+	if other, err := dial(two); err != nil {
+		t.Errorf("the link to the other host is cut, too: %v", err)
+	} else {
+		other.Close()
+	}
+	if _, dropped := l.Packets(); dropped == 0 {
+		t.Error("no packet is counted as dropped")
+	}
+	heal(t, l, c)
+}
+
+// testOneWay cuts only the direction of the echoes.
+func testOneWay(t *testing.T, l *Lab, c net.Conn) {
+	l.Set(1, Client, Link{Cut: true})
+	if err := echo(c, 300*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the way back is cut: %v", err)
+	}
+	heal(t, l, c)
+}
+
+// testDelay delays packets both ways.
+func testDelay(t *testing.T, l *Lab, c net.Conn) {
 	l.SetBoth(Client, 1, Link{Delay: 50 * time.Millisecond})
 	began := time.Now()
-	if err := echo(10 * time.Second); err != nil {
+	if err := echo(c, 10*time.Second); err != nil {
 		t.Fatalf("a slow link: %v", err)
 	}
 	if took := time.Since(began); took < 100*time.Millisecond {
-		t.Errorf("there and back in %v", took)
+		t.Errorf("a byte and its echo took %v", took)
 	}
 }
 
@@ -279,7 +297,7 @@ func TestOpenRefuses(t *testing.T) {
 	for _, n := range []int{0, -1, MaxHosts + 1} {
 		if l, err := Open(n, 1); err == nil {
 			l.Close()
-			t.Errorf("%d hosts", n)
+			t.Errorf("a lab of %d hosts was opened", n)
 		}
 	}
 }

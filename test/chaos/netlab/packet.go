@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// The part of an IPv4 packet that is looked at.
+// The fields of an IPv4 packet that a lab reads.
 //
 //	 0          1      9       10     12       16            4·ihl   +2
 //	+----------+------+-------+------+--------+-------------+-------+-------+
@@ -18,7 +18,7 @@ const (
 	protoUDP  = 17
 )
 
-// destination returns where an IPv4 packet goes; false for what is none.
+// destination returns the destination of an IPv4 packet, or false for any other packet.
 func destination(packet []byte) (netip.Addr, bool) {
 	if len(packet) < minHeader || packet[0]>>4 != 4 {
 		return netip.Addr{}, false
@@ -26,8 +26,8 @@ func destination(packet []byte) (netip.Addr, bool) {
 	return netip.AddrFrom4([4]byte(packet[16:20])), true
 }
 
-// touches reports whether a packet goes to or comes from port. A later fragment, which
-// names no port, does not.
+// touches reports whether a packet comes from or goes to port. It returns false for all but
+// the first fragment, because the others carry no port.
 func touches(packet []byte, port uint16) bool {
 	if len(packet) < minHeader || packet[0]>>4 != 4 {
 		return false

@@ -11,15 +11,15 @@ import (
 const (
 	tunPath   = "/dev/net/tun"
 	tunDevice = "lab0"
-	// mtu is larger than Ethernet's: each packet costs two system calls.
+	// mtu is larger than Ethernet's, because each packet costs two system calls.
 	mtu = 9000
-	// tunQueue is how many packets wait in a device for the switch; more are dropped,
-	// and sent again by who cares.
+	// tunQueue bounds the packets that wait in a device for the lab. The kernel drops
+	// further ones, and TCP sends them again.
 	tunQueue = 4096
 )
 
-// openTUN makes the TUN device of the calling thread's network namespace, with the
-// addresses given, and takes up the loopback device.
+// openTUN creates the TUN device of the calling thread's network namespace with these
+// addresses, and brings up the loopback device.
 func openTUN(addrs ...netip.Addr) (*os.File, error) {
 	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -40,6 +40,7 @@ func openTUN(addrs ...netip.Addr) (*os.File, error) {
 	return os.NewFile(uintptr(fd), tunPath), nil
 }
 
+// configure gives the TUN device its addresses, and brings up it and the loopback device.
 func configure(addrs []netip.Addr) error {
 	sock, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

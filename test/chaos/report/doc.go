@@ -1,3 +1,3 @@
-// Package report writes down what a chaos run has tried and found: as JSON for programs,
-// and as one page of HTML, without scripts or files beside it, for people.
+// Package report writes the results of a chaos run: as JSON for programs, and for people
+// as one HTML page that needs no scripts and no other files.
 package report

@@ -13,7 +13,7 @@ import (
 	"millrace/test/chaos/workload"
 )
 
-// Report is a run.
+// Report holds the results of a run.
 type Report struct {
 	Version  string        `json:"version"`
 	Seed     uint64        `json:"seed"`
@@ -22,31 +22,31 @@ type Report struct {
 	Nodes    int           `json:"nodes"`
 	Shards   int           `json:"shards"`
 	Network  string        `json:"network"`
-	Again    string        `json:"again"` // the command that repeats it
-	Ended    string        `json:"ended"` // why it ended before its time; empty: it did not
+	Again    string        `json:"again"` // the command that repeats the run
+	Ended    string        `json:"ended"` // why the run ended early; empty: it did not
 	Eras     int           `json:"eras"`
 	Counts   map[string]int
 	Total    measure.Point    `json:"total"`
 	Windows  workload.Windows `json:"windows"`
-	Replayed replay.Counts    `json:"replayed"` // compared with the shards' logs
+	Replayed replay.Counts    `json:"replayed"` // numbers of comparisons with the shards' logs
 	Promises []fault.Promise  `json:"promises"`
-	// Violations counts all; Problems holds the first ones.
+	// Violations counts all violations; Problems holds the first ones.
 	Violations int             `json:"violations"`
 	Problems   []check.Problem `json:"problems"`
 	Longest    []measure.Gap   `json:"longest_gaps"`
 	Events     []fault.Event   `json:"events"`
 	Timeline   []measure.Point `json:"timeline"`
-	LagMax     time.Duration   `json:"harness_lag_ns"` // how late the harness itself ran at most
-	Missing    []string        `json:"missing,omitempty"`
+	LagMax     time.Duration   `json:"harness_lag_ns"`    // the longest delay of the harness itself
+	Missing    []string        `json:"missing,omitempty"` // kinds of faults that the run could not inject
 }
 
-// Files of a report.
+// The names of a report's files.
 const (
 	JSONFile = "report.json"
 	PageFile = "report.html"
 )
 
-// Write writes both files into dir.
+// Write writes both files into dir, which exists.
 func (r *Report) Write(dir string) error {
 	b, err := json.MarshalIndent(r, "", " ")
 	if err != nil {

@@ -56,15 +56,15 @@ func TestReport(t *testing.T) {
 		"interrupted", "Not run: the network", "broken",
 	} {
 		if !strings.Contains(page, want) {
-			t.Errorf("the page does not have %q", want)
+			t.Errorf("the page lacks %q", want)
 		}
 	}
 	if strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
-		t.Error("the picture has numbers that are none")
+		t.Error("the picture contains NaN or Inf")
 	}
 }
 
-// A run that ended before anything happened has a page as well.
+// TestEmptyReport checks the page of a run that ended before its first second.
 func TestEmptyReport(t *testing.T) {
 	page := write(t, &Report{})
 	if !strings.Contains(page, "no violations") || strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
