@@ -11,24 +11,25 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// ErrConflict: another process runs under this node's ID, and was there first. Two
-// nodes under one name could vote twice: this one must not serve.
+// ErrConflict: another process runs under this node's ID and was started first. This
+// node must not serve, because two nodes under one ID could vote twice.
 var ErrConflict = errors.New("gossip: another process has this node's ID")
 
-// conflicts are sightings of this node's name at another address. Most are echoes of
-// itself before a restart, and end once the others have noticed. One that answers a
-// ping is a living namesake, as of a data directory that was copied.
+// conflicts holds the latest sighting of this node's name at another address. Most
+// sightings are echoes: other nodes still spread the address that this node had before
+// its restart, and stop once they have noticed. A sighting that answers a ping is a
+// namesake, a living process with the same ID, as after copying a data directory.
 type conflicts struct {
 	mu     sync.Mutex
-	latest time.Time // of any sighting; guarded by mu, as all below
-	at     net.UDPAddr
-	start  time.Time // of the process there, by its own word
-	proved time.Time // first answer of the one at at
+	latest time.Time   // when the name was last sighted; guarded by mu, like the next three
+	at     net.UDPAddr // the address of the sighting
+	start  time.Time   // when the process there was started, as it announced
+	proved time.Time   // when at first answered a ping; zero before
 
-	seen chan struct{} // capacity 1
+	seen chan struct{} // signalled at each sighting; capacity 1
 }
 
-// conflictDelegate hears of name clashes with memberlist's lock held.
+// conflictDelegate receives name conflicts from memberlist, which holds its lock.
 type conflictDelegate struct {
 	self string
 	c    *conflicts
@@ -37,7 +38,7 @@ type conflictDelegate struct {
 // NotifyConflict implements memberlist.ConflictDelegate.
 func (d conflictDelegate) NotifyConflict(existing, other *memberlist.Node) {
 	if existing.Name != d.self {
-		return // its own business, or that of a restart: memberlist has logged it
+		return // the conflict concerns another node, and memberlist has logged it
 	}
 	a, err := decodeAnnouncement(other.Meta)
 	if err != nil {
@@ -54,21 +55,21 @@ func (d conflictDelegate) NotifyConflict(existing, other *memberlist.Node) {
 	signal(d.c.seen)
 }
 
-// recent reports whether there was a sighting within the last d.
+// recent reports whether the name was sighted within the last d.
 func (c *conflicts) recent(now time.Time, d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.latest.IsZero() && now.Sub(c.latest) < d
 }
 
-// verify pings the namesake. It returns ErrConflict when it has answered twice,
-// ConflictWindow apart, and this node is the later of the two.
+// verify pings the latest sighting. It returns ErrConflict if the sighting has answered
+// twice, ConflictWindow apart, and this node is the one that was started later.
 func (g *Gossip) verify() error {
 	g.conflicts.mu.Lock()
 	at, start := g.conflicts.at, g.conflicts.start
 	g.conflicts.mu.Unlock()
-	if at.Port == g.place.port && isLocal(at.IP) {
-		return nil // a former address of this host: the answer would be our own
+	if at.Port == g.addrs.port && isLocal(at.IP) {
+		return nil // a former address of this host: we would ping ourselves
 	}
 	if _, err := g.list.Ping(g.cfg.NodeID, &at); err != nil {
 		return nil // an echo
@@ -86,12 +87,13 @@ func (g *Gossip) verify() error {
 		return nil
 	}
 	if g.start.Before(start) || g.start.Equal(start) && g.at < at.String() {
-		g.log.Error("a later process runs under this node's ID", "at", at.String())
+		g.log.Error("another process, started later, runs under this node's ID", "at", at.String())
 		return nil
 	}
 	return fmt.Errorf("%w: %s at %s", ErrConflict, g.cfg.NodeID, at.String())
 }
 
+// isLocal reports whether ip belongs to this host.
 func isLocal(ip net.IP) bool {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -105,7 +107,7 @@ func isLocal(ip net.IP) bool {
 	return false
 }
 
-// watch announces changes of this node's metadata, and looks into conflicts. It runs
+// watch announces changes of this node's metadata and verifies sightings of its name,
 // until ctx ends.
 func (g *Gossip) watch(ctx context.Context) {
 	tick := time.NewTicker(g.cfg.Timing.ConflictWindow)
@@ -115,7 +117,8 @@ func (g *Gossip) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-g.announce:
-			// It goes out with the next gossip in any case; the wait only paces us.
+			// The change goes out with the next gossip in any case. Waiting for it only
+			// limits the rate of changes.
 			_ = g.list.UpdateNode(2 * g.cfg.Timing.Gossip)
 			continue
 		case <-g.conflicts.seen:

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// quick is a LAN where everything happens at once.
+// quick has intervals that are far shorter than the defaults.
 var quick = Timing{
 	Probe: 100 * time.Millisecond, ProbeTimeout: 60 * time.Millisecond,
 	Gossip: 20 * time.Millisecond, PushPull: 400 * time.Millisecond,
@@ -49,7 +49,7 @@ func start(t testing.TB, c Config) *Gossip {
 	return g
 }
 
-// eventually waits until ok says so, and fails with what it said last.
+// eventually waits until ok returns nil, and fails the test with its last error.
 func eventually(t testing.TB, ok func() error) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -89,8 +89,8 @@ func sees(t testing.TB, g *Gossip, nodes ...int) {
 	})
 }
 
-// noLeak checks, after the cleanup of a test, that nothing it started goes on.
-// memberlist ends its goroutines within a probe.
+// noLeak checks, after the cleanup of a test, that no goroutine of it is running.
+// memberlist needs up to one probe interval to end its goroutines.
 func noLeak(t *testing.T) {
 	t.Helper()
 	ignore := goleak.IgnoreCurrent()
@@ -111,10 +111,10 @@ func TestThreeNodes(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	if _, ok := a.Lookup(id(9)); ok {
-		t.Fatal("a node that never was is found")
+		t.Fatal("an unknown node is found")
 	}
 
-	// Metadata changes, and a reader of events hears of it.
+	// A change of metadata reaches the other nodes and is signalled on Events.
 	before := a.Members()
 	drain(a.Events())
 	want := Meta{FeatureLevel: 2, PeerPort: 1, ClientPort: 2, HTTPPort: 3, InCluster: true, Draining: true}
@@ -134,11 +134,11 @@ func TestThreeNodes(t *testing.T) {
 	}
 	for _, m := range before {
 		if m.ID == id(3) && m.Meta == want {
-			t.Error("a snapshot changed under its reader")
+			t.Error("the result of Members changed later")
 		}
 	}
 
-	// One leaves, one is killed: both are remembered, and neither is alive.
+	// One node leaves and one is killed. Both are remembered as not alive.
 	if err := c.Leave(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestThreeNodes(t *testing.T) {
 	}
 }
 
-// Two clusters that meet stay two, and a node in none sees both.
+// Two clusters that meet stay separate, and a node in no cluster sees both.
 func TestOtherCluster(t *testing.T) {
 	noLeak(t)
 	in := func(n int, cluster uint64, seeds ...string) *Gossip {
@@ -182,7 +182,7 @@ func TestOtherCluster(t *testing.T) {
 				return nil
 			}
 		}
-		return fmt.Errorf("it met %+v", met)
+		return fmt.Errorf("it refused %+v", met)
 	})
 	fresh := in(4, 0, a.LocalAddr(), other.LocalAddr())
 	sees(t, fresh, 1, 2, 3, 4)
@@ -196,14 +196,14 @@ func TestOtherCluster(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	default:
-		t.Error("the node that was asked heard of no stranger")
+		t.Error("the node that was contacted reported no stranger")
 	}
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := loadPeers(other.cfg.PeersFile)
 	if _, is := kept[id(1)]; is || err != nil {
-		t.Errorf("the stranger is to be asked again: %v, %v", kept, err)
+		t.Errorf("the stranger is among the known peers: %v, %v", kept, err)
 	}
 }
 
@@ -216,7 +216,7 @@ func drain(ch <-chan struct{}) bool {
 	}
 }
 
-// cut makes a partition: nodes of different groups do not reach each other.
+// cut makes a partition, in which nodes of different groups do not reach each other.
 func cut(groups ...[]*Gossip) {
 	for i, group := range groups {
 		others := map[string]bool{}
@@ -240,8 +240,8 @@ func heal(nodes ...*Gossip) {
 	}
 }
 
-// A partition heals however long it lasted, although memberlist has forgotten the
-// other side by then, and nobody names a seed of it.
+// A partition heals however long it lasted, although memberlist has forgotten the nodes
+// on the other side by then.
 func TestPartitionHeals(t *testing.T) {
 	noLeak(t)
 	a := start(t, config(1))
@@ -254,7 +254,7 @@ func TestPartitionHeals(t *testing.T) {
 	sees(t, a, 1)
 	sees(t, b, 2, 3)
 	sees(t, c, 2, 3)
-	eventually(t, func() error { // until memberlist itself has forgotten
+	eventually(t, func() error { // wait until memberlist has forgotten the node
 		for _, g := range []*Gossip{a, b, c} {
 			for _, m := range g.Members() {
 				if !m.Alive && time.Since(m.Since) < 4*quick.DeadFor {
@@ -270,8 +270,8 @@ func TestPartitionHeals(t *testing.T) {
 	}
 }
 
-// A node that was killed comes back under another address, at once or after the
-// others have noticed, and is not taken for its own namesake.
+// A killed node comes back under another address, at once or after the others have
+// noticed. It must not be taken for a second process with the same ID.
 func TestNewAddress(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		t.Run(fmt.Sprintf("late=%v", late), func(t *testing.T) {
@@ -283,7 +283,7 @@ func TestNewAddress(t *testing.T) {
 				sees(t, g, 1, 2, 3)
 			}
 			old := c.LocalAddr()
-			hold, err := net.Listen("tcp", "127.0.0.1:0") // so that the port is not picked again
+			hold, err := net.Listen("tcp", "127.0.0.1:0") // keeps the port from being picked again
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -318,7 +318,7 @@ func TestNewAddress(t *testing.T) {
 	}
 }
 
-// Of two processes under one ID the later must not serve, and the earlier goes on.
+// Of two processes with one ID, the later one must not serve and the earlier one goes on.
 func TestConflict(t *testing.T) {
 	noLeak(t)
 	a := start(t, config(1))
@@ -347,7 +347,7 @@ func TestConflict(t *testing.T) {
 	}
 }
 
-// A node with another key or of another cluster is refused, and says so.
+// A node with another key or another label is refused, and the refusal is logged.
 func TestStrangers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -400,7 +400,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// A node started again without seeds finds the others by its file.
+// A node that is restarted without seeds finds the others by its peers file.
 func TestPeersFileIsUsed(t *testing.T) {
 	noLeak(t)
 	file := filepath.Join(t.TempDir(), "peers.json")
@@ -409,7 +409,7 @@ func TestPeersFileIsUsed(t *testing.T) {
 	conf.PeersFile = file
 	b := start(t, conf)
 	sees(t, b, 1, 2)
-	eventually(t, func() error { // while it runs: it may be killed
+	eventually(t, func() error { // the file is written while the node runs, because it may be killed
 		if p, err := loadPeers(file); err != nil || p[id(1)].Addr != a.LocalAddr() {
 			return fmt.Errorf("%v, %v", p, err)
 		}
@@ -426,8 +426,8 @@ func TestPeersFileIsUsed(t *testing.T) {
 	}
 }
 
-// Close does not wait for a peer that accepts and says nothing, nor for one that
-// does not exist.
+// Close waits neither for a peer that accepts a connection and stays silent, nor for a
+// peer that does not exist.
 func TestCloseIsQuick(t *testing.T) {
 	noLeak(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -455,7 +455,7 @@ func TestCloseIsQuick(t *testing.T) {
 	case mute := <-accepted:
 		defer mute.Close()
 	case <-time.After(20 * time.Second):
-		t.Fatalf("the seed was not asked: %s", said.String())
+		t.Fatalf("the seed was not contacted: %s", said.String())
 	}
 	done := make(chan error, 1)
 	go func() { done <- errors.Join(g.Leave(time.Minute), g.Close(), g.Leave(time.Minute), g.Close()) }()
@@ -483,7 +483,7 @@ func TestConfig(t *testing.T) {
 	}{
 		{"short ID", func(c *Config) { c.NodeID = "abc" }, ErrConfig, "node ID"},
 		{"upper-case ID", func(c *Config) { c.NodeID = strings.Repeat("A", 40) }, ErrConfig, "node ID"},
-		{"odd key", func(c *Config) { c.SecretKey = []byte("short") }, ErrConfig, "key of 5 bytes"},
+		{"odd key", func(c *Config) { c.SecretKey = []byte("short") }, ErrConfig, "key has 5 bytes"},
 		{"no port", func(c *Config) { c.BindAddr = "127.0.0.1" }, ErrConfig, "bind address"},
 		{"bad port", func(c *Config) { c.BindAddr = "127.0.0.1:70000" }, ErrConfig, "port"},
 		{"long label", func(c *Config) { c.Label = strings.Repeat("x", 256) }, ErrConfig, "label"},

@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// joins is how many peers are asked at once.
+// joins is the number of peers that are contacted at once.
 const joins = 4
 
-// keep asks for every peer and seed that is not a member, again and again, and keeps
-// the peers file. It runs until ctx ends.
+// keep contacts every peer and seed that is not a member, again and again, and keeps
+// the peers file up to date, until ctx ends.
 func (g *Gossip) keep(ctx context.Context) {
 	k := keeper{g: g}
 	var err error
 	if k.known, err = loadPeers(g.cfg.PeersFile); err != nil {
-		g.log.Warn("the list of peers cannot be read, and starts anew", "error", err)
+		g.log.Warn("cannot read the list of peers, starting with an empty one", "error", err)
 	}
 	defer k.save(true)
 	next := time.NewTimer(0)
@@ -44,14 +44,15 @@ func (g *Gossip) keep(ctx context.Context) {
 type keeper struct {
 	g     *Gossip
 	known peers
-	saved time.Time
+	saved time.Time // when the file was last written; zero before
 }
 
-// saveAfter is how old the file may become: it says when a peer was last seen.
+// saveAfter is the age at which the file is rewritten even if no peer is new, because it
+// holds the times at which the peers were last seen.
 const saveAfter = 24 * time.Hour
 
-// save notes who is in sight, and writes the file when somebody is new, or has moved,
-// when the file is old, or at the end.
+// save adds the members that are alive to the known peers. It writes the file if a peer
+// is new or has moved, if the file is older than saveAfter, or if end is set.
 func (k *keeper) save(end bool) {
 	now := time.Now()
 	changed := k.known.meet(k.g.Members(), k.g.cfg.NodeID, now)
@@ -60,12 +61,15 @@ func (k *keeper) save(end bool) {
 	}
 	k.saved = now
 	if err := k.known.save(k.g.cfg.PeersFile); err != nil {
-		k.g.log.Warn("the list of peers cannot be written", "error", err)
+		k.g.log.Warn("cannot write the list of peers", "error", err)
 	}
 }
 
-// pause is how long to wait after a round: short at the start, when other nodes
-// start too, and while nobody is in sight.
+// pause returns the time to wait after a round of rejoin. It is short in the first
+// rounds, when other nodes are starting too, and longer while no other node is alive.
+// With the default Rejoin of 10 s, the first waits are 0.5, 1 and 2 s, then 2 s up to
+// round 6, or up to round 60 if no other node is alive, and 10 s from then on. A random
+// time of up to half the wait is added.
 func (g *Gossip) pause(round int) time.Duration {
 	full := g.cfg.Timing.Rejoin
 	if round < 6 || g.alone() && round < 60 {
@@ -74,6 +78,7 @@ func (g *Gossip) pause(round int) time.Duration {
 	return full + rand.N(full/2+1)
 }
 
+// alone reports whether no other member is alive.
 func (g *Gossip) alone() bool {
 	for _, m := range g.Members() {
 		if m.Alive && m.ID != g.cfg.NodeID {
@@ -83,7 +88,8 @@ func (g *Gossip) alone() bool {
 	return true
 }
 
-// rejoin asks for what is not in sight, a few at a time, each within bounds.
+// rejoin contacts the seeds and the known peers that are not alive, at most joins at a
+// time.
 func (g *Gossip) rejoin(ctx context.Context, known peers) {
 	wanted := make(map[string]bool)
 	for _, s := range g.cfg.Seeds {
@@ -94,15 +100,15 @@ func (g *Gossip) rejoin(ctx context.Context, known peers) {
 			wanted[p.Addr] = true
 		}
 	}
-	// Not memberlist's list: its nodes change under who reads them.
+	// memberlist's own list cannot be used, because it changes while we read it.
 	inSight := make(map[string]bool)
 	for _, m := range g.Members() {
 		if m.Alive {
 			inSight[m.at] = true
 		}
 	}
-	// Others may hold this node under a former address, and cannot find it there:
-	// it has to go to them, until they take the new one.
+	// Other nodes may still know this node at a former address, where they cannot reach
+	// it. So this node contacts them, also the members, until they have the new address.
 	insist := g.conflicts.recent(time.Now(), 3*g.cfg.Timing.Rejoin)
 	if insist {
 		for _, m := range g.Members() {
@@ -117,7 +123,7 @@ func (g *Gossip) rejoin(ctx context.Context, known peers) {
 		asks.Go(func() error {
 			at, err := dialable(ctx, addr)
 			if err != nil {
-				g.log.Debug("a peer has no address", "peer", addr, "error", err)
+				g.log.Debug("cannot resolve a peer's address", "peer", addr, "error", err)
 				return nil
 			}
 			if slices.Contains(g.cfg.Seeds, addr) {
@@ -127,7 +133,7 @@ func (g *Gossip) rejoin(ctx context.Context, known peers) {
 				return nil
 			}
 			if _, err := g.list.Join([]string{at}); err != nil {
-				g.log.Debug("a peer does not answer", "peer", addr, "error", err)
+				g.log.Debug("cannot join a peer", "peer", addr, "error", err)
 			}
 			return nil
 		})
@@ -135,7 +141,8 @@ func (g *Gossip) rejoin(ctx context.Context, known peers) {
 	_ = asks.Wait()
 }
 
-// dialable returns addr with an IP for a host.
+// dialable returns addr with an IP in place of its host, and with DefaultPort if it has
+// no port.
 func dialable(ctx context.Context, addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

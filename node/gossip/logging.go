@@ -10,21 +10,23 @@ import (
 )
 
 const (
-	// repeatAfter is how long a warning of one kind stays unsaid after it was said:
-	// memberlist repeats itself with every packet.
+	// repeatAfter is the time for which a warning is not repeated, because memberlist
+	// logs the same warning for every packet.
 	repeatAfter = time.Minute
-	// maxKinds bounds the kinds that are remembered; past it all are forgotten.
+	// maxKinds bounds the kinds of warnings that are remembered. At the bound all are
+	// forgotten.
 	maxKinds = 128
 )
 
-// logWriter turns memberlist's lines into records. What memberlist calls information
-// is debugging to us: we log joins and leaves ourselves.
+// logWriter passes memberlist's log lines to slog. Lines below a warning are logged as
+// debug messages, because Millrace logs joins and leaves itself. So is a warning that
+// repeats.
 type logWriter struct {
 	log *slog.Logger
 	now func() time.Time
 
 	mu   sync.Mutex
-	said map[string]time.Time // by kind; guarded by mu
+	said map[string]time.Time // kind → when it was last logged; guarded by mu
 }
 
 func newLogger(l *slog.Logger) *log.Logger {
@@ -50,8 +52,9 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// repeats reports whether a warning like text was said lately. The kind of a warning
-// is its beginning: what follows are addresses and names.
+// repeats reports whether a warning of the same kind as text was logged within
+// repeatAfter. The kind of a warning is its first 24 bytes, because addresses and names
+// come after them.
 func (w *logWriter) repeats(text string) bool {
 	kind := text[:min(len(text), 24)]
 	now := w.now()

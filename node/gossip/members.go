@@ -13,61 +13,61 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// maxGone bounds the members that are remembered after they have gone; the one
-// that has been gone longest is forgotten first.
+// maxGone bounds the number of gone members that are remembered. Beyond it, the member
+// that has been gone for the longest time is forgotten.
 const maxGone = 256
 
-// Member is a node that is, or was, in sight.
+// Member is a node that is alive as far as gossip can tell, or that was.
 type Member struct {
 	ID   string
-	Addr string // host to dial: a name or an IP
-	// GossipPort goes with Addr, as the ports of Meta do.
+	Addr string // the host to dial, a name or an IP
+	// GossipPort is a port of Addr, like the ports in Meta.
 	GossipPort uint16
-	Meta       Meta // as last heard
-	// Alive: it answers, as far as is known. Otherwise it has left or is gone.
+	Meta       Meta // as last announced
+	// Alive is false for a member that has left or no longer answers.
 	Alive bool
-	// Since is from when on Alive has been what it is.
+	// Since is the time at which Alive last changed.
 	Since time.Time
 
-	start time.Time
-	at    string // ip:port under which memberlist knows it
+	start time.Time // of its process
+	at    string    // ip:port under which memberlist knows it
 }
 
-// PeerAddr is the host:port for other nodes.
+// PeerAddr returns the host:port for other nodes.
 func (m Member) PeerAddr() string { return m.join(m.Meta.PeerPort) }
 
-// ClientAddr is the host:port for clients.
+// ClientAddr returns the host:port for clients.
 func (m Member) ClientAddr() string { return m.join(m.Meta.ClientPort) }
 
-// HTTPAddr is the host:port for metrics and health.
+// HTTPAddr returns the host:port for metrics and health.
 func (m Member) HTTPAddr() string { return m.join(m.Meta.HTTPPort) }
 
-// GossipAddr is the host:port for gossip.
+// GossipAddr returns the host:port for gossip.
 func (m Member) GossipAddr() string { return m.join(m.GossipPort) }
 
 func (m Member) join(port uint16) string {
 	return net.JoinHostPort(m.Addr, strconv.Itoa(int(port)))
 }
 
-// snapshot is immutable.
-type snapshot struct {
-	list []Member // by ID
+// roster holds all members at one moment. It is immutable.
+type roster struct {
+	list []Member // ordered by ID
 	byID map[string]Member
 }
 
-// members follows memberlist's events. Its callbacks run with memberlist's lock
-// held: they take mu, publish, and return.
+// members publishes a new roster for each event of memberlist. Its callbacks run with
+// memberlist's lock held, so they take mu, publish, and return.
 type members struct {
 	mu      sync.Mutex
 	all     map[string]Member // guarded by mu
-	current atomic.Pointer[snapshot]
-	changed chan struct{} // capacity 1: a signal that waits stands for all that follow
-	news    chan struct{} // the same, for the keeper of peers
+	current atomic.Pointer[roster]
+	changed chan struct{} // signalled after each change; capacity 1
+	news    chan struct{} // the same, for keep
 }
 
 func newMembers() *members {
 	m := &members{all: make(map[string]Member), changed: make(chan struct{}, 1), news: make(chan struct{}, 1)}
-	m.current.Store(&snapshot{})
+	m.current.Store(&roster{})
 	return m
 }
 
@@ -80,10 +80,11 @@ func (m *members) NotifyUpdate(n *memberlist.Node) { m.heard(n, true) }
 // NotifyLeave implements memberlist.EventDelegate.
 func (m *members) NotifyLeave(n *memberlist.Node) { m.heard(n, false) }
 
+// heard takes in an event about n and publishes the new roster.
 func (m *members) heard(n *memberlist.Node, alive bool) {
 	a, err := decodeAnnouncement(n.Meta)
 	if err != nil {
-		return // NotifyAlive has refused it
+		return // NotifyAlive has refused the node
 	}
 	now := time.Now()
 	m.mu.Lock()
@@ -98,7 +99,7 @@ func (m *members) heard(n *memberlist.Node, alive bool) {
 	}
 	m.all[n.Name] = v
 	m.forgetLocked()
-	s := &snapshot{byID: maps.Clone(m.all), list: slices.SortedFunc(maps.Values(m.all), func(a, b Member) int {
+	s := &roster{byID: maps.Clone(m.all), list: slices.SortedFunc(maps.Values(m.all), func(a, b Member) int {
 		return cmp.Compare(a.ID, b.ID)
 	})}
 	m.current.Store(s)
@@ -106,7 +107,8 @@ func (m *members) heard(n *memberlist.Node, alive bool) {
 	signal(m.news)
 }
 
-// forgetLocked keeps the members that are gone within their bound.
+// forgetLocked drops one gone member if there are more than maxGone. The caller holds
+// mu.
 func (m *members) forgetLocked() {
 	gone, oldest := 0, ""
 	for id, v := range m.all {
@@ -123,6 +125,8 @@ func (m *members) forgetLocked() {
 	}
 }
 
+// signal sends on a channel of capacity 1 without blocking. A signal that is still
+// there stands for this one too.
 func signal(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

@@ -7,23 +7,22 @@ import (
 	"time"
 )
 
-// Meta is what a node says of itself.
+// Meta describes a node to the others.
 type Meta struct {
 	// FeatureLevel is the newest cluster feature level the node can serve.
 	FeatureLevel uint16
-	// PeerPort, ClientPort and HTTPPort go with the member's host; 0 is none.
+	// PeerPort, ClientPort and HTTPPort are ports of the member's host; 0 for none.
 	PeerPort, ClientPort, HTTPPort uint16
-	// Cluster is the beginning of the ID of the cluster that the node belongs to; 0
-	// while it is in none.
+	// Cluster is the first part of the ID of the node's cluster, 0 while it is in none.
 	Cluster uint64
-	// InCluster: the node belongs to a cluster, rather than waits for one.
+	// InCluster means that the node belongs to a cluster. Otherwise it waits for one.
 	InCluster bool
-	// Draining: the node is about to stop, and takes no new work.
+	// Draining means that the node is about to stop and takes no new work.
 	Draining bool
 }
 
-// announcement is the metadata of a member as it travels: Meta and what the package
-// adds. memberlist allows 512 bytes.
+// announcement is the metadata that a member sends: Meta and two fields of this
+// package. memberlist allows 512 bytes.
 //
 //	 0         1       9          11     13       15     17        25      26      27
 //	+---------+-------+----------+------+--------+------+---------+-------+-------+--------+
@@ -32,13 +31,13 @@ type Meta struct {
 //	|         |       | u16      | u16  | u16    | u16  | u64     | u8    | u8    | n B    |
 //	+---------+-------+----------+------+--------+------+---------+-------+-------+--------+
 //
-// A later version may append fields, and never changes these: bytes after host are
-// skipped, and so are flags that are not known.
-// start orders two processes that claim one name. host is what others should dial
-// rather than the packet's IP: a name outlives an IP.
+// A later version may append fields but never changes these. So bytes after host are
+// skipped, as are unknown flags. start is in milliseconds since the Unix epoch; it
+// tells which of two processes with one name was first. Other nodes dial host rather
+// than the IP of the packet, because a host name stays valid when the IP changes.
 type announcement struct {
 	Meta
-	start time.Time // of the process; to the millisecond
+	start time.Time // of the process; truncated to a millisecond
 	host  string
 }
 
@@ -72,22 +71,22 @@ func (a announcement) encode() []byte {
 
 func decodeAnnouncement(b []byte) (announcement, error) {
 	if len(b) < metaHeaderLen {
-		return announcement{}, fmt.Errorf("metadata of %d bytes, header needs %d", len(b), metaHeaderLen)
+		return announcement{}, fmt.Errorf("metadata has %d bytes, its header needs %d", len(b), metaHeaderLen)
 	}
 	if b[0] == 0 {
-		return announcement{}, errors.New("metadata of version 0")
+		return announcement{}, errors.New("metadata has version 0")
 	}
 	n := int(b[26])
 	if len(b) < metaHeaderLen+n {
-		return announcement{}, fmt.Errorf("metadata: host of %d bytes, %d present", n, len(b)-metaHeaderLen)
+		return announcement{}, fmt.Errorf("metadata announces a host of %d bytes and has %d", n, len(b)-metaHeaderLen)
 	}
 	if b[0] == metaVersion && len(b) > metaHeaderLen+n {
-		return announcement{}, fmt.Errorf("metadata: %d bytes after its end", len(b)-metaHeaderLen-n)
+		return announcement{}, fmt.Errorf("metadata has %d bytes after its end", len(b)-metaHeaderLen-n)
 	}
 	host := string(b[metaHeaderLen : metaHeaderLen+n])
-	for _, c := range []byte(host) { // it is dialled, printed and logged
+	for _, c := range []byte(host) { // the host is dialled, printed and logged
 		if c <= ' ' || c >= 0x7f || c == '/' {
-			return announcement{}, fmt.Errorf("metadata: host %q", host)
+			return announcement{}, fmt.Errorf("metadata has the invalid host %q", host)
 		}
 	}
 	return announcement{

@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// These bytes go between versions.
+// TestMetaGolden fixes the bytes, because nodes of different versions exchange them.
 func TestMetaGolden(t *testing.T) {
 	a := announcement{
 		start: time.UnixMilli(0x0102030405),
@@ -26,7 +26,7 @@ func TestMetaGolden(t *testing.T) {
 	if got := hex.EncodeToString(a.encode()); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	// A later version appends, and may use other flags.
+	// A later version may append fields and use further flags.
 	later := append(a.encode(), 1, 2, 3)
 	later[0], later[25] = 2, 0xff
 	if got, err := decodeAnnouncement(later); err != nil || got != a {
@@ -58,13 +58,13 @@ func TestBadMeta(t *testing.T) {
 			t.Errorf("host %q decodes", host)
 		}
 	}
-	// What does not decode is no member, nor is a name that is no node ID.
+	// A node with malformed metadata, or a name that is not a node ID, is refused.
 	d := delegate{&Gossip{strangers: newStrangers()}}
 	if err := d.NotifyAlive(&memberlist.Node{Name: id(1), Meta: good}); err != nil {
 		t.Error(err)
 	}
 	if d.NotifyAlive(&memberlist.Node{Name: id(1), Meta: good[1:]}) == nil || d.NotifyAlive(&memberlist.Node{Name: "x", Meta: good}) == nil {
-		t.Error("a node that says nothing is let in")
+		t.Error("a node without metadata is accepted")
 	}
 }
 
@@ -97,11 +97,11 @@ func TestPeersFile(t *testing.T) {
 	self := Member{ID: id(1), Addr: "a", Alive: true}
 	list := []Member{self, {ID: id(2), Addr: "b", GossipPort: 5, Alive: true}, {ID: id(3), Addr: "c", GossipPort: 5}}
 	if !p.meet(list, self.ID, now) || p.meet(list, self.ID, now) {
-		t.Error("meet does not tell news from old")
+		t.Error("meet does not tell a new peer from a known one")
 	}
 	list[1].Addr = "moved"
 	if !p.meet(list, self.ID, now) {
-		t.Error("a peer that moved is no news")
+		t.Error("a peer that moved does not count as a change")
 	}
 	if err := p.save(path); err != nil {
 		t.Fatal(err)
@@ -183,11 +183,11 @@ func TestLogWriter(t *testing.T) {
 		t.Errorf("says again %s", got)
 	}
 	if got := write("[WARN] memberlist: something else\n"); got == "" {
-		t.Error("another warning is not said")
+		t.Error("another warning is not logged")
 	}
 	now = now.Add(repeatAfter)
 	if got := write(fmt.Sprintf(bad, 3)); got == "" {
-		t.Error("not said again after a minute")
+		t.Error("the warning is not logged again after a minute")
 	}
 	for i := range 3 * maxKinds {
 		write(fmt.Sprintf("[WARN] memberlist: %d\n", i))
@@ -197,7 +197,8 @@ func TestLogWriter(t *testing.T) {
 	}
 }
 
-// BenchmarkIdle reports what three idle nodes cost together, as a part of one core.
+// BenchmarkIdle reports the CPU time that three idle nodes use together, as a share of
+// one core.
 func BenchmarkIdle(b *testing.B) {
 	conf := func(n int, seeds ...string) Config { c := config(n, seeds...); c.Timing = Timing{}; return c }
 	first := start(b, conf(1))

@@ -14,35 +14,36 @@ import (
 )
 
 const (
-	// maxPeers bounds the peers that are kept; those unseen for longest go first.
+	// maxPeers bounds the number of peers that are kept. Those not seen for the longest
+	// time are dropped first.
 	maxPeers = 256
-	// peerLife is how long a peer is asked for after it was last seen.
+	// peerLife is the time for which a peer is contacted after it was last seen.
 	peerLife = 30 * 24 * time.Hour
-	// maxPeersFile bounds what is read of a file.
+	// maxPeersFile bounds the bytes that are read from a file.
 	maxPeersFile = 1 << 20
 
 	peersVersion = 1
 )
 
-// peer is a node that was met, and where.
+// peer is a node that was once a member, with its last address.
 type peer struct {
 	ID       string    `json:"id"`
 	Addr     string    `json:"addr"` // host:port of its gossip
 	LastSeen time.Time `json:"last_seen"`
 }
 
-// peers are the nodes ever met, by ID.
+// peers holds the nodes that were once members, by ID.
 type peers map[string]peer
 
-// peersFile is the form of a peers file. It holds hints: a file that cannot be read
-// costs a slower start, so it is replaced rather than refused.
+// peersFile is the content of a peers file. It holds hints. Losing a file that cannot be
+// read only slows the next start, so such a file is replaced rather than refused.
 type peersFile struct {
 	Version int    `json:"version"`
 	Peers   []peer `json:"peers"`
 }
 
-// loadPeers reads path. A file that is not there has no peers, and so has no path.
-// It returns peers, if none, also with an error.
+// loadPeers reads the peers file at path. It returns no peers if path is empty or the
+// file does not exist. With an error it returns empty peers too, never nil.
 func loadPeers(path string) (peers, error) {
 	if path == "" {
 		return peers{}, nil
@@ -60,7 +61,7 @@ func loadPeers(path string) (peers, error) {
 		return peers{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if in.Version != peersVersion {
-		return peers{}, fmt.Errorf("%s: version %d, want %d", path, in.Version, peersVersion)
+		return peers{}, fmt.Errorf("%s: the file has version %d, want %d", path, in.Version, peersVersion)
 	}
 	p := make(peers)
 	for _, v := range in.Peers {
@@ -72,7 +73,7 @@ func loadPeers(path string) (peers, error) {
 	return p, nil
 }
 
-// save writes path anew, by way of a file beside it.
+// save replaces the file at path, by renaming a new file over it.
 func (p peers) save(path string) error {
 	out := peersFile{Version: peersVersion, Peers: slices.SortedFunc(maps.Values(p), func(a, b peer) int {
 		return cmp.Compare(a.ID, b.ID)
@@ -95,7 +96,7 @@ func (p peers) save(path string) error {
 	return err
 }
 
-// prune drops what is too old, and what is too much.
+// prune drops the peers not seen for peerLife, and the oldest beyond maxPeers.
 func (p peers) prune(now time.Time) {
 	maps.DeleteFunc(p, func(_ string, v peer) bool { return now.Sub(v.LastSeen) > peerLife })
 	if len(p) <= maxPeers {
@@ -107,8 +108,8 @@ func (p peers) prune(now time.Time) {
 	}
 }
 
-// meet takes in the members in sight, and reports whether that changed more than
-// the time they were last seen.
+// meet adds the members of list that are alive, except self. It reports whether a peer
+// is new or has another address; a later LastSeen alone does not count.
 func (p peers) meet(list []Member, self string, now time.Time) bool {
 	changed := false
 	for _, m := range list {

@@ -12,14 +12,14 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// transport is memberlist's, with an end: its streams end when ctx does, so that
+// transport is memberlist's NetTransport, except that all its streams end with ctx. So
 // Close does not wait for a node that does not answer.
 type transport struct {
 	*memberlist.NetTransport
 	ctx context.Context
 
-	// blocked, when set, cuts this node off from the addresses for which it is true:
-	// for tests of partitions.
+	// blocked, if set, cuts this node off from the addresses for which it returns true.
+	// Tests use it for partitions.
 	blocked atomic.Pointer[func(addr string) bool]
 
 	mu    sync.Mutex
@@ -54,7 +54,7 @@ func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 // WriteToAddress implements memberlist.NodeAwareTransport.
 func (t *transport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
 	if t.isBlocked(a.Addr) {
-		return time.Now(), nil // as if it had been lost on its way
+		return time.Now(), nil // as if the packet had been lost on its way
 	}
 	return t.NetTransport.WriteToAddress(b, a)
 }
@@ -84,6 +84,7 @@ func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Durati
 	return tc, nil
 }
 
+// trackedConn is a stream that its transport closes when ctx ends.
 type trackedConn struct {
 	net.Conn
 	t *transport
