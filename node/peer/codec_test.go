@@ -21,7 +21,8 @@ var testHead = raft.RPCHeader{ProtocolVersion: 3, ID: []byte("ab"), Addr: []byte
 
 const headHex = "03 0002 6162 0002 6364 "
 
-// The bytes on the wire: a change here is a change of protocol, and needs a new version.
+// TestGolden fixes the bytes on the wire. A change here changes the protocol, which then
+// needs a new version.
 func TestGolden(t *testing.T) {
 	rpc := func(r any) []byte { return appendRPCAnswer(nil, raft.RPCResponse{Response: r}) }
 	result := func(r call.Result) []byte { return appendResult(nil, &r) }
@@ -98,94 +99,116 @@ func randHead(r *rand.Rand) raft.RPCHeader {
 	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersion(r.IntN(4)), ID: randBytes(r, 50), Addr: randBytes(r, 50)}
 }
 
-// FuzzRoundTrip writes messages made from a seed and reads them back.
+// FuzzRoundTrip writes messages with random fields and reads them back. The seed of the
+// fields is the fuzzed input.
 func FuzzRoundTrip(f *testing.F) {
 	for seed := range uint64(50) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		same := func(what string, got, want any, err error) {
-			t.Helper()
-			if err != nil {
-				t.Fatalf("%s: %v", what, err)
-			}
-			if !reflect.DeepEqual(got, want) {
-				t.Fatalf("%s:\ngot  %+v\nwant %+v", what, got, want)
-			}
-		}
-		ae := &raft.AppendEntriesRequest{RPCHeader: randHead(r), Term: r.Uint64(), Leader: randBytes(r, 50), PrevLogEntry: r.Uint64(), PrevLogTerm: r.Uint64(), LeaderCommitIndex: r.Uint64()}
-		size := appendEntriesFixed(ae)
-		for range r.IntN(5) {
-			l := &raft.Log{Index: r.Uint64(), Term: r.Uint64(), Type: raft.LogType(r.IntN(6)), Data: randBytes(r, 300), Extensions: randBytes(r, 5)}
-			if r.IntN(2) == 0 {
-				l.AppendedAt = time.Unix(0, r.Int64())
-			}
-			ae.Entries = append(ae.Entries, l)
-			size += logSize(l)
-		}
-		b := appendEntries(nil, ae)
-		if len(b) != size {
-			t.Fatalf("AppendEntries took %d bytes, announced %d", len(b), size)
-		}
-		ae2, err := decodeAppendEntries(b)
-		same("append", ae2, ae, err)
-		v := &raft.RequestVoteRequest{RPCHeader: randHead(r), Term: r.Uint64(), Candidate: randBytes(r, 9), LastLogIndex: r.Uint64(), LastLogTerm: r.Uint64(), LeadershipTransfer: r.IntN(2) == 0}
-		v2, err := decodeVote(appendVote(nil, v))
-		same("vote", v2, v, err)
-		pv := &raft.RequestPreVoteRequest{RPCHeader: randHead(r), Term: r.Uint64(), LastLogIndex: r.Uint64(), LastLogTerm: r.Uint64()}
-		pv2, err := decodePreVote(appendPreVote(nil, pv))
-		same("pre-vote", pv2, pv, err)
-		is := &raft.InstallSnapshotRequest{RPCHeader: randHead(r), SnapshotVersion: 1, Term: r.Uint64(), Leader: randBytes(r, 9), LastLogIndex: r.Uint64(), LastLogTerm: r.Uint64(),
-			Peers: randBytes(r, 9), Configuration: randBytes(r, 500), ConfigurationIndex: r.Uint64(), Size: r.Int64()}
-		is2, err := decodeInstall(appendInstall(nil, is))
-		same("install", is2, is, err)
-
-		answer := func(in, out any) {
-			t.Helper()
-			err := decodeRPCAnswer(appendRPCAnswer(nil, raft.RPCResponse{Response: in}), out)
-			same("answer", out, in, err)
-		}
-		answer(&raft.AppendEntriesResponse{RPCHeader: randHead(r), Term: r.Uint64(), LastLog: r.Uint64(), Success: r.IntN(2) == 0, NoRetryBackoff: r.IntN(2) == 0}, &raft.AppendEntriesResponse{Term: 99})
-		answer(&raft.RequestVoteResponse{RPCHeader: randHead(r), Term: r.Uint64(), Peers: randBytes(r, 4), Granted: r.IntN(2) == 0}, &raft.RequestVoteResponse{})
-		answer(&raft.RequestPreVoteResponse{RPCHeader: randHead(r), Term: r.Uint64(), Granted: r.IntN(2) == 0}, &raft.RequestPreVoteResponse{})
-		answer(&raft.TimeoutNowResponse{RPCHeader: randHead(r)}, &raft.TimeoutNowResponse{})
-		answer(&raft.InstallSnapshotResponse{RPCHeader: randHead(r), Term: r.Uint64(), Success: r.IntN(2) == 0}, &raft.InstallSnapshotResponse{})
-
-		c := &call.Call{Term: r.Uint64(), Kind: call.Kind(1 + r.IntN(6)), Multi: r.IntN(2) == 0, Proto: uint8(2 + r.IntN(2)), TimeoutMS: r.Uint32(), BlockMS: r.Uint64()}
-		c.Cmds = make([][][]byte, r.IntN(4))
-		for i := range c.Cmds {
-			c.Cmds[i] = make([][]byte, r.IntN(4))
-			for j := range c.Cmds[i] {
-				c.Cmds[i][j] = append([]byte{}, randBytes(r, 100)...)
-			}
-		}
-		b = appendCall(nil, c)
-		if len(b) != callSize(c) {
-			t.Fatalf("a call took %d bytes, announced %d", len(b), callSize(c))
-		}
-		c2 := &call.Call{}
-		err = decodeCall(c2, b, &wordArena{chunk: 8})
-		same("call", appendCall(nil, c2), b, err) // no commands may come back as nil: compare what they say
-		if callKind(b) != c.Kind {
-			t.Fatalf("kind %d, want %d", callKind(b), c.Kind)
-		}
-		res := call.Result{Reply: append([]byte{}, randBytes(r, 9000)...)}
-		res2, err := decodeResult(appendResult(nil, &res), &byteArena{})
-		same("result", res2, res, err)
-		ps := []call.Probe{{Hosted: true, Term: r.Uint64(), LastIndex: r.Uint64(), Applied: r.Uint64(), Leader: nodeID(1)}, {}}
-		ps2, err := decodeProbes(appendProbes(nil, ps))
-		same("probes", ps2, ps, err)
-		shards := []uint32{r.Uint32(), r.Uint32()}
-		shards2, err := decodeProbe(appendProbe(nil, shards))
-		same("probe", shards2, shards, err)
-		g := greeting{version: version, code: 1, nonce: bytes.Repeat([]byte{byte(seed)}, nonceSize), target: nodeID(1), identity: identity{node: nodeID(2), cluster: "c", address: "h:1", run: r.Uint64()}}
-		g2, err := parseGreeting(appendGreeting(nil, &g, true), true)
-		same("greeting", g2, g, err)
+		rt := roundTrip{t, rand.New(rand.NewPCG(seed, 1))}
+		rt.raftRequests()
+		rt.raftAnswers()
+		rt.calls()
+		rt.greeting()
 	})
 }
 
-// Every error of the call package comes back as itself, wrapped or not.
+// roundTrip makes random messages, writes them and reads them back.
+type roundTrip struct {
+	t *testing.T
+	r *rand.Rand
+}
+
+func (rt roundTrip) same(name string, got, want any, err error) {
+	rt.t.Helper()
+	if err != nil {
+		rt.t.Fatalf("%s: %v", name, err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		rt.t.Fatalf("%s:\ngot  %+v\nwant %+v", name, got, want)
+	}
+}
+
+func (rt roundTrip) raftRequests() {
+	ae := &raft.AppendEntriesRequest{RPCHeader: randHead(rt.r), Term: rt.r.Uint64(), Leader: randBytes(rt.r, 50), PrevLogEntry: rt.r.Uint64(), PrevLogTerm: rt.r.Uint64(), LeaderCommitIndex: rt.r.Uint64()}
+	size := appendEntriesFixed(ae)
+	for range rt.r.IntN(5) {
+		l := &raft.Log{Index: rt.r.Uint64(), Term: rt.r.Uint64(), Type: raft.LogType(rt.r.IntN(6)), Data: randBytes(rt.r, 300), Extensions: randBytes(rt.r, 5)}
+		if rt.r.IntN(2) == 0 {
+			l.AppendedAt = time.Unix(0, rt.r.Int64())
+		}
+		ae.Entries = append(ae.Entries, l)
+		size += logSize(l)
+	}
+	b := appendEntries(nil, ae)
+	if len(b) != size {
+		rt.t.Fatalf("AppendEntries took %d bytes, announced %d", len(b), size)
+	}
+	ae2, err := decodeAppendEntries(b)
+	rt.same("append", ae2, ae, err)
+	v := &raft.RequestVoteRequest{RPCHeader: randHead(rt.r), Term: rt.r.Uint64(), Candidate: randBytes(rt.r, 9), LastLogIndex: rt.r.Uint64(), LastLogTerm: rt.r.Uint64(), LeadershipTransfer: rt.r.IntN(2) == 0}
+	v2, err := decodeVote(appendVote(nil, v))
+	rt.same("vote", v2, v, err)
+	pv := &raft.RequestPreVoteRequest{RPCHeader: randHead(rt.r), Term: rt.r.Uint64(), LastLogIndex: rt.r.Uint64(), LastLogTerm: rt.r.Uint64()}
+	pv2, err := decodePreVote(appendPreVote(nil, pv))
+	rt.same("pre-vote", pv2, pv, err)
+	is := &raft.InstallSnapshotRequest{RPCHeader: randHead(rt.r), SnapshotVersion: 1, Term: rt.r.Uint64(), Leader: randBytes(rt.r, 9), LastLogIndex: rt.r.Uint64(), LastLogTerm: rt.r.Uint64(),
+		Peers: randBytes(rt.r, 9), Configuration: randBytes(rt.r, 500), ConfigurationIndex: rt.r.Uint64(), Size: rt.r.Int64()}
+	is2, err := decodeInstall(appendInstall(nil, is))
+	rt.same("install", is2, is, err)
+}
+
+func (rt roundTrip) raftAnswers() {
+	answer := func(in, out any) {
+		rt.t.Helper()
+		err := decodeRPCAnswer(appendRPCAnswer(nil, raft.RPCResponse{Response: in}), out)
+		rt.same("answer", out, in, err)
+	}
+	answer(&raft.AppendEntriesResponse{RPCHeader: randHead(rt.r), Term: rt.r.Uint64(), LastLog: rt.r.Uint64(), Success: rt.r.IntN(2) == 0, NoRetryBackoff: rt.r.IntN(2) == 0}, &raft.AppendEntriesResponse{Term: 99})
+	answer(&raft.RequestVoteResponse{RPCHeader: randHead(rt.r), Term: rt.r.Uint64(), Peers: randBytes(rt.r, 4), Granted: rt.r.IntN(2) == 0}, &raft.RequestVoteResponse{})
+	answer(&raft.RequestPreVoteResponse{RPCHeader: randHead(rt.r), Term: rt.r.Uint64(), Granted: rt.r.IntN(2) == 0}, &raft.RequestPreVoteResponse{})
+	answer(&raft.TimeoutNowResponse{RPCHeader: randHead(rt.r)}, &raft.TimeoutNowResponse{})
+	answer(&raft.InstallSnapshotResponse{RPCHeader: randHead(rt.r), Term: rt.r.Uint64(), Success: rt.r.IntN(2) == 0}, &raft.InstallSnapshotResponse{})
+}
+
+func (rt roundTrip) calls() {
+	c := &call.Call{Term: rt.r.Uint64(), Kind: call.Kind(1 + rt.r.IntN(6)), Multi: rt.r.IntN(2) == 0, Proto: uint8(2 + rt.r.IntN(2)), TimeoutMS: rt.r.Uint32(), BlockMS: rt.r.Uint64()}
+	c.Cmds = make([][][]byte, rt.r.IntN(4))
+	for i := range c.Cmds {
+		c.Cmds[i] = make([][]byte, rt.r.IntN(4))
+		for j := range c.Cmds[i] {
+			c.Cmds[i][j] = append([]byte{}, randBytes(rt.r, 100)...)
+		}
+	}
+	b := appendCall(nil, c)
+	if len(b) != callSize(c) {
+		rt.t.Fatalf("a call took %d bytes, announced %d", len(b), callSize(c))
+	}
+	c2 := &call.Call{}
+	err := decodeCall(c2, b, &wordArena{chunk: 8})
+	rt.same("call", appendCall(nil, c2), b, err) // an empty list of commands comes back as nil, so the bytes are compared
+	if callKind(b) != c.Kind {
+		rt.t.Fatalf("kind %d, want %d", callKind(b), c.Kind)
+	}
+	res := call.Result{Reply: append([]byte{}, randBytes(rt.r, 9000)...)}
+	res2, err := decodeResult(appendResult(nil, &res), &byteArena{})
+	rt.same("result", res2, res, err)
+	ps := []call.Probe{{Hosted: true, Term: rt.r.Uint64(), LastIndex: rt.r.Uint64(), Applied: rt.r.Uint64(), Leader: nodeID(1)}, {}}
+	ps2, err := decodeProbes(appendProbes(nil, ps))
+	rt.same("probes", ps2, ps, err)
+	shards := []uint32{rt.r.Uint32(), rt.r.Uint32()}
+	shards2, err := decodeProbe(appendProbe(nil, shards))
+	rt.same("probe", shards2, shards, err)
+}
+
+func (rt roundTrip) greeting() {
+	g := greeting{version: version, code: 1, nonce: bytes.Repeat([]byte{byte(rt.r.Uint32())}, nonceSize), target: nodeID(1), identity: identity{node: nodeID(2), cluster: "c", address: "h:1", run: rt.r.Uint64()}}
+	g2, err := parseGreeting(appendGreeting(nil, &g, true), true)
+	rt.same("greeting", g2, g, err)
+}
+
+// Every error of package call is decoded as itself, whether it was wrapped or not.
 func TestResultErrors(t *testing.T) {
 	for _, want := range errorCodes {
 		if want == nil {
@@ -194,7 +217,7 @@ func TestResultErrors(t *testing.T) {
 		for _, err := range []error{want, errors.Join(errors.New("because"), want)} {
 			got, derr := decodeResult(appendResult(nil, &call.Result{Err: err}), nil)
 			if derr != nil || !errors.Is(got.Err, want) {
-				t.Errorf("%v came back as %v, %v", err, got.Err, derr)
+				t.Errorf("%v was decoded as %v, %v", err, got.Err, derr)
 			}
 			if call.NotDone(got.Err) != call.NotDone(want) {
 				t.Errorf("%v changed its class", err)
@@ -212,7 +235,7 @@ func TestResultErrors(t *testing.T) {
 	}
 }
 
-// decodeAny decodes a frame as a connection would.
+// decodeAny decodes a frame as a connection does.
 func decodeAny(f frame) error {
 	var err error
 	switch f.typ {
@@ -252,8 +275,8 @@ func decodeAny(f frame) error {
 	return err
 }
 
-// FuzzFrame feeds bytes to the decoders as a connection would. They must neither
-// panic, nor depend on how the bytes are cut, nor fail other than by their names.
+// FuzzFrame feeds bytes to the decoders as a connection does. The decoders must not
+// panic, must not depend on the sizes of the reads, and must fail with their own errors.
 func FuzzFrame(f *testing.F) {
 	add := func(typ frameType, payload []byte) {
 		f.Add(append(appendHead(nil, typ, 1, 2, len(payload)), payload...))
@@ -302,7 +325,7 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// What a frame declares is not allocated before it is there.
+// No memory is allocated for the length that a frame declares, only for arrived bytes.
 func TestFrameAllocation(t *testing.T) {
 	head := appendHead(nil, typeAppend, 1, 1, maxAppendPayload)
 	res := testing.Benchmark(func(b *testing.B) {
@@ -314,10 +337,10 @@ func TestFrameAllocation(t *testing.T) {
 		}
 	})
 	if got := res.AllocedBytesPerOp(); got > 4*readBuffer {
-		t.Errorf("a frame of 64 MiB with 10 bytes present took %d bytes", got)
+		t.Errorf("a frame of 64 MiB, of which 10 bytes arrived, took %d bytes", got)
 	}
 
-	// And one that does come is kept without waste, whatever its size.
+	// A payload that does arrive is kept without waste, for any size.
 	for _, n := range []int{0, 1, readBuffer - frameSize, readBuffer - frameSize + 1, readBuffer, 3*readBuffer + 7, 1<<20 + 1} {
 		payload := bytes.Repeat([]byte{3}, n)
 		payload = append(payload, appendHead(nil, typePing, 0, 9, 0)...)
@@ -346,7 +369,7 @@ func TestMalformedFrames(t *testing.T) {
 		{"short length", []byte("\x00\x00\x00\x01\x02aaaaaaaaaaaa"), ErrMalformed},
 		{"over its limit", appendHead(nil, typeVote, 1, 1, maxRPCPayload+1), ErrFrameTooLarge},
 		{"ping with payload", frameOf(typePing, 1), ErrFrameTooLarge},
-		{"records that are not there", appendEntriesCount(1 << 31), ErrMalformed},
+		{"missing records", appendEntriesCount(1 << 31), ErrMalformed},
 		{"a call of kind 0", frameOf(typeCall, appendCall(nil, &call.Call{Proto: 2})...), ErrMalformed},
 		{"a call of kind 7", frameOf(typeCall, appendCall(nil, &call.Call{Proto: 2, Kind: 7})...), ErrMalformed},
 		{"a call in RESP 4", frameOf(typeCall, appendCall(nil, &call.Call{Proto: 4, Kind: 1})...), ErrMalformed},
@@ -389,7 +412,7 @@ func TestSendQueue(t *testing.T) {
 	add(100)
 	add(1000)
 	add(10)
-	// Whole frames only, as many as fit, at least one.
+	// cut returns whole frames: as many as fit, but at least one.
 	for i, want := range []int{2 * (frameSize + 100), frameSize + 1000, frameSize + 10, 0} {
 		if got := len(q.cut(300)); got != want {
 			t.Fatalf("cut %d: %d bytes, want %d", i, got, want)

@@ -16,7 +16,7 @@ import (
 	"millrace/call"
 )
 
-// Both directions use the one connection, whoever dialled it.
+// Calls of both directions use the same connection.
 func TestForward(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
@@ -62,7 +62,7 @@ func TestForwardSelf(t *testing.T) {
 	}
 }
 
-// The words of a call stay what they were when the connection goes on.
+// The words of a call do not change when the connection reads further frames.
 func TestForwardedWordsAreKept(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
@@ -79,7 +79,7 @@ func TestForwardedWordsAreKept(t *testing.T) {
 	for i := range 2000 {
 		size := i % 300
 		if i%100 == 0 {
-			size = 100_000 // over the read buffer
+			size = 100_000 // more than the read buffer
 		}
 		c := writeCall(1, fmt.Sprint(i), strings.Repeat(string(rune('a'+i%26)), size))
 		c.Kind = kinds[i%2]
@@ -126,8 +126,8 @@ func TestNotSent(t *testing.T) {
 	}
 }
 
-// When a connection breaks a call that may have arrived is in doubt, unless it has
-// no effect; and what the other side still holds is cancelled there.
+// When a connection breaks, a call that may have arrived is in doubt, unless it has no
+// effect. The calls that are still open on the other node are cancelled there.
 func TestBreak(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
@@ -161,12 +161,12 @@ func TestBreak(t *testing.T) {
 	for _, c := range there {
 		c.Done(call.Result{Reply: []byte("late")}) // harmless
 	}
-	// The link mends itself.
+	// The link connects again by itself.
 	eventually(t, "connected again", func() bool { return a.Connected(b.id) && b.Connected(a.id) })
 }
 
-// A connection that breaks while a blocking call is being submitted does not leave
-// the call behind.
+// A blocking call is cancelled even if the connection breaks while the call is being
+// handed to the handler.
 func TestBreakInSubmit(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
@@ -191,7 +191,7 @@ func TestBreakInSubmit(t *testing.T) {
 	}
 }
 
-// What waits in our queue behind a socket that takes nothing has not been sent.
+// Calls that wait in the send queue behind a blocked socket count as not sent.
 func TestBreakBeforeTheSocket(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.QueueBytes = 1 << 30 })
 	a, b := n.nodes[0], n.nodes[1]
@@ -211,7 +211,7 @@ func TestBreakBeforeTheSocket(t *testing.T) {
 		case call.ErrInDoubt:
 			doubt++
 			if unsent > 0 {
-				t.Errorf("call %d is in doubt behind one not sent", i)
+				t.Errorf("call %d is in doubt, although an earlier one was not sent", i)
 			}
 		case call.ErrNotSent:
 			unsent++
@@ -245,7 +245,8 @@ func TestCancel(t *testing.T) {
 	}
 	a.Cancel(b.id, c) // nor this
 	a.Cancel(nodeID(9), c)
-	// A call behind it shows that no second cancellation is on its way.
+	// Frames keep their order, so once this call is answered no second cancellation can
+	// arrive.
 	b.handler.onSubmit(func(c *call.Call) { c.Done(call.Result{}) })
 	wait(t, "reply", send(a.Peers, b.id, writeCall(1, "PING")))
 	if n := cancels.Load(); n != 1 {
@@ -253,12 +254,12 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// At every bound there is a clear answer, and the connection lives on.
+// A call beyond a bound is answered with an error, and the connection survives.
 func TestOverload(t *testing.T) {
 	n := newNet(t, 2, func(i int, c *Config) {
 		c.Limits.Calls, c.Limits.Blocked = 20, 10
 		if i == 1 {
-			c.Limits.Calls, c.Limits.Blocked = 8, 4 // the receiver's bounds count too
+			c.Limits.Calls, c.Limits.Blocked = 8, 4 // the receiver has bounds too
 		}
 	})
 	a, b := n.nodes[0], n.nodes[1]
@@ -302,8 +303,8 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// With the queue to the socket full, calls are refused here, and replies over there
-// shrink to an error that tells whether the command ran.
+// While a send queue is full, the sender refuses calls. The receiver sends an error in
+// place of a reply, and the error tells whether the command ran.
 func TestQueueBound(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.QueueBytes = 64 << 10 })
 	a, b := n.nodes[0], n.nodes[1]
@@ -365,10 +366,10 @@ func TestQueueBound(t *testing.T) {
 	}
 }
 
-// Raft's frames overtake replies that wait, and replies are not shut out by Raft.
+// Raft's frames overtake waiting replies, but do not keep replies from being sent.
 func TestQueuesTakeTurns(t *testing.T) {
 	a := newNet(t, 1, nil).nodes[0]
-	ours, theirs := net.Pipe() // nothing is buffered between the two
+	ours, theirs := net.Pipe() // a pipe without a buffer
 	if err := theirs.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -381,7 +382,7 @@ func TestQueuesTakeTurns(t *testing.T) {
 			c.send(queue, outFrame{typ: typ, size: len(fill), payload: func(b []byte) []byte { return append(b, fill...) }})
 		}
 	}
-	const many = 4 << 20 / 3000 // frames, of 4 MiB
+	const many = 4 << 20 / 3000 // so many frames make 4 MiB
 	c.mu.Lock()
 	put(callQueue, typeCall, many)
 	c.mu.Unlock()
@@ -403,13 +404,13 @@ func TestQueuesTakeTurns(t *testing.T) {
 	until(typeCall)
 	c.mu.Lock()
 	put(raftQueue, typeAppend, many)
-	put(callQueue, typeProbe, 1) // stands for the last reply
+	put(callQueue, typeProbe, 1) // marks the end of the replies
 	c.mu.Unlock()
 	if got := until(typeAppend); got > callBurst {
 		t.Errorf("Raft waited behind %d bytes of replies", got)
 	}
 	if got := until(typeCall); got > raftBurst {
-		t.Errorf("replies waited behind %d bytes of Raft", got)
+		t.Errorf("replies waited behind %d bytes of Raft frames", got)
 	}
 	until(typeProbe)
 	theirs.Close()
@@ -427,7 +428,8 @@ func TestProbe(t *testing.T) {
 	}
 	connect(t, a, b)
 
-	// The first goes alone; those that come while it is out go together.
+	// The first probe gets a frame of its own. The probes that come while it is under way
+	// share the next frame.
 	gate := make(chan struct{})
 	var once sync.Once
 	entered := make(chan struct{})
@@ -467,7 +469,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// A probe's answer was given after it was asked for.
+// A probe's answer is never older than the probe.
 func TestProbeIsFresh(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
@@ -507,7 +509,7 @@ func TestProbeBreak(t *testing.T) {
 	eventually(t, "one sent", func() bool { pr.mu.Lock(); defer pr.mu.Unlock(); return pr.inFlight != nil })
 	p.cut()
 	for range 10 {
-		// One that came after the cut may be lucky on the next connection.
+		// A probe that was asked after the cut may succeed on the next connection.
 		if err := wait(t, "failure", errs); err != nil && !errors.Is(err, call.ErrNotSent) {
 			t.Errorf("got %v", err)
 		}

@@ -21,12 +21,12 @@ import (
 	"millrace/call"
 )
 
-// The handshake between two nodes that differ in one thing.
+// Each case runs a handshake between two nodes whose configurations differ in one field.
 func TestHandshakeMatrix(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		edit func(i int, c *Config)
-		want error // what a's Hello to b says; nil for success
+		want error // of a's Hello to b; nil for success
 		logs []string
 	}{
 		{"alike", nil, nil, nil},
@@ -57,7 +57,7 @@ func TestHandshakeMatrix(t *testing.T) {
 				eventually(t, "logged: "+text, func() bool { return strings.Contains(b.logs.String(), text) })
 			}
 			if tc.want == ErrSameNode {
-				return // such a node is not dialled by its ID
+				return // a node with this node's own ID is never dialled by ID
 			}
 			if r := wait(t, "answer", send(a.Peers, b.id, writeCall(1, "X"))); r.Err != call.ErrNotSent {
 				t.Errorf("a call: %v", r.Err)
@@ -92,7 +92,7 @@ func TestListenNeedsSecret(t *testing.T) {
 	p.Close()
 }
 
-// A node found under another's address is not taken for it.
+// A node that answers at the address of another node is not taken for that node.
 func TestWrongNode(t *testing.T) {
 	n := newNet(t, 3, nil)
 	a, b, c := n.nodes[0], n.nodes[1], n.nodes[2]
@@ -106,7 +106,7 @@ func TestWrongNode(t *testing.T) {
 	connect(t, a, b)
 }
 
-// rawHello is what a correct dialler of node z says.
+// rawHello returns the hello of node z, as a correct dialler sends it, and its shaker.
 func rawHello(p purpose, target string) ([]byte, *shaker) {
 	s := &shaker{node: nodeID(25), cluster: func() string { return "cluster-1" }, address: func() string { return "" },
 		key: DeriveKey([]byte("open sesame"), "peer handshake"), timeout: 5 * time.Second}
@@ -128,7 +128,7 @@ func dialRaw(t *testing.T, n *testNode) net.Conn {
 	return nc
 }
 
-// refusedWith reads the accepter's last message and says what it refused with.
+// refusedWith reads the accepter's last message and returns the refusal in it.
 func refusedWith(t *testing.T, nc net.Conn) error {
 	t.Helper()
 	m, err := readMessage(nc)
@@ -141,73 +141,74 @@ func refusedWith(t *testing.T, nc net.Conn) error {
 	return verdicts[m[0]]
 }
 
+// beginHandshake dials a as node z, sends a hello and reads the challenge.
+func beginHandshake(t *testing.T, a *testNode) (nc net.Conn, hello, challenge []byte, s *shaker) {
+	t.Helper()
+	nc = dialRaw(t, a)
+	hello, s = rawHello(purposePeer, a.id)
+	if err := writeMessage(nc, hello); err != nil {
+		t.Fatal(err)
+	}
+	challenge, err := readMessage(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc, hello, challenge, s
+}
+
+// TestForgedProofs first makes a good connection, and then replays its proof and sends
+// others that are wrong in one point.
 func TestForgedProofs(t *testing.T) {
 	n := newNet(t, 1, func(_ int, c *Config) { c.NodeID = nodeID(25) + "z" })
 	a := n.nodes[0]
-	var recorded [][]byte // a good proof, for a replay
-	begin := func(t *testing.T) (nc net.Conn, hello, challenge []byte, s *shaker) {
-		nc = dialRaw(t, a)
-		hello, s = rawHello(purposePeer, a.id)
-		if err := writeMessage(nc, hello); err != nil {
-			t.Fatal(err)
-		}
-		challenge, err := readMessage(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return nc, hello, challenge, s
+	nc, hello, challenge, s := beginHandshake(t, a)
+	good := proof(s.key, labelDialler, hello, challenge, nil)
+	if err := writeMessage(nc, good); err != nil {
+		t.Fatal(err)
 	}
-	t.Run("right", func(t *testing.T) {
-		nc, hello, challenge, s := begin(t)
-		good := proof(s.key, labelDialler, hello, challenge, nil)
-		recorded = [][]byte{hello, good}
-		if err := writeMessage(nc, good); err != nil {
-			t.Fatal(err)
-		}
-		m, err := readMessage(nc)
-		if err != nil || m[0] != 0 || !bytes.Equal(m[1:], proof(s.key, labelAccepter, hello, challenge, nil)) {
-			t.Fatalf("got %x, %v", m, err)
-		}
-	})
+	m, err := readMessage(nc)
+	if err != nil || m[0] != 0 || !bytes.Equal(m[1:], proof(s.key, labelAccepter, hello, challenge, nil)) {
+		t.Fatalf("got %x, %v", m, err)
+	}
+	nc.Close()
+	eventually(t, "disconnected", func() bool { return !a.Connected(nodeID(25)) })
+
 	t.Run("replayed", func(t *testing.T) {
 		nc := dialRaw(t, a)
-		_ = writeMessage(nc, recorded[0])
+		_ = writeMessage(nc, hello)
 		if _, err := readMessage(nc); err != nil {
 			t.Fatal(err)
 		}
-		_ = writeMessage(nc, recorded[1])
+		_ = writeMessage(nc, good)
 		if err := refusedWith(t, nc); err != ErrBadProof {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("reflected", func(t *testing.T) {
-		nc, hello, challenge, s := begin(t)
-		_ = writeMessage(nc, proof(s.key, labelAccepter, hello, challenge, nil)) // right but for its direction
-		if err := refusedWith(t, nc); err != ErrBadProof {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("for another purpose", func(t *testing.T) {
-		nc, hello, challenge, s := begin(t)
-		other := bytes.Clone(hello)
-		other[len(magic)+2] = byte(purposeBulk)
-		_ = writeMessage(nc, proof(s.key, labelDialler, other, challenge, nil))
-		if err := refusedWith(t, nc); err != ErrBadProof {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("empty", func(t *testing.T) {
-		nc, _, _, _ := begin(t)
-		_ = writeMessage(nc, nil)
-		if err := refusedWith(t, nc); err != ErrBadProof {
-			t.Errorf("got %v", err)
-		}
-	})
+	for _, tc := range []struct {
+		name  string
+		proof func(key, hello, challenge []byte) []byte
+	}{
+		{"reflected", func(key, hello, challenge []byte) []byte { return proof(key, labelAccepter, hello, challenge, nil) }},
+		{"for another purpose", func(key, hello, challenge []byte) []byte {
+			other := bytes.Clone(hello)
+			other[len(magic)+2] = byte(purposeBulk)
+			return proof(key, labelDialler, other, challenge, nil)
+		}},
+		{"empty", func(_, _, _ []byte) []byte { return nil }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			nc, hello, challenge, s := beginHandshake(t, a)
+			_ = writeMessage(nc, tc.proof(s.key, hello, challenge))
+			if err := refusedWith(t, nc); err != ErrBadProof {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
 	t.Run("frames before the proof", func(t *testing.T) {
-		nc, _, _, _ := begin(t)
-		_, _ = nc.Write(appendHead(nil, typePing, 0, 0, 0)) // its length is no proof's
+		nc, _, _, _ := beginHandshake(t, a)
+		_, _ = nc.Write(appendHead(nil, typePing, 0, 0, 0)) // the frame has not the length of a proof
 		if err := refusedWith(t, nc); err == nil {
-			t.Error("taken")
+			t.Error("the frame was accepted")
 		}
 	})
 	if a.Connected(nodeID(25)) {
@@ -225,7 +226,7 @@ func TestRefusedGreetings(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		hello   []byte
-		verdict error // nil: closed without a word
+		verdict error // nil if the connection is closed without an answer
 	}{
 		{"another version", change(func(b []byte) []byte { b[len(magic)+1] = 9; return b }), ErrVersion},
 		{"another version's longer hello", change(func(b []byte) []byte { b[len(magic)] = 9; return append(b, "and more"...) }), ErrVersion},
@@ -259,19 +260,21 @@ func TestRefusedGreetings(t *testing.T) {
 			}
 		})
 	}
-	t.Run("the wrong one dials", func(t *testing.T) {
-		nc := dialRaw(t, a) // z, which is higher than a
-		hello, s := rawHello(purposePeer, a.id)
-		_ = writeMessage(nc, hello)
-		challenge, err := readMessage(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = writeMessage(nc, proof(s.key, labelDialler, hello, challenge, nil))
-		if err := refusedWith(t, nc); err != ErrDirection {
-			t.Errorf("got %v", err)
-		}
-	})
+}
+
+// A node with a higher ID that dials is refused, although its proof is good.
+func TestWrongDirection(t *testing.T) {
+	a := newNet(t, 1, nil).nodes[0]
+	nc, hello, challenge, s := beginHandshake(t, a) // as z, which is higher than a
+	_ = writeMessage(nc, proof(s.key, labelDialler, hello, challenge, nil))
+	if err := refusedWith(t, nc); err != ErrDirection {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Bytes of another protocol get no answer.
+func TestOtherProtocols(t *testing.T) {
+	a := newNet(t, 1, nil).nodes[0]
 	for _, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "*1\r\n$4\r\nPING\r\n", "\xff\xff\xff\xff", "\x00\x00"} {
 		nc := dialRaw(t, a)
 		_, _ = nc.Write([]byte(garbage))
@@ -281,7 +284,7 @@ func TestRefusedGreetings(t *testing.T) {
 	}
 }
 
-// Slow and silent connections are cut, and do not keep others out.
+// Slow and silent connections are cut, and other connections are accepted meanwhile.
 func TestSlowloris(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.HandshakeTimeout = 300 * time.Millisecond })
 	a, b := n.nodes[0], n.nodes[1]
@@ -290,7 +293,7 @@ func TestSlowloris(t *testing.T) {
 	for i := range maxUnprovedHost + 20 {
 		nc := dialRaw(t, b)
 		if i%2 == 0 {
-			go func() { // a byte now and then
+			go func() { // sends one byte at a time
 				h, _ := rawHello(purposePeer, b.id)
 				for _, c := range append([]byte{0, byte(len(h))}, h...) {
 					if _, err := nc.Write([]byte{c}); err != nil {
@@ -309,7 +312,7 @@ func TestSlowloris(t *testing.T) {
 		}
 	}
 	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("they were kept for %v", d)
+		t.Errorf("the connections were kept for %v", d)
 	}
 	connect(t, a, b)
 	b.mu.Lock()
@@ -319,7 +322,7 @@ func TestSlowloris(t *testing.T) {
 	}
 }
 
-// A node that learns it is in another cluster parts from its peers.
+// When a node learns that it is in another cluster, its connections end.
 func TestClusterIDComesLater(t *testing.T) {
 	var later atomic.Value
 	later.Store("")
@@ -341,7 +344,7 @@ func TestClusterIDComesLater(t *testing.T) {
 }
 
 func TestDeriveKey(t *testing.T) {
-	// HKDF-SHA256(secret "s", no salt, info "millrace gossip"), by another implementation.
+	// HKDF-SHA256(secret "s", no salt, info "millrace gossip"), computed by another program.
 	if got, want := hex.EncodeToString(DeriveKey([]byte("s"), "gossip")), "be4187daafa185a4141f560aa6fadae108d9a4653e21072508042c7e06acb560"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -386,8 +389,8 @@ func TestTLS(t *testing.T) {
 		t.Error(err)
 	}
 
-	// Someone in the middle, with a certificate that is trusted, who passes the
-	// handshake on: two TLS sessions, so the proof of one is none in the other.
+	// A relay with a trusted certificate passes the handshake on. It has two TLS sessions,
+	// so a proof made in one is not valid in the other.
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", conf)
 	if err != nil {
 		t.Fatal(err)

@@ -22,12 +22,12 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
-		os.Exit(m.Run()) // the fuzzer leaves goroutines of its own
+		os.Exit(m.Run()) // the fuzzer does not end its own goroutines
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// testHandler answers with the functions it was last given.
+// testHandler answers with the functions that were last set.
 type testHandler struct {
 	submit, cancel atomic.Pointer[func(*call.Call)]
 	probe          atomic.Pointer[func(uint32) call.Probe]
@@ -60,14 +60,14 @@ func (h *testHandler) Probe(shard uint32) call.Probe {
 
 func (h *testHandler) Hello() HelloInfo { return HelloInfo{Version: "v-test"} }
 
-// echo is a reply that shows all that was asked.
+// echo returns a reply that shows all fields of the call.
 func echo(c *call.Call) []byte {
 	return fmt.Appendf(nil, "%d/%d/%d %q multi=%v proto=%d %d %d", c.Shard, c.Term, c.Kind, c.Cmds, c.Multi, c.Proto, c.TimeoutMS, c.BlockMS)
 }
 
 func nodeID(i int) string { return strings.Repeat(string(rune('a'+i)), 40) }
 
-// testNode is a Peers that serves.
+// testNode is a Peers on which Serve is running.
 type testNode struct {
 	*Peers
 	id      string
@@ -92,7 +92,7 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// testNet is a few nodes that find each other by what resolve says.
+// testNet is a group of nodes. They find each other by its resolve method.
 type testNet struct {
 	mu    sync.Mutex
 	addrs map[string]string // node ID → address to dial
@@ -116,7 +116,7 @@ func (n *testNet) setAddr(id, addr string) {
 	n.addrs[id] = addr
 }
 
-// newNet starts nodes a, b, c …; edit may change each one's configuration.
+// newNet starts nodes a, b, c …; edit may change the configuration of each.
 func newNet(t testing.TB, count int, edit func(i int, c *Config)) *testNet {
 	t.Helper()
 	n := &testNet{addrs: map[string]string{}}
@@ -176,9 +176,9 @@ func connect(t testing.TB, from, to *testNode) {
 	})
 }
 
-// send submits a call and returns where its result comes.
+// send submits a call and returns the channel of its result.
 func send(p *Peers, node string, c *call.Call) <-chan call.Result {
-	got := make(chan call.Result, 2) // room to notice a second answer
+	got := make(chan call.Result, 2) // 2, so that a second answer would be noticed
 	c.Done = func(r call.Result) { got <- r }
 	p.Submit(node, c)
 	return got
@@ -205,7 +205,7 @@ func writeCall(shard uint32, words ...string) *call.Call {
 	return c
 }
 
-// proxy stands between two nodes and can freeze or cut what flows through it.
+// proxy forwards connections to a node. It can freeze, slow down or cut them.
 type proxy struct {
 	ln     net.Listener
 	target string
@@ -217,7 +217,7 @@ type proxy struct {
 	pairs   map[net.Conn]struct{}
 	wg      sync.WaitGroup
 	delay   time.Duration
-	limit   int64 // cut each connection after so many bytes towards the target; 0 none
+	limit   int64 // cut each connection after so many bytes towards the target; 0 for never
 	carried int64
 }
 
@@ -255,7 +255,7 @@ func (p *proxy) cut() {
 	}
 }
 
-// freeze stops all bytes, closing nothing: a cable pulled out.
+// freeze holds all bytes back and keeps the connections open, like an unplugged cable.
 func (p *proxy) freeze(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -263,7 +263,7 @@ func (p *proxy) freeze(on bool) {
 	p.thaw.Broadcast()
 }
 
-// slow holds each read up for a while.
+// slow delays the bytes of each read by d.
 func (p *proxy) slow(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -307,7 +307,7 @@ func (p *proxy) copy(dst, src net.Conn, up bool) {
 	for {
 		n, err := src.Read(buf)
 		p.mu.Lock()
-		for p.frozen && !p.closed { // an end does not get through either
+		for p.frozen && !p.closed { // the end of a connection is held back too
 			p.thaw.Wait()
 		}
 		if err != nil && err != io.EOF || n == 0 {

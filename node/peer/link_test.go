@@ -20,7 +20,7 @@ func fastPings(_ int, c *Config) {
 	c.Limits.HandshakeTimeout = 500 * time.Millisecond
 }
 
-// A connection through which nothing comes any more is given up, though TCP has not
+// A connection on which nothing arrives any more is given up, although TCP has not
 // noticed.
 func TestHalfOpen(t *testing.T) {
 	n := newNet(t, 2, fastPings)
@@ -35,14 +35,14 @@ func TestHalfOpen(t *testing.T) {
 		t.Errorf("got %v", r.Err)
 	}
 	eventually(t, "parted", func() bool { return !b.Connected(a.id) })
-	// The call is answered before the connection's end is logged.
+	// The end of the connection is logged after the call is answered.
 	eventually(t, "the reason logged", func() bool { return strings.Contains(a.logs.String(), ErrSilent.Error()) })
 	n.setAddr(b.id, b.Addr().String())
 	connect(t, a, b)
 	p.freeze(false)
 }
 
-// An idle connection stays, and measures its round trip.
+// An idle connection stays open, and its round trip is measured.
 func TestIdle(t *testing.T) {
 	n := newNet(t, 2, fastPings)
 	a, b := n.nodes[0], n.nodes[1]
@@ -53,12 +53,12 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// A link that is slow, and busy with one large frame for long, is not dead.
+// A slow connection that is busy with one large frame for seconds is not taken for dead.
 func TestSlowLink(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.PingEvery = 200 * time.Millisecond }) // given up after a second of silence
 	a, b := n.nodes[0], n.nodes[1]
 	p := newProxy(t, b.Addr().String())
-	p.slow(40 * time.Millisecond) // for each 16 KiB: 2.6 s for all
+	p.slow(40 * time.Millisecond) // per 16 KiB, so 2.6 s for the frame
 	n.setAddr(b.id, p.addr())
 	connect(t, a, b)
 	if r := wait(t, "reply", send(a.Peers, b.id, writeCall(1, strings.Repeat("x", 1<<20)))); r.Err != nil {
@@ -69,8 +69,8 @@ func TestSlowLink(t *testing.T) {
 	}
 }
 
-// The higher node cannot dial, but asks to be dialled; the lower one need not know
-// where it is.
+// A node with the higher ID may not dial, but asks to be dialled. It sends its address,
+// so the other node needs none.
 func TestDialMe(t *testing.T) {
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
@@ -81,12 +81,12 @@ func TestDialMe(t *testing.T) {
 	}
 }
 
-// A node that comes back under another address is found again, also when the end of
-// its old connection was not seen.
+// A node that comes back under another address is found again, even if the end of its
+// old connection went unnoticed.
 func TestReturn(t *testing.T) {
 	for _, unseen := range []bool{false, true} {
 		t.Run(fmt.Sprintf("unseen=%v", unseen), func(t *testing.T) {
-			// Nothing else may notice: no ping does.
+			// Pings must not notice the end of the old connection.
 			patient := func(_ int, c *Config) { c.Limits.PingEvery = time.Hour }
 			n := newNet(t, 2, patient)
 			a, b := n.nodes[0], n.nodes[1]
@@ -110,7 +110,8 @@ func TestReturn(t *testing.T) {
 	}
 }
 
-// Whoever waits for a node goes on when it is there, or when the shard's transport closes.
+// Reach returns when the node is connected, when the shard's transport closes, or after
+// its time.
 func TestReach(t *testing.T) {
 	n := newNet(t, 1, nil)
 	a := n.nodes[0]
@@ -126,7 +127,7 @@ func TestReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !wait(t, "the closed one", closed) {
-		t.Error("it is waited for a node on a transport that is closed")
+		t.Error("Reach waits although the transport is closed")
 	}
 	if b := n.add(t, 1, nil); !wait(t, b.id, reached) {
 		t.Error("not reached")
@@ -136,7 +137,7 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// Being asked to dial ends an attempt at an address that swallows everything.
+// A request to dial ends an attempt that hangs at an address without answers.
 func TestDialMeEndsAnAttempt(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.HandshakeTimeout = time.Minute })
 	a, b := n.nodes[0], n.nodes[1]
@@ -150,7 +151,7 @@ func TestDialMeEndsAnAttempt(t *testing.T) {
 	p.freeze(false)
 }
 
-// A node that asks without end and reads no answers is cut off.
+// A node that keeps sending requests and reads no answers is cut off.
 func TestNotReading(t *testing.T) {
 	n := newNet(t, 1, func(_ int, c *Config) { c.Limits.QueueBytes = 1 << 10 })
 	a := n.nodes[0]
@@ -162,7 +163,7 @@ func TestNotReading(t *testing.T) {
 	c.nc = ours
 	c.mu.Lock()
 	q := &c.queues[raftQueue]
-	q.total = maxReplyPayload // as if so much were queued
+	q.total = maxReplyPayload // as if so many bytes were queued
 	c.send(raftQueue, outFrame{typ: typePing | answer})
 	if c.choked {
 		t.Error("cut off within the bound")
@@ -183,7 +184,7 @@ func TestNotReading(t *testing.T) {
 	}
 }
 
-// Between nodes that nobody wants to connect any more nothing is tried.
+// A node stops trying to connect once no caller has asked for wantFor.
 func TestSeekEnds(t *testing.T) {
 	n := newNet(t, 1, nil)
 	a := n.nodes[0]
@@ -198,7 +199,8 @@ func TestSeekEnds(t *testing.T) {
 	}
 }
 
-// Many connections made and broken at once end in one, with every call answered.
+// When connections are made and broken in quick succession, every call is answered, and
+// one connection remains in the end.
 func TestStorm(t *testing.T) {
 	n := newNet(t, 2, fastPings)
 	a, b := n.nodes[0], n.nodes[1]
@@ -210,8 +212,8 @@ func TestStorm(t *testing.T) {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			// A handshake may take longer than this on a busy machine: only what came
-			// about is broken.
+			// On a busy machine a handshake may take longer than this, so only a connection
+			// that exists is broken.
 			if time.Sleep(3 * time.Millisecond); a.link(b.id).connected() != nil {
 				p.cut()
 				cuts.Add(1)
@@ -264,7 +266,7 @@ func TestRateLimit(t *testing.T) {
 	if d := r.take(now, 500); d > 0 {
 		t.Errorf("the first bytes wait %v", d)
 	}
-	// 500 bytes are half a second, of which a tenth is free.
+	// 500 bytes take half a second, of which the first tenth of a second is free.
 	if d := r.take(now, 1); d != 400*time.Millisecond {
 		t.Errorf("the next wait %v", d)
 	}

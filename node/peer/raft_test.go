@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// listFSM keeps every record it applied, with the index of the last.
+// listFSM keeps every record that it applied, and the index of the last.
 type listFSM struct {
 	mu       sync.Mutex
 	records  []string
@@ -44,7 +45,7 @@ func (f *listFSM) Snapshot() (raft.FSMSnapshot, error) {
 	return bytesSnapshot(b), nil
 }
 
-// Restore leaves a newer state alone, as a shard does.
+// Restore keeps a state that is newer than the snapshot, as a shard does.
 func (f *listFSM) Restore(rc io.ReadCloser) error {
 	b, err := io.ReadAll(rc)
 	if err != nil {
@@ -89,7 +90,7 @@ func (s bytesSnapshot) Persist(sink raft.SnapshotSink) error {
 
 func (bytesSnapshot) Release() {}
 
-// replica is a real Raft over a node's transport, which can be started again.
+// replica is a real Raft instance over a node's transport. It can be restarted.
 type replica struct {
 	node  *testNode
 	shard uint32
@@ -120,7 +121,7 @@ func (r *replica) start(t testing.TB, edit func(*raft.Config)) {
 	}
 }
 
-// stop ends the instance as a supervisor does: the transport first.
+// stop ends the instance as a shard's supervisor does: the transport first.
 func (r *replica) stop(t testing.TB) {
 	t.Helper()
 	if r.Raft == nil {
@@ -178,7 +179,8 @@ func (g group) leader(t testing.TB) *replica {
 	return l
 }
 
-// put proposes until it is known to be applied; a record may so appear twice.
+// put proposes a record until it is known to be applied. A record may therefore appear
+// twice.
 func (g group) put(t testing.TB, record string) {
 	t.Helper()
 	eventually(t, "applied: "+record, func() bool {
@@ -206,7 +208,7 @@ func (g group) same(t testing.TB) []string {
 	return want
 }
 
-// Several shards over the same connections, which are cut again and again.
+// Several shards share connections that are cut again and again.
 func TestRaftGroups(t *testing.T) {
 	n := newNet(t, 3, nil)
 	var proxies []*proxy
@@ -233,32 +235,10 @@ func TestRaftGroups(t *testing.T) {
 	}
 	wg.Wait()
 	for i, g := range groups {
-		got := g.same(t)
-		for r := range records {
-			want := fmt.Sprintf("shard %d record %d", i, r)
-			found := false
-			for _, s := range got {
-				found = found || s == want
-				if !strings.HasPrefix(s, fmt.Sprintf("shard %d ", i)) {
-					t.Fatalf("shard %d applied %q", i, s)
-				}
-			}
-			if !found {
-				t.Errorf("%q is lost", want)
-			}
-		}
-		elected := false
-		for _, r := range g {
-			elected = elected || strings.Contains(r.logs.String(), "pre-vote successful")
-			if strings.Contains(r.logs.String(), "pre-vote is disabled") {
-				t.Error("raft runs without pre-vote")
-			}
-		}
-		if !elected {
-			t.Error("no pre-vote was held")
-		}
+		g.checkRecords(t, i, records)
+		g.checkPreVote(t)
 	}
-	// One connection between two nodes at a time, whatever the shards.
+	// Two nodes have at most one connection at a time, for all shards together.
 	for _, node := range n.nodes {
 		node.mu.Lock()
 		open := len(node.conns)
@@ -267,7 +247,7 @@ func TestRaftGroups(t *testing.T) {
 			t.Errorf("%d connections at %.1s", open, node.id)
 		}
 	}
-	// Leadership goes where it is sent.
+	// A leadership transfer reaches the chosen replica.
 	l := groups[1].leader(t)
 	to := groups[1][0]
 	if to == l {
@@ -279,7 +259,39 @@ func TestRaftGroups(t *testing.T) {
 	eventually(t, "the transfer took effect", func() bool { return to.State() == raft.Leader })
 }
 
-// While a leader's log syncs hang, it sends nothing, and the others go on without it.
+// checkRecords checks that every replica has all records of its shard and none of
+// another shard.
+func (g group) checkRecords(t *testing.T, shard, records int) {
+	t.Helper()
+	got := g.same(t)
+	for _, s := range got {
+		if !strings.HasPrefix(s, fmt.Sprintf("shard %d ", shard)) {
+			t.Fatalf("shard %d applied %q", shard, s)
+		}
+	}
+	for r := range records {
+		if want := fmt.Sprintf("shard %d record %d", shard, r); !slices.Contains(got, want) {
+			t.Errorf("%q is lost", want)
+		}
+	}
+}
+
+// checkPreVote checks by Raft's logs that a leader was elected with a pre-vote.
+func (g group) checkPreVote(t *testing.T) {
+	t.Helper()
+	elected := false
+	for _, r := range g {
+		elected = elected || strings.Contains(r.logs.String(), "pre-vote successful")
+		if strings.Contains(r.logs.String(), "pre-vote is disabled") {
+			t.Error("raft runs without pre-vote")
+		}
+	}
+	if !elected {
+		t.Error("no pre-vote was held")
+	}
+}
+
+// While a leader's log syncs hang, it sends nothing, and another leader is elected.
 func TestStalledLeaderIsReplaced(t *testing.T) {
 	var mu sync.Mutex
 	stalled := map[string]bool{}
@@ -313,7 +325,7 @@ func TestStalledLeaderIsReplaced(t *testing.T) {
 	}
 }
 
-// A replica's Raft is replaced while the rest goes on.
+// The Raft instance of one replica is replaced while the other shards keep working.
 func TestReplicaRestart(t *testing.T) {
 	n := newNet(t, 3, nil)
 	g := newGroup(t, n, 1, nil)
@@ -335,7 +347,8 @@ func TestReplicaRestart(t *testing.T) {
 	}
 }
 
-// A follower that was away is sent far more than an AppendEntries may hold, in parts.
+// A follower that was away needs more records than one AppendEntries may hold, and gets
+// them in several.
 func TestLargeBacklog(t *testing.T) {
 	n := newNet(t, 3, nil)
 	g := newGroup(t, n, 1, nil)
@@ -368,7 +381,7 @@ func headOf(n *testNode) raft.RPCHeader {
 	return raft.RPCHeader{ProtocolVersion: 3, ID: []byte(n.id), Addr: []byte(n.id)}
 }
 
-// A heartbeat takes the same way as everything else.
+// A heartbeat goes through Consumer like every other request.
 func TestHeartbeatsGoThroughConsumer(t *testing.T) {
 	from, to, id, n := pairOfTransports(t, nil)
 	to.SetHeartbeatHandler(func(raft.RPC) { t.Error("the fast path was taken") })
@@ -385,7 +398,8 @@ func TestHeartbeatsGoThroughConsumer(t *testing.T) {
 	}
 }
 
-// Heartbeats of many shards share writes; a vote takes those that wait along.
+// Heartbeats of many shards share writes. Any other frame takes the waiting heartbeats
+// along.
 func TestHeartbeatsWaitForCompany(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.PingEvery = time.Hour })
 	a, b := n.nodes[0], n.nodes[1]
@@ -477,7 +491,7 @@ func TestAppendIsCut(t *testing.T) {
 	}
 }
 
-// A shard whose Raft takes nothing harms neither the others nor the connection.
+// A shard whose Raft takes no requests harms neither other shards nor the connection.
 func TestShardThatTakesNothing(t *testing.T) {
 	from, _, id, n := pairOfTransports(t, nil)
 	a, b := n.nodes[0], n.nodes[1]
@@ -506,7 +520,7 @@ func TestShardThatTakesNothing(t *testing.T) {
 	if err := ask(a.Transport(3, TransportOptions{})); !errors.Is(err, ErrNoReplica) || !from.Absent(err) || !strings.Contains(err.Error(), "shard 3") {
 		t.Errorf("a shard that is not there: %v", err)
 	}
-	// Closing the sender's end frees what waits.
+	// Closing the sender's transport ends its waiting RPCs.
 	_ = from.Close()
 	for range maxRPCsWaiting {
 		if err := wait(t, "end", stuck); err != ErrTransportClosed {
@@ -528,7 +542,7 @@ func TestRPCFailures(t *testing.T) {
 		t.Errorf("no answer: %v", err)
 	}
 	late := <-to.Consumer()
-	late.Respond(&raft.RequestVoteResponse{}, nil) // fits no question any more
+	late.Respond(&raft.RequestVoteResponse{}, nil) // its request was given up
 	forged := headOf(a)
 	forged.ID = []byte(nodeID(7))
 	if err := ask(forged); err == nil || !strings.Contains(err.Error(), ErrSender.Error()) {
@@ -550,7 +564,7 @@ func TestRPCFailures(t *testing.T) {
 	if err := ask(headOf(a)); err != RemoteError("raft is out") {
 		t.Errorf("its error: %v", err)
 	}
-	// The receiver's transport closes, or the connection breaks, under an RPC.
+	// During an RPC, the receiver's transport closes, or the connection breaks.
 	slow := make(chan error, 2)
 	a.cfg.Limits.RPC = time.Minute
 	go func() { slow <- ask(headOf(a)) }()
@@ -568,7 +582,7 @@ func TestRPCFailures(t *testing.T) {
 	}
 }
 
-// A transport takes its predecessor's place, whose Close comes later.
+// A new transport replaces the shard's old one, which is closed only afterwards.
 func TestTransportReplaced(t *testing.T) {
 	from, old, id, n := pairOfTransports(t, nil)
 	now := n.nodes[1].Transport(1, TransportOptions{})

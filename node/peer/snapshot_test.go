@@ -40,7 +40,7 @@ func (g group) fallBehind(t *testing.T, records, size int) *replica {
 			}
 		}
 	}
-	// An AppendEntries with all of it may still be on its way. The leader of a later term
+	// An AppendEntries with all records may still be on its way. The leader of a later term
 	// sends none, and tries no snapshot either until it has heard from the follower.
 	eventually(t, "a snapshot was tried", func() bool {
 		l := g.leader(t)
@@ -60,7 +60,7 @@ func TestSnapshotInstall(t *testing.T) {
 	}
 }
 
-// A connection that breaks in the middle leaves nothing half done, and a later
+// A connection that breaks during a snapshot leaves no partial state, and a later
 // attempt succeeds.
 func TestSnapshotBreaks(t *testing.T) {
 	n := newNet(t, 3, nil)
@@ -96,44 +96,61 @@ func TestReplicaStopsInSnapshot(t *testing.T) {
 	eventually(t, "its place is free", func() bool { return len(away.node.snapIn) == 0 })
 }
 
-// The late duplicate of a snapshot does not throw back a replica that is past it.
-func TestStaleSnapshot(t *testing.T) {
+// ledReplica is one replica with long timeouts. The test sends it requests as its leader.
+type ledReplica struct {
+	*replica
+	leader *testNode
+	from   *Transport // of leader
+	conf   raft.Configuration
+}
+
+func newLedReplica(t *testing.T) ledReplica {
+	t.Helper()
 	n := newNet(t, 2, nil)
 	a, b := n.nodes[0], n.nodes[1]
 	connect(t, a, b)
-	from := a.Transport(1, TransportOptions{})
-	// One follower with long timeouts, spoken to as its leader would.
-	r := &replica{node: b, shard: 1, fsm: &listFSM{}, log: raft.NewInmemStore(), snaps: raft.NewInmemSnapshotStore(), logs: &logBuffer{}}
-	conf := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(a.id), Address: raft.ServerAddress(a.id)}, {ID: raft.ServerID(b.id), Address: raft.ServerAddress(b.id)}, {ID: "c", Address: "c"}}}
+	r := ledReplica{leader: a, from: a.Transport(1, TransportOptions{})}
+	r.replica = &replica{node: b, shard: 1, fsm: &listFSM{}, log: raft.NewInmemStore(), snaps: raft.NewInmemSnapshotStore(), logs: &logBuffer{}}
+	r.conf = raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(a.id), Address: raft.ServerAddress(a.id)}, {ID: raft.ServerID(b.id), Address: raft.ServerAddress(b.id)}, {ID: "c", Address: "c"}}}
 	r.start(t, func(c *raft.Config) { c.HeartbeatTimeout, c.ElectionTimeout = time.Minute, time.Minute })
 	t.Cleanup(func() { r.stop(t) })
-	if err := r.BootstrapCluster(conf).Error(); err != nil {
+	if err := r.BootstrapCluster(r.conf).Error(); err != nil {
 		t.Fatal(err)
 	}
-	append1 := func(first, last, commit uint64) {
-		t.Helper()
-		prev := &raft.Log{}
-		if err := r.log.GetLog(first-1, prev); err != nil {
-			t.Fatal(err)
-		}
-		args := &raft.AppendEntriesRequest{RPCHeader: headOf(a), Term: 3, PrevLogEntry: prev.Index, PrevLogTerm: prev.Term, LeaderCommitIndex: commit}
-		for i := first; i <= last; i++ {
-			args.Entries = append(args.Entries, &raft.Log{Index: i, Term: 3, Data: fmt.Append(nil, i)})
-		}
-		var resp raft.AppendEntriesResponse
-		if err := from.AppendEntries(raft.ServerID(b.id), "", args, &resp); err != nil || !resp.Success {
-			t.Fatalf("append: %+v, %v", resp, err)
-		}
+	return r
+}
+
+// append sends the records first to last, of term 3.
+func (r ledReplica) append(t *testing.T, first, last, commit uint64) {
+	t.Helper()
+	prev := &raft.Log{}
+	if err := r.log.GetLog(first-1, prev); err != nil {
+		t.Fatal(err)
 	}
-	append1(2, 200, 190)
+	args := &raft.AppendEntriesRequest{RPCHeader: headOf(r.leader), Term: 3, PrevLogEntry: prev.Index, PrevLogTerm: prev.Term, LeaderCommitIndex: commit}
+	for i := first; i <= last; i++ {
+		args.Entries = append(args.Entries, &raft.Log{Index: i, Term: 3, Data: fmt.Append(nil, i)})
+	}
+	var resp raft.AppendEntriesResponse
+	if err := r.from.AppendEntries(raft.ServerID(r.node.id), "", args, &resp); err != nil || !resp.Success {
+		t.Fatalf("append: %+v, %v", resp, err)
+	}
+}
+
+// install sends a snapshot whose last record has an index and a term.
+func (r ledReplica) install(term, index, logTerm uint64) (raft.InstallSnapshotResponse, error) {
+	data := binary.BigEndian.AppendUint64(nil, index)
+	var resp raft.InstallSnapshotResponse
+	err := r.from.InstallSnapshot(raft.ServerID(r.node.id), "", &raft.InstallSnapshotRequest{RPCHeader: headOf(r.leader), SnapshotVersion: 1, Term: term,
+		LastLogIndex: index, LastLogTerm: logTerm, Configuration: raft.EncodeConfiguration(r.conf), ConfigurationIndex: 1, Size: int64(len(data))}, &resp, bytes.NewReader(data))
+	return resp, err
+}
+
+// A late duplicate of a snapshot does not throw back a replica that is past it.
+func TestStaleSnapshot(t *testing.T) {
+	r := newLedReplica(t)
+	r.append(t, 2, 200, 190)
 	eventually(t, "applied", func() bool { return r.fsm.Applied() == 190 })
-	install := func(term, index, logTerm uint64) (raft.InstallSnapshotResponse, error) {
-		data := binary.BigEndian.AppendUint64(nil, index)
-		var resp raft.InstallSnapshotResponse
-		err := from.InstallSnapshot(raft.ServerID(b.id), "", &raft.InstallSnapshotRequest{RPCHeader: headOf(a), SnapshotVersion: 1, Term: term,
-			LastLogIndex: index, LastLogTerm: logTerm, Configuration: raft.EncodeConfiguration(conf), ConfigurationIndex: 1, Size: int64(len(data))}, &resp, bytes.NewReader(data))
-		return resp, err
-	}
 	untouched := func() {
 		t.Helper()
 		last, _ := r.log.LastIndex()
@@ -141,36 +158,37 @@ func TestStaleSnapshot(t *testing.T) {
 			t.Errorf("after a stale snapshot: %d restores, applied %d and %d, log to %d", r.fsm.restores, r.fsm.Applied(), r.AppliedIndex(), last)
 		}
 	}
-	if resp, err := install(3, 150, 3); err != nil || !resp.Success || resp.Term != 3 {
+	if resp, err := r.install(3, 150, 3); err != nil || !resp.Success || resp.Term != 3 {
 		t.Errorf("a duplicate: %+v, %v", resp, err)
 	}
 	untouched()
-	append1(201, 201, 190) // and the leader goes on
+	r.append(t, 201, 201, 190) // the leader continues
 	if err := r.log.DeleteRange(201, 201); err != nil {
 		t.Fatal(err)
 	}
-	if resp, err := install(2, 150, 3); err != nil || resp.Success || resp.Term != 3 {
+	if resp, err := r.install(2, 150, 3); err != nil || resp.Success || resp.Term != 3 {
 		t.Errorf("of an older term: %+v, %v", resp, err)
 	}
 	untouched()
-	if _, err := install(3, 150, 2); err == nil || !strings.Contains(err.Error(), ErrStaleSnapshot.Error()) {
-		t.Errorf("of a record the log contradicts: %v", err)
+	if _, err := r.install(3, 150, 2); err == nil || !strings.Contains(err.Error(), ErrStaleSnapshot.Error()) {
+		t.Errorf("of a record that the log contradicts: %v", err)
 	}
 	untouched()
-	if resp, err := install(4, 150, 3); err != nil || !resp.Success || resp.Term != 4 {
+	if resp, err := r.install(4, 150, 3); err != nil || !resp.Success || resp.Term != 4 {
 		t.Errorf("of a newer term: %+v, %v", resp, err)
 	}
 	untouched()
 	if term := r.CurrentTerm(); term != 4 {
 		t.Errorf("the replica's term is %d", term)
 	}
-	// One that it does need is installed.
-	if resp, err := install(4, 500, 4); err != nil || !resp.Success || r.fsm.Applied() != 500 {
+	// A snapshot that the replica needs is installed.
+	if resp, err := r.install(4, 500, 4); err != nil || !resp.Success || r.fsm.Applied() != 500 {
 		t.Errorf("a needed one: %+v, %v, applied %d", resp, err, r.fsm.Applied())
 	}
 }
 
-// fakeRaft answers a transport's requests; install sees the snapshots.
+// fakeRaft answers a transport's requests in place of Raft: with past, or, for a
+// snapshot, by install.
 func fakeRaft(t *testing.T, tr *Transport, past raft.AppendEntriesResponse, install func(raft.RPC)) {
 	t.Helper()
 	done := make(chan struct{})
@@ -196,7 +214,7 @@ func installArgs(n *testNode, index uint64, size int) *raft.InstallSnapshotReque
 	return &raft.InstallSnapshotRequest{RPCHeader: headOf(n), Term: 5, LastLogIndex: index, LastLogTerm: 4, Size: int64(size)}
 }
 
-// What is done with a snapshot, by what the state machine and the log hold.
+// Each case is a state of the replica and the decision about a snapshot that it leads to.
 func TestSnapshotDecision(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -279,13 +297,13 @@ func TestSnapshotContent(t *testing.T) {
 		}
 		got = nil
 		var resp raft.InstallSnapshotResponse
-		// The source may hold more than it announced; what was announced is sent.
+		// If the source holds more than the announced size, only that size is sent.
 		src := io.MultiReader(iotest.OneByteReader(bytes.NewReader(data)), strings.NewReader("more"))
 		if err := from.InstallSnapshot(raft.ServerID(b.id), "", installArgs(a, 9, size), &resp, src); err != nil || !resp.Success || !bytes.Equal(got, data) {
 			t.Errorf("%d bytes: %d arrived, %+v, %v", size, len(got), resp, err)
 		}
 	}
-	// A source that ends early, or fails, is a failure on both sides.
+	// If the source ends early or fails, both sides get an error.
 	for _, src := range []io.Reader{bytes.NewReader(make([]byte, 90_000)), io.MultiReader(bytes.NewReader(make([]byte, 90_000)), iotest.ErrReader(errors.New("disk")))} {
 		err := from.InstallSnapshot(raft.ServerID(b.id), "", installArgs(a, 9, 100_000), &raft.InstallSnapshotResponse{}, src)
 		if err == nil || !strings.Contains(err.Error(), "read the snapshot") {
@@ -293,7 +311,8 @@ func TestSnapshotContent(t *testing.T) {
 		}
 	}
 	eventually(t, "the receiver noticed", func() bool { return strings.Count(b.logs.String(), "unexpected EOF") == 2 })
-	// In another's name, to a shard that is not there, to a node that is not there.
+	// Snapshots in the name of another node, for an unknown shard, and to an unknown node
+	// are refused.
 	forged := installArgs(a, 9, 0)
 	forged.ID = []byte("x")
 	for want, err := range map[string]error{
@@ -307,7 +326,7 @@ func TestSnapshotContent(t *testing.T) {
 	}
 }
 
-// Bytes that changed on the way, or that nobody announced, are not installed.
+// Bytes that changed on the way, or exceed the announced size, are not installed.
 func TestSnapshotCorrupt(t *testing.T) {
 	chunk := appendChunk(nil, 1, []byte("0123456789"))
 	flipped := bytes.Clone(chunk)
@@ -330,7 +349,7 @@ func TestSnapshotCorrupt(t *testing.T) {
 			failed := make(chan error, 1)
 			fakeRaft(t, to, raft.AppendEntriesResponse{Term: 5}, func(rpc raft.RPC) {
 				_, err := io.Copy(io.Discard, rpc.Reader)
-				_, again := io.Copy(io.Discard, rpc.Reader) // as raft does when it drains
+				_, again := io.Copy(io.Discard, rpc.Reader) // as Raft does to drain the reader
 				if again != err {
 					t.Errorf("failed with %v, then %v", err, again)
 				}
@@ -359,10 +378,10 @@ func TestSnapshotCorrupt(t *testing.T) {
 	}
 }
 
-// Two at a time, on both sides; the others wait for their turn.
+// A node sends and receives two snapshots at a time. Others wait for their turn.
 func TestSnapshotTurns(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) {
-		c.Limits.SnapshotProgress = 200 * time.Millisecond // far less than they will wait
+		c.Limits.SnapshotProgress = 200 * time.Millisecond // far less than the time they wait
 	})
 	a, b := n.nodes[0], n.nodes[1]
 	var inside, most atomic.Int32
@@ -386,7 +405,7 @@ func TestSnapshotTurns(t *testing.T) {
 		}()
 	}
 	eventually(t, "two are inside", func() bool { return inside.Load() == maxSnapshots })
-	time.Sleep(3 * n.nodes[0].cfg.Limits.SnapshotProgress) // longer than a silent one would be kept
+	time.Sleep(3 * n.nodes[0].cfg.Limits.SnapshotProgress) // a silent connection would be given up by then
 	close(gate)
 	for range count {
 		if err := wait(t, "end", ended); err != nil {
@@ -398,7 +417,7 @@ func TestSnapshotTurns(t *testing.T) {
 	}
 }
 
-// A sender that falls silent is given up, and so is a receiver.
+// A sender that falls silent is given up, and so is a silent receiver.
 func TestSnapshotProgress(t *testing.T) {
 	n := newNet(t, 2, func(_ int, c *Config) { c.Limits.SnapshotProgress = 100 * time.Millisecond })
 	a, b := n.nodes[0], n.nodes[1]
