@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// AddressesFile, in the data directory, says where a running node listens: with port
-// 0 in the configuration the system chose.
+// AddressesFile, in the data directory, holds the addresses of a running node. Where the
+// configuration says port 0, it holds the port that the system chose.
 const AddressesFile = "addresses.json"
 
 // Addresses is the content of AddressesFile.
@@ -22,6 +22,7 @@ type Addresses struct {
 	HTTP   string `json:"http_addr,omitempty"`
 }
 
+// save writes AddressesFile.
 func (a Addresses) save(dir string) error {
 	b, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
@@ -30,9 +31,25 @@ func (a Addresses) save(dir string) error {
 	return writeFileSync(filepath.Join(dir, AddressesFile), append(b, '\n'))
 }
 
-// advertised returns the address under which others reach a listener bound to addr:
-// with the host advertise where it is given, else with a host that means something
-// elsewhere.
+// advertise fills in the addresses under which clients and other nodes reach this node.
+func (n *Node) advertise() error {
+	n.addrs = Addresses{PID: os.Getpid(), NodeID: n.id}
+	var err error
+	if n.addrs.Client, err = advertised(n.clients.Addr().String(), n.cfg.Advertise); err != nil {
+		return err
+	}
+	if n.addrs.Peer, err = advertised(n.peers.Addr().String(), n.cfg.Advertise); err != nil {
+		return err
+	}
+	if n.http != nil {
+		n.addrs.HTTP, err = advertised(n.http.ln.Addr().String(), n.cfg.Advertise)
+	}
+	return err
+}
+
+// advertised returns the address under which others reach a listener bound to addr. The
+// host is advertise if that is not empty. Otherwise it is the host of addr, or the name of
+// this machine if addr names all interfaces: "0.0.0.0:6379" becomes "db1:6379".
 func advertised(addr, advertise string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -44,7 +61,7 @@ func advertised(addr, advertise string) (string, error) {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		name, err := os.Hostname()
 		if err != nil {
-			return "", fmt.Errorf("%s says no host to advertise, and the host name is unknown: %w", addr, err)
+			return "", fmt.Errorf("%s names no host to advertise, and the name of this machine is unknown: %w", addr, err)
 		}
 		return net.JoinHostPort(name, port), nil
 	}

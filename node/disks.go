@@ -20,45 +20,42 @@ import (
 	"millrace/shard"
 )
 
-// Where a node's databases are, below its data directory.
+// Directories below the data directory.
 const (
 	raftlogDir = "raftlog"
 	stateDir   = "state"
-	stagingDir = "staging" // snapshots on their way out or in
+	stagingDir = "staging" // snapshots that are being sent or received
 )
 
-// databases is how many a node has.
+// databases is the number of databases of a node.
 const databases = 2
 
-// How the memory budget is divided; the rest is for what clients have in flight.
-// Memtables may exist four at a time while flushes lag.
+// Each share is one part in so many of the memory budget. With 512 MiB, the block cache and
+// the log cache have 64 MiB each, and a memtable 16 MiB; the rest is for commands and
+// replies in flight. A database may have four memtables while its flushes lag.
 const (
-	blockCacheShare = 8  // an eighth
-	logCacheShare   = 8  // an eighth
-	memTableShare   = 32 // each database
+	blockCacheShare = 8
+	logCacheShare   = 8
+	memTableShare   = 32 // for each database
 	minMemTable     = 4 << 20
 	maxMemTable     = 64 << 20
 )
 
-// A log sync that hangs.
-const (
-	// stallWithhold is after how long this node stops behaving as a leader, so that
-	// others take its shards over.
-	stallWithhold = 2 * time.Second
-	// stallExit is after how long the process ends: the disk is as good as gone.
-	stallExit = 10 * time.Second
-)
-
-// disks are the two databases of a node: the Raft logs, synced, and the state, whose
-// durability comes from the logs until a snapshot marker is written.
+// disks are the two databases of a node. Every write to the Raft logs is synced. A write
+// to the state is not: until a snapshot marker makes the state durable, the logs can
+// restore it.
 type disks struct {
 	log   *raftlog.DB
 	state *disk.DB
 	cache *pebble.Cache
 
 	awake  awake
-	slowAt atomic.Int64 // ns since the Unix epoch: when an operation was last said to hang
+	slowAt atomic.Int64 // ns since the Unix epoch: the last report that an operation hangs
 }
+
+// openDisks opens both databases below dir. memory is the budget in bytes. fatal is called
+// when a database fails and must not return; full is called when a flush or a compaction
+// met a full disk.
 
 func openDisks(fs vfs.FS, dir string, memory int64, logger *slog.Logger, fatal func(disk.Class, error), full func(error)) (*disks, error) {
 	debug.SetMemoryLimit(memory)
@@ -90,25 +87,24 @@ func openDisks(fs vfs.FS, dir string, memory int64, logger *slog.Logger, fatal f
 	return d, nil
 }
 
-// checkComplete makes sure that a node which was in a cluster still has its logs. With
-// its databases gone it would be a node without memory under a known ID, and could vote
-// a second time where it has voted.
+// checkComplete returns an error if a node that was in a cluster has lost its logs. Such a
+// node would have forgotten its votes, and could vote a second time in the same term.
 func (d *disks) checkComplete(dir string, id identity) error {
 	if id.ClusterID == "" {
-		return nil // its databases may be about to be made
+		return nil // a first start may have ended before it created the databases
 	}
 	shards, err := d.log.Shards()
 	if err != nil {
 		return diskFailure(err)
 	}
 	if !slices.Contains(shards, placement.MetaShard) {
-		return &diskError{disk.Corrupt, fmt.Errorf("%s is of a node of cluster %.8s, and its databases are gone: restore them, or start with an empty directory", dir, id.ClusterID)}
+		return &diskError{disk.Corrupt, fmt.Errorf("%s belongs to a node of cluster %.8s, but its databases are gone: restore them, or start with an empty directory", dir, id.ClusterID)}
 	}
 	return nil
 }
 
-// diskFailure gives err the class that it has as a failure of the disk. A refusal of
-// the directory is none.
+// diskFailure wraps err as a diskError with its class. It returns err unchanged if err is
+// no failure of the disk: a locked directory, or one of a newer format.
 func diskFailure(err error) error {
 	if errors.Is(err, disk.ErrLocked) || errors.Is(err, disk.ErrNewerFormat) {
 		return err
@@ -134,8 +130,9 @@ func (d *disks) close() error {
 	return nil
 }
 
-// stalled reports whether a sync of the log, or an operation on any file of the
-// databases, hangs. The latter is said every two seconds while it lasts.
+// stalled reports whether a sync of the log, or an operation on any file of the databases,
+// hangs. Pebble reports a hanging operation about every two seconds, so a report counts for
+// one second longer than that.
 func (d *disks) stalled() bool {
 	return d.log.SyncPending() > stallWithhold || time.Since(time.Unix(0, d.slowAt.Load())) < stallWithhold+time.Second
 }

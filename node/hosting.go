@@ -16,18 +16,18 @@ import (
 	"millrace/stream"
 )
 
-// hostingRetry is how soon hosting tries again what failed, and looks for replicas
-// that are no longer wanted.
+// hostingRetry is the time between two rounds of hosting while the map stays the same. A
+// round repeats failed steps, and checks whether unwanted replicas can be removed now.
 const hostingRetry = 2 * time.Second
 
-// hosting makes the replicas of this node those that the map gives it. Its run
-// goroutine is the only one that opens and removes data shards.
+// hosting opens and removes replicas until this node has exactly those that the map gives
+// it. The goroutine of run is the only one that opens and removes replicas of data shards.
 type hosting struct {
 	n       *Node
-	changed chan struct{} // room for one: a new map has been published
-	// sends bounds the snapshots this node sends at once, over all shards.
+	changed chan struct{} // signalled after a new map was published; room for one
+	// sends limits how many snapshots this node sends at a time, counted over all shards.
 	sends chan struct{}
-	// status asks the leader of a shard.
+	// status asks the leader of a shard for its status; tests replace it.
 	status func(ctx context.Context, id uint32) (shard.Status, error)
 }
 
@@ -35,7 +35,7 @@ func newHosting(n *Node) *hosting {
 	return &hosting{n: n, changed: make(chan struct{}, 1), sends: make(chan struct{}, shard.SendsDefault), status: n.shardStatus}
 }
 
-// notify says that the map has changed.
+// notify starts a round soon, because the map has changed. It does not block.
 func (h *hosting) notify() {
 	select {
 	case h.changed <- struct{}{}:
@@ -43,8 +43,8 @@ func (h *hosting) notify() {
 	}
 }
 
-// run reconciles until ctx ends, or until a replica cannot be opened because its disk
-// is broken.
+// run reconciles until ctx ends. It returns an error if a replica cannot be opened or
+// removed, which means that its disk is broken.
 func (h *hosting) run(ctx context.Context) error {
 	t := time.NewTicker(hostingRetry)
 	defer t.Stop()
@@ -61,6 +61,7 @@ func (h *hosting) run(ctx context.Context) error {
 	}
 }
 
+// reconcile goes once over the map, and opens or removes replicas where they differ from it.
 func (h *hosting) reconcile(ctx context.Context) error {
 	m := h.n.meta.machine.Map()
 	if m == nil {
@@ -75,10 +76,11 @@ func (h *hosting) reconcile(ctx context.Context) error {
 				return fmt.Errorf("open shard %d: %w", s.ID, err)
 			}
 		case !s.ShouldHost(h.n.id) && !open:
-			// What a node kept from before it was told that the replica moved away is
-			// opened like a wanted one: only the shard's leader can say that it is done.
-			kept, err := h.kept(s.ID)
-			if err == nil && kept {
+			// This node may have stopped before it removed a replica that has moved away. It
+			// opens that replica like a wanted one, because only the shard's leader can
+			// confirm that it is no longer needed; a later round then retires it.
+			onDisk, err := h.onDisk(s.ID)
+			if err == nil && onDisk {
 				err = h.open(s)
 			}
 			if err != nil {
@@ -93,8 +95,8 @@ func (h *hosting) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// kept reports whether the disk holds anything of a shard.
-func (h *hosting) kept(id uint32) (bool, error) {
+// onDisk reports whether the Raft log on disk holds anything of a shard.
+func (h *hosting) onDisk(id uint32) (bool, error) {
 	ids, err := h.n.disks.log.Shards()
 	return slices.Contains(ids, id), err
 }
@@ -115,7 +117,8 @@ func (h *hosting) open(s *placement.Shard) error {
 	return nil
 }
 
-// config returns what all shards of this node have in common.
+// config returns the configuration of a replica: the given values, and the part that all
+// replicas of this node have in common.
 func (h *hosting) config(id uint32, first, last uint16, m shard.Machine) shard.Config {
 	n := h.n
 	digests := uint64(0)
@@ -127,7 +130,7 @@ func (h *hosting) config(id uint32, first, last uint16, m shard.Machine) shard.C
 		Log: n.disks.log.Store(id), State: n.disks.state.DB,
 		StagingDir: filepath.Join(n.cfg.DataDir, stagingDir), FS: n.fs, SnapshotSlots: h.sends,
 		Transport: func() raft.Transport { return n.peers.Transport(id, peer.TransportOptions{Applied: h.applied(id)}) },
-		Prober:    n.peers,
+		Prober:    n.delivery,
 		Clock:     n.clock.nowMS,
 		Limits:    shard.Limits{LogRecords: uint64(n.cfg.LogRecords), TrailingRecords: uint64(n.cfg.LogRecords / 4)},
 		Scarce:    n.space.low.Load,
@@ -138,7 +141,8 @@ func (h *hosting) config(id uint32, first, last uint16, m shard.Machine) shard.C
 	}
 }
 
-// applied returns what tells the transport how far a replica's state is.
+// applied returns a function that tells the transport the applied index of a replica, or 0
+// while the replica is not running.
 func (h *hosting) applied(id uint32) func() uint64 {
 	return func() uint64 {
 		if r := h.n.replicas.get(id); r != nil {
@@ -148,7 +152,8 @@ func (h *hosting) applied(id uint32) func() uint64 {
 	}
 }
 
-// learn takes a hint from a replica of this node.
+// learn records which node leads a shard, as one of this node's replicas has seen it. An
+// empty leader means that the leader of term is lost.
 func (n *Node) learn(id uint32, leader string, term uint64) {
 	if leader == "" {
 		n.leaders.Forget(id, term)
@@ -160,7 +165,8 @@ func (n *Node) learn(id uint32, leader string, term uint64) {
 	}
 }
 
-// shardFailed ends the process when a replica meets a disk that it cannot go on with.
+// shardFailed handles an error after which a replica cannot go on. A disk failure ends the
+// process at once; any other error ends Run.
 func (n *Node) shardFailed(id uint32, err error) {
 	err = fmt.Errorf("shard %d: %w", id, err)
 	if e := diskFailure(err); e != nil {

@@ -20,7 +20,11 @@ type scripted struct {
 	asked   []string                  // "node@term", in order
 }
 
-func (s *scripted) submit(node string, c *call.Call) {
+// Cancel implements router.Backend; a canceled call stays unanswered.
+func (s *scripted) Cancel(string, *call.Call) {}
+
+// Submit implements router.Backend.
+func (s *scripted) Submit(node string, c *call.Call) {
 	word := node + "@" + string(rune('0'+c.Term))
 	s.asked = append(s.asked, word)
 	all := s.answers[node]
@@ -90,8 +94,8 @@ func TestLeaderCaller(t *testing.T) {
 					leaders.Learn(1, tc.leader, 1)
 				}
 				l := &leaderCaller{
-					submit: nodes.submit, cancel: func(string, *call.Call) {}, leaders: routerLeaders{leaders},
-					hosts: func(uint32) []string { return tc.hosts },
+					backend: nodes, leaders: routerLeaders{leaders},
+					nodesToAsk: func(uint32) []string { return tc.hosts },
 				}
 				began := time.Now()
 				v, err := l.do(context.Background(), 1, call.Write, []byte("X"))

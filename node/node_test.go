@@ -225,7 +225,7 @@ func TestFounderComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	// As decide does, without the step that follows it.
-	if err := n.meta.found(); err != nil {
+	if err := n.meta.create(); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(startTimeout); !n.meta.leads(); time.Sleep(time.Millisecond) {
@@ -250,7 +250,7 @@ func TestFounderComesBack(t *testing.T) {
 	}
 	leader, term := r.leaders.Get(placement.MetaShard)
 	answer := make(chan call.Result, 1)
-	handler{r.replicas, r.Node}.Submit(&call.Call{
+	peerHandler{r.replicas, r.Node}.Submit(&call.Call{
 		Shard: placement.MetaShard, Term: term, Kind: call.Write, Cmds: [][][]byte{words([]string{"SHARDS.FLY"})}, Proto: 2, TimeoutMS: 1000,
 		Done: func(res call.Result) { answer <- res },
 	})
@@ -274,7 +274,7 @@ func TestFounderComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := again.host.kept(1); kept || err != nil {
+	if kept, err := again.hosting.onDisk(1); kept || err != nil {
 		t.Errorf("the replica is still there: %v", err)
 	}
 	if _, err := os.Stat(retirement{Shard: 1}.path(dir)); err == nil {

@@ -8,15 +8,20 @@ import (
 	"millrace/router"
 )
 
-// errUnsettled says that a leader does not know yet what its predecessors committed.
+// errUnsettled means that a new leader does not know yet which records its predecessors
+// have committed.
 var errUnsettled = errors.New("the leader has not committed anything in its term yet")
 
-// progress asks a shard's leader what is committed, and then, if more are wanted than have
-// that for certain, its other replicas what they have applied. It may be cut short by ctx:
-// replicas that did not answer are left out.
+// progress tells WAIT how many replicas have a shard's writes. It asks the leader for the
+// commit index. A majority certainly has every committed record; only if wanted is more
+// than that does progress also ask the other replicas for their applied indexes. It leaves
+// out replicas that do not answer before ctx ends.
 //
-// Whatever was committed under an earlier membership is on a majority of the present one:
-// that has the record which made it.
+// For example, of 3 voters the leader and one more are certain, so Sure is 1, because WAIT
+// does not count the leader. For wanted 1 that is enough; for 2 the others are asked.
+//
+// This also holds after the shard's voters have changed: a majority of the present voters
+// has the record that made them voters, and so all records before it.
 func (n *Node) progress(ctx context.Context, id uint32, wanted int) (router.Progress, error) {
 	st, err := n.shardStatus(ctx, id)
 	if err != nil {
@@ -41,7 +46,7 @@ func (n *Node) progress(ctx context.Context, id uint32, wanted int) (router.Prog
 			continue
 		}
 		wg.Go(func() {
-			if p, err := n.probe(ctx, replica, id); err == nil && p.Hosted {
+			if p, err := n.delivery.Probe(ctx, replica, id); err == nil && p.Hosted {
 				mu.Lock()
 				others[replica] = p.Applied
 				mu.Unlock()
@@ -51,12 +56,4 @@ func (n *Node) progress(ctx context.Context, id uint32, wanted int) (router.Prog
 	wg.Wait()
 	out.Others = others
 	return out, nil
-}
-
-// shutdown returns what stops the node when a client asks for it; nil where it may not.
-func (n *Node) shutdown() func() {
-	if !n.cfg.EnableShutdown {
-		return nil
-	}
-	return sync.OnceFunc(func() { close(n.asked) })
 }

@@ -11,13 +11,14 @@ import (
 	"millrace/shard"
 )
 
-// replicas is the set of shards that this node has a replica of. Looking one up is on
-// the way of every command and takes no lock.
+// replicas is the set of this node's running replicas. Every command looks its replica up
+// here, so the look-up takes no lock. The methods with capitals answer requests, from
+// delivery and from other nodes.
 type replicas struct {
-	byID atomic.Pointer[map[uint32]*shard.Shard]
-	mu   sync.Mutex // serialises changes
+	byID atomic.Pointer[map[uint32]*shard.Shard] // replaced as a whole, never changed
+	mu   sync.Mutex                              // held while byID is replaced
 
-	space *space // nil: there is always room
+	space *space // nil: never refuse a call for lack of room
 }
 
 func newReplicas() *replicas {
@@ -29,10 +30,10 @@ func newReplicas() *replicas {
 // get returns this node's replica of a shard, or nil.
 func (r *replicas) get(id uint32) *shard.Shard { return (*r.byID.Load())[id] }
 
-// all returns every replica, in no order.
+// all returns every replica by its shard's ID. The map must not be changed.
 func (r *replicas) all() map[uint32]*shard.Shard { return *r.byID.Load() }
 
-// put adds a replica, or takes one out when s is nil.
+// put adds a replica, or removes the shard's replica if s is nil.
 func (r *replicas) put(id uint32, s *shard.Shard) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,7 +49,8 @@ func (r *replicas) put(id uint32, s *shard.Shard) {
 	r.byID.Store(&m)
 }
 
-// Submit implements call.Backend for calls to this node.
+// Submit implements call.Backend: it hands c to this node's replica of c.Shard. It
+// answers call.ErrNoShard if there is none.
 func (r *replicas) Submit(c *call.Call) {
 	s := r.get(c.Shard)
 	if s == nil {
@@ -56,8 +58,8 @@ func (r *replicas) Submit(c *call.Call) {
 		return
 	}
 	if c.Shard == placement.MetaShard && c.Kind == call.Write {
-		// A node of a newer version may ask for what this one does not know. In the log
-		// it would halt every replica that does not.
+		// A node of a newer version may send a command that this version does not know. In
+		// the log it would halt every replica of this version, so it is refused here.
 		for _, argv := range c.Cmds {
 			if refusal, ok := placement.Check(argv); !ok {
 				c.Done(call.Result{Reply: resp.AppendValue(nil, refusal, int(c.Proto))})
@@ -79,7 +81,7 @@ func (r *replicas) Cancel(c *call.Call) {
 	}
 }
 
-// Probe implements part of peer.Handler.
+// Probe implements a part of peer.Handler.
 func (r *replicas) Probe(id uint32) call.Probe {
 	s := r.get(id)
 	if s == nil {
@@ -88,7 +90,7 @@ func (r *replicas) Probe(id uint32) call.Probe {
 	return s.Probe()
 }
 
-// close closes every replica, side by side: each waits for what it has under way.
+// close closes all replicas in parallel, because each one waits for its work under way.
 func (r *replicas) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

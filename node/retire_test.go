@@ -45,7 +45,7 @@ func TestRetireThinksAgain(t *testing.T) {
 		}
 	}()
 	s := &placement.Shard{ID: 1, Last: placement.Slots - 1, Founders: []string{n.id}}
-	if err := n.host.open(s); err != nil {
+	if err := n.hosting.open(s); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(startTimeout); !n.replicas.get(1).Status().Ready; time.Sleep(time.Millisecond) {
@@ -57,7 +57,7 @@ func TestRetireThinksAgain(t *testing.T) {
 	back := gone
 	back.Nonvoters = []string{n.id}
 	answers := []shard.Status{gone, back, gone, gone}
-	n.host.status = func(context.Context, uint32) (shard.Status, error) {
+	n.hosting.status = func(context.Context, uint32) (shard.Status, error) {
 		if runs := n.replicas.get(1) != nil; runs != (len(answers)%2 == 0) {
 			t.Errorf("with %d answers left it runs: %v", len(answers), runs)
 		}
@@ -66,17 +66,17 @@ func TestRetireThinksAgain(t *testing.T) {
 		return st, nil
 	}
 	for _, want := range []bool{true, false} {
-		if err := n.host.retire(t.Context(), s); err != nil {
+		if err := n.hosting.retire(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
-		if kept, err := n.host.kept(1); kept != want || err != nil {
+		if kept, err := n.hosting.onDisk(1); kept != want || err != nil {
 			t.Errorf("kept: %v, %v; want %v", kept, err, want)
 		}
 		if _, err := os.Stat(retirement{Shard: 1}.path(n.cfg.DataDir)); err == nil {
 			t.Error("the mark is there")
 		}
 		if want {
-			if err := n.host.open(s); err != nil {
+			if err := n.hosting.open(s); err != nil {
 				t.Fatal(err)
 			}
 		}

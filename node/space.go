@@ -69,8 +69,8 @@ func (s *space) look(now time.Time) (changed bool, err error) {
 	return low != was, nil
 }
 
-// met notes that a flush or a compaction met a full disk.
-func (s *space) met(error) { s.fullAt.Store(time.Now().UnixNano()) }
+// diskFull notes that a flush or a compaction met a full disk.
+func (s *space) diskFull(error) { s.fullAt.Store(time.Now().UnixNano()) }
 
 // refuses reports whether c is to be refused for want of space.
 func (s *space) refuses(c *call.Call) bool {

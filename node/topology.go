@@ -5,17 +5,20 @@ import (
 	"millrace/router"
 )
 
-// topology returns the cluster map as the router sees it.
+// topology returns the newest cluster map in the form that the router needs.
 func (n *Node) topology() router.Topology { return topology{n.maps.Table(), n} }
 
-// topology shows a routing table to the router, with gossip's word on who is alive.
+// topology implements router.Topology with a routing table, and with gossip's hint about
+// which nodes are alive.
 type topology struct {
 	t *placement.Table
 	n *Node
 }
 
+// Version implements router.Topology.
 func (t topology) Version() uint64 { return t.t.Version() }
 
+// ShardOf implements router.Topology.
 func (t topology) ShardOf(slot uint16) (uint32, bool) {
 	s := t.t.Shard(slot)
 	if s == nil {
@@ -24,6 +27,7 @@ func (t topology) ShardOf(slot uint16) (uint32, bool) {
 	return s.ID, true
 }
 
+// Shards implements router.Topology.
 func (t topology) Shards() []router.ShardInfo {
 	shards := t.t.Shards()
 	out := make([]router.ShardInfo, len(shards))
@@ -33,6 +37,7 @@ func (t topology) Shards() []router.ShardInfo {
 	return out
 }
 
+// Shard implements router.Topology.
 func (t topology) Shard(id uint32) (router.ShardInfo, bool) {
 	s := t.t.ShardByID(id)
 	if s == nil {
@@ -47,13 +52,14 @@ func (t topology) info(s *placement.Shard) router.ShardInfo {
 	}
 }
 
+// Nodes implements router.Topology.
 func (t topology) Nodes() []router.NodeInfo {
 	nodes := t.t.Nodes()
 	out := make([]router.NodeInfo, 0, len(nodes))
 	for _, n := range nodes {
 		host, port, err := placement.SplitAddr(n.ClientAddr)
 		if err != nil {
-			continue // the map has checked it
+			continue // cannot happen: the map holds only valid addresses
 		}
 		_, peerPort, _ := placement.SplitAddr(n.PeerAddr)
 		out = append(out, router.NodeInfo{ID: n.ID, Host: host, Port: port, PeerPort: peerPort, Alive: t.n.alive(n.ID)})
@@ -61,61 +67,41 @@ func (t topology) Nodes() []router.NodeInfo {
 	return out
 }
 
-// routerLeaders shows the hints to the router.
+// routerLeaders implements router.Leaders with placement.Leaders.
 type routerLeaders struct{ *placement.Leaders }
 
+// Learn implements router.Leaders.
 func (l routerLeaders) Learn(shard uint32, node string, term uint64) {
 	l.Leaders.Learn(shard, node, term)
 }
 
+// Watch implements router.Leaders.
 func (l routerLeaders) Watch(shard uint32) <-chan struct{} {
 	_, _, changed := l.Leaders.Watch(shard)
 	return changed
 }
 
-// alive reports whether gossip reaches a node: a hint.
-func (n *Node) alive(id string) bool {
-	if id == n.id {
-		return true
-	}
-	m, ok := n.gossip.Lookup(id)
-	return ok && m.Alive
-}
-
-// resolve names the address to dial for a node: gossip's, which is newer after a
-// restart under another address, else the map's.
-func (n *Node) resolve(id string) (string, bool) {
-	if n.gossip != nil {
-		if m, ok := n.gossip.Lookup(id); ok && m.Alive {
-			return m.PeerAddr(), true
-		}
-	}
-	if node := n.maps.Table().Node(id); node != nil {
-		return node.PeerAddr, true
-	}
-	return "", false
-}
-
-// hostsOf returns nodes that may know who leads a shard, likeliest first.
-func (n *Node) hostsOf(shard uint32) []string {
-	self := n.id
-	var hosts []string
+// nodesToAsk returns the nodes that may know the leader of a shard, the likeliest first:
+// this node if it has a replica, and then the other nodes that the map gives one.
+func (n *Node) nodesToAsk(shard uint32) []string {
+	var nodes []string
 	if n.replicas.get(shard) != nil {
-		hosts = append(hosts, self)
+		nodes = append(nodes, n.id)
 	}
 	for _, id := range n.maps.Table().Replicas(shard) {
-		if id != self {
-			hosts = append(hosts, id)
+		if id != n.id {
+			nodes = append(nodes, id)
 		}
 	}
-	if len(hosts) > 1 || shard != placement.MetaShard {
-		return hosts
+	if len(nodes) > 1 || shard != placement.MetaShard {
+		return nodes
 	}
-	// Not in the map yet: whoever says it is in the cluster keeps the meta group.
+	// This node has no map yet. Every node that is in the cluster has a replica of the meta
+	// group, and gossip tells which nodes are.
 	for _, m := range n.gossip.Members() {
-		if m.ID != self && m.Meta.InCluster {
-			hosts = append(hosts, m.ID)
+		if m.ID != n.id && m.Meta.InCluster {
+			nodes = append(nodes, m.ID)
 		}
 	}
-	return hosts
+	return nodes
 }

@@ -13,7 +13,7 @@ import (
 	"millrace/shard"
 )
 
-// world is the cluster as the placement controller sees and moves it.
+// world lets the placement controller see the cluster and change it.
 type world struct{ n *Node }
 
 // Map implements placement.World.
@@ -59,14 +59,14 @@ func (w world) Transfer(ctx context.Context, id uint32, node string) error {
 	return err
 }
 
-// change asks a shard's leader for one change of membership, of the configuration that
-// was looked at.
-func (n *Node) change(ctx context.Context, id uint32, configIndex uint64, what, node string) error {
-	_, err := n.caller.do(ctx, id, call.Admin, words([]string{what, node, fmt.Sprint(configIndex)})...)
+// change asks a shard's leader for one change of its Raft configuration, which must still
+// be the one with index configIndex. verb is one of the three above.
+func (n *Node) change(ctx context.Context, id uint32, configIndex uint64, verb, node string) error {
+	_, err := n.caller.do(ctx, id, call.Admin, words([]string{verb, node, fmt.Sprint(configIndex)})...)
 	return err
 }
 
-// shardStatus asks the leader of a shard what it knows.
+// shardStatus asks the leader of a shard for its status.
 func (n *Node) shardStatus(ctx context.Context, id uint32) (shard.Status, error) {
 	var st shard.Status
 	v, err := n.caller.do(ctx, id, call.Admin, []byte("STATUS"))
@@ -79,7 +79,8 @@ func (n *Node) shardStatus(ctx context.Context, id uint32) (shard.Status, error)
 	return st, nil
 }
 
-// placementStatus asks the leader of a shard, and then all its replicas at once.
+// placementStatus asks the leader of a shard for its status, and then all replicas in
+// parallel how far they are.
 func (n *Node) placementStatus(ctx context.Context, id uint32) (placement.ShardStatus, error) {
 	st, err := n.shardStatus(ctx, id)
 	if err != nil {
@@ -98,7 +99,7 @@ func (n *Node) placementStatus(ctx context.Context, id uint32) (placement.ShardS
 	for i := range out.Servers {
 		s := &out.Servers[i]
 		wg.Go(func() {
-			if p, err := n.probe(ctx, s.ID, id); err == nil && p.Hosted {
+			if p, err := n.delivery.Probe(ctx, s.ID, id); err == nil && p.Hosted {
 				s.Answered, s.LastIndex, s.Applied = true, p.LastIndex, p.Applied
 			}
 		})
@@ -107,18 +108,11 @@ func (n *Node) placementStatus(ctx context.Context, id uint32) (placement.ShardS
 	return out, nil
 }
 
-// probeTimeout bounds asking one replica how far it is.
+// probeTimeout limits the question to one replica how far it is.
 const probeTimeout = time.Second
 
-// probe asks a node, this one included, about its replica of a shard.
-func (n *Node) probe(ctx context.Context, node string, id uint32) (call.Probe, error) {
-	if node == n.id {
-		return n.replicas.Probe(id), nil
-	}
-	return n.peers.Probe(ctx, node, id)
-}
-
-// handOver asks every shard that this node leads to let another replica lead.
+// handOver transfers the leadership of every shard that this node leads to another
+// voter, all of them in parallel.
 func (n *Node) handOver(ctx context.Context) {
 	var wg sync.WaitGroup
 	for id, s := range n.replicas.all() {
@@ -129,19 +123,20 @@ func (n *Node) handOver(ctx context.Context) {
 		wg.Go(func() {
 			heir := n.heir(ctx, id, st.Voters)
 			if heir == "" {
-				n.log.Warn("nobody to hand a leadership to", "shard", id)
+				n.log.Warn("no other voter can take over a leadership", "shard", id)
 				return
 			}
 			if err := s.Transfer(ctx, heir); err != nil {
-				n.log.Warn("a leadership could not be handed over", "shard", id, "to", heir[:8], "error", err)
+				n.log.Warn("a leadership transfer failed", "shard", id, "to", heir[:8], "error", err)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// heir returns the voter of a shard, other than this node, that has most of its log and
-// is not about to stop itself; empty when none answers.
+// heir returns the voter that should lead a shard after this node: of those that answer
+// and are not about to stop themselves, the one with the longest log. It returns "" if
+// there is none.
 func (n *Node) heir(ctx context.Context, id uint32, voters []string) string {
 	best, last := "", uint64(0)
 	for _, v := range slices.Sorted(slices.Values(voters)) {
@@ -149,7 +144,7 @@ func (n *Node) heir(ctx context.Context, id uint32, voters []string) string {
 			continue
 		}
 		pctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		p, err := n.probe(pctx, v, id)
+		p, err := n.delivery.Probe(pctx, v, id)
 		cancel()
 		if err == nil && p.Hosted && (best == "" || p.LastIndex > last) {
 			best, last = v, p.LastIndex
