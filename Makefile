@@ -19,8 +19,13 @@ export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# The commit in the binary, for `millrace version`. The go command refuses to build where git
+# is installed but refuses the repository, such as one that another user owns; then the
+# build goes on without a commit. VCS=false always builds without one.
+VCS ?= $(if $(shell git rev-parse HEAD 2>/dev/null),true,false)
+
 build: ## Build bin/millrace, static
-	$(GO) build -o bin/millrace ./cmd/millrace
+	$(GO) build -buildvcs=$(VCS) -o bin/millrace ./cmd/millrace
 
 run: build ## Build and start one node on 127.0.0.1:6379, data in $(DATA)
 	bin/millrace server --data $(DATA) $(ARGS)

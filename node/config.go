@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+
+	"millrace/internal/version"
 )
 
 // Version is the version of this build.
-const Version = "0.1.0"
+var Version = version.Get().Version
 
 // Bounds of a configuration.
 const (

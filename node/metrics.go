@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"millrace/call"
+	"millrace/internal/version"
 	"millrace/placement"
 	"millrace/resp"
 	"millrace/router"
@@ -162,6 +163,8 @@ func (n *Node) info(section string) []router.InfoField {
 		return router.InfoField{Name: name, Value: strconv.FormatInt(v, 10)}
 	}
 	switch section {
+	case "server":
+		return []router.InfoField{{Name: "millrace_commit", Value: version.Get().Revision()}}
 	case "memory":
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/internal/version"
 	"millrace/node"
 )
 
@@ -65,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Short:         "A sharded, replicated, durable stream server that speaks the Redis protocol",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       node.Version,
+		Version:       version.Get().Version,
 		Args:          cobra.ArbitraryArgs, // RunE refuses them with a usage error
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -77,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &codeError{exitUsage, err} })
-	root.AddCommand(serverCommand(), devCommand(), statusCommand(), benchCommand(), dumpCommand(), doctorCommand(), recoverCommand())
+	root.AddCommand(serverCommand(), devCommand(), statusCommand(), benchCommand(), dumpCommand(), doctorCommand(), recoverCommand(), versionCommand())
 	for _, cmd := range root.Commands() {
 		cmd.Args = noArgs
 	}

@@ -41,6 +41,11 @@ var rules = []rule{
 		why:    "it only reads the clock",
 	},
 	{
+		pkg:    "millrace/internal/version",
+		forbid: []string{"millrace/…"},
+		why:    "it only reads the facts that the go command wrote into the binary",
+	},
+	{
 		pkg:    "millrace/resp",
 		forbid: []string{"millrace/…"},
 		why:    "the protocol knows no command",
