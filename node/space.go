@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"millrace/call"
+	"millrace/command"
 	"millrace/internal/tick"
 	"millrace/placement"
 	"millrace/stream"
@@ -84,7 +85,7 @@ func grows(c *call.Call) bool {
 		if len(argv) == 0 {
 			continue
 		}
-		if cmd, _ := stream.Lookup(argv); cmd != nil && cmd.Is(stream.DenyOOM) {
+		if cmd, _ := stream.Lookup(argv); cmd != nil && cmd.Is(command.DenyOOM) {
 			return true
 		}
 	}

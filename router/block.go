@@ -3,7 +3,6 @@ package router
 import (
 	"bytes"
 	"math"
-	"slices"
 	"time"
 
 	"millrace/call"
@@ -35,9 +34,9 @@ func (c *conn) runBlocked(q *request, x *xread) []byte {
 	defer c.unblock.Store(nil)
 
 	end := int64(forever)
-	if x.blockMS > 0 && x.blockMS < maxBlockMS {
+	if x.BlockMS > 0 && x.BlockMS < maxBlockMS {
 		// The time begins when the call does: not while what was pipelined before it runs.
-		end = c.r.now() + int64(x.blockMS)*1e6
+		end = c.r.now() + x.BlockMS*1e6
 	}
 	if reply := c.pin(q, x, end); reply != nil {
 		return reply
@@ -84,7 +83,7 @@ func graced(until int64) int64 {
 // reply only when that is the end. For an XREADGROUP "$" is no ID, and is refused in its
 // turn.
 func (c *conn) pin(q *request, x *xread, end int64) []byte {
-	if x.group != nil {
+	if x.Grouped {
 		return nil
 	}
 	var list []*errand
@@ -93,8 +92,8 @@ func (c *conn) pin(q *request, x *xread, end int64) []byte {
 		argv := [][]byte{[]byte("_XLASTID")}
 		var which []int
 		for _, i := range x.parts[p].at {
-			if bytes.Equal(x.ids[i], dollar) {
-				argv = append(argv, x.keys[i])
+			if bytes.Equal(x.IDs[i], dollar) {
+				argv = append(argv, x.Keys[i])
 				which = append(which, i)
 			}
 		}
@@ -109,7 +108,7 @@ func (c *conn) pin(q *request, x *xread, end int64) []byte {
 	if reply := c.gather(q, list, end); reply != nil {
 		return reply
 	}
-	ids := append([][]byte(nil), x.ids...)
+	ids := append([][]byte(nil), x.IDs...)
 	for n, e := range list {
 		v, _, err := resp.ParseValue(e.res.Reply)
 		if err != nil || len(v.Elems) != len(at[n]) {
@@ -119,7 +118,7 @@ func (c *conn) pin(q *request, x *xread, end int64) []byte {
 			ids[i] = v.Elems[k].Str
 		}
 	}
-	x.ids = ids
+	x.IDs = ids
 	return nil
 }
 
@@ -177,7 +176,7 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 	switch {
 	case e.done && e.res.Err == nil:
 		return e.res.Reply
-	case e.doubt && x.group != nil && (e.done || why == endTime):
+	case e.doubt && x.Grouped && (e.done || why == endTime):
 		return errorReply(textInDoubt)
 	case e.done:
 		return errorReply(errorText(e.kind, e.res.Err))
@@ -185,7 +184,7 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 		return errorReply(textUnblocked)
 	case why == endTime && e.cur == nil:
 		return errorReply(errorText(e.kind, orNoLeader(e.res.Err)))
-	case why == endTime && x.group != nil: // a silent leader may have served it
+	case why == endTime && x.Grouped: // a silent leader may have served it
 		return errorReply(textInDoubt)
 	case why == endTime:
 		return errorReply(errorText(e.kind, call.ErrTimeout))
@@ -253,16 +252,16 @@ func (c *conn) nap(d time.Duration) {
 func (c *conn) checkGroups(q *request, x *xread, end int64) []byte {
 	checks := make([]*errand, len(x.parts))
 	for p := range x.parts {
-		argv := [][]byte{[]byte("_XGROUPCHECK"), x.group}
+		argv := [][]byte{[]byte("_XGROUPCHECK"), x.Group}
 		for _, i := range x.parts[p].at {
-			argv = append(argv, x.keys[i])
+			argv = append(argv, x.Keys[i])
 		}
 		checks[p] = c.errand(x.parts[p].shard, call.Read, argv, end)
 	}
 	if reply := c.gather(q, checks, end); reply != nil {
 		return reply
 	}
-	refusals := make([]*resp.Value, len(x.keys))
+	refusals := make([]*resp.Value, len(x.Keys))
 	for p, e := range checks {
 		v, _, err := resp.ParseValue(e.res.Reply)
 		if err != nil || len(v.Elems) != len(x.parts[p].at) {
@@ -276,7 +275,7 @@ func (c *conn) checkGroups(q *request, x *xread, end int64) []byte {
 	}
 	for i, refusal := range refusals {
 		if refusal == nil {
-			refusal = stream.ReadIDRefusal(x.ids[i], true)
+			refusal = stream.ReadIDRefusal(x.IDs[i], true)
 		}
 		if refusal != nil {
 			return encode(*refusal, q.proto)
@@ -302,7 +301,7 @@ func (c *conn) checkTypes(q *request, x *xread, last int, end int64) []byte {
 		argv := [][]byte{[]byte("_XLASTID")}
 		for _, i := range part.at {
 			if i <= last {
-				argv = append(argv, x.keys[i])
+				argv = append(argv, x.Keys[i])
 			}
 		}
 		if len(argv) > 1 {
@@ -311,9 +310,6 @@ func (c *conn) checkTypes(q *request, x *xread, last int, end int64) []byte {
 	}
 	return c.gather(q, checks, end)
 }
-
-// xreadOn stands for XREAD in a call that has waited.
-var xreadOn = []byte("_XREADON")
 
 // readAll reads once from all shards of x without blocking, in the writer.
 func (c *conn) readAll(q *request, x *xread, end int64, waited bool) []byte {
@@ -325,11 +321,10 @@ func (c *conn) readAll(q *request, x *xread, end int64, waited bool) []byte {
 	}
 	if kind == call.Read && waited {
 		on := *x
-		on.argv = slices.Clone(x.argv)
-		on.argv[0] = xreadOn
+		on.name = "_xreadon" // an XREAD that has waited
 		x = &on
 	}
-	if x.capped() {
+	if x.Capped() {
 		return c.readInTurn(q, x, end, waited)
 	}
 	list := make([]*errand, len(x.parts))
@@ -352,17 +347,19 @@ func (c *conn) readInTurn(q *request, x *xread, end int64, waited bool) []byte {
 	kind := kindOf(x.cmd)
 	if kind == call.Read && !waited {
 		// As on one shard, a key that is no stream is refused wherever the reply would end.
-		if reply := c.checkTypes(q, x, len(x.keys)-1, end); reply != nil {
+		if reply := c.checkTypes(q, x, len(x.Keys)-1, end); reply != nil {
 			return reply
 		}
 	}
 	var parts []part
 	entries, size := int64(0), int64(0)
 	for p := range x.parts {
-		rest := x.after(entries, size)
-		if rest == nil {
+		left, ok := x.After(entries, size)
+		if !ok {
 			break
 		}
+		rest := *x
+		rest.Read = left
 		e := c.errand(x.parts[p].shard, kind, rest.sub(p, false), end)
 		if reply := c.gather(q, []*errand{e}, end); reply != nil {
 			return reply

@@ -6,38 +6,38 @@ import (
 	"slices"
 	"strings"
 
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // aclLines are ACL and its subcommands. There is one user, "default", who may do
 // everything; whether it has a password is decided where a node is started.
 func aclLines() []line {
-	sub := func(name string, arity int, flags stream.Flags, summary string, run handler) line {
-		return serverLine(name, arity, flags|stream.NoScript, "", "6.0.0", summary, run)
+	sub := func(name string, arity int, flags command.Flags, summary string, run handler) line {
+		return serverLine(name, arity, flags|command.NoScript, "", "6.0.0", summary, run)
 	}
 	acl := serverLine("acl", -2, 0, "server", "6.0.0", "A container for Access List Control commands.", nil)
 	acl.cmd.Flags = 0
 	fixedUser := refusal("ERR ACL users are not supported by Millrace: the default user's password is set with --requirepass")
-	dryRun := sub("dryrun username command [arg...]", -4, stream.Admin, "Simulates the execution of a command by a user, without executing the command.", runACLDryRun)
+	dryRun := sub("dryrun username command [arg...]", -4, command.Admin, "Simulates the execution of a command by a user, without executing the command.", runACLDryRun)
 	dryRun.cmd.Since = "7.0.0"
 	acl.subs = []line{
 		sub("whoami", 2, 0, "Returns the authenticated username of the current connection.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.BulkString("default")) }),
-		sub("users", 2, stream.Admin, "Lists all ACL users.",
+		sub("users", 2, command.Admin, "Lists all ACL users.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array(resp.BulkString("default"))) }),
-		sub("list", 2, stream.Admin, "Dumps the effective rules in ACL file format.", runACLList),
+		sub("list", 2, command.Admin, "Dumps the effective rules in ACL file format.", runACLList),
 		sub("cat [categoryname]", -2, 0, "Lists the ACL categories, or the commands inside a category.", runACLCat),
-		sub("getuser username", 3, stream.Admin, "Lists the ACL rules of a user.", runACLGetUser).history(
+		sub("getuser username", 3, command.Admin, "Lists the ACL rules of a user.", runACLGetUser).history(
 			"6.2.0 Added Pub/Sub channel patterns.",
 			"7.0.0 Added selectors and changed the format of key and channel patterns from a list to their rule representation."),
 		sub("genpass [bits:int]", -2, 0, "Generates a pseudorandom, secure password that can be used to identify ACL users.", runACLGenPass),
-		sub("log operation:[count:int|RESET]", -2, stream.Admin, "Lists recent security events: none are kept.", runACLLog),
+		sub("log operation:[count:int|RESET]", -2, command.Admin, "Lists recent security events: none are kept.", runACLLog),
 		dryRun,
-		sub("setuser username [rule...]", -3, stream.Admin, "Refused: there is one user.", fixedUser),
-		sub("deluser username...", -3, stream.Admin, "Refused: there is one user.", fixedUser),
-		sub("load", 2, stream.Admin, "Refused: there is no ACL file.", fixedUser),
-		sub("save", 2, stream.Admin, "Refused: there is no ACL file.", fixedUser),
+		sub("setuser username [rule...]", -3, command.Admin, "Refused: there is one user.", fixedUser),
+		sub("deluser username...", -3, command.Admin, "Refused: there is one user.", fixedUser),
+		sub("load", 2, command.Admin, "Refused: there is no ACL file.", fixedUser),
+		sub("save", 2, command.Admin, "Refused: there is no ACL file.", fixedUser),
 		serverLine("help", 2, 0, "", "6.0.0", "Returns helpful text about the different subcommands.", help(aclHelp)),
 	}
 	return []line{acl}
@@ -136,7 +136,7 @@ func runACLGenPass(c *conn, q *request, argv [][]byte) {
 	switch len(argv) {
 	case 2:
 	case 3:
-		n, ok := stream.ParseInt(argv[2])
+		n, ok := command.ParseInt(argv[2])
 		if !ok {
 			c.refuse(q, textNotInt)
 			return
@@ -161,11 +161,11 @@ func runACLLog(c *conn, q *request, argv [][]byte) {
 	switch {
 	case len(argv) > 3:
 		c.refuse(q, badSubcommand(argv))
-	case len(argv) == 3 && is(argv[2], "reset"):
+	case len(argv) == 3 && command.IsWord(argv[2], "RESET"):
 		c.answer(q, resp.OK)
 	default:
 		if len(argv) == 3 {
-			if _, ok := stream.ParseInt(argv[2]); !ok {
+			if _, ok := command.ParseInt(argv[2]); !ok {
 				c.refuse(q, textNotInt)
 				return
 			}
@@ -180,7 +180,7 @@ func runACLDryRun(c *conn, q *request, argv [][]byte) {
 		c.refuse(q, "ERR User '"+string(cut(argv[2], maxEcho))+"' not found")
 		return
 	}
-	cmd, refusal := stream.LookupIn(c.r.table, argv[3:])
+	cmd, refusal := c.r.table.Lookup(argv[3:])
 	switch {
 	case cmd == nil:
 		c.refuse(q, "ERR Command '"+string(cut(argv[3], maxEcho))+"' not found")

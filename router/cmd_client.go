@@ -6,29 +6,29 @@ import (
 	"strings"
 	"time"
 
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // clientLines are CLIENT and its subcommands.
 func clientLines() []line {
-	sub := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
-		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: flags | stream.NoScript | stream.Loading | stream.Stale,
+	sub := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
+		return line{cmd: command.Command{
+			Name: name, Arity: arity, Flags: flags | command.NoScript | command.Loading | command.Stale,
 			Categories: categories(flags, "connection"), Since: since, Summary: summary, Complexity: "O(1)",
 		}, run: run}
 	}
 	helpLine := sub("help", 2, 0, "5.0.0", "Returns helpful text about the different subcommands.", help(clientHelp))
-	helpLine.cmd.Flags &^= stream.NoScript
+	helpLine.cmd.Flags &^= command.NoScript
 	return []line{{
-		cmd: stream.Command{Name: "client", Arity: -2, Categories: []string{"slow"}, Since: "2.4.0",
+		cmd: command.Command{Name: "client", Arity: -2, Categories: []string{"slow"}, Since: "2.4.0",
 			Summary: "A container for client connection commands.", Complexity: "Depends on subcommand.", Group: "connection"},
 		subs: []line{
 			sub("id", 2, 0, "5.0.0", "Returns the unique client ID of the connection.", runClientID),
 			sub("getname", 2, 0, "2.6.9", "Returns the name of the connection.", runClientGetName),
 			sub("setname connection-name", 3, 0, "2.6.9", "Sets the connection name.", runClientSetName),
 			sub("setinfo attr:(LIB-NAME libname | LIB-VER libver)", 4, 0, "7.2.0", "Sets information specific to the client or connection.", runClientSetInfo),
-			sub("list [TYPE normal_master_replica_pubsub:(NORMAL|MASTER|REPLICA|PUBSUB)] [ID id:(client-id:int...)]", -2, stream.Admin, "2.4.0", "Lists open connections.", runClientList).tips("nondeterministic_output").history(
+			sub("list [TYPE normal_master_replica_pubsub:(NORMAL|MASTER|REPLICA|PUBSUB)] [ID id:(client-id:int...)]", -2, command.Admin, "2.4.0", "Lists open connections.", runClientList).tips("nondeterministic_output").history(
 				"2.8.12 Added unique client `id` field.",
 				"5.0.0 Added optional `TYPE` filter.",
 				"6.0.0 Added `user` field.",
@@ -36,22 +36,22 @@ func clientLines() []line {
 				"7.0.0 Added `resp`, `multi-mem`, `rbs` and `rbp` fields.",
 				"7.0.3 Added `ssub` field."),
 			sub("info", 2, 0, "6.2.0", "Returns information about the connection.", runClientInfo).tips("nondeterministic_output"),
-			sub("kill filter:(ip:port | new-format:([ID client-id:int]|[TYPE normal_master_slave_pubsub:(NORMAL|MASTER|SLAVE|REPLICA|PUBSUB)]|[USER username]|[ADDR ip:port]|[LADDR ip:port]|[SKIPME yes/no]|[MAXAGE maxage:int])...)", -3, stream.Admin, "2.4.0", "Terminates open connections.", runClientKill).history(
+			sub("kill filter:(ip:port | new-format:([ID client-id:int]|[TYPE normal_master_slave_pubsub:(NORMAL|MASTER|SLAVE|REPLICA|PUBSUB)]|[USER username]|[ADDR ip:port]|[LADDR ip:port]|[SKIPME yes/no]|[MAXAGE maxage:int])...)", -3, command.Admin, "2.4.0", "Terminates open connections.", runClientKill).history(
 				"2.8.12 Added new filter format.",
 				"2.8.12 `ID` option.",
 				"3.2.0 Added `master` type in for `TYPE` option.",
 				"5.0.0 Replaced `slave` `TYPE` with `replica`. `slave` still supported for backward compatibility.",
 				"6.2.0 `LADDR` option."),
-			sub("unblock client-id:int timeout_error:[TIMEOUT|ERROR]", -3, stream.Admin, "5.0.0", "Unblocks a client blocked by a blocking command from a different connection.", runClientUnblock),
-			sub("no-evict enabled:(ON|OFF)", 3, stream.Admin, "7.0.0", "Accepted; Millrace evicts no clients.", runOnOff),
+			sub("unblock client-id:int timeout_error:[TIMEOUT|ERROR]", -3, command.Admin, "5.0.0", "Unblocks a client blocked by a blocking command from a different connection.", runClientUnblock),
+			sub("no-evict enabled:(ON|OFF)", 3, command.Admin, "7.0.0", "Accepted; Millrace evicts no clients.", runOnOff),
 			sub("no-touch enabled:(ON|OFF)", 3, 0, "7.2.0", "Accepted; Millrace keeps no access times.", runOnOff),
 			sub("reply on_off_skip:(ON|OFF|SKIP)", 3, 0, "3.2.0", "Instructs the server whether to reply to commands.", runClientReply),
 			sub("tracking status:(ON|OFF) [REDIRECT client-id:int] [PREFIX prefix]... [BCAST] [OPTIN] [OPTOUT] [NOLOOP]", -3, 0, "6.0.0", "Accepted with OPTIN; other modes are refused, since no invalidations are sent.", runClientTracking),
 			sub("caching mode:(YES|NO)", 3, 0, "6.0.0", "Refused; Millrace sends no invalidations.", runClientCaching),
 			sub("trackinginfo", 2, 0, "6.2.0", "Returns the connection's use of tracking.", runClientTrackingInfo),
-			sub("pause timeout:int mode:[WRITE|ALL]", -3, stream.Admin, "2.9.50", "Suspends commands of this node's clients.", runClientPause).history(
+			sub("pause timeout:int mode:[WRITE|ALL]", -3, command.Admin, "2.9.50", "Suspends commands of this node's clients.", runClientPause).history(
 				"6.2.0 `CLIENT PAUSE WRITE` mode added along with the `mode` option."),
-			sub("unpause", 2, stream.Admin, "6.2.0", "Resumes processing commands of this node's clients.", runClientUnpause),
+			sub("unpause", 2, command.Admin, "6.2.0", "Resumes processing commands of this node's clients.", runClientUnpause),
 			sub("getredir", 2, 0, "6.0.0", "Returns -1: invalidations are not redirected.", runClientGetRedir),
 			helpLine,
 		},
@@ -145,8 +145,8 @@ func runClientSetName(c *conn, q *request, argv [][]byte) {
 // CLIENT SETINFO LIB-NAME|LIB-VER value
 func runClientSetInfo(c *conn, q *request, argv [][]byte) {
 	attr := string(cut(argv[2], maxEcho))
-	isName := is(argv[2], "lib-name")
-	if !isName && !is(argv[2], "lib-ver") {
+	isName := command.IsWord(argv[2], "LIB-NAME")
+	if !isName && !command.IsWord(argv[2], "LIB-VER") {
 		c.refuse(q, "ERR Unrecognized option '"+attr+"'")
 		return
 	}
@@ -174,17 +174,17 @@ func runClientList(c *conn, q *request, argv [][]byte) {
 	pick := func(*conn) bool { return true }
 	switch {
 	case len(argv) == 2:
-	case len(argv) == 4 && is(argv[2], "type"):
+	case len(argv) == 4 && command.IsWord(argv[2], "TYPE"):
 		normal, ok := isNormalType(argv[3])
 		if !ok {
 			c.refuse(q, "ERR Unknown client type '"+string(cut(argv[3], maxEcho))+"'")
 			return
 		}
 		pick = func(*conn) bool { return normal }
-	case len(argv) > 3 && is(argv[2], "id"):
+	case len(argv) > 3 && command.IsWord(argv[2], "ID"):
 		ids := make(map[uint64]bool, len(argv)-3)
 		for _, w := range argv[3:] {
-			id, ok := stream.ParseInt(w)
+			id, ok := command.ParseInt(w)
 			if !ok {
 				c.refuse(q, "ERR Invalid client ID")
 				return
@@ -211,7 +211,7 @@ func runClientList(c *conn, q *request, argv [][]byte) {
 // whether it is one that Redis knows.
 func isNormalType(word []byte) (normal, ok bool) {
 	for _, t := range []string{"normal", "master", "replica", "slave", "pubsub"} {
-		if is(word, t) {
+		if command.IsWord(word, t) {
 			return t == "normal", true
 		}
 	}
@@ -269,31 +269,31 @@ func runClientKill(c *conn, q *request, argv [][]byte) {
 	for i := 2; i < len(argv); i += 2 {
 		opt, val := argv[i], argv[i+1]
 		switch {
-		case is(opt, "id"):
-			id, ok := stream.ParseInt(val)
+		case command.IsWord(opt, "ID"):
+			id, ok := command.ParseInt(val)
 			if !ok || id <= 0 {
 				c.refuse(q, "ERR client-id should be greater than 0")
 				return
 			}
 			tests = append(tests, func(o *conn) bool { return o.id == uint64(id) })
-		case is(opt, "addr"):
+		case command.IsWord(opt, "ADDR"):
 			tests = append(tests, func(o *conn) bool { return o.addr == string(val) })
-		case is(opt, "laddr"):
+		case command.IsWord(opt, "LADDR"):
 			tests = append(tests, func(o *conn) bool { return o.laddr == string(val) })
-		case is(opt, "type"):
+		case command.IsWord(opt, "TYPE"):
 			normal, ok := isNormalType(val)
 			if !ok {
 				c.refuse(q, "ERR Unknown client type '"+string(cut(val, maxEcho))+"'")
 				return
 			}
 			tests = append(tests, func(*conn) bool { return normal })
-		case is(opt, "user"):
+		case command.IsWord(opt, "USER"):
 			if string(val) != "default" {
 				c.refuse(q, "ERR No such user '"+string(cut(val, maxEcho))+"'")
 				return
 			}
-		case is(opt, "maxage"):
-			age, ok := stream.ParseInt(val)
+		case command.IsWord(opt, "MAXAGE"):
+			age, ok := command.ParseInt(val)
 			switch {
 			case !ok:
 				c.refuse(q, "ERR maxage is not an integer or out of range")
@@ -303,9 +303,9 @@ func runClientKill(c *conn, q *request, argv [][]byte) {
 				return
 			}
 			tests = append(tests, func(o *conn) bool { return (c.r.now()-o.created)/1e9 >= age })
-		case is(opt, "skipme") && is(val, "yes"):
+		case command.IsWord(opt, "SKIPME") && command.IsWord(val, "YES"):
 			skipMe = true
-		case is(opt, "skipme") && is(val, "no"):
+		case command.IsWord(opt, "SKIPME") && command.IsWord(val, "NO"):
 			skipMe = false
 		default:
 			c.refuse(q, textSyntax)
@@ -346,13 +346,13 @@ func runClientUnblock(c *conn, q *request, argv [][]byte) {
 	case len(argv) > 4:
 		c.refuse(q, "ERR wrong number of arguments for 'client|unblock' command")
 		return
-	case len(argv) == 4 && is(argv[3], "error"):
+	case len(argv) == 4 && command.IsWord(argv[3], "ERROR"):
 		mode = unblockError
-	case len(argv) == 4 && !is(argv[3], "timeout"):
+	case len(argv) == 4 && !command.IsWord(argv[3], "TIMEOUT"):
 		c.refuse(q, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 		return
 	}
-	id, ok := stream.ParseInt(argv[2])
+	id, ok := command.ParseInt(argv[2])
 	if !ok {
 		c.refuse(q, textNotInt)
 		return
@@ -375,7 +375,7 @@ func runClientUnblock(c *conn, q *request, argv [][]byte) {
 
 // CLIENT NO-EVICT and NO-TOUCH: ON|OFF
 func runOnOff(c *conn, q *request, argv [][]byte) {
-	if !is(argv[2], "on") && !is(argv[2], "off") {
+	if !command.IsWord(argv[2], "ON") && !command.IsWord(argv[2], "OFF") {
 		c.refuse(q, textSyntax)
 		return
 	}
@@ -385,11 +385,11 @@ func runOnOff(c *conn, q *request, argv [][]byte) {
 // CLIENT REPLY ON|OFF|SKIP
 func runClientReply(c *conn, q *request, argv [][]byte) {
 	switch {
-	case is(argv[2], "on"):
+	case command.IsWord(argv[2], "ON"):
 		c.mute, q.mute = muteNone, false
-	case is(argv[2], "off"):
+	case command.IsWord(argv[2], "OFF"):
 		c.mute, q.mute = muteAll, true
-	case is(argv[2], "skip"):
+	case command.IsWord(argv[2], "SKIP"):
 		if c.mute != muteAll {
 			c.mute = muteSkipNext
 		}
@@ -424,20 +424,20 @@ func runClientTracking(c *conn, q *request, argv [][]byte) {
 	for i := 3; i < len(argv); i++ {
 		w := argv[i]
 		switch {
-		case is(w, "bcast"):
+		case command.IsWord(w, "BCAST"):
 			bcast = true
-		case is(w, "noloop"):
+		case command.IsWord(w, "NOLOOP"):
 			t.noloop = true
-		case is(w, "optin"):
+		case command.IsWord(w, "OPTIN"):
 			optin = true
-		case is(w, "optout"):
+		case command.IsWord(w, "OPTOUT"):
 			optout = true
-		case is(w, "prefix") && i+1 < len(argv):
+		case command.IsWord(w, "PREFIX") && i+1 < len(argv):
 			i++
 			prefix = true
-		case is(w, "redirect") && i+1 < len(argv):
+		case command.IsWord(w, "REDIRECT") && i+1 < len(argv):
 			i++
-			if _, ok := stream.ParseInt(argv[i]); !ok {
+			if _, ok := command.ParseInt(argv[i]); !ok {
 				c.refuse(q, textNotInt)
 				return
 			}
@@ -451,9 +451,9 @@ func runClientTracking(c *conn, q *request, argv [][]byte) {
 	}
 	refused := ""
 	switch {
-	case is(argv[2], "off"):
+	case command.IsWord(argv[2], "OFF"):
 		t = tracking{}
-	case !is(argv[2], "on"):
+	case !command.IsWord(argv[2], "ON"):
 		refused = textSyntax
 	case !bcast && prefix:
 		refused = "ERR PREFIX option requires BCAST mode to be enabled"
@@ -484,9 +484,9 @@ func runClientCaching(c *conn, q *request, argv [][]byte) {
 	switch {
 	case !c.tracking.on:
 		c.refuse(q, "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
-	case is(argv[2], "no"):
+	case command.IsWord(argv[2], "NO"):
 		c.refuse(q, "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")
-	case is(argv[2], "yes"):
+	case command.IsWord(argv[2], "YES"):
 		c.mu.Lock()
 		c.tracking.refused = !q.inExec
 		c.mu.Unlock()
@@ -498,14 +498,14 @@ func runClientCaching(c *conn, q *request, argv [][]byte) {
 
 // wasToBeCached reports whether the command now read is one whose reply the client wants
 // to cache: the first after CLIENT CACHING YES, if it reads.
-func (c *conn) wasToBeCached(cmd *stream.Command) bool {
+func (c *conn) wasToBeCached(cmd *command.Command) bool {
 	if !c.tracking.refused {
 		return false
 	}
 	c.mu.Lock()
 	c.tracking.refused = false
 	c.mu.Unlock()
-	return cmd.Is(stream.ReadOnly) || cmd.Name == "multi"
+	return cmd.Is(command.ReadOnly) || cmd.Name == "multi"
 }
 
 // CLIENT GETREDIR
@@ -543,9 +543,9 @@ func runClientPause(c *conn, q *request, argv [][]byte) {
 	case len(argv) > 4:
 		c.refuse(q, badSubcommand(argv))
 		return
-	case len(argv) == 4 && is(argv[3], "write"):
+	case len(argv) == 4 && command.IsWord(argv[3], "WRITE"):
 		all = false
-	case len(argv) == 4 && !is(argv[3], "all"):
+	case len(argv) == 4 && !command.IsWord(argv[3], "ALL"):
 		c.refuse(q, "ERR CLIENT PAUSE mode must be WRITE or ALL")
 		return
 	}

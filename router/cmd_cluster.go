@@ -8,27 +8,27 @@ import (
 	"time"
 
 	"millrace/call"
+	"millrace/command"
 	"millrace/kv"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // clusterLines are CLUSTER and its subcommands: the cluster map as clients of Redis
 // Cluster read it. All answers come from one map and one look at the leaders.
 func clusterLines() []line {
 	sub := func(name string, arity int, since, summary string, run handler) line {
-		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: stream.Stale, Categories: []string{"slow"},
+		return line{cmd: command.Command{
+			Name: name, Arity: arity, Flags: command.Stale, Categories: []string{"slow"},
 			Since: since, Summary: summary, Complexity: "O(N) where N is the number of nodes.",
 		}, run: run}
 	}
 	admin := func(l line) line {
-		l.cmd.Flags |= stream.Admin
-		l.cmd.Categories = categories(stream.Admin, "")
+		l.cmd.Flags |= command.Admin
+		l.cmd.Categories = categories(command.Admin, "")
 		return l
 	}
 	whileLoading := func(l line) line {
-		l.cmd.Flags |= stream.Loading
+		l.cmd.Flags |= command.Loading
 		return l
 	}
 	helpLine := whileLoading(sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)))
@@ -55,7 +55,7 @@ func clusterLines() []line {
 		usage string
 		arity int
 		since string
-		flags stream.Flags
+		flags command.Flags
 	}{
 		{"addslots slot:int...", -3, "3.0.0", 0},
 		{"addslotsrange start-slot_end-slot:(start-slot:int end-slot:int)...", -4, "7.0.0", 0},
@@ -66,7 +66,7 @@ func clusterLines() []line {
 		{"flushslots", 2, "3.0.0", 0},
 		{"meet ip port:int [cluster_bus_port:int]", -4, "3.0.0", 0},
 		{"replicate node-id", 3, "3.0.0", 0},
-		{"reset hard_soft:[HARD|SOFT]", -2, "3.0.0", stream.NoScript},
+		{"reset hard_soft:[HARD|SOFT]", -2, "3.0.0", command.NoScript},
 		{"saveconfig", 2, "3.0.0", 0},
 		{"set-config-epoch config-epoch:int", 3, "3.0.0", 0},
 		{"setslot slot:int subcommand:(IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE)", -4, "3.0.0", 0},
@@ -76,7 +76,7 @@ func clusterLines() []line {
 		subs = append(subs, l)
 	}
 	return []line{{
-		cmd: stream.Command{Name: "cluster", Arity: -2, Categories: []string{"slow"}, Since: "3.0.0",
+		cmd: command.Command{Name: "cluster", Arity: -2, Categories: []string{"slow"}, Since: "3.0.0",
 			Summary: "A container for cluster commands.", Complexity: "Depends on subcommand.", Group: "cluster"},
 		subs: subs,
 	}}

@@ -5,8 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"millrace/command"
+	"millrace/command/usage"
 	"millrace/resp"
-	"millrace/router/usage"
 	"millrace/stream"
 )
 
@@ -15,13 +16,13 @@ import (
 // that routes.
 func commandLines() []line {
 	sub := func(name string, arity int, since, summary string, run handler) line {
-		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: stream.Loading | stream.Stale, Categories: categories(0, "connection"),
+		return line{cmd: command.Command{
+			Name: name, Arity: arity, Flags: command.Loading | command.Stale, Categories: categories(0, "connection"),
 			Since: since, Summary: summary, Complexity: "O(N) where N is the number of commands.",
 		}, run: run}
 	}
 	return []line{{
-		cmd: stream.Command{Name: "command", Arity: -1, Flags: stream.Loading | stream.Stale, Categories: categories(0, "connection"),
+		cmd: command.Command{Name: "command", Arity: -1, Flags: command.Loading | command.Stale, Categories: categories(0, "connection"),
 			Since: "2.8.13", Summary: "Returns detailed information about all commands.",
 			Complexity: "O(N) where N is the total number of commands.", Group: "server", Tips: []string{"nondeterministic_output_order"}},
 		run: runCommand,
@@ -59,17 +60,17 @@ var commandHelp = []string{
 }
 
 // sorted returns all commands by name.
-func (r *Router) sorted() []*stream.Command {
-	out := make([]*stream.Command, 0, len(r.table))
+func (r *Router) sorted() []*command.Command {
+	out := make([]*command.Command, 0, len(r.table))
 	for _, cmd := range r.table {
 		out = append(out, cmd)
 	}
-	slices.SortFunc(out, func(a, b *stream.Command) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b *command.Command) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
 // named returns the command with a name, which may be "xgroup|create"; nil if none.
-func (r *Router) named(name []byte) *stream.Command {
+func (r *Router) named(name []byte) *command.Command {
 	word, sub, isSub := strings.Cut(strings.ToLower(string(cut(name, maxEcho))), "|")
 	cmd := r.table[word]
 	if cmd == nil || !isSub {
@@ -114,16 +115,16 @@ func runCommandInfo(c *conn, q *request, argv [][]byte) {
 
 // flagNames are the names of flags, in Redis's order.
 var flagNames = []struct {
-	flag stream.Flags
+	flag command.Flags
 	name string
 }{
-	{stream.Write, "write"}, {stream.ReadOnly, "readonly"}, {stream.DenyOOM, "denyoom"}, {stream.Admin, "admin"},
-	{stream.NoScript, "noscript"}, {stream.Blocking, "blocking"}, {stream.Loading, "loading"}, {stream.Stale, "stale"},
-	{stream.Fast, "fast"}, {stream.NoAuth, "no_auth"}, {stream.NoMulti, "no_multi"}, {stream.MovableKeys, "movablekeys"},
+	{command.Write, "write"}, {command.ReadOnly, "readonly"}, {command.DenyOOM, "denyoom"}, {command.Admin, "admin"},
+	{command.NoScript, "noscript"}, {command.Blocking, "blocking"}, {command.Loading, "loading"}, {command.Stale, "stale"},
+	{command.Fast, "fast"}, {command.NoAuth, "no_auth"}, {command.NoMulti, "no_multi"}, {command.MovableKeys, "movablekeys"},
 }
 
 // commandInfo is a command's element of COMMAND INFO.
-func commandInfo(cmd *stream.Command) resp.Value {
+func commandInfo(cmd *command.Command) resp.Value {
 	var flags, cats, tips, subs []resp.Value
 	for _, f := range flagNames {
 		if cmd.Is(f.flag) {
@@ -153,7 +154,7 @@ func commandInfo(cmd *stream.Command) resp.Value {
 
 // keySpecs are the key specifications of a command: one for each access that its keys are
 // marked with.
-func keySpecs(cmd *stream.Command) []resp.Value {
+func keySpecs(cmd *command.Command) []resp.Value {
 	k := cmd.Keys
 	if k.First == 0 && k.Find == nil {
 		return nil
@@ -170,7 +171,7 @@ func keySpecs(cmd *stream.Command) []resp.Value {
 
 // keySearch is where the i-th of n key specifications begins, and which words from there
 // on are keys.
-func keySearch(k stream.Keys, i, n int) (begin, find resp.Value) {
+func keySearch(k command.Keys, i, n int) (begin, find resp.Value) {
 	number := func(n int) resp.Value { return resp.Int(int64(n)) }
 	text := resp.BulkString
 	// limit says which part of the words are keys: half of them where it is two.
@@ -209,7 +210,7 @@ func accessFlags(access string) resp.Value {
 
 // COMMAND DOCS [name …]
 func runCommandDocs(c *conn, q *request, argv [][]byte) {
-	var cmds []*stream.Command
+	var cmds []*command.Command
 	if len(argv) == 2 {
 		cmds = c.r.sorted()
 	}
@@ -222,7 +223,7 @@ func runCommandDocs(c *conn, q *request, argv [][]byte) {
 }
 
 // docs is the map of names to documentation.
-func docs(cmds []*stream.Command) resp.Value {
+func docs(cmds []*command.Command) resp.Value {
 	text := resp.BulkString
 	var out []resp.Value
 	for _, cmd := range cmds {
@@ -303,19 +304,19 @@ func argFlags(a *usage.Arg) (out []resp.Value) {
 
 // COMMAND LIST [FILTERBY MODULE name|ACLCAT category|PATTERN pattern]
 func runCommandList(c *conn, q *request, argv [][]byte) {
-	keep := func(*stream.Command) bool { return true }
+	keep := func(*command.Command) bool { return true }
 	switch {
 	case len(argv) == 2:
-	case len(argv) != 5 || !is(argv[2], "filterby"):
+	case len(argv) != 5 || !command.IsWord(argv[2], "FILTERBY"):
 		c.refuse(q, textSyntax)
 		return
-	case is(argv[3], "module"):
-		keep = func(*stream.Command) bool { return false }
-	case is(argv[3], "aclcat"):
+	case command.IsWord(argv[3], "MODULE"):
+		keep = func(*command.Command) bool { return false }
+	case command.IsWord(argv[3], "ACLCAT"):
 		cat := strings.ToLower(string(argv[4]))
-		keep = func(cmd *stream.Command) bool { return slices.Contains(cmd.Categories, cat) }
-	case is(argv[3], "pattern"):
-		keep = func(cmd *stream.Command) bool { return matches(argv[4], cmd.Name) }
+		keep = func(cmd *command.Command) bool { return slices.Contains(cmd.Categories, cat) }
+	case command.IsWord(argv[3], "PATTERN"):
+		keep = func(cmd *command.Command) bool { return matches(argv[4], cmd.Name) }
 	default:
 		c.refuse(q, textSyntax)
 		return
@@ -336,7 +337,7 @@ func runCommandList(c *conn, q *request, argv [][]byte) {
 
 // COMMAND GETKEYS command …, and GETKEYSANDFLAGS
 func runCommandGetKeys(c *conn, q *request, argv [][]byte) {
-	cmd, refusal := stream.LookupIn(c.r.table, argv[2:])
+	cmd, refusal := c.r.table.Lookup(argv[2:])
 	switch {
 	case cmd == nil || len(cmd.Subcommands) > 0 && len(argv) > 3: // the container, as no subcommand is named
 		c.refuse(q, "ERR Invalid command specified")
@@ -363,7 +364,7 @@ func runCommandGetKeys(c *conn, q *request, argv [][]byte) {
 	var out []resp.Value
 	for n, i := range idx {
 		key := resp.Bulk(argv[2+i])
-		if is(argv[1], "getkeysandflags") {
+		if command.IsWord(argv[1], "GETKEYSANDFLAGS") {
 			key = resp.Array(key, accessFlags(accesses[min(n, len(accesses)-1)]))
 		}
 		out = append(out, key)
@@ -373,7 +374,7 @@ func runCommandGetKeys(c *conn, q *request, argv [][]byte) {
 
 // keywordKeys finds keys as the key specification does: after the keyword, wherever it
 // stands and whatever is wrong with the other words.
-func keywordKeys(k stream.Keys, argv [][]byte) (idx []int) {
+func keywordKeys(k command.Keys, argv [][]byte) (idx []int) {
 	for i := k.KeywordFrom; i < len(argv); i++ {
 		if strings.EqualFold(string(argv[i]), k.Keyword) {
 			for n := range (len(argv) - i - 1) / 2 {
@@ -391,9 +392,9 @@ func setAccess(argv [][]byte) string {
 	mode, access := "OW", ""
 	for _, w := range argv[3:] {
 		switch {
-		case is(w, "get"):
+		case command.IsWord(w, "GET"):
 			mode, access = "RW", " access"
-		case is(w, "ifeq"), is(w, "ifne"), is(w, "ifdeq"), is(w, "ifdne"):
+		case command.IsWord(w, "IFEQ"), command.IsWord(w, "IFNE"), command.IsWord(w, "IFDEQ"), command.IsWord(w, "IFDNE"):
 			mode = "RW"
 		}
 	}
@@ -401,7 +402,7 @@ func setAccess(argv [][]byte) string {
 }
 
 // counted reports whether a command says how many keys it has, which may be none.
-func counted(k stream.Keys) bool { return k.Find != nil && k.Keyword == "" }
+func counted(k command.Keys) bool { return k.Find != nil && k.Keyword == "" }
 
 // matches reports whether a name, which is in lower case, matches a client's pattern.
 func matches(pattern []byte, name string) bool {

@@ -5,24 +5,25 @@ import (
 	"strings"
 
 	"millrace/call"
+	"millrace/command"
 	"millrace/resp"
 	"millrace/stream"
 )
 
 // configLines are CONFIG and its subcommands.
 func configLines() []line {
-	sub := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
+	sub := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
 		return serverLine(name, arity, flags, "", since, summary, run)
 	}
 	config := serverLine("config", -2, 0, "server", "2.0.0", "A container for server configuration commands.", nil)
 	config.cmd.Flags = 0
 	config.subs = []line{
-		sub("get parameter:(parameter)...", -3, stream.Admin|stream.NoScript, "2.0.0", "Returns the effective values of configuration parameters.", runConfigGet).history(
+		sub("get parameter:(parameter)...", -3, command.Admin|command.NoScript, "2.0.0", "Returns the effective values of configuration parameters.", runConfigGet).history(
 			"7.0.0 Added the ability to pass multiple pattern parameters in one call"),
-		sub("set parameter_value:(parameter value)...", -4, stream.Admin|stream.NoScript, "2.0.0", "Sets configuration parameters in-flight.", runConfigSet).history(
+		sub("set parameter_value:(parameter value)...", -4, command.Admin|command.NoScript, "2.0.0", "Sets configuration parameters in-flight.", runConfigSet).history(
 			"7.0.0 Added the ability to set multiple parameters in one call."),
-		sub("resetstat", 2, stream.Admin|stream.NoScript, "2.0.0", "Resets the server's statistics.", runConfigResetStat),
-		sub("rewrite", 2, stream.Admin|stream.NoScript, "2.8.0", "Refused: Millrace does not write its configuration file.",
+		sub("resetstat", 2, command.Admin|command.NoScript, "2.0.0", "Resets the server's statistics.", runConfigResetStat),
+		sub("rewrite", 2, command.Admin|command.NoScript, "2.8.0", "Refused: Millrace does not write its configuration file.",
 			refusal("ERR The server is running without a config file")),
 		sub("help", 2, 0, "5.0.0", "Returns helpful text about the different subcommands.", help(configHelp)),
 	}
@@ -53,7 +54,7 @@ func runConfigGet(c *conn, q *request, argv [][]byte) {
 	// as the client has it, where it is no pattern.
 	asked := func(name string) (as resp.Value, ok bool) {
 		for _, w := range argv[2:] {
-			if is(w, name) {
+			if command.IsWord(w, name) {
 				return resp.Bulk(w), true
 			}
 			if matches(w, name) {

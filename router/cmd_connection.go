@@ -8,22 +8,22 @@ import (
 	"strconv"
 	"time"
 
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // categories are the ACL categories of a command of the router, in Redis's order.
-func categories(flags stream.Flags, group string) []string {
+func categories(flags command.Flags, group string) []string {
 	var out []string
-	if flags&stream.Admin != 0 {
+	if flags&command.Admin != 0 {
 		out = append(out, "admin")
 	}
-	if flags&stream.Fast != 0 {
+	if flags&command.Fast != 0 {
 		out = append(out, "fast")
 	} else {
 		out = append(out, "slow")
 	}
-	if flags&stream.Admin != 0 {
+	if flags&command.Admin != 0 {
 		out = append(out, "dangerous")
 	}
 	if group != "" {
@@ -33,12 +33,12 @@ func categories(flags stream.Flags, group string) []string {
 }
 
 // anyTime are the flags of most commands about the connection.
-const anyTime = stream.NoScript | stream.Loading | stream.Stale | stream.Fast
+const anyTime = command.NoScript | command.Loading | command.Stale | command.Fast
 
 // connectionLines are the commands about the connection itself.
 func connectionLines() []line {
-	cmd := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
-		return line{cmd: stream.Command{
+	cmd := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
+		return line{cmd: command.Command{
 			Name: name, Arity: arity, Flags: flags, Categories: categories(flags, "connection"),
 			Since: since, Summary: summary, Complexity: "O(1)", Group: "connection",
 		}, run: run}
@@ -48,20 +48,20 @@ func connectionLines() []line {
 		return l
 	}
 	return []line{
-		cmd("ping [message]", -1, stream.Fast, "1.0.0", "Returns the server's liveliness response.", runPing),
-		cmd("echo message", 2, stream.Loading|stream.Stale|stream.Fast, "1.0.0", "Returns the given string.", runEcho),
-		cmd("hello arguments:[protover:int [AUTH username_password:(username password)] [SETNAME clientname]]", -1, anyTime|stream.NoAuth, "6.0.0", "Handshakes with the server.", runHello).history(
+		cmd("ping [message]", -1, command.Fast, "1.0.0", "Returns the server's liveliness response.", runPing),
+		cmd("echo message", 2, command.Loading|command.Stale|command.Fast, "1.0.0", "Returns the given string.", runEcho),
+		cmd("hello arguments:[protover:int [AUTH username_password:(username password)] [SETNAME clientname]]", -1, anyTime|command.NoAuth, "6.0.0", "Handshakes with the server.", runHello).history(
 			"6.2.0 `protover` made optional; when called without arguments the command reports the current connection's context."),
-		cmd("auth [username] password", -2, anyTime|stream.NoAuth, "1.0.0", "Authenticates the connection.", runAuth).history(
+		cmd("auth [username] password", -2, anyTime|command.NoAuth, "1.0.0", "Authenticates the connection.", runAuth).history(
 			"6.0.0 Added ACL style (username and password)."),
-		cmd("select index:int", 2, stream.Loading|stream.Stale|stream.Fast, "1.0.0", "Changes the selected database.", runSelect),
-		cmd("quit", -1, anyTime|stream.NoAuth, "1.0.0", "Closes the connection.", runQuit),
-		cmd("reset", 1, anyTime|stream.NoAuth, "6.2.0", "Resets the connection.", runReset),
-		inCluster(cmd("readonly", 1, stream.Loading|stream.Stale|stream.Fast, "3.0.0",
+		cmd("select index:int", 2, command.Loading|command.Stale|command.Fast, "1.0.0", "Changes the selected database.", runSelect),
+		cmd("quit", -1, anyTime|command.NoAuth, "1.0.0", "Closes the connection.", runQuit),
+		cmd("reset", 1, anyTime|command.NoAuth, "6.2.0", "Resets the connection.", runReset),
+		inCluster(cmd("readonly", 1, command.Loading|command.Stale|command.Fast, "3.0.0",
 			"Allows this connection's reads to be answered by a replica of this node, which may be behind.", runReadOnly)),
-		inCluster(cmd("readwrite", 1, stream.Loading|stream.Stale|stream.Fast, "3.0.0",
+		inCluster(cmd("readwrite", 1, command.Loading|command.Stale|command.Fast, "3.0.0",
 			"Has this connection's reads answered by the leader again.", runReadWrite)),
-		inCluster(cmd("asking", 1, stream.Fast, "3.0.0", "Accepted; Millrace never redirects.", runAsking)),
+		inCluster(cmd("asking", 1, command.Fast, "3.0.0", "Accepted; Millrace never redirects.", runAsking)),
 	}
 }
 
@@ -82,7 +82,7 @@ func runEcho(c *conn, q *request, argv [][]byte) { c.answer(q, resp.Bulk(argv[1]
 
 // SELECT 0: a cluster has one database.
 func runSelect(c *conn, q *request, argv [][]byte) {
-	switch n, ok := stream.ParseInt(argv[1]); {
+	switch n, ok := command.ParseInt(argv[1]); {
 	case !ok:
 		c.refuse(q, textNotInt)
 	case n < math.MinInt32 || n > math.MaxInt32:
@@ -197,7 +197,7 @@ func (c *conn) setAuthed(authed bool) {
 func runHello(c *conn, q *request, argv [][]byte) {
 	proto := c.proto
 	if len(argv) > 1 {
-		n, ok := stream.ParseInt(argv[1])
+		n, ok := command.ParseInt(argv[1])
 		switch {
 		case !ok:
 			c.refuse(q, "ERR Protocol version is not an integer or out of range")
@@ -212,10 +212,10 @@ func runHello(c *conn, q *request, argv [][]byte) {
 	name, named := "", false
 	for i := 2; i < len(argv); i++ {
 		switch left := len(argv) - 1 - i; {
-		case is(argv[i], "auth") && left >= 2:
+		case command.IsWord(argv[i], "AUTH") && left >= 2:
 			user, pass = argv[i+1], argv[i+2]
 			i += 2
-		case is(argv[i], "setname") && left >= 1:
+		case command.IsWord(argv[i], "SETNAME") && left >= 1:
 			if !plainWord(argv[i+1]) {
 				c.refuse(q, textBadName)
 				return

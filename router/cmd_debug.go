@@ -1,11 +1,11 @@
 package router
 
-import "millrace/stream"
+import "millrace/command"
 
 // debugLines is DEBUG, which only a node that was started with enable-debug runs.
 func debugLines() []line {
-	flags := stream.Admin | stream.NoScript | stream.Loading | stream.Stale
-	return []line{{cmd: stream.Command{
+	flags := command.Admin | command.NoScript | command.Loading | command.Stale
+	return []line{{cmd: command.Command{
 		Name: "debug subcommand [arg...]", Arity: -2, Flags: flags, Categories: categories(flags, ""), Group: "server",
 		Since: "1.0.0", Summary: "A container for debugging commands.", Complexity: "Depends on subcommand.",
 	}, run: runDebug}}

@@ -12,32 +12,32 @@ import (
 	"syscall"
 	"time"
 
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // infoLines are the commands about the server.
 func infoLines() []line {
-	cmd := func(name string, arity int, flags stream.Flags, group, since, summary string, run handler) line {
-		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: flags | stream.Loading | stream.Stale, Categories: categories(flags, ""),
+	cmd := func(name string, arity int, flags command.Flags, group, since, summary string, run handler) line {
+		return line{cmd: command.Command{
+			Name: name, Arity: arity, Flags: flags | command.Loading | command.Stale, Categories: categories(flags, ""),
 			Since: since, Summary: summary, Complexity: "O(1)", Group: group,
 		}, run: run}
 	}
-	dbsize := cmd("dbsize", 1, stream.ReadOnly|stream.Fast, "server", "1.0.0", "Returns the number of keys in the cluster.", runDBSize)
-	dbsize.cmd.Flags = stream.ReadOnly | stream.Fast
+	dbsize := cmd("dbsize", 1, command.ReadOnly|command.Fast, "server", "1.0.0", "Returns the number of keys in the cluster.", runDBSize)
+	dbsize.cmd.Flags = command.ReadOnly | command.Fast
 	dbsize.cmd.Categories = []string{"keyspace", "read", "fast"}
 	return []line{
 		dbsize,
 		inCategories(cmd("info [section...]", -1, 0, "server", "1.0.0", "Returns information and statistics about the server.", runInfo), "slow", "dangerous").tips("nondeterministic_output").history(
 			"7.0.0 Added support for taking multiple section arguments."),
-		cmd("time", 1, stream.Fast, "server", "2.6.0", "Returns the server time.",
+		cmd("time", 1, command.Fast, "server", "2.6.0", "Returns the server time.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, timeNow()) }).tips("nondeterministic_output"),
-		inCategories(cmd("role", 1, stream.NoScript|stream.Fast, "server", "2.8.12", "Returns the replication role.",
+		inCategories(cmd("role", 1, command.NoScript|command.Fast, "server", "2.8.12", "Returns the replication role.",
 			func(c *conn, q *request, _ [][]byte) {
 				c.answer(q, resp.Array(resp.BulkString("master"), resp.Int(0), resp.Array()))
 			}), "admin", "fast", "dangerous"),
-		runningOnly(inCategories(cmd("lolwut [VERSION version:int]", -1, stream.ReadOnly|stream.Fast, "server", "5.0.0", "Displays computer art and the server version.", runLolwut), "read", "fast")),
+		runningOnly(inCategories(cmd("lolwut [VERSION version:int]", -1, command.ReadOnly|command.Fast, "server", "5.0.0", "Displays computer art and the server version.", runLolwut), "read", "fast")),
 	}
 }
 
@@ -49,8 +49,8 @@ func inCategories(l line, categories ...string) line {
 
 // LOLWUT [VERSION version]: a mill race, by way of a sine.
 func runLolwut(c *conn, q *request, argv [][]byte) {
-	if len(argv) >= 3 && is(argv[1], "version") {
-		if _, ok := stream.ParseInt(argv[2]); !ok {
+	if len(argv) >= 3 && command.IsWord(argv[1], "VERSION") {
+		if _, ok := command.ParseInt(argv[2]); !ok {
 			c.refuse(q, textNotInt)
 			return
 		}
@@ -312,7 +312,7 @@ func (r *Router) ownInfo(name string) []InfoField {
 		add("used_cpu_sys_children", "0.000000")
 		add("used_cpu_user_children", "0.000000")
 	case "commandstats":
-		r.eachCommand(func(cmd *stream.Command, c *commandStats) {
+		r.eachCommand(func(cmd *command.Command, c *commandStats) {
 			calls, rejected := c.calls.Load(), c.rejected.Load()
 			if calls+rejected == 0 {
 				return
@@ -329,7 +329,7 @@ func (r *Router) ownInfo(name string) []InfoField {
 		s.mu.Unlock()
 		slices.SortFunc(out, func(a, b InfoField) int { return strings.Compare(a.Name, b.Name) })
 	case "latencystats":
-		r.eachCommand(func(cmd *stream.Command, c *commandStats) {
+		r.eachCommand(func(cmd *command.Command, c *commandStats) {
 			h := c.latency.Load()
 			if h == nil || h.count() == 0 {
 				return
@@ -350,9 +350,9 @@ func (r *Router) ownInfo(name string) []InfoField {
 }
 
 // eachCommand calls fn for every command and subcommand, by name.
-func (r *Router) eachCommand(fn func(*stream.Command, *commandStats)) {
+func (r *Router) eachCommand(fn func(*command.Command, *commandStats)) {
 	for _, cmd := range r.sorted() {
-		for _, one := range append([]*stream.Command{cmd}, cmd.Subcommands...) {
+		for _, one := range append([]*command.Command{cmd}, cmd.Subcommands...) {
 			fn(one, r.stats.byCommand[one])
 		}
 	}

@@ -5,16 +5,16 @@ import (
 	"strings"
 	"time"
 
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // latencyLines are LATENCY and its subcommands: how long commands took on this node.
 func latencyLines() []line {
-	sub := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
+	sub := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
 		return serverLine(name, arity, flags, "", since, summary, run)
 	}
-	const admin = stream.Admin | stream.NoScript
+	const admin = command.Admin | command.NoScript
 	latency := serverLine("latency", -2, 0, "server", "2.8.13", "A container for latency diagnostics commands.", nil)
 	latency.cmd.Flags = 0
 	latency.subs = []line{
@@ -121,7 +121,7 @@ func runLatencyDoctor(c *conn, q *request, _ [][]byte) {
 
 // LATENCY HISTOGRAM [command …]
 func runLatencyHistogram(c *conn, q *request, argv [][]byte) {
-	var cmds []*stream.Command
+	var cmds []*command.Command
 	for _, w := range argv[2:] {
 		if cmd := c.r.named(w); cmd != nil {
 			cmds = append(cmds, cmd)

@@ -4,22 +4,22 @@ import (
 	"runtime/metrics"
 
 	"millrace/call"
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // memoryLines are the subcommands of MEMORY about this node; USAGE is the state
 // machine's.
 func memoryLines() []line {
 	sub := func(name, summary string, run handler) line {
-		return line{cmd: stream.Command{
+		return line{cmd: command.Command{
 			Name: name, Arity: 2, Categories: []string{"slow"}, Since: "4.0.0", Summary: summary, Complexity: "O(1)",
 		}, run: run}
 	}
 	helpLine := sub("help", "Returns helpful text about the different subcommands.", help(memoryHelp))
-	helpLine.cmd.Flags = stream.Loading | stream.Stale
+	helpLine.cmd.Flags = command.Loading | command.Stale
 	return []line{{
-		cmd: stream.Command{Name: "memory", Arity: -2, Categories: []string{"slow"}, Since: "4.0.0",
+		cmd: command.Command{Name: "memory", Arity: -2, Categories: []string{"slow"}, Since: "4.0.0",
 			Summary: "A container for memory diagnostics commands.", Complexity: "Depends on subcommand.", Group: "server"},
 		subs: []line{
 			sub("doctor", "Outputs a memory problems report.", runMemoryDoctor).tips("nondeterministic_output"),

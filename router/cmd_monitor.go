@@ -1,13 +1,13 @@
 package router
 
 import (
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // monitorLines are MONITOR.
 func monitorLines() []line {
-	return []line{serverLine("monitor", 1, stream.Admin|stream.NoScript, "server", "1.0.0",
+	return []line{serverLine("monitor", 1, command.Admin|command.NoScript, "server", "1.0.0",
 		"Listens for all commands that this node's clients send.", runMonitor)}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"millrace/call"
+	"millrace/command"
 	"millrace/kv"
 	"millrace/resp"
 	"millrace/stream"
@@ -15,8 +16,8 @@ import (
 // state machine's own: a cursor belongs to one shard.
 func nameLines() []line {
 	cmd := func(name string, arity int, since, summary, complexity string, run handler) line {
-		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: stream.ReadOnly, Categories: []string{"keyspace", "read", "slow"},
+		return line{cmd: command.Command{
+			Name: name, Arity: arity, Flags: command.ReadOnly, Categories: []string{"keyspace", "read", "slow"},
 			Since: since, Summary: summary, Complexity: complexity, Group: "generic",
 		}, run: run}
 	}
@@ -26,7 +27,7 @@ func nameLines() []line {
 	keys.cmd.Categories = append(keys.cmd.Categories, "dangerous")
 	flush := func(name, summary string) line {
 		l := cmd(name, -1, "1.0.0", summary, "O(1) in every shard; the space is freed by compactions.", runFlush)
-		l.cmd.Flags = stream.Write
+		l.cmd.Flags = command.Write
 		l.cmd.Categories = []string{"keyspace", "write", "slow", "dangerous"}
 		l.cmd.Group = "server"
 		return l
@@ -48,15 +49,15 @@ func nameLines() []line {
 // oneDatabase is a command that Redis's cluster mode has no use for, with its refusal.
 func oneDatabase(usage string, arity int, since, summary string) line {
 	name, _, _ := strings.Cut(usage, " ")
-	cmd := stream.Command{
-		Name: usage, Arity: arity, Flags: stream.Write | stream.Fast, Categories: []string{"keyspace", "write", "fast"},
+	cmd := command.Command{
+		Name: usage, Arity: arity, Flags: command.Write | command.Fast, Categories: []string{"keyspace", "write", "fast"},
 		Since: since, Summary: summary, Complexity: "O(1)", Group: "generic",
 	}
 	if name == "swapdb" {
 		cmd.Categories = append(cmd.Categories, "dangerous")
 		cmd.Group = "server"
 	} else {
-		cmd.Keys = stream.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"}
+		cmd.Keys = command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"}
 	}
 	text := "ERR " + strings.ToUpper(name) + " is not allowed in cluster mode"
 	return line{cmd: cmd, run: func(c *conn, q *request, _ [][]byte) { c.refuse(q, text) }}
@@ -65,7 +66,7 @@ func oneDatabase(usage string, arity int, since, summary string) line {
 // FLUSHALL, FLUSHDB [ASYNC | SYNC]: every shard removes its names in a record of its
 // own. Where one fails, the others have done their part.
 func runFlush(c *conn, q *request, argv [][]byte) {
-	if len(argv) > 2 || len(argv) == 2 && !is(argv[1], "async") && !is(argv[1], "sync") {
+	if len(argv) > 2 || len(argv) == 2 && !command.IsWord(argv[1], "ASYNC") && !command.IsWord(argv[1], "SYNC") {
 		c.refuse(q, "ERR syntax error")
 		return
 	}
@@ -216,7 +217,7 @@ const (
 
 // CLUSTER COUNTKEYSINSLOT slot
 func runClusterCountKeys(c *conn, q *request, argv [][]byte) {
-	slot, ok := stream.ParseInt(argv[2])
+	slot, ok := command.ParseInt(argv[2])
 	switch {
 	case !ok:
 		c.refuse(q, textNotInteger)
@@ -235,8 +236,8 @@ func runClusterCountKeys(c *conn, q *request, argv [][]byte) {
 
 // CLUSTER GETKEYSINSLOT slot count
 func runClusterGetKeys(c *conn, q *request, argv [][]byte) {
-	slot, ok := stream.ParseInt(argv[2])
-	count, ok2 := stream.ParseInt(argv[3])
+	slot, ok := command.ParseInt(argv[2])
+	count, ok2 := command.ParseInt(argv[3])
 	switch {
 	case !ok || !ok2:
 		c.refuse(q, textNotInteger)

@@ -3,20 +3,20 @@ package router
 import (
 	"strings"
 
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // scriptLines are the commands about scripts, of which there are none: nothing is ever
 // loaded, so there is nothing to flush or to find.
 func scriptLines() []line {
-	sub := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
-		l := serverLine(name, arity, stream.NoScript, "", since, summary, run)
-		l.cmd.Flags, l.cmd.Categories = flags|stream.NoScript, categories(0, "scripting")
+	sub := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
+		l := serverLine(name, arity, command.NoScript, "", since, summary, run)
+		l.cmd.Flags, l.cmd.Categories = flags|command.NoScript, categories(0, "scripting")
 		if name == "help" {
-			l.cmd.Flags &^= stream.NoScript
+			l.cmd.Flags &^= command.NoScript
 		}
-		if flags&stream.Write != 0 {
+		if flags&command.Write != 0 {
 			l.cmd.Categories = append([]string{"write"}, l.cmd.Categories...)
 		}
 		return l
@@ -31,22 +31,22 @@ func scriptLines() []line {
 			"6.2.0 Added the `ASYNC` and `SYNC` flushing mode modifiers."),
 		sub("exists sha1...", -3, 0, "2.6.0", "Determines whether server-side Lua scripts exist in the script cache.", runScriptExists),
 		sub("kill", 2, 0, "2.6.0", "Refused: no script ever runs.", notBusy),
-		sub("load script", 3, stream.Stale, "2.6.0", "Refused: Millrace runs no scripts.", noScripts),
+		sub("load script", 3, command.Stale, "2.6.0", "Refused: Millrace runs no scripts.", noScripts),
 		sub("debug mode:(YES|SYNC|NO)", 3, 0, "3.2.0", "Refused: Millrace runs no scripts.", noScripts),
-		sub("help", 2, stream.Loading|stream.Stale, "5.0.0", "Returns helpful text about the different subcommands.", help(scriptHelp)),
+		sub("help", 2, command.Loading|command.Stale, "5.0.0", "Returns helpful text about the different subcommands.", help(scriptHelp)),
 	}
 	function := serverLine("function", -2, 0, "scripting", "7.0.0", "A container for function commands.", nil)
 	function.cmd.Flags = 0
 	function.subs = []line{
-		sub("flush async:[ASYNC|SYNC]", -2, stream.Write, "7.0.0", "Deletes all libraries and functions.", runFunctionFlush),
+		sub("flush async:[ASYNC|SYNC]", -2, command.Write, "7.0.0", "Deletes all libraries and functions.", runFunctionFlush),
 		sub("list [LIBRARYNAME library-name-pattern] [WITHCODE]", -2, 0, "7.0.0", "Returns information about all libraries.", runFunctionList).tips("nondeterministic_output_order"),
 		sub("stats", 2, 0, "7.0.0", "Returns information about a function during execution.", runFunctionStats).tips("nondeterministic_output"),
 		sub("kill", 2, 0, "7.0.0", "Refused: no function ever runs.", notBusy),
-		sub("delete library-name", 3, stream.Write, "7.0.0", "Refused: there are no libraries.", refusal("ERR Library not found")),
-		sub("load [REPLACE] function-code", -3, stream.Write|stream.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
+		sub("delete library-name", 3, command.Write, "7.0.0", "Refused: there are no libraries.", refusal("ERR Library not found")),
+		sub("load [REPLACE] function-code", -3, command.Write|command.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
 		sub("dump", 2, 0, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
-		sub("restore serialized-value policy:[FLUSH|APPEND|REPLACE]", -3, stream.Write|stream.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
-		sub("help", 2, stream.Loading|stream.Stale, "7.0.0", "Returns helpful text about the different subcommands.", help(functionHelp)),
+		sub("restore serialized-value policy:[FLUSH|APPEND|REPLACE]", -3, command.Write|command.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
+		sub("help", 2, command.Loading|command.Stale, "7.0.0", "Returns helpful text about the different subcommands.", help(functionHelp)),
 	}
 	out := []line{script, function}
 	for _, f := range []struct {
@@ -58,12 +58,12 @@ func scriptLines() []line {
 		{"evalsha_ro", " sha1", "7.0.0", refusal("NOSCRIPT No matching script. Please use EVAL.")},
 		{"fcall", " function", "7.0.0", refusal("ERR Function not found")}, {"fcall_ro", " function", "7.0.0", refusal("ERR Function not found")},
 	} {
-		flags, access := stream.NoScript|stream.Stale|stream.MovableKeys, "RW access update"
+		flags, access := command.NoScript|command.Stale|command.MovableKeys, "RW access update"
 		if strings.HasSuffix(f.name, "_ro") {
-			flags, access = flags|stream.ReadOnly, "RO access"
+			flags, access = flags|command.ReadOnly, "RO access"
 		}
-		out = append(out, line{cmd: stream.Command{
-			Name: f.name + f.what + " numkeys:int [key...] [arg...]", Arity: -3, Flags: flags, Keys: stream.Keys{Find: countedKeys, Access: access},
+		out = append(out, line{cmd: command.Command{
+			Name: f.name + f.what + " numkeys:int [key...] [arg...]", Arity: -3, Flags: flags, Keys: command.Keys{Find: countedKeys, Access: access},
 			Categories: categories(0, "scripting"), Since: f.since, Summary: "Refused: Millrace runs no scripts and no functions.",
 			Complexity: "O(1)", Group: "scripting",
 		}, run: f.run})
@@ -95,7 +95,7 @@ var functionHelp = []string{
 
 // countedKeys finds the keys of EVAL and its like: a script, how many keys, the keys.
 func countedKeys(argv [][]byte) []int {
-	n, ok := stream.ParseInt(argv[2])
+	n, ok := command.ParseInt(argv[2])
 	if !ok || n <= 0 || n > int64(len(argv)-3) {
 		return nil
 	}
@@ -110,7 +110,7 @@ func countedKeys(argv [][]byte) []int {
 // other than SYNC and ASYNC.
 func flushOption(refused string) handler {
 	return func(c *conn, q *request, argv [][]byte) {
-		if len(argv) > 3 || len(argv) == 3 && !is(argv[2], "sync") && !is(argv[2], "async") {
+		if len(argv) > 3 || len(argv) == 3 && !command.IsWord(argv[2], "SYNC") && !command.IsWord(argv[2], "ASYNC") {
 			c.refuse(q, refused)
 			return
 		}
@@ -141,9 +141,9 @@ func runFunctionList(c *conn, q *request, argv [][]byte) {
 	code, name := false, false
 	for i := 2; i < len(argv); i++ {
 		switch {
-		case !code && is(argv[i], "withcode"):
+		case !code && command.IsWord(argv[i], "WITHCODE"):
 			code = true
-		case !name && is(argv[i], "libraryname"):
+		case !name && command.IsWord(argv[i], "LIBRARYNAME"):
 			if i+1 == len(argv) {
 				c.refuse(q, "ERR library name argument was not given")
 				return

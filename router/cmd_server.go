@@ -4,14 +4,14 @@ import (
 	"strings"
 	"time"
 
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // serverLine returns a line about the server.
-func serverLine(name string, arity int, flags stream.Flags, group, since, summary string, run handler) line {
-	return line{cmd: stream.Command{
-		Name: name, Arity: arity, Flags: flags | stream.Loading | stream.Stale, Categories: categories(flags, ""),
+func serverLine(name string, arity int, flags command.Flags, group, since, summary string, run handler) line {
+	return line{cmd: command.Command{
+		Name: name, Arity: arity, Flags: flags | command.Loading | command.Stale, Categories: categories(flags, ""),
 		Since: since, Summary: summary, Complexity: "O(1)", Group: group,
 	}, run: run}
 }
@@ -19,19 +19,19 @@ func serverLine(name string, arity int, flags stream.Flags, group, since, summar
 // runningOnly takes away that a command may run while a server loads its data: Redis does
 // not let it.
 func runningOnly(l line) line {
-	l.cmd.Flags &^= stream.Loading | stream.Stale
+	l.cmd.Flags &^= command.Loading | command.Stale
 	return l
 }
 
 // loadedOnly takes away that a command may run while a server loads its data.
 func loadedOnly(l line) line {
-	l.cmd.Flags &^= stream.Loading
+	l.cmd.Flags &^= command.Loading
 	return l
 }
 
 // outsideMulti takes away that a command may be part of a transaction.
 func outsideMulti(l line) line {
-	l.cmd.Flags |= stream.NoMulti
+	l.cmd.Flags |= command.NoMulti
 	return l
 }
 
@@ -50,9 +50,9 @@ func badSubcommand(argv [][]byte) string {
 // serverLines are the commands for those who run servers. What Millrace does by itself
 // is answered as done, what it does not do is refused.
 func serverLines() []line {
-	const admin = stream.Admin | stream.NoScript
+	const admin = command.Admin | command.NoScript
 	ok := func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }
-	server := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
+	server := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
 		return serverLine(name, arity, flags, "server", since, summary, run)
 	}
 	notHere := func(usage string, arity int, since, why string) line {
@@ -76,16 +76,16 @@ func serverLines() []line {
 	}
 	return []line{
 		module,
-		runningOnly(server("save", 1, admin|stream.NoMulti, "1.0.0", "Answered as done: what was acknowledged is on disk on a majority of its shard's replicas.", ok)),
+		runningOnly(server("save", 1, admin|command.NoMulti, "1.0.0", "Answered as done: what was acknowledged is on disk on a majority of its shard's replicas.", ok)),
 		runningOnly(server("bgsave [SCHEDULE]", -1, admin, "1.0.0", "Answered as begun: what was acknowledged is on disk on a majority of its shard's replicas.", runBgsave)).history(
 			"3.2.2 Added the `SCHEDULE` option."),
 		runningOnly(server("bgrewriteaof", 1, admin, "1.0.0", "Answered as begun: Millrace trims its logs by itself.",
 			func(c *conn, q *request, _ [][]byte) {
 				c.answer(q, resp.Simple("Background append only file rewriting started"))
 			})),
-		inCategories(server("lastsave", 1, stream.Fast, "1.0.0", "Returns the time: what was acknowledged until now is on disk.",
+		inCategories(server("lastsave", 1, command.Fast, "1.0.0", "Returns the time: what was acknowledged until now is on disk.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Int(time.Now().Unix())) }).tips("nondeterministic_output"), "admin", "fast", "dangerous"),
-		server("shutdown nosave_save:[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", -1, admin|stream.NoMulti, "1.0.0", "Stops this node in order, where --enable-shutdown says that clients may.", runShutdown).history(
+		server("shutdown nosave_save:[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", -1, admin|command.NoMulti, "1.0.0", "Stops this node in order, where --enable-shutdown says that clients may.", runShutdown).history(
 			"7.0.0 Added the `NOW`, `FORCE` and `ABORT` modifiers."),
 		loadedOnly(notHere("replicaof args:(host-port:(host port:int) | no-one:(NO ONE))", 3, "5.0.0", "shards are placed by the cluster itself; see: millrace status")),
 		loadedOnly(notHere("slaveof args:(host-port:(host port:int) | no-one:(NO ONE))", 3, "1.0.0", "shards are placed by the cluster itself; see: millrace status")).deprecated("5.0.0 `REPLICAOF`"),
@@ -99,7 +99,7 @@ func serverLines() []line {
 
 // BGSAVE [SCHEDULE]
 func runBgsave(c *conn, q *request, argv [][]byte) {
-	if len(argv) > 2 || len(argv) == 2 && !is(argv[1], "schedule") {
+	if len(argv) > 2 || len(argv) == 2 && !command.IsWord(argv[1], "SCHEDULE") {
 		c.refuse(q, textSyntax)
 		return
 	}
@@ -114,13 +114,13 @@ func runShutdown(c *conn, q *request, argv [][]byte) {
 	save, nosave, abort := false, false, false
 	for _, w := range argv[1:] {
 		switch {
-		case is(w, "save"):
+		case command.IsWord(w, "SAVE"):
 			save = true
-		case is(w, "nosave"):
+		case command.IsWord(w, "NOSAVE"):
 			nosave = true
-		case is(w, "abort"):
+		case command.IsWord(w, "ABORT"):
 			abort = true
-		case is(w, "now"), is(w, "force"):
+		case command.IsWord(w, "NOW"), command.IsWord(w, "FORCE"):
 		default:
 			c.refuse(q, textSyntax)
 			return

@@ -1,24 +1,24 @@
 package router
 
 import (
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // slowlogLines are SLOWLOG and its subcommands: the slow commands of this node.
 func slowlogLines() []line {
-	sub := func(name string, arity int, flags stream.Flags, summary string, run handler) line {
+	sub := func(name string, arity int, flags command.Flags, summary string, run handler) line {
 		return serverLine(name, arity, flags, "", "2.2.12", summary, run)
 	}
 	slow := serverLine("slowlog", -2, 0, "server", "2.2.12", "A container for slow log commands.", nil)
 	slow.cmd.Flags = 0
 	slow.subs = []line{
-		sub("get [count:int]", -2, stream.Admin, "Returns the slow log's entries.", runSlowlogGet).tips("nondeterministic_output").history(
+		sub("get [count:int]", -2, command.Admin, "Returns the slow log's entries.", runSlowlogGet).tips("nondeterministic_output").history(
 			"4.0.0 Added client IP address, port and name to the reply."),
-		sub("len", 2, stream.Admin, "Returns the number of entries in the slow log.", func(c *conn, q *request, _ [][]byte) {
+		sub("len", 2, command.Admin, "Returns the number of entries in the slow log.", func(c *conn, q *request, _ [][]byte) {
 			c.answer(q, resp.Int(int64(c.r.slowlog.len(int(c.r.settings.slowLen.Load())))))
 		}).tips("nondeterministic_output"),
-		sub("reset", 2, stream.Admin, "Clears all entries from the slow log.", func(c *conn, q *request, _ [][]byte) {
+		sub("reset", 2, command.Admin, "Clears all entries from the slow log.", func(c *conn, q *request, _ [][]byte) {
 			c.r.slowlog.reset()
 			c.answer(q, resp.OK)
 		}),
@@ -52,7 +52,7 @@ func runSlowlogGet(c *conn, q *request, argv [][]byte) {
 	case 2:
 	case 3:
 		var ok bool
-		if count, ok = stream.ParseInt(argv[2]); !ok || count < -1 {
+		if count, ok = command.ParseInt(argv[2]); !ok || count < -1 {
 			c.refuse(q, "ERR count should be greater than or equal to -1")
 			return
 		}

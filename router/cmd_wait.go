@@ -5,8 +5,8 @@ import (
 	"math"
 	"time"
 
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // waitLines are WAIT and WAITAOF. Every acknowledged write is on disk on a majority of
@@ -14,8 +14,8 @@ import (
 // many these are; asked for more, they ask the replicas.
 func waitLines() []line {
 	wait := func(name string, arity int, since, summary string, run handler) line {
-		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: stream.Blocking, Categories: []string{"slow", "blocking", "connection"},
+		return line{cmd: command.Command{
+			Name: name, Arity: arity, Flags: command.Blocking, Categories: []string{"slow", "blocking", "connection"},
 			Since: since, Summary: summary, Complexity: "O(1)", Group: "generic",
 		}, run: run}
 	}
@@ -27,7 +27,7 @@ func waitLines() []line {
 
 // WAIT numreplicas timeout
 func runWait(c *conn, q *request, argv [][]byte) {
-	n, ok := stream.ParseInt(argv[1])
+	n, ok := command.ParseInt(argv[1])
 	if !ok {
 		c.refuse(q, textNotInt)
 		return
@@ -43,7 +43,7 @@ func runWait(c *conn, q *request, argv [][]byte) {
 // WAITAOF numlocal numreplicas timeout: the local disk is that of the leader, which has
 // every write that was acknowledged.
 func runWaitAOF(c *conn, q *request, argv [][]byte) {
-	local, ok := stream.ParseInt(argv[1])
+	local, ok := command.ParseInt(argv[1])
 	if !ok {
 		c.refuse(q, textNotInt)
 		return
@@ -52,7 +52,7 @@ func runWaitAOF(c *conn, q *request, argv [][]byte) {
 		c.refuse(q, "ERR value is out of range, value must between 0 and 1")
 		return
 	}
-	n, ok := stream.ParseInt(argv[2])
+	n, ok := command.ParseInt(argv[2])
 	if !ok {
 		c.refuse(q, textNotInt)
 		return
@@ -72,7 +72,7 @@ func runWaitAOF(c *conn, q *request, argv [][]byte) {
 // parseTimeout reads a timeout in milliseconds, zero is for ever. As in Redis, one that
 // ends after time does is refused.
 func parseTimeout(w []byte) (ms int64, refused string) {
-	ms, ok := stream.ParseInt(w)
+	ms, ok := command.ParseInt(w)
 	switch {
 	case !ok:
 		return 0, "ERR timeout is not an integer or out of range"

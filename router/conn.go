@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"millrace/call"
+	"millrace/command"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // A conn is one client. Its reader goroutine owns it: it takes commands, starts the
@@ -33,7 +33,7 @@ type conn struct {
 	failures int // of AUTH
 
 	lastSeen atomic.Int64 // r.now() of the last command
-	lastCmd  atomic.Pointer[stream.Command]
+	lastCmd  atomic.Pointer[command.Command]
 	unblock  atomic.Pointer[chan unblockMode] // of the blocking call that runs
 	gone     chan struct{}                    // closed when the client is known to have left
 
@@ -241,7 +241,7 @@ func (c *conn) killLocked() bool {
 }
 
 // begin makes a request of the command just read. It is not in the list yet.
-func (c *conn) begin(cmd *stream.Command, argv [][]byte) *request {
+func (c *conn) begin(cmd *command.Command, argv [][]byte) *request {
 	q := &request{c: c, cmd: cmd, argv: argv, proto: c.proto, start: c.r.now(), bytes: words(argv)}
 	switch c.mute {
 	case muteAll, muteSkipping:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"millrace/call"
+	"millrace/command"
 	"millrace/kv"
 	"millrace/resp"
 	"millrace/stream"
@@ -13,7 +14,7 @@ import (
 // dispatch starts the command argv and returns its request, which is in the list.
 // The order of the checks is Redis's: known, number of words, password, MULTI.
 func (c *conn) dispatch(argv [][]byte) *request {
-	cmd, refusal := stream.LookupIn(c.r.table, argv)
+	cmd, refusal := c.r.table.Lookup(argv)
 	if refusal != nil && len(argv) == 1 && cmd.Arity == -1 {
 		refusal = nil // COMMAND is a container that also runs by itself
 	}
@@ -27,15 +28,15 @@ func (c *conn) dispatch(argv [][]byte) *request {
 	switch {
 	case refusal != nil:
 		c.reject(q, refusal.Str)
-	case cmd == nil && (is(argv[0], "post") || is(argv[0], "host:")):
+	case cmd == nil && (command.IsWord(argv[0], "POST") || command.IsWord(argv[0], "HOST:")):
 		c.r.log.Warn("client closed: it sent an HTTP request, as a web page can make a browser do", "client", c.addr)
 		q.last = true
 		c.answerBytes(q, nil)
 	case cmd == nil:
 		c.reject(q, []byte(unknownCommand(argv)))
-	case !c.authed && !cmd.Is(stream.NoAuth):
+	case !c.authed && !cmd.Is(command.NoAuth):
 		c.reject(q, []byte(textNoAuth))
-	case c.tx != nil && cmd.Is(stream.NoMulti):
+	case c.tx != nil && cmd.Is(command.NoMulti):
 		c.reject(q, []byte("ERR Command not allowed inside a transaction"))
 	case c.tx != nil && !runsInMulti[cmd.Name]:
 		c.lastCmd.Store(cmd)
@@ -45,7 +46,7 @@ func (c *conn) dispatch(argv [][]byte) *request {
 	default:
 		c.lastCmd.Store(cmd)
 		c.awaitPause(cmd)
-		if !cmd.Is(stream.Admin) && cmd.Name != "exec" {
+		if !cmd.Is(command.Admin) && cmd.Name != "exec" {
 			c.r.show(c, argv)
 		}
 		if run := c.r.handlers[cmd]; run != nil {
@@ -113,7 +114,7 @@ func (c *conn) runKeyed(q *request, argv [][]byte) {
 }
 
 // refusalOf returns what the words of a command alone show to be wrong, or nil.
-func refusalOf(cmd *stream.Command, argv [][]byte) *resp.Value {
+func refusalOf(cmd *command.Command, argv [][]byte) *resp.Value {
 	if cmd.Check != nil {
 		if e := cmd.Check(argv); e != nil && e.IsErr() {
 			return e
@@ -153,12 +154,8 @@ func (c *conn) runManyKeys(q *request, argv [][]byte) {
 // runKeyless runs a command of the state machine that names no key, such as XINFO
 // HELP, here: it looks at no state.
 func (c *conn) runKeyless(q *request, argv [][]byte) {
-	if q.cmd.Run == nil {
-		c.refuse(q, textInternal)
-		return
-	}
-	v, err := q.cmd.Run(&stream.Tx{}, argv)
-	if err != nil {
+	v, ok := stream.RunKeyless(q.cmd, argv)
+	if !ok {
 		v = resp.Err(textInternal)
 	}
 	c.answer(q, v)
@@ -166,7 +163,7 @@ func (c *conn) runKeyless(q *request, argv [][]byte) {
 
 // onlyKey returns the index of the one key of argv, zero where there is none, or
 // many where the positions do not tell or tell of several. It allocates nothing.
-func onlyKey(cmd *stream.Command, argv [][]byte) (key int, many bool) {
+func onlyKey(cmd *command.Command, argv [][]byte) (key int, many bool) {
 	k := &cmd.Keys
 	if k.Find != nil {
 		return 0, true
@@ -182,8 +179,8 @@ func onlyKey(cmd *stream.Command, argv [][]byte) (key int, many bool) {
 }
 
 // kindOf returns how a shard handles a command.
-func kindOf(cmd *stream.Command) call.Kind {
-	if cmd.Is(stream.Write) {
+func kindOf(cmd *command.Command) call.Kind {
+	if cmd.Is(command.Write) {
 		return call.Write
 	}
 	return call.Read
@@ -259,19 +256,3 @@ func unknownCommand(argv [][]byte) string {
 
 // cut returns at most n bytes of b.
 func cut(b []byte, n int) []byte { return b[:min(len(b), n)] }
-
-// is reports whether word is name, which is in lower case.
-func is(word []byte, name string) bool {
-	if len(word) != len(name) {
-		return false
-	}
-	for i, b := range word {
-		if 'A' <= b && b <= 'Z' {
-			b += 'a' - 'A'
-		}
-		if b != name[i] {
-			return false
-		}
-	}
-	return true
-}

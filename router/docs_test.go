@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"millrace/router/usage"
-	"millrace/stream"
+	"millrace/command"
+	"millrace/command/usage"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite docs/commands.md from the command table and testdata/commands.txt")
@@ -68,7 +68,7 @@ func commandNotes(t *testing.T) map[string]string {
 }
 
 // usageOf returns the words of a command as one types them.
-func usageOf(t *testing.T, cmd *stream.Command) string {
+func usageOf(t *testing.T, cmd *command.Command) string {
 	args, err := usage.Parse(cmd.Usage)
 	if err != nil {
 		t.Errorf("%s: %v", cmd.Name, err)
@@ -113,7 +113,7 @@ func commandsMarkdown(t *testing.T) string {
 			}
 			list := cmd.Subcommands
 			if len(list) == 0 || r.handlers[cmd] != nil {
-				list = append([]*stream.Command{cmd}, list...)
+				list = append([]*command.Command{cmd}, list...)
 			}
 			for _, one := range list {
 				name := one.Name
@@ -147,7 +147,7 @@ func commandsMarkdown(t *testing.T) string {
 var statusWords = []string{"Refused", "Accepted", "Answered"}
 
 // statusOf says in a word how a command stands to Redis's.
-func statusOf(cmd *stream.Command, notes string) string {
+func statusOf(cmd *command.Command, notes string) string {
 	word, _, _ := strings.Cut(cmd.Summary, " ")
 	word = strings.TrimRight(word, ":;,")
 	switch {
@@ -160,7 +160,7 @@ func statusOf(cmd *stream.Command, notes string) string {
 }
 
 // notesOf returns the notes on a command; those that do less say why in their summaries.
-func notesOf(cmd *stream.Command, notes string) string {
+func notesOf(cmd *command.Command, notes string) string {
 	for _, word := range statusWords {
 		if rest, ok := strings.CutPrefix(cmd.Summary, word); ok {
 			rest = strings.TrimLeft(rest, ":;, ")

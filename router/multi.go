@@ -2,6 +2,7 @@ package router
 
 import (
 	"millrace/call"
+	"millrace/command"
 	"millrace/kv"
 	"millrace/resp"
 	"millrace/stream"
@@ -15,7 +16,7 @@ type transaction struct {
 }
 
 type queued struct {
-	cmd  *stream.Command
+	cmd  *command.Command
 	argv [][]byte
 }
 
@@ -43,21 +44,21 @@ var notInMulti = map[string]string{
 
 // transactionLines are MULTI and what belongs to it.
 func transactionLines() []line {
-	tx := func(name string, arity int, flags stream.Flags, since, summary string, run handler) line {
-		return line{cmd: stream.Command{
-			Name: name, Arity: arity, Flags: flags | stream.NoScript | stream.Loading | stream.Stale,
+	tx := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
+		return line{cmd: command.Command{
+			Name: name, Arity: arity, Flags: flags | command.NoScript | command.Loading | command.Stale,
 			Categories: categories(flags, "transaction"), Since: since, Summary: summary, Complexity: "O(1)", Group: "transactions",
 		}, run: run}
 	}
-	watch := tx("watch key...", -2, stream.Fast, "2.2.0", "Monitors changes to keys to determine the execution of a transaction.", runWatch)
-	watch.cmd.Keys = stream.Keys{First: 1, Last: -1, Step: 1, Access: "RO"}
+	watch := tx("watch key...", -2, command.Fast, "2.2.0", "Monitors changes to keys to determine the execution of a transaction.", runWatch)
+	watch.cmd.Keys = command.Keys{First: 1, Last: -1, Step: 1, Access: "RO"}
 	watch.cmd.Complexity = "O(1) for every key."
 	return []line{
-		tx("multi", 1, stream.Fast, "1.2.0", "Starts a transaction.", runMulti),
+		tx("multi", 1, command.Fast, "1.2.0", "Starts a transaction.", runMulti),
 		tx("exec", 1, 0, "1.2.0", "Executes all commands in a transaction.", runExec),
-		tx("discard", 1, stream.Fast, "2.0.0", "Discards a transaction.", runDiscard),
+		tx("discard", 1, command.Fast, "2.0.0", "Discards a transaction.", runDiscard),
 		watch,
-		tx("unwatch", 1, stream.Fast, "2.2.0", "Forgets about watched keys of a transaction.", runUnwatch),
+		tx("unwatch", 1, command.Fast, "2.2.0", "Forgets about watched keys of a transaction.", runUnwatch),
 	}
 }
 
@@ -141,7 +142,7 @@ func runExec(c *conn, q *request, _ [][]byte) {
 	kind := call.Read
 	for i, it := range tx.queue {
 		c.r.stats.executed(it.cmd)
-		if !it.cmd.Is(stream.Admin) {
+		if !it.cmd.Is(command.Admin) {
 			c.r.show(c, it.argv)
 		}
 		if local[i] = c.runLocally(q, it); local[i] == nil {
@@ -219,7 +220,7 @@ func (it *queued) refusal() *resp.Value {
 
 // forShard reports whether a queued command that is not refused is the shard's to run.
 func (it *queued) forShard() bool {
-	return it.cmd.Run != nil && len(it.cmd.KeyIndexes(it.argv)) > 0
+	return stream.Runs(it.cmd) && len(it.cmd.KeyIndexes(it.argv)) > 0
 }
 
 // runLocally returns the reply of a queued command that needs no shard, or whose

@@ -1,10 +1,9 @@
 package router
 
 import (
+	"millrace/command"
 	"sync"
 	"time"
-
-	"millrace/stream"
 )
 
 // pausing is what CLIENT PAUSE does on this node: commands of its clients are taken from
@@ -75,7 +74,7 @@ func (p *pausing) left() (what string, d time.Duration) {
 
 // awaitPause holds the reader of c until its command may run. It returns also when the
 // client was killed: then nothing of what follows reaches it.
-func (c *conn) awaitPause(cmd *stream.Command) {
+func (c *conn) awaitPause(cmd *command.Command) {
 	for cmd.Name != "client|unpause" {
 		d, ended := c.r.pausing.holds(c.writes(cmd))
 		if d == 0 {
@@ -94,12 +93,12 @@ func (c *conn) awaitPause(cmd *stream.Command) {
 }
 
 // writes reports whether a command may change data; for EXEC, whether what is queued may.
-func (c *conn) writes(cmd *stream.Command) bool {
+func (c *conn) writes(cmd *command.Command) bool {
 	if cmd.Name != "exec" || c.tx == nil {
-		return cmd.Is(stream.Write)
+		return cmd.Is(command.Write)
 	}
 	for _, it := range c.tx.queue {
-		if it.cmd.Is(stream.Write) {
+		if it.cmd.Is(command.Write) {
 			return true
 		}
 	}

@@ -2,7 +2,7 @@ package router
 
 import (
 	"millrace/call"
-	"millrace/stream"
+	"millrace/command"
 )
 
 // request is one command of a client on its way to a reply. Requests of a connection
@@ -11,7 +11,7 @@ import (
 type request struct {
 	c     *conn
 	next  *request // guarded by c.mu
-	cmd   *stream.Command
+	cmd   *command.Command
 	argv  [][]byte
 	proto uint8
 	mute  bool // CLIENT REPLY OFF or SKIP: count it, but send nothing

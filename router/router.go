@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"millrace/command"
 	"millrace/internal/tick"
 	"millrace/resp"
-	"millrace/stream"
 )
 
 // RedisVersion is the version of Redis whose commands, replies and error texts
@@ -38,8 +38,8 @@ type Router struct {
 	lim      Limits
 	log      *slog.Logger
 
-	table    map[string]*stream.Command
-	handlers map[*stream.Command]handler
+	table    command.Table
+	handlers map[*command.Command]handler
 	start    time.Time
 	stats    *stats
 	settings *settings

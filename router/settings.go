@@ -2,11 +2,10 @@ package router
 
 import (
 	"math"
+	"millrace/command"
 	"strconv"
 	"sync/atomic"
 	"time"
-
-	"millrace/stream"
 )
 
 // settings are the parameters that CONFIG SET changes on this node: they begin as
@@ -122,7 +121,7 @@ func (p *parameter) check(r *Router, value string) (n int64, fault string) {
 		}
 		return 0, ""
 	}
-	n, ok := stream.ParseInt([]byte(value))
+	n, ok := command.ParseInt([]byte(value))
 	switch {
 	case !ok:
 		return 0, "argument couldn't be parsed into an integer"

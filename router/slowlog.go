@@ -2,10 +2,9 @@ package router
 
 import (
 	"fmt"
+	"millrace/command"
 	"sync"
 	"time"
-
-	"millrace/stream"
 )
 
 // A slowlog keeps the last commands of this node that took long: from when they were
@@ -91,7 +90,7 @@ func (r *Router) noteTime(q *request) {
 	}
 	if limit := r.settings.latencyMS.Load(); limit > 0 && nanos/1e6 >= limit {
 		name := eventCommand
-		if q.cmd.Is(stream.Fast) {
+		if q.cmd.Is(command.Fast) {
 			name = eventFast
 		}
 		r.events.add(name, time.Now(), nanos/1e6)
@@ -134,28 +133,28 @@ func withoutSecrets(argv [][]byte) [][]byte {
 	var hide []int
 	switch {
 	case len(argv) < 2:
-	case is(argv[0], "auth"):
+	case command.IsWord(argv[0], "AUTH"):
 		hide = []int{1, 2}
-	case is(argv[0], "hello"):
+	case command.IsWord(argv[0], "HELLO"):
 		for i := 2; i+2 < len(argv); i++ {
-			if is(argv[i], "auth") {
+			if command.IsWord(argv[i], "AUTH") {
 				hide = append(hide, i+1, i+2)
 				i += 2
 			}
 		}
-	case is(argv[0], "acl") && is(argv[1], "setuser"):
+	case command.IsWord(argv[0], "ACL") && command.IsWord(argv[1], "SETUSER"):
 		for i := 3; i < len(argv); i++ {
 			hide = append(hide, i)
 		}
-	case is(argv[0], "config") && is(argv[1], "set"):
+	case command.IsWord(argv[0], "CONFIG") && command.IsWord(argv[1], "SET"):
 		for i := 2; i+1 < len(argv); i += 2 {
 			if secretParameters[string(lowered(argv[i]))] {
 				hide = append(hide, i+1)
 			}
 		}
-	case is(argv[0], "migrate"):
+	case command.IsWord(argv[0], "MIGRATE"):
 		for i := 6; i+1 < len(argv); i++ {
-			if is(argv[i], "auth") || is(argv[i], "auth2") {
+			if command.IsWord(argv[i], "AUTH") || command.IsWord(argv[i], "AUTH2") {
 				hide = append(hide, i+1, i+2)
 			}
 		}

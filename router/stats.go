@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"millrace/call"
-	"millrace/stream"
+	"millrace/command"
 )
 
 // stats counts what the router did since it was made, or since CONFIG RESETSTAT.
@@ -30,7 +30,7 @@ type stats struct {
 	// Calls that ended without a reply, by class.
 	noLeader, timedOut, overloaded, inDoubt, otherFailed atomic.Int64
 
-	byCommand map[*stream.Command]*commandStats // of the table; never changes
+	byCommand map[*command.Command]*commandStats // of the table; never changes
 
 	mu     sync.Mutex
 	errors map[string]int64 // error replies by first word; guarded by mu
@@ -95,8 +95,8 @@ func (r *rate) perSecond() (commands, in, out int64) {
 // maxErrorKinds bounds the kinds of errors that are counted apart, as in Redis.
 const maxErrorKinds = 128
 
-func newStats(table map[string]*stream.Command) *stats {
-	s := &stats{byCommand: make(map[*stream.Command]*commandStats), errors: make(map[string]int64)}
+func newStats(table command.Table) *stats {
+	s := &stats{byCommand: make(map[*command.Command]*commandStats), errors: make(map[string]int64)}
 	for _, cmd := range table {
 		s.byCommand[cmd] = new(commandStats)
 		for _, sub := range cmd.Subcommands {
@@ -127,10 +127,10 @@ func (s *stats) answered(q *request, reply []byte) {
 }
 
 // executed counts a command of an EXEC.
-func (s *stats) executed(cmd *stream.Command) { s.byCommand[cmd].calls.Add(1) }
+func (s *stats) executed(cmd *command.Command) { s.byCommand[cmd].calls.Add(1) }
 
 // rejectedCall counts a command that was refused before it ran.
-func (s *stats) rejectedCall(cmd *stream.Command) { s.byCommand[cmd].rejected.Add(1) }
+func (s *stats) rejectedCall(cmd *command.Command) { s.byCommand[cmd].rejected.Add(1) }
 
 // errorReply counts an encoded error by its first word.
 func (s *stats) errorReply(reply []byte) {
@@ -218,7 +218,7 @@ func (r *Router) Counters() []Counter {
 		n("calls_failed", "other", s.otherFailed.Load()),
 	}
 	for _, cmd := range r.sorted() {
-		for _, one := range append([]*stream.Command{cmd}, cmd.Subcommands...) {
+		for _, one := range append([]*command.Command{cmd}, cmd.Subcommands...) {
 			if v := s.byCommand[one].calls.Load(); v > 0 {
 				out = append(out, n("commands", one.Name, v))
 			}

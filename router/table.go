@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"millrace/command"
 	"millrace/stream"
 )
 
@@ -14,7 +15,7 @@ type handler func(c *conn, q *request, argv [][]byte)
 // A line is a command that the router itself runs, with what runs it. In a container,
 // subs run the subcommands. In a line, the name of a command is followed by its usage.
 type line struct {
-	cmd  stream.Command
+	cmd  command.Command
 	run  handler
 	subs []line
 }
@@ -38,7 +39,7 @@ func (l line) deprecated(since string) line {
 }
 
 // named returns the command of a line with its name and usage apart.
-func (l line) named() stream.Command {
+func (l line) named() command.Command {
 	cmd := l.cmd
 	cmd.Name, cmd.Usage, _ = strings.Cut(cmd.Name, " ")
 	return cmd
@@ -46,11 +47,12 @@ func (l line) named() stream.Command {
 
 // buildTable returns all commands by name, and what runs those that do not just go to
 // the shard of their keys.
-func buildTable() (map[string]*stream.Command, map[*stream.Command]handler) {
-	table := make(map[string]*stream.Command)
-	handlers := make(map[*stream.Command]handler)
-	for _, cmd := range stream.Commands() {
-		if cmd.Is(stream.Internal) {
+func buildTable() (command.Table, map[*command.Command]handler) {
+	table := make(command.Table)
+	handlers := make(map[*command.Command]handler)
+	for _, known := range stream.Commands() {
+		cmd := &known.Command
+		if cmd.Is(command.Internal) {
 			continue // between router and shard only
 		}
 		table[cmd.Name] = cmd

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"testing"
-
-	"millrace/stream"
 )
 
 // FuzzTable looks arbitrary words up, as a client sends them; a zero byte parts them.
@@ -32,7 +30,7 @@ func FuzzTable(f *testing.F) {
 			return
 		}
 		before := bytes.Clone(line)
-		c, refusal := stream.LookupIn(table, argv)
+		c, refusal := table.Lookup(argv)
 		if c != nil && refusal == nil {
 			if keys := c.KeyIndexes(argv); !slices.IsSorted(keys) || len(keys) > 0 && (keys[0] < 1 || keys[len(keys)-1] >= len(argv)) {
 				t.Fatalf("%q has its keys at %d", argv, keys)
@@ -49,7 +47,7 @@ func FuzzTable(f *testing.F) {
 		}
 		upper := slices.Clone(argv)
 		upper[0] = bytes.ToUpper(argv[0])
-		if same, _ := stream.LookupIn(table, upper); same != c && isASCII(argv[0]) {
+		if same, _ := table.Lookup(upper); same != c && isASCII(argv[0]) {
 			t.Fatalf("%q is another command than %q", upper[0], argv[0])
 		}
 		if !bytes.Equal(before, line) {

@@ -1,18 +1,23 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // APPEND key value: puts value at the end of the string at key, or makes it one, and
 // answers its length. The whole value is written again.
 var appendCmd = Command{
-	Name: "append", Arity: 3, Flags: Write | DenyOOM | Fast,
-	Usage:      "key value",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW insert"},
-	Categories: []string{"write", "string", "fast"},
-	Since:      "2.0.0", Group: "string",
-	Summary:    "Appends a string to the value of a key. Creates the key if it doesn't exist.",
-	Complexity: "O(N) where N is the length of the string.",
-	Run:        runAppend,
+	Command: command.Command{
+		Name: "append", Arity: 3, Flags: command.Write | command.DenyOOM | command.Fast,
+		Usage:      "key value",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW insert"},
+		Categories: []string{"write", "string", "fast"},
+		Since:      "2.0.0", Group: "string",
+		Summary:    "Appends a string to the value of a key. Creates the key if it doesn't exist.",
+		Complexity: "O(N) where N is the length of the string.",
+	},
+	Run: runAppend,
 }
 
 func runAppend(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -4,22 +4,25 @@ import (
 	"bytes"
 	"fmt"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
 // COPY source destination [DB 0] [REPLACE]: makes destination hold what source holds,
 // with its time to live, groups, pending entries and idempotent producers.
 var copyCmd = Command{
-	Name: "copy", Arity: -3, Flags: Write | DenyOOM,
-	Usage:      "source:key destination:key [DB destination-db:int] [REPLACE]",
-	Keys:       Keys{First: 1, Last: 2, Step: 1, Access: "RO access; OW update"},
-	Categories: []string{"keyspace", "write", "slow"},
-	Since:      "6.2.0", Group: "generic",
-	Summary:    "Copies the value of a key to a new key.",
-	Complexity: "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseCopy(argv)
-		return refusal
+	Command: command.Command{
+		Name: "copy", Arity: -3, Flags: command.Write | command.DenyOOM,
+		Usage:      "source:key destination:key [DB destination-db:int] [REPLACE]",
+		Keys:       command.Keys{First: 1, Last: 2, Step: 1, Access: "RO access; OW update"},
+		Categories: []string{"keyspace", "write", "slow"},
+		Since:      "6.2.0", Group: "generic",
+		Summary:    "Copies the value of a key to a new key.",
+		Complexity: "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseCopy(argv)
+			return refusal
+		},
 	},
 	Run: runCopy,
 }
@@ -47,19 +50,19 @@ func parseCopy(argv [][]byte) (replace bool, refusal *resp.Value) {
 	db := int64(0)
 	for i := 3; i < len(argv); i++ {
 		switch {
-		case isWord(argv[i], "REPLACE"):
+		case command.IsWord(argv[i], "REPLACE"):
 			replace = true
-		case isWord(argv[i], "DB") && i+1 < len(argv):
+		case command.IsWord(argv[i], "DB") && i+1 < len(argv):
 			i++
 			var ok bool
-			if db, ok = parseInt(argv[i]); !ok {
-				return false, &errNotInteger
+			if db, ok = command.ParseInt(argv[i]); !ok {
+				return false, &command.ErrNotInteger
 			}
 			if db < 0 || db >= databases {
 				return false, &errDBIndex
 			}
 		default:
-			return false, &errSyntax
+			return false, &command.ErrSyntax
 		}
 	}
 	switch {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"millrace/command"
 	"millrace/kv"
 	"millrace/kv/pebblekv"
 	"millrace/stream"
@@ -47,7 +48,7 @@ func (r *rig) passed(line string) int {
 	if refusal != nil {
 		r.t.Fatal(*refusal)
 	}
-	if !c.Is(stream.Write) {
+	if !c.Is(command.Write) {
 		v, err := r.state.Read(kv, r.nowMS, argv)
 		if err != nil || v.IsErr() {
 			r.t.Fatalf("%s: %v, %v", line, v, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"millrace/command"
 	"millrace/resp"
 	"millrace/stream/rdb"
 )
@@ -13,16 +14,18 @@ import (
 // DUMP key: what a name holds in a form that RESTORE takes, here and in Redis; null
 // where there is nothing. The time the name goes away is not in it.
 var dump = Command{
-	Name: "dump", Arity: 2, Flags: ReadOnly,
-	Tips:       []string{"nondeterministic_output"},
-	Usage:      "key",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
-	Categories: []string{"keyspace", "read", "slow"},
-	Since:      "2.6.0", Group: "generic",
-	Summary: "Returns a serialized representation of the value stored at a key.",
-	Complexity: "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects " +
-		"composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) " +
-		"where M is small, so simply O(1).",
+	Command: command.Command{
+		Name: "dump", Arity: 2, Flags: command.ReadOnly,
+		Tips:       []string{"nondeterministic_output"},
+		Usage:      "key",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
+		Categories: []string{"keyspace", "read", "slow"},
+		Since:      "2.6.0", Group: "generic",
+		Summary: "Returns a serialized representation of the value stored at a key.",
+		Complexity: "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects " +
+			"composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) " +
+			"where M is small, so simply O(1).",
+	},
 	Run: runDump,
 }
 

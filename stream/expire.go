@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -46,15 +47,17 @@ func (a *expireArgs) allows(oldMS, atMS int64) bool {
 
 func expiring(name, when string, seconds, relative bool, since, summary string) Command {
 	return Command{
-		Name: name, Arity: -3, Flags: Write | Fast,
-		Usage:      "key " + when + " condition:[NX|XX|GT|LT]",
-		History:    []string{"7.0.0 Added options: `NX`, `XX`, `GT` and `LT`."},
-		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-		Categories: []string{"keyspace", "write", "fast"},
-		Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
-		Check: func(argv [][]byte) *resp.Value {
-			_, refusal := parseExpire(argv, name, seconds)
-			return refusal
+		Command: command.Command{
+			Name: name, Arity: -3, Flags: command.Write | command.Fast,
+			Usage:      "key " + when + " condition:[NX|XX|GT|LT]",
+			History:    []string{"7.0.0 Added options: `NX`, `XX`, `GT` and `LT`."},
+			Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+			Categories: []string{"keyspace", "write", "fast"},
+			Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
+			Check: func(argv [][]byte) *resp.Value {
+				_, refusal := parseExpire(argv, name, seconds)
+				return refusal
+			},
 		},
 		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 			a, refusal := parseExpire(argv, name, seconds)
@@ -76,13 +79,13 @@ func expiring(name, when string, seconds, relative bool, since, summary string) 
 func parseExpire(argv [][]byte, name string, seconds bool) (a expireArgs, refusal *resp.Value) {
 	for _, w := range argv[3:] {
 		switch {
-		case isWord(w, "NX"):
+		case command.IsWord(w, "NX"):
 			a.nx = true
-		case isWord(w, "XX"):
+		case command.IsWord(w, "XX"):
 			a.xx = true
-		case isWord(w, "GT"):
+		case command.IsWord(w, "GT"):
 			a.gt = true
-		case isWord(w, "LT"):
+		case command.IsWord(w, "LT"):
 			a.lt = true
 		default:
 			e := resp.Err("ERR Unsupported option " + inText(w))
@@ -95,9 +98,9 @@ func parseExpire(argv [][]byte, name string, seconds bool) (a expireArgs, refusa
 	if a.gt && a.lt {
 		return a, &errExpireGTLT
 	}
-	ms, ok := parseInt(argv[2])
+	ms, ok := command.ParseInt(argv[2])
 	if !ok {
-		return a, &errNotInteger
+		return a, &command.ErrNotInteger
 	}
 	if seconds {
 		if ms > math.MaxInt64/1000 || ms < math.MinInt64/1000 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"millrace/command"
 	"millrace/kv"
 	"millrace/resp"
 )
@@ -80,9 +81,11 @@ func (s *State) Due(v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err
 // _EXPIRE: removes names whose deadlines have passed, the earliest first, and answers
 // how many.
 var expireCmd = Command{
-	Name: "_expire", Arity: 1, Flags: Write | Internal, Group: "generic",
-	Summary: "Removes names whose deadlines have passed.",
-	Run:     runExpireDue,
+	Command: command.Command{
+		Name: "_expire", Arity: 1, Flags: command.Write | command.Internal, Group: "generic",
+		Summary: "Removes names whose deadlines have passed.",
+	},
+	Run: runExpireDue,
 }
 
 func runExpireDue(tx *Tx, _ [][]byte) (resp.Value, error) {
@@ -131,10 +134,10 @@ func (a *deadlineArg) at(nowMS int64) (int64, *resp.Value) {
 	if a.text == nil {
 		return 0, nil
 	}
-	n, ok := parseInt(a.text)
+	n, ok := command.ParseInt(a.text)
 	switch {
 	case !ok:
-		return 0, &errNotInteger
+		return 0, &command.ErrNotInteger
 	case n <= 0 || a.seconds && n > math.MaxInt64/1000:
 		return 0, badExpireTime(a.command)
 	}

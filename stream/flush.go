@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 
+	"millrace/command"
 	"millrace/kv"
 	"millrace/resp"
 )
@@ -12,8 +13,10 @@ import (
 // old name has another number. Whatever the size of the shard, the work is a few range
 // tombstones; compactions do the rest.
 var flushCmd = Command{
-	Name: "_flush", Arity: 1, Flags: Write | Internal, Group: "server",
-	Summary: "Removes all keys of one shard.",
+	Command: command.Command{
+		Name: "_flush", Arity: 1, Flags: command.Write | command.Internal, Group: "server",
+		Summary: "Removes all keys of one shard.",
+	},
 	Run: func(tx *Tx, _ [][]byte) (resp.Value, error) {
 		if err := tx.removeAll(); err != nil {
 			return resp.Value{}, fmt.Errorf("remove all names: %w", err)

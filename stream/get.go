@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // GET key: the value of the string at key, null where there is none.
 var get = Command{
-	Name: "get", Arity: 2, Flags: ReadOnly | Fast,
-	Usage:      "key",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
-	Categories: []string{"read", "string", "fast"},
-	Since:      "1.0.0", Group: "string",
-	Summary:    "Returns the string value of a key.",
-	Complexity: "O(1)",
-	Run:        runGet,
+	Command: command.Command{
+		Name: "get", Arity: 2, Flags: command.ReadOnly | command.Fast,
+		Usage:      "key",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
+		Categories: []string{"read", "string", "fast"},
+		Since:      "1.0.0", Group: "string",
+		Summary:    "Returns the string value of a key.",
+		Complexity: "O(1)",
+	},
+	Run: runGet,
 }
 
 func runGet(tx *Tx, argv [][]byte) (resp.Value, error) {

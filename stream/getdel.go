@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // GETDEL key: as GET, and deletes the string.
 var getdel = Command{
-	Name: "getdel", Arity: 2, Flags: Write | Fast,
-	Usage:      "key",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access delete"},
-	Categories: []string{"write", "string", "fast"},
-	Since:      "6.2.0", Group: "string",
-	Summary:    "Returns the string value of a key after deleting the key.",
-	Complexity: "O(1)",
-	Run:        runGetDel,
+	Command: command.Command{
+		Name: "getdel", Arity: 2, Flags: command.Write | command.Fast,
+		Usage:      "key",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access delete"},
+		Categories: []string{"write", "string", "fast"},
+		Since:      "6.2.0", Group: "string",
+		Summary:    "Returns the string value of a key after deleting the key.",
+		Complexity: "O(1)",
+	},
+	Run: runGetDel,
 }
 
 func runGetDel(tx *Tx, argv [][]byte) (resp.Value, error) {

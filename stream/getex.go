@@ -1,20 +1,25 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // GETEX key [EX s | PX ms | EXAT unix-s | PXAT unix-ms | PERSIST]: as GET, and sets or
 // takes away the deadline of the string.
 var getex = Command{
-	Name: "getex", Arity: -2, Flags: Write | Fast,
-	Usage:      "key expiration:[EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | PERSIST]",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
-	Categories: []string{"write", "string", "fast"},
-	Since:      "6.2.0", Group: "string",
-	Summary:    "Returns the string value of a key after setting its expiration time.",
-	Complexity: "O(1)",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseGetEx(argv)
-		return refusal
+	Command: command.Command{
+		Name: "getex", Arity: -2, Flags: command.Write | command.Fast,
+		Usage:      "key expiration:[EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | PERSIST]",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
+		Categories: []string{"write", "string", "fast"},
+		Since:      "6.2.0", Group: "string",
+		Summary:    "Returns the string value of a key after setting its expiration time.",
+		Complexity: "O(1)",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseGetEx(argv)
+			return refusal
+		},
 	},
 	Run: runGetEx,
 }
@@ -22,13 +27,13 @@ var getex = Command{
 func parseGetEx(argv [][]byte) (a setArgs, refusal *resp.Value) {
 	a.ttl.command = "getex"
 	for i := 2; i < len(argv); i++ {
-		if isWord(argv[i], "PERSIST") && a.ttlWord == "" {
+		if command.IsWord(argv[i], "PERSIST") && a.ttlWord == "" {
 			a.persist = true
 			continue
 		}
 		last := a.ttlOption(argv, i)
 		if last < i {
-			return a, &errSyntax
+			return a, &command.ErrSyntax
 		}
 		i = last
 	}

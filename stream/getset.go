@@ -1,18 +1,23 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // GETSET key value: as SET with GET.
 var getset = Command{
-	Name: "getset", Arity: 3, Flags: Write | DenyOOM | Fast,
-	Deprecated: "6.2.0 `SET` with the `!GET` argument",
-	Usage:      "key value",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
-	Categories: []string{"write", "string", "fast"},
-	Since:      "1.0.0", Group: "string",
-	Summary:    "Returns the previous string value of a key after setting it to a new value.",
-	Complexity: "O(1)",
-	Run:        runGetSet,
+	Command: command.Command{
+		Name: "getset", Arity: 3, Flags: command.Write | command.DenyOOM | command.Fast,
+		Deprecated: "6.2.0 `SET` with the `!GET` argument",
+		Usage:      "key value",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
+		Categories: []string{"write", "string", "fast"},
+		Since:      "1.0.0", Group: "string",
+		Summary:    "Returns the previous string value of a key after setting it to a new value.",
+		Complexity: "O(1)",
+	},
+	Run: runGetSet,
 }
 
 func runGetSet(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -40,9 +41,9 @@ var (
 )
 
 func parseStep(argv [][]byte) (int64, *resp.Value) {
-	n, ok := parseInt(argv[2])
+	n, ok := command.ParseInt(argv[2])
 	if !ok {
-		return 0, &errNotInteger
+		return 0, &command.ErrNotInteger
 	}
 	return n, nil
 }
@@ -50,13 +51,15 @@ func parseStep(argv [][]byte) (int64, *resp.Value) {
 // counting makes a command that adds what step reads from its words.
 func counting(name, usage string, arity int, since, summary string, step func(argv [][]byte) (int64, *resp.Value)) Command {
 	return Command{
-		Name: name, Usage: usage, Arity: arity, Flags: Write | DenyOOM | Fast,
-		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
-		Categories: []string{"write", "string", "fast"},
-		Since:      since, Group: "string", Summary: summary, Complexity: "O(1)",
-		Check: func(argv [][]byte) *resp.Value {
-			_, refusal := step(argv)
-			return refusal
+		Command: command.Command{
+			Name: name, Usage: usage, Arity: arity, Flags: command.Write | command.DenyOOM | command.Fast,
+			Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
+			Categories: []string{"write", "string", "fast"},
+			Since:      since, Group: "string", Summary: summary, Complexity: "O(1)",
+			Check: func(argv [][]byte) *resp.Value {
+				_, refusal := step(argv)
+				return refusal
+			},
 		},
 		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 			n, refusal := step(argv)
@@ -77,8 +80,8 @@ func (tx *Tx) addTo(name []byte, n int64) (resp.Value, error) {
 	was, atMS := int64(0), int64(0)
 	if h != nil {
 		var ok bool
-		if was, ok = parseInt(old.Str); !ok {
-			return errNotInteger, nil
+		if was, ok = command.ParseInt(old.Str); !ok {
+			return command.ErrNotInteger, nil
 		}
 		atMS = h.ExpireAtMS
 	}

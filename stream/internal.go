@@ -1,14 +1,19 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // Commands of the router to a shard. Their names start with "_", and a client's are
 // refused as unknown.
 
 // _DBSIZE: how many names the shard holds.
 var dbSize = Command{
-	Name: "_dbsize", Arity: 1, Flags: ReadOnly | Fast | Internal, Group: "server",
-	Summary: "Returns the number of keys of one shard.",
+	Command: command.Command{
+		Name: "_dbsize", Arity: 1, Flags: command.ReadOnly | command.Fast | command.Internal, Group: "server",
+		Summary: "Returns the number of keys of one shard.",
+	},
 	Run: func(tx *Tx, _ [][]byte) (resp.Value, error) {
 		n, err := tx.keyCount()
 		return resp.Int(int64(n)), err
@@ -17,8 +22,10 @@ var dbSize = Command{
 
 // _KEYSPACE: how many names the shard holds, and how many of them have a deadline.
 var keyspace = Command{
-	Name: "_keyspace", Arity: 1, Flags: ReadOnly | Fast | Internal, Group: "server",
-	Summary: "Returns the numbers of keys and of keys with an expiration time of one shard.",
+	Command: command.Command{
+		Name: "_keyspace", Arity: 1, Flags: command.ReadOnly | command.Fast | command.Internal, Group: "server",
+		Summary: "Returns the numbers of keys and of keys with an expiration time of one shard.",
+	},
 	Run: func(tx *Tx, _ [][]byte) (resp.Value, error) {
 		sys, err := tx.system()
 		if err != nil {
@@ -31,9 +38,11 @@ var keyspace = Command{
 // _XLASTID key [key …]: the greatest ID there ever was in each stream, 0-0 where there
 // is no stream. The router pins "$" with it.
 var lastID = Command{
-	Name: "_xlastid", Arity: -2, Flags: ReadOnly | Fast | Internal, Group: "stream",
-	Keys:    Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
-	Summary: "Returns the last-generated-id of streams.",
+	Command: command.Command{
+		Name: "_xlastid", Arity: -2, Flags: command.ReadOnly | command.Fast | command.Internal, Group: "stream",
+		Keys:    command.Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
+		Summary: "Returns the last-generated-id of streams.",
+	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		out := make([]resp.Value, len(argv)-1)
 		for i, name := range argv[1:] {

@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // MGET key [key …]: the value of each, null where there is no string.
 var mget = Command{
-	Name: "mget", Arity: -2, Flags: ReadOnly | Fast,
-	Usage:      "key...",
-	Keys:       Keys{First: 1, Last: -1, Step: 1, Access: "RO access"},
-	Categories: []string{"read", "string", "fast"},
-	Since:      "1.0.0", Group: "string",
-	Summary:    "Atomically returns the string values of one or more keys.",
-	Complexity: "O(N) where N is the number of keys to retrieve.",
-	Run:        runMGet,
+	Command: command.Command{
+		Name: "mget", Arity: -2, Flags: command.ReadOnly | command.Fast,
+		Usage:      "key...",
+		Keys:       command.Keys{First: 1, Last: -1, Step: 1, Access: "RO access"},
+		Categories: []string{"read", "string", "fast"},
+		Since:      "1.0.0", Group: "string",
+		Summary:    "Atomically returns the string values of one or more keys.",
+		Complexity: "O(N) where N is the number of keys to retrieve.",
+	},
+	Run: runMGet,
 }
 
 // maxMGetBytes bounds the values that one MGET returns of a shard.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -12,9 +13,11 @@ import (
 // _KEYS pattern max: the names that match, or an error where the shard has more than
 // max names.
 var keysCmd = Command{
-	Name: "_keys", Arity: 3, Flags: ReadOnly | Internal, Group: "generic",
-	Summary: "Returns the key names of one shard that match a pattern.",
-	Run:     runKeys,
+	Command: command.Command{
+		Name: "_keys", Arity: 3, Flags: command.ReadOnly | command.Internal, Group: "generic",
+		Summary: "Returns the key names of one shard that match a pattern.",
+	},
+	Run: runKeys,
 }
 
 // maxKeysWork bounds what one KEYS does in a shard: bytes of names answered, and the
@@ -27,7 +30,7 @@ func runKeys(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if len(argv[1]) > maxPattern {
 		return errPattern, nil
 	}
-	limit, _ := parseInt(argv[2])
+	limit, _ := command.ParseInt(argv[2])
 	n, err := tx.keyCount()
 	if err != nil {
 		return resp.Value{}, err
@@ -60,9 +63,11 @@ func runKeys(tx *Tx, argv [][]byte) (resp.Value, error) {
 // _RANDOMKEY random: a name of the shard as the 64 random bits choose, given in
 // decimal; null where there is none. State machines have no randomness of their own.
 var randomKey = Command{
-	Name: "_randomkey", Arity: 2, Flags: ReadOnly | Internal, Group: "generic",
-	Summary: "Returns a key name of one shard, chosen by a number.",
-	Run:     runRandomKey,
+	Command: command.Command{
+		Name: "_randomkey", Arity: 2, Flags: command.ReadOnly | command.Internal, Group: "generic",
+		Summary: "Returns a key name of one shard, chosen by a number.",
+	},
+	Run: runRandomKey,
 }
 
 const (
@@ -78,7 +83,7 @@ const (
 func runRandomKey(tx *Tx, argv [][]byte) (resp.Value, error) {
 	random, err := strconv.ParseUint(string(argv[1]), 10, 64)
 	if err != nil {
-		return errNotInteger, nil
+		return command.ErrNotInteger, nil
 	}
 	// The low part of the number chooses the slot, the next one the name in the window,
 	// and the high part the hash to start from.
@@ -139,15 +144,19 @@ func (tx *Tx) firstName(from place) (place, error) {
 // _SLOTNAMES slot cursor max: the names of a slot from the cursor on, which is 0 at
 // first: up to max of them, expired or not, and the cursor to go on with, 0 at the end.
 var slotNames = Command{
-	Name: "_slotnames", Arity: 4, Flags: ReadOnly | Internal, Group: "cluster",
-	Summary: "Returns key names of one slot.",
-	Run:     runSlotNames,
+	Command: command.Command{
+		Name: "_slotnames", Arity: 4, Flags: command.ReadOnly | command.Internal, Group: "cluster",
+		Summary: "Returns key names of one slot.",
+	},
+	Run: runSlotNames,
 }
 
 // _SLOTCOUNT slot cursor max: how many names _SLOTNAMES would answer, and the cursor.
 var slotCount = Command{
-	Name: "_slotcount", Arity: 4, Flags: ReadOnly | Internal, Group: "cluster",
-	Summary: "Counts key names of one slot.",
+	Command: command.Command{
+		Name: "_slotcount", Arity: 4, Flags: command.ReadOnly | command.Internal, Group: "cluster",
+		Summary: "Counts key names of one slot.",
+	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		n := int64(0)
 		next, err := tx.slotStep(argv, func([]byte) { n++ })
@@ -167,9 +176,9 @@ func runSlotNames(tx *Tx, argv [][]byte) (resp.Value, error) {
 // slotStep calls f on names as _SLOTNAMES says, and returns the next cursor. Names that
 // share a place are taken together.
 func (tx *Tx) slotStep(argv [][]byte, f func(name []byte)) (next resp.Value, err error) {
-	slot, _ := parseInt(argv[1])
-	cursor, _ := parseInt(argv[2])
-	limit, _ := parseInt(argv[3])
+	slot, _ := command.ParseInt(argv[1])
+	cursor, _ := command.ParseInt(argv[2])
+	limit, _ := command.ParseInt(argv[3])
 	from := max(place(slot)<<hashBits, place(cursor))
 	left, work := min(limit, MaxSlotStep), 0
 	var end, last place

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"encoding/binary"
+	"millrace/command"
 )
 
 // node describes a run of entries. Redis keeps a stream's entries in listpacks, each
@@ -138,7 +139,7 @@ func listpackInt(v int64) uint64 {
 // listpackString is the size of a string element with its backward length. A string
 // that is an integer is stored as one.
 func listpackString(s []byte) uint64 {
-	if v, ok := parseInt(s); ok {
+	if v, ok := command.ParseInt(s); ok {
 		return listpackInt(v)
 	}
 	n := uint64(len(s))

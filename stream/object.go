@@ -3,18 +3,21 @@ package stream
 import (
 	"strconv"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
 // OBJECT: what there is to know of a value as an object in memory. Here none is one, so
 // the answers are those that clients of Redis expect of a value of this kind.
 var object = Command{
-	Name: "object", Arity: -2,
-	Categories: []string{"slow"},
-	Since:      "2.2.3", Group: "generic",
-	Summary:    "A container for object introspection commands.",
-	Complexity: "Depends on subcommand.",
-	Subcommands: []*Command{
+	Command: command.Command{
+		Name: "object", Arity: -2,
+		Categories: []string{"slow"},
+		Since:      "2.2.3", Group: "generic",
+		Summary:    "A container for object introspection commands.",
+		Complexity: "Depends on subcommand.",
+	},
+	Subs: []*Command{
 		objectAbout("encoding", "2.2.3", "Returns the internal encoding of a value.", (*Tx).encoding),
 		objectAbout("freq", "4.0.0", "Refused: no access frequency is tracked.", func(*Tx, *Head) (resp.Value, error) { return errNoFreq, nil }),
 		objectAbout("idletime", "2.2.3", "Returns 0: no access time is tracked.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(0), nil }),
@@ -28,10 +31,12 @@ var errNoFreq = resp.Err("ERR An LFU maxmemory policy is not selected, access fr
 // objectAbout is a subcommand OBJECT name key, which answers null for a missing key.
 func objectAbout(name, since, summary string, about func(*Tx, *Head) (resp.Value, error)) *Command {
 	return &Command{
-		Name: "object|" + name, Usage: "key", Arity: 3, Tips: []string{"nondeterministic_output"}, Flags: ReadOnly,
-		Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
-		Categories: []string{"keyspace", "read", "slow"},
-		Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
+		Command: command.Command{
+			Name: "object|" + name, Usage: "key", Arity: 3, Tips: []string{"nondeterministic_output"}, Flags: command.ReadOnly,
+			Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
+			Categories: []string{"keyspace", "read", "slow"},
+			Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
+		},
 		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 			h, err := tx.head(argv[2])
 			if err != nil || h == nil {
@@ -44,11 +49,13 @@ func objectAbout(name, since, summary string, about func(*Tx, *Head) (resp.Value
 
 // OBJECT HELP: the subcommands.
 var objectHelp = Command{
-	Name: "object|help", Arity: 2, Flags: Loading | Stale,
-	Categories: []string{"keyspace", "slow"},
-	Since:      "6.2.0", Group: "generic",
-	Summary:    "Returns helpful text about the different subcommands.",
-	Complexity: "O(1)",
+	Command: command.Command{
+		Name: "object|help", Arity: 2, Flags: command.Loading | command.Stale,
+		Categories: []string{"keyspace", "slow"},
+		Since:      "6.2.0", Group: "generic",
+		Summary:    "Returns helpful text about the different subcommands.",
+		Complexity: "O(1)",
+	},
 	Run: func(*Tx, [][]byte) (resp.Value, error) {
 		return helpText(
 			"OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -88,7 +95,7 @@ func (tx *Tx) encoding(h *Head) (resp.Value, error) {
 		if err != nil {
 			return resp.Value{}, err
 		}
-		if _, ok := parseInt(value); ok {
+		if _, ok := command.ParseInt(value); ok {
 			return resp.BulkString("int"), nil
 		}
 		return resp.BulkString("embstr"), nil
@@ -102,25 +109,29 @@ func (tx *Tx) encoding(h *Head) (resp.Value, error) {
 // a replica's state, before the space below compresses them. Entries, pending entries
 // and what else is many are sampled: count of each, 5 unless it is given; 0 counts all.
 var memory = Command{
-	Name: "memory", Arity: -2,
-	Categories: []string{"slow"},
-	Since:      "4.0.0", Group: "server",
-	Summary:     "A container for memory diagnostics commands.",
-	Complexity:  "Depends on subcommand.",
-	Subcommands: []*Command{&memoryUsage},
+	Command: command.Command{
+		Name: "memory", Arity: -2,
+		Categories: []string{"slow"},
+		Since:      "4.0.0", Group: "server",
+		Summary:    "A container for memory diagnostics commands.",
+		Complexity: "Depends on subcommand.",
+	},
+	Subs: []*Command{&memoryUsage},
 }
 
 var memoryUsage = Command{
-	Name: "memory|usage", Arity: -3, Flags: ReadOnly,
-	Usage:      "key [SAMPLES count:int]",
-	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
-	Categories: []string{"read", "slow"},
-	Since:      "4.0.0", Group: "server",
-	Summary:    "Estimates the memory usage of a key.",
-	Complexity: "O(N) where N is the number of samples.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseMemoryUsage(argv)
-		return refusal
+	Command: command.Command{
+		Name: "memory|usage", Arity: -3, Flags: command.ReadOnly,
+		Usage:      "key [SAMPLES count:int]",
+		Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
+		Categories: []string{"read", "slow"},
+		Since:      "4.0.0", Group: "server",
+		Summary:    "Estimates the memory usage of a key.",
+		Complexity: "O(N) where N is the number of samples.",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseMemoryUsage(argv)
+			return refusal
+		},
 	},
 	Run: runMemoryUsage,
 }
@@ -139,15 +150,15 @@ var errMemoryRecords = resp.Err("ERR The value has more than " + strconv.Itoa(ma
 func parseMemoryUsage(argv [][]byte) (samples int64, refusal *resp.Value) {
 	samples = defaultMemorySamples
 	for i := 3; i < len(argv); i += 2 {
-		if !isWord(argv[i], "SAMPLES") || i+1 == len(argv) {
-			return 0, &errSyntax
+		if !command.IsWord(argv[i], "SAMPLES") || i+1 == len(argv) {
+			return 0, &command.ErrSyntax
 		}
 		var ok bool
-		if samples, ok = parseInt(argv[i+1]); !ok {
-			return 0, &errNotInteger
+		if samples, ok = command.ParseInt(argv[i+1]); !ok {
+			return 0, &command.ErrNotInteger
 		}
 		if samples < 0 {
-			return 0, &errSyntax
+			return 0, &command.ErrSyntax
 		}
 	}
 	return min(samples, maxMemorySamples), nil

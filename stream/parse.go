@@ -4,20 +4,16 @@ import (
 	"bytes"
 	"math"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
 // Refusals that several commands share, with Redis's texts.
 var (
-	errSyntax        = resp.Err("ERR syntax error")
-	errNotInteger    = resp.Err("ERR value is not an integer or out of range")
 	errNoSuchKey     = resp.Err("ERR no such key")
 	errInvalidID     = resp.Err("ERR Invalid stream ID specified as stream command argument")
 	errInvalidStart  = resp.Err("ERR invalid start ID for the interval")
 	errInvalidEnd    = resp.Err("ERR invalid end ID for the interval")
-	errTimeoutInt    = resp.Err("ERR timeout is not an integer or out of range")
-	errTimeoutNeg    = resp.Err("ERR timeout is negative")
-	errTimeoutRange  = resp.Err("ERR timeout is out of range")
 	errNumIDs        = resp.Err("ERR Number of IDs must be a positive integer")
 	errNumIDsCount   = resp.Err("ERR The `numids` parameter must match the number of arguments")
 	errIDsRequired   = resp.Err("ERR IDS option is required")
@@ -27,66 +23,11 @@ var (
 // maxIDText is the longest text that may be an ID: Redis copies it into a buffer of 128.
 const maxIDText = 127
 
-// maxTimeoutMS bounds BLOCK. Redis refuses what would overflow when added to its
-// clock; a check of words has no clock, so it leaves room for any.
-const maxTimeoutMS = math.MaxInt64 - 1<<44
-
-// isWord reports whether b is word, in upper or lower case; word is upper case.
-func isWord(b []byte, word string) bool {
-	if len(b) != len(word) {
-		return false
-	}
-	for i, c := range b {
-		if 'a' <= c && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		if c != word[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// ParseInt is parseInt for the words that the router reads.
-func ParseInt(word []byte) (n int64, ok bool) { return parseInt(word) }
-
-// parseInt reads a decimal integer as Redis's string2ll does: no blanks, no plus
-// sign, no leading zeros, and -0 is none.
-func parseInt(b []byte) (int64, bool) {
-	if len(b) == 1 && b[0] == '0' {
-		return 0, true
-	}
-	negative := len(b) > 0 && b[0] == '-'
-	if negative {
-		b = b[1:]
-	}
-	if len(b) == 0 || len(b) > 19 || b[0] < '1' || b[0] > '9' {
-		return 0, false
-	}
-	var v uint64 // 19 digits cannot overflow it
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		v = v*10 + uint64(c-'0')
-	}
-	if negative {
-		if v > 1<<63 {
-			return 0, false
-		}
-		return -int64(v), true
-	}
-	if v > math.MaxInt64 {
-		return 0, false
-	}
-	return int64(v), true
-}
-
 // parseIDPart reads one half of an ID as Redis's string2ull does: string2ll first,
 // then what C's strtoull takes: leading blanks, a sign (a minus negates modulo 2^64)
 // and leading zeros.
 func parseIDPart(b []byte) (uint64, bool) {
-	if v, ok := parseInt(b); ok {
+	if v, ok := command.ParseInt(b); ok {
 		return uint64(v), v >= 0
 	}
 	for len(b) > 0 && (b[0] == ' ' || '\t' <= b[0] && b[0] <= '\r') {
@@ -224,20 +165,6 @@ func parseIDs(words [][]byte) ([]ID, *resp.Value) {
 	return ids, nil
 }
 
-// parseTimeout reads BLOCK's milliseconds; zero is for ever.
-func parseTimeout(b []byte) (int64, *resp.Value) {
-	ms, ok := parseInt(b)
-	switch {
-	case !ok:
-		return 0, &errTimeoutInt
-	case ms < 0:
-		return 0, &errTimeoutNeg
-	case ms > maxTimeoutMS:
-		return 0, &errTimeoutRange
-	}
-	return ms, nil
-}
-
 // refPolicy says what becomes of groups' pending entries when entries are deleted.
 type refPolicy uint8
 
@@ -250,11 +177,11 @@ const (
 // parseRefPolicy reads KEEPREF, DELREF or ACKED.
 func parseRefPolicy(b []byte) (refPolicy, bool) {
 	switch {
-	case isWord(b, "KEEPREF"):
+	case command.IsWord(b, "KEEPREF"):
 		return keepRef, true
-	case isWord(b, "DELREF"):
+	case command.IsWord(b, "DELREF"):
 		return delRef, true
-	case isWord(b, "ACKED"):
+	case command.IsWord(b, "ACKED"):
 		return ackedRef, true
 	}
 	return keepRef, false

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/big"
+	"millrace/command"
 	"regexp"
 	"testing"
 )
@@ -19,7 +20,7 @@ func TestParseInt(t *testing.T) {
 		{"18446744073709551616", 0, false}, {"", 0, false}, {"-", 0, false}, {"-0", 0, false}, {"00", 0, false}, {"01", 0, false},
 		{"+1", 0, false}, {" 1", 0, false}, {"1 ", 0, false}, {"1.0", 0, false}, {"1e3", 0, false}, {"0x1", 0, false},
 	} {
-		if got, ok := parseInt([]byte(c.in)); got != c.want || ok != c.ok {
+		if got, ok := command.ParseInt([]byte(c.in)); got != c.want || ok != c.ok {
 			t.Errorf("parseInt(%q) = %d, %v", c.in, got, ok)
 		}
 	}

@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // PERSIST key: takes the deadline of a name away; 1 where it had one.
 var persist = Command{
-	Name: "persist", Arity: 2, Flags: Write | Fast,
-	Usage:      "key",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-	Categories: []string{"keyspace", "write", "fast"},
-	Since:      "2.2.0", Group: "generic",
-	Summary:    "Removes the expiration time of a key.",
-	Complexity: "O(1)",
-	Run:        runPersist,
+	Command: command.Command{
+		Name: "persist", Arity: 2, Flags: command.Write | command.Fast,
+		Usage:      "key",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Categories: []string{"keyspace", "write", "fast"},
+		Since:      "2.2.0", Group: "generic",
+		Summary:    "Removes the expiration time of a key.",
+		Complexity: "O(1)",
+	},
+	Run: runPersist,
 }
 
 func runPersist(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"millrace/command"
 	"millrace/resp"
 	"millrace/stream/rdb"
 )
@@ -14,24 +15,26 @@ import (
 // a name hold what DUMP gave, here or in Redis. IDLETIME and FREQ tell Redis what to
 // evict first, which nothing is here.
 var restore = Command{
-	Name: "restore", Arity: -4, Flags: Write | DenyOOM,
-	Usage: "key ttl:int serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:int] [FREQ frequency:int]",
-	History: []string{
-		"3.0.0 Added the `REPLACE` modifier.",
-		"5.0.0 Added the `ABSTTL` modifier.",
-		"5.0.0 Added the `IDLETIME` and `FREQ` options.",
-	},
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "OW update"},
-	Categories: []string{"keyspace", "write", "slow", "dangerous"},
-	Since:      "2.6.0", Group: "generic",
-	Summary: "Creates a key from the serialized representation of a value.",
-	Complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the " +
-		"number of Redis objects composing the value and M their average size. For small string values the time " +
-		"complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity " +
-		"is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseRestore(argv)
-		return refusal
+	Command: command.Command{
+		Name: "restore", Arity: -4, Flags: command.Write | command.DenyOOM,
+		Usage: "key ttl:int serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:int] [FREQ frequency:int]",
+		History: []string{
+			"3.0.0 Added the `REPLACE` modifier.",
+			"5.0.0 Added the `ABSTTL` modifier.",
+			"5.0.0 Added the `IDLETIME` and `FREQ` options.",
+		},
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "OW update"},
+		Categories: []string{"keyspace", "write", "slow", "dangerous"},
+		Since:      "2.6.0", Group: "generic",
+		Summary: "Creates a key from the serialized representation of a value.",
+		Complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the " +
+			"number of Redis objects composing the value and M their average size. For small string values the time " +
+			"complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity " +
+			"is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseRestore(argv)
+			return refusal
+		},
 	},
 	Run: runRestore,
 }
@@ -57,28 +60,28 @@ func parseRestore(argv [][]byte) (a restoreArgs, refusal *resp.Value) {
 	for i := 4; i < len(argv); i++ {
 		more := i+1 < len(argv)
 		switch {
-		case isWord(argv[i], "REPLACE"):
+		case command.IsWord(argv[i], "REPLACE"):
 			a.replace = true
-		case isWord(argv[i], "ABSTTL"):
+		case command.IsWord(argv[i], "ABSTTL"):
 			a.absolute = true
-		case isWord(argv[i], "IDLETIME") && more && !freq:
+		case command.IsWord(argv[i], "IDLETIME") && more && !freq:
 			idle = true
 			i++
-			if n, ok := parseInt(argv[i]); !ok {
-				return a, &errNotInteger
+			if n, ok := command.ParseInt(argv[i]); !ok {
+				return a, &command.ErrNotInteger
 			} else if n < 0 {
 				return a, &errRestoreIdle
 			}
-		case isWord(argv[i], "FREQ") && more && !idle:
+		case command.IsWord(argv[i], "FREQ") && more && !idle:
 			freq = true
 			i++
-			if n, ok := parseInt(argv[i]); !ok {
-				return a, &errNotInteger
+			if n, ok := command.ParseInt(argv[i]); !ok {
+				return a, &command.ErrNotInteger
 			} else if n < 0 || n > 255 {
 				return a, &errRestoreFreq
 			}
 		default:
-			return a, &errSyntax
+			return a, &command.ErrSyntax
 		}
 	}
 	return a, nil
@@ -86,10 +89,10 @@ func parseRestore(argv [][]byte) (a restoreArgs, refusal *resp.Value) {
 
 // expireAt returns when a name goes away, zero for never.
 func (a *restoreArgs) expireAt(word []byte, nowMS int64) (int64, *resp.Value) {
-	ttl, ok := parseInt(word)
+	ttl, ok := command.ParseInt(word)
 	switch {
 	case !ok:
-		return 0, &errNotInteger
+		return 0, &command.ErrNotInteger
 	case ttl < 0:
 		return 0, &errRestoreTTL
 	case ttl == 0 || a.absolute:

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"millrace/command"
 	"millrace/kv"
 	"millrace/kv/pebblekv"
 	"millrace/resp"
@@ -87,7 +88,7 @@ func (r *rig) run(argv [][]byte) resp.Value {
 			return *refusal
 		}
 	}
-	if c.Is(stream.Write) {
+	if c.Is(command.Write) {
 		return r.apply(argv)[0]
 	}
 	v, err := r.state.Read(pebblekv.Reader{R: r.db}, r.nowMS, argv)

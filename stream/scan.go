@@ -3,6 +3,7 @@ package stream
 import (
 	"strconv"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -12,19 +13,21 @@ import (
 // but the one that the cursor is in. The cursor of the next shard's first slot takes a
 // scan from one shard to the next.
 var scan = Command{
-	Name: "scan", Arity: -2, Flags: ReadOnly,
-	Tips:  []string{"nondeterministic_output"},
-	Usage: "cursor:int [MATCH pattern:pattern] [COUNT count:int] [TYPE type]",
-	History: []string{
-		"6.0.0 Added the `TYPE` subcommand.",
-	},
-	Categories: []string{"keyspace", "read", "slow"},
-	Since:      "2.8.0", Group: "generic",
-	Summary:    "Iterates over the key names in the database.",
-	Complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseScan(argv)
-		return refusal
+	Command: command.Command{
+		Name: "scan", Arity: -2, Flags: command.ReadOnly,
+		Tips:  []string{"nondeterministic_output"},
+		Usage: "cursor:int [MATCH pattern:pattern] [COUNT count:int] [TYPE type]",
+		History: []string{
+			"6.0.0 Added the `TYPE` subcommand.",
+		},
+		Categories: []string{"keyspace", "read", "slow"},
+		Since:      "2.8.0", Group: "generic",
+		Summary:    "Iterates over the key names in the database.",
+		Complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseScan(argv)
+			return refusal
+		},
 	},
 	Run: runScan,
 }
@@ -62,30 +65,30 @@ func parseScan(argv [][]byte) (a scanArgs, refusal *resp.Value) {
 	a.from = place(cursor)
 	for i := 2; i < len(argv); i += 2 {
 		if i+1 == len(argv) {
-			return a, &errSyntax
+			return a, &command.ErrSyntax
 		}
 		value := argv[i+1]
 		switch {
-		case isWord(argv[i], "COUNT"):
-			n, ok := parseInt(value)
+		case command.IsWord(argv[i], "COUNT"):
+			n, ok := command.ParseInt(value)
 			if !ok {
-				return a, &errNotInteger
+				return a, &command.ErrNotInteger
 			}
 			if n < 1 {
-				return a, &errSyntax
+				return a, &command.ErrSyntax
 			}
 			a.count = min(n, maxScanCount)
-		case isWord(argv[i], "MATCH"):
+		case command.IsWord(argv[i], "MATCH"):
 			if len(value) > maxPattern {
 				return a, &errPattern
 			}
 			if a.pattern = value; string(value) == "*" {
 				a.pattern = nil
 			}
-		case isWord(argv[i], "TYPE"):
+		case command.IsWord(argv[i], "TYPE"):
 			a.typ = value
 		default:
-			return a, &errSyntax
+			return a, &command.ErrSyntax
 		}
 	}
 	return a, nil
@@ -143,13 +146,8 @@ func (tx *Tx) wanted(name, pattern, typ []byte) (ok bool, cost int, err error) {
 		}
 	}
 	t, alive, err := tx.life(name)
-	if err != nil || !alive || typ != nil && !sameText(typ, t.String()) {
+	if err != nil || !alive || typ != nil && !command.IsWord(typ, t.String()) {
 		return false, cost, err
 	}
 	return true, cost + len(name), nil
-}
-
-// sameText reports whether b is text, in upper or lower case; text is lower case.
-func sameText(b []byte, text string) bool {
-	return len(b) == len(text) && string(lower(nil, b)) == text
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -15,23 +16,25 @@ import (
 // it held. It answers null where a condition keeps it from that, and with GET what was
 // there before in either case.
 var set = Command{
-	Name: "set", Arity: -3, Flags: Write | DenyOOM,
-	Usage: "key value condition:[NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest:int | IFDNE ifdne-digest:int] [GET] expiration:[EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | KEEPTTL]",
-	History: []string{
-		"2.6.12 Added the `EX`, `PX`, `NX` and `XX` options.",
-		"6.0.0 Added the `KEEPTTL` option.",
-		"6.2.0 Added the `GET`, `EXAT` and `PXAT` option.",
-		"7.0.0 Allowed the `NX` and `GET` options to be used together.",
-		"8.4.0 Added the `IFEQ`, `IFNE`, `IFDEQ` and `IFDNE` options.",
-	},
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW access update variable_flags"},
-	Categories: []string{"write", "string", "slow"},
-	Since:      "1.0.0", Group: "string",
-	Summary:    "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
-	Complexity: "O(1)",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseSet(argv)
-		return refusal
+	Command: command.Command{
+		Name: "set", Arity: -3, Flags: command.Write | command.DenyOOM,
+		Usage: "key value condition:[NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest:int | IFDNE ifdne-digest:int] [GET] expiration:[EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | KEEPTTL]",
+		History: []string{
+			"2.6.12 Added the `EX`, `PX`, `NX` and `XX` options.",
+			"6.0.0 Added the `KEEPTTL` option.",
+			"6.2.0 Added the `GET`, `EXAT` and `PXAT` option.",
+			"7.0.0 Allowed the `NX` and `GET` options to be used together.",
+			"8.4.0 Added the `IFEQ`, `IFNE`, `IFDEQ` and `IFDNE` options.",
+		},
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update variable_flags"},
+		Categories: []string{"write", "string", "slow"},
+		Since:      "1.0.0", Group: "string",
+		Summary:    "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+		Complexity: "O(1)",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseSet(argv)
+			return refusal
+		},
 	},
 	Run: runSet,
 }
@@ -81,7 +84,7 @@ func (m *setMatch) missing() bool { return m.word == "IFEQ" || m.word == "IFDEQ"
 // option reads the condition at argv[i] and reports whether it is one.
 func (m *setMatch) option(argv [][]byte, i int) bool {
 	for _, w := range matchWords {
-		if isWord(argv[i], w) && i+1 < len(argv) && (m.word == "" || m.word == w) {
+		if command.IsWord(argv[i], w) && i+1 < len(argv) && (m.word == "" || m.word == w) {
 			*m = setMatch{w, argv[i+1]} // given twice, the last one counts
 			return true
 		}
@@ -101,7 +104,7 @@ var ttlWords = []struct {
 // where there is none.
 func (a *setArgs) ttlOption(argv [][]byte, i int) int {
 	for _, w := range ttlWords {
-		if !isWord(argv[i], w.word) {
+		if !command.IsWord(argv[i], w.word) {
 			continue
 		}
 		// The same option twice: the last one counts.
@@ -123,13 +126,13 @@ func parseSet(argv [][]byte) (a setArgs, refusal *resp.Value) {
 	for i := 3; i < len(argv); i++ {
 		w := argv[i]
 		switch {
-		case isWord(w, "NX") && !a.xx:
+		case command.IsWord(w, "NX") && !a.xx:
 			a.nx = true
-		case isWord(w, "XX") && !a.nx:
+		case command.IsWord(w, "XX") && !a.nx:
 			a.xx = true
-		case isWord(w, "GET"):
+		case command.IsWord(w, "GET"):
 			a.get = true
-		case isWord(w, "KEEPTTL") && a.ttlWord == "":
+		case command.IsWord(w, "KEEPTTL") && a.ttlWord == "":
 			a.keepTTL = true
 		case !a.nx && !a.xx && a.match.option(argv, i):
 			i++
@@ -138,7 +141,7 @@ func parseSet(argv [][]byte) (a setArgs, refusal *resp.Value) {
 				i = last
 				continue
 			}
-			return a, &errSyntax
+			return a, &command.ErrSyntax
 		}
 	}
 	_, refusal = a.ttl.at(0)

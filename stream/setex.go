@@ -1,6 +1,9 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // SETEX key seconds value: as SET with EX.
 var setex = setExpiring("setex", "seconds:int", true, "2.0.0",
@@ -15,13 +18,15 @@ func setExpiring(name, when string, seconds bool, since, summary string) Command
 		return &setArgs{ttl: deadlineArg{command: name, text: argv[2], seconds: seconds, relative: true}}
 	}
 	return Command{
-		Name: name, Usage: "key " + when + " value", Arity: 4, Flags: Write | DenyOOM,
-		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "OW update"},
-		Categories: []string{"write", "string", "slow"},
-		Since:      since, Group: "string", Summary: summary, Complexity: "O(1)",
-		Check: func(argv [][]byte) *resp.Value {
-			_, refusal := args(argv).ttl.at(0)
-			return refusal
+		Command: command.Command{
+			Name: name, Usage: "key " + when + " value", Arity: 4, Flags: command.Write | command.DenyOOM,
+			Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "OW update"},
+			Categories: []string{"write", "string", "slow"},
+			Since:      since, Group: "string", Summary: summary, Complexity: "O(1)",
+			Check: func(argv [][]byte) *resp.Value {
+				_, refusal := args(argv).ttl.at(0)
+				return refusal
+			},
 		},
 		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 			_, _, refusal, err := tx.set(argv[1], argv[3], args(argv))

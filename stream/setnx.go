@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // SETNX key value: as SET with NX; 1 where it did so, else 0.
 var setnx = Command{
-	Name: "setnx", Arity: 3, Flags: Write | DenyOOM | Fast,
-	Usage:      "key value",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "OW insert"},
-	Categories: []string{"write", "string", "fast"},
-	Since:      "1.0.0", Group: "string",
-	Summary:    "Set the string value of a key only when the key doesn't exist.",
-	Complexity: "O(1)",
-	Run:        runSetNX,
+	Command: command.Command{
+		Name: "setnx", Arity: 3, Flags: command.Write | command.DenyOOM | command.Fast,
+		Usage:      "key value",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "OW insert"},
+		Categories: []string{"write", "string", "fast"},
+		Since:      "1.0.0", Group: "string",
+		Summary:    "Set the string value of a key only when the key doesn't exist.",
+		Complexity: "O(1)",
+	},
+	Run: runSetNX,
 }
 
 func runSetNX(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -6,17 +6,20 @@ import (
 	"strconv"
 	"strings"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
 // _SETTING name value: sets one of Redis's stream-* parameters for this shard. The
 // router sends it to every shard for CONFIG SET.
 var setting = Command{
-	Name: "_setting", Arity: 3, Flags: Write | Internal, Group: "server",
-	Summary: "Sets a stream-* parameter of one shard.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, _, refusal := parseSetting(new(settings), argv)
-		return refusal
+	Command: command.Command{
+		Name: "_setting", Arity: 3, Flags: command.Write | command.Internal, Group: "server",
+		Summary: "Sets a stream-* parameter of one shard.",
+		Check: func(argv [][]byte) *resp.Value {
+			_, _, refusal := parseSetting(new(settings), argv)
+			return refusal
+		},
 	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		field, n, refusal := parseSetting(tx.settings(), argv)
@@ -31,8 +34,10 @@ var setting = Command{
 
 // _SETTINGS: the stream-* parameters of this shard, as a map.
 var settingsCmd = Command{
-	Name: "_settings", Arity: 1, Flags: ReadOnly | Internal, Group: "server",
-	Summary: "Returns the stream-* parameters of one shard.",
+	Command: command.Command{
+		Name: "_settings", Arity: 1, Flags: command.ReadOnly | command.Internal, Group: "server",
+		Summary: "Returns the stream-* parameters of one shard.",
+	},
 	Run: func(tx *Tx, _ [][]byte) (resp.Value, error) {
 		sys, err := tx.system()
 		if err != nil {
@@ -65,7 +70,7 @@ func parseSetting(s *settings, argv [][]byte) (field *uint64, n uint64, refusal 
 		if string(argv[1]) != p.name {
 			continue
 		}
-		n, ok := parseInt(argv[2])
+		n, ok := command.ParseInt(argv[2])
 		fault := "argument couldn't be parsed into an integer"
 		if p.memory {
 			n, ok = parseMemory(argv[2])
@@ -80,7 +85,7 @@ func parseSetting(s *settings, argv [][]byte) (field *uint64, n uint64, refusal 
 		}
 		return p.field(s), uint64(n), nil
 	}
-	e := resp.Err("ERR Unknown option or number of arguments for CONFIG SET - '" + printable(argv[1], 128) + "'")
+	e := resp.Err("ERR Unknown option or number of arguments for CONFIG SET - '" + command.Printable(argv[1], 128) + "'")
 	return nil, 0, &e
 }
 

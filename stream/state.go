@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"millrace/command"
 	"millrace/kv"
 	"millrace/resp"
 )
@@ -65,7 +66,7 @@ func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, e
 			replies[i] = *refusal
 			continue
 		case c == nil || c.Run == nil:
-			return nil, fmt.Errorf("%w: %q", ErrUnknownCommand, printable(argv[0], 64))
+			return nil, fmt.Errorf("%w: %q", ErrUnknownCommand, command.Printable(argv[0], 64))
 		}
 		v, err := c.Run(&s.tx, argv)
 		if err != nil {
@@ -78,7 +79,7 @@ func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, e
 		}
 		s.tx.unsettled = s.tx.unsettled[:0]
 		replies[i] = v
-		if v.IsNull() && c.Is(Guard) {
+		if v.IsNull() && c.Is(command.Guard) {
 			for j := range replies[i+1:] {
 				replies[i+1+j] = resp.Null()
 			}
@@ -158,10 +159,10 @@ func (tx *Tx) read(argv [][]byte) (resp.Value, error) {
 	if refusal != nil {
 		return *refusal, nil
 	}
-	if c == nil || c.Run == nil || c.Is(Write) {
-		return resp.Value{}, fmt.Errorf("stream: %q is no command that reads", printable(argv[0], 64))
+	if c == nil || c.Run == nil || c.Is(command.Write) {
+		return resp.Value{}, fmt.Errorf("stream: %q is no command that reads", command.Printable(argv[0], 64))
 	}
-	if c.Is(Internal) {
+	if c.Is(command.Internal) {
 		tx.lookups = nil
 	}
 	out, err := c.Run(tx, argv)
@@ -226,8 +227,8 @@ func (s *State) Ages(argv [][]byte) bool {
 	if c == nil || refusal != nil || c.ReadyAt == nil {
 		return false
 	}
-	a, refusal := parseRead(argv, true)
-	return refusal == nil && a.claims
+	a, refusal := command.ParseRead(argv, true)
+	return refusal == nil && a.Claims
 }
 
 // ReadyAt returns when a blocking command becomes ready if nothing but time passes, in
@@ -245,5 +246,5 @@ func (s *State) ReadyAt(v kv.Reader, nowMS int64, argv [][]byte) (int64, error) 
 // that it has to be proposed.
 func (s *State) WritesWhenServed(argv [][]byte) bool {
 	c, _ := Lookup(argv)
-	return c != nil && c.Is(Write)
+	return c != nil && c.Is(command.Write)
 }

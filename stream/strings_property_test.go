@@ -10,6 +10,7 @@ import (
 	"github.com/zeebo/xxh3"
 	"pgregory.net/rapid"
 
+	"millrace/command"
 	"millrace/kv"
 	"millrace/kv/pebblekv"
 	"millrace/resp"
@@ -241,7 +242,7 @@ func TestStringsAgainstModel(t *testing.T) {
 			if want != "" && got != want {
 				rt.Fatalf("%q\n got %s\nwant %s", words, got, want)
 			}
-			if c, _ := stream.Lookup(argv); c.Is(stream.Write) {
+			if c, _ := stream.Lookup(argv); c.Is(command.Write) {
 				if other := resp.Print(second.run(argv), 2); other != got {
 					rt.Fatalf("%q answers %s, and in a batch %s", words, got, other)
 				}

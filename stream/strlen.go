@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // STRLEN key: the length of the string at key in bytes, 0 where there is none.
 var strlen = Command{
-	Name: "strlen", Arity: 2, Flags: ReadOnly | Fast,
-	Usage:      "key",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
-	Categories: []string{"read", "string", "fast"},
-	Since:      "2.2.0", Group: "string",
-	Summary:    "Returns the length of a string value.",
-	Complexity: "O(1)",
-	Run:        runStrLen,
+	Command: command.Command{
+		Name: "strlen", Arity: 2, Flags: command.ReadOnly | command.Fast,
+		Usage:      "key",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+		Categories: []string{"read", "string", "fast"},
+		Since:      "2.2.0", Group: "string",
+		Summary:    "Returns the length of a string value.",
+		Complexity: "O(1)",
+	},
+	Run: runStrLen,
 }
 
 func runStrLen(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/command"
 	"millrace/resp"
 	"millrace/stream"
 )
@@ -13,7 +14,7 @@ import (
 func allCommands() []*stream.Command {
 	var out []*stream.Command
 	for _, c := range stream.Commands() {
-		out = append(append(out, c), c.Subcommands...)
+		out = append(append(out, c), c.Subs...)
 	}
 	return out
 }
@@ -28,28 +29,28 @@ func TestTable(t *testing.T) {
 		if c.Name != strings.ToLower(c.Name) || c.Arity == 0 || c.Group == "" || c.Summary == "" {
 			t.Errorf("%s lacks something: %+v", c.Name, c)
 		}
-		if (c.Run == nil) != (len(c.Subcommands) > 0) {
+		if (c.Run == nil) != (len(c.Subs) > 0) {
 			t.Errorf("%s has to have subcommands or code, not both", c.Name)
 		}
-		if c.Is(stream.Write) && c.Is(stream.ReadOnly) {
+		if c.Is(command.Write) && c.Is(command.ReadOnly) {
 			t.Errorf("%s both writes and does not", c.Name)
 		}
-		if c.Is(stream.Blocking) != (c.Ready != nil) {
+		if c.Is(command.Blocking) != (c.Ready != nil) {
 			t.Errorf("%s is blocking and has no Ready, or the reverse", c.Name)
 		}
-		if c.Is(stream.Internal) != strings.HasPrefix(c.Name, "_") {
+		if c.Is(command.Internal) != strings.HasPrefix(c.Name, "_") {
 			t.Errorf("%s is internal by its flag or by its name only", c.Name)
 		}
-		if !c.Is(stream.Internal) && (c.Since == "" || len(c.Categories) == 0) {
+		if !c.Is(command.Internal) && (c.Since == "" || len(c.Categories) == 0) {
 			t.Errorf("%s is not said to be of a version and a category", c.Name)
 		}
 	}
 }
 
 // flagNames are Redis's names of the flags that the table has.
-var flagNames = map[string]stream.Flags{
-	"write": stream.Write, "readonly": stream.ReadOnly, "denyoom": stream.DenyOOM, "fast": stream.Fast,
-	"blocking": stream.Blocking, "movablekeys": stream.MovableKeys, "loading": stream.Loading, "stale": stream.Stale,
+var flagNames = map[string]command.Flags{
+	"write": command.Write, "readonly": command.ReadOnly, "denyoom": command.DenyOOM, "fast": command.Fast,
+	"blocking": command.Blocking, "movablekeys": command.MovableKeys, "loading": command.Loading, "stale": command.Stale,
 }
 
 // TestTableAgainstRedis compares the table with what a live Redis says of its commands.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -51,12 +52,12 @@ func (t *trimArgs) option(argv [][]byte, i int) (int, *resp.Value) {
 	more := len(argv) - 1 - i
 	word := argv[i]
 	switch {
-	case more > 0 && (isWord(word, "MAXLEN") || isWord(word, "MINID")):
+	case more > 0 && (command.IsWord(word, "MAXLEN") || command.IsWord(word, "MINID")):
 		if t.by != trimNone {
 			return i, &errTrimTwice
 		}
 		t.by = trimMaxLen
-		if isWord(word, "MINID") {
+		if command.IsWord(word, "MINID") {
 			t.by = trimMinID
 		}
 		i++
@@ -65,11 +66,11 @@ func (t *trimArgs) option(argv [][]byte, i int) (int, *resp.Value) {
 			i++
 		}
 		return i, t.threshold(argv[i])
-	case more > 0 && isWord(word, "LIMIT"):
-		n, ok := parseInt(argv[i+1])
+	case more > 0 && command.IsWord(word, "LIMIT"):
+		n, ok := command.ParseInt(argv[i+1])
 		switch {
 		case !ok:
-			return i, &errNotInteger
+			return i, &command.ErrNotInteger
 		case n < 0:
 			return i, &errLimitNegative
 		}
@@ -92,10 +93,10 @@ func (t *trimArgs) threshold(word []byte) *resp.Value {
 		t.minID = id
 		return nil
 	}
-	n, ok := parseInt(word)
+	n, ok := command.ParseInt(word)
 	switch {
 	case !ok:
-		return &errNotInteger
+		return &command.ErrNotInteger
 	case n < 0:
 		return &errMaxLenNegative
 	}

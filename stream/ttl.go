@@ -1,6 +1,9 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // TTL key: in how many seconds the name goes away, rounded; -1 where never, -2 where
 // there is none.
@@ -30,10 +33,12 @@ func lifetime(name, since, summary string, show func(atMS, nowMS int64) int64) C
 		history = []string{"2.8.0 Added the -2 reply."}
 	}
 	return Command{
-		Name: name, Usage: "key", Tips: tips, History: history, Arity: 2, Flags: ReadOnly | Fast,
-		Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
-		Categories: []string{"keyspace", "read", "fast"},
-		Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
+		Command: command.Command{
+			Name: name, Usage: "key", Tips: tips, History: history, Arity: 2, Flags: command.ReadOnly | command.Fast,
+			Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
+			Categories: []string{"keyspace", "read", "fast"},
+			Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
+		},
 		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 			h, err := tx.head(argv[1])
 			switch {

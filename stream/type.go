@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // TYPE key: what a name holds, "none" for nothing.
 var typeCmd = Command{
-	Name: "type", Arity: 2, Flags: ReadOnly | Fast,
-	Usage:      "key",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
-	Categories: []string{"keyspace", "read", "fast"},
-	Since:      "1.0.0", Group: "generic",
-	Summary:    "Determines the type of value stored at a key.",
-	Complexity: "O(1)",
-	Run:        runType,
+	Command: command.Command{
+		Name: "type", Arity: 2, Flags: command.ReadOnly | command.Fast,
+		Usage:      "key",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+		Categories: []string{"keyspace", "read", "fast"},
+		Since:      "1.0.0", Group: "generic",
+		Summary:    "Determines the type of value stored at a key.",
+		Complexity: "O(1)",
+	},
+	Run: runType,
 }
 
 func runType(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -3,6 +3,7 @@ package stream
 import (
 	"strconv"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -11,9 +12,11 @@ import (
 // _MODIFIED key [key …]: for each name the shard's count of modifications as it was at
 // the name's last one; zero for a name that is not there.
 var modifiedCmd = Command{
-	Name: "_modified", Arity: -2, Flags: ReadOnly | Fast | Internal, Group: "transactions",
-	Keys:    Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
-	Summary: "Returns the modification numbers of keys.",
+	Command: command.Command{
+		Name: "_modified", Arity: -2, Flags: command.ReadOnly | command.Fast | command.Internal, Group: "transactions",
+		Keys:    command.Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
+		Summary: "Returns the modification numbers of keys.",
+	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		out := make([]resp.Value, len(argv)-1)
 		for i, name := range argv[1:] {
@@ -31,9 +34,11 @@ var modifiedCmd = Command{
 // answered; else null, and the rest of the EXEC is not run. A name that has expired in
 // the meantime has another number, as one that was deleted.
 var watched = Command{
-	Name: "_watched", Arity: -3, Flags: Write | Fast | Internal | Guard, Group: "transactions",
-	Keys:    Keys{First: 1, Last: -1, Step: 2, Access: "RO"},
-	Summary: "Decides whether an EXEC is run.",
+	Command: command.Command{
+		Name: "_watched", Arity: -3, Flags: command.Write | command.Fast | command.Internal | command.Guard, Group: "transactions",
+		Keys:    command.Keys{First: 1, Last: -1, Step: 2, Access: "RO"},
+		Summary: "Decides whether an EXEC is run.",
+	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		for i := 1; i+1 < len(argv); i += 2 {
 			n, err := tx.modifiedNumber(argv[i])

@@ -3,17 +3,20 @@ package stream
 import (
 	"strings"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
 // XACK key group ID [ID ...]: the entries have been dealt with; how many were pending.
 var xack = Command{
-	Name: "xack", Arity: -4, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-	Usage:      "key group id...",
-	Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
-	Summary:    "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.",
-	Complexity: "O(1) for each message ID processed.",
-	Run:        runXAck,
+	Command: command.Command{
+		Name: "xack", Arity: -4, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Usage:      "key group id...",
+		Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
+		Summary:    "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.",
+		Complexity: "O(1) for each message ID processed.",
+	},
+	Run: runXAck,
 }
 
 func runXAck(tx *Tx, argv [][]byte) (resp.Value, error) {

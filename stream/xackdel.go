@@ -1,18 +1,23 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XACKDEL key group [KEEPREF | DELREF | ACKED] IDS numids id [id …]: acknowledges
 // entries and deletes them from the stream. It answers for each ID: -1 not pending, 1
 // acknowledged and deleted, 2 acknowledged but kept because another group has not read
 // and acknowledged it.
 var xackdel = Command{
-	Name: "xackdel", Arity: -6, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW update delete"},
-	Usage:      "key group condition:[KEEPREF|DELREF|ACKED] IDS ids:(numids:int id...)",
-	Categories: []string{"write", "stream", "fast"}, Since: "8.2.0", Group: "stream",
-	Summary:    "Acknowledges and deletes one or multiple messages for a stream consumer group.",
-	Complexity: "O(1) for each message ID processed.",
-	Run:        runXAckDel, // Redis looks at the key first
+	Command: command.Command{
+		Name: "xackdel", Arity: -6, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update delete"},
+		Usage:      "key group condition:[KEEPREF|DELREF|ACKED] IDS ids:(numids:int id...)",
+		Categories: []string{"write", "stream", "fast"}, Since: "8.2.0", Group: "stream",
+		Summary:    "Acknowledges and deletes one or multiple messages for a stream consumer group.",
+		Complexity: "O(1) for each message ID processed.",
+	},
+	Run: runXAckDel, // Redis looks at the key first
 }
 
 func runXAckDel(tx *Tx, argv [][]byte) (resp.Value, error) {

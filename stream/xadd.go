@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -12,22 +13,24 @@ import (
 // it from making a stream. With an idempotent ID that is known it does nothing, and
 // answers the ID of the entry that was added then.
 var xadd = Command{
-	Name: "xadd", Arity: -5, Flags: Write | DenyOOM | Fast,
-	Tips:  []string{"nondeterministic_output"},
-	Usage: "key [NOMKSTREAM] condition:[KEEPREF|DELREF|ACKED] idmp:[IDMPAUTO pid | IDMP idmp-ids:(pid iid)] trim:[strategy:(MAXLEN|MINID) operator:[equal==|approximately=~] threshold [LIMIT count:int]] id_or_auto:(auto_id=*|id) field_value:(field value)...",
-	History: []string{
-		"6.2.0 Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option.",
-		"7.0.0 Added support for the `<ms>-*` explicit ID form.",
-		"8.2.0 Added the `KEEPREF`, `DELREF` and `ACKED` options.",
-		"8.6.0 Added the `IDMP` and `IDMPAUTO` options.",
+	Command: command.Command{
+		Name: "xadd", Arity: -5, Flags: command.Write | command.DenyOOM | command.Fast,
+		Tips:  []string{"nondeterministic_output"},
+		Usage: "key [NOMKSTREAM] condition:[KEEPREF|DELREF|ACKED] idmp:[IDMPAUTO pid | IDMP idmp-ids:(pid iid)] trim:[strategy:(MAXLEN|MINID) operator:[equal==|approximately=~] threshold [LIMIT count:int]] id_or_auto:(auto_id=*|id) field_value:(field value)...",
+		History: []string{
+			"6.2.0 Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option.",
+			"7.0.0 Added support for the `<ms>-*` explicit ID form.",
+			"8.2.0 Added the `KEEPREF`, `DELREF` and `ACKED` options.",
+			"8.6.0 Added the `IDMP` and `IDMPAUTO` options.",
+		},
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Categories: []string{"write", "stream", "fast"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Appends a new message to a stream. Creates the key if it doesn't exist.",
+		Complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
+		Check:      checkXAdd,
 	},
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-	Categories: []string{"write", "stream", "fast"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Appends a new message to a stream. Creates the key if it doesn't exist.",
-	Complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
-	Check:      checkXAdd,
-	Run:        runXAdd,
+	Run: runXAdd,
 }
 
 // Refusals of XADD.
@@ -67,9 +70,9 @@ type addArgs struct {
 // word; i-1 where there is neither.
 func (a *addArgs) idempotency(argv [][]byte, i int) (int, *resp.Value) {
 	more := len(argv) - 1 - i
-	auto := isWord(argv[i], "IDMPAUTO")
+	auto := command.IsWord(argv[i], "IDMPAUTO")
 	switch {
-	case auto && more >= 1 || isWord(argv[i], "IDMP") && more >= 2:
+	case auto && more >= 1 || command.IsWord(argv[i], "IDMP") && more >= 2:
 	default:
 		return i - 1, nil
 	}
@@ -105,7 +108,7 @@ func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
 			a.auto = true
 			break
 		}
-		if isWord(w, "NOMKSTREAM") {
+		if command.IsWord(w, "NOMKSTREAM") {
 			a.noMkStream = true
 			continue
 		}
@@ -133,7 +136,7 @@ func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
 		return a, refusal
 	}
 	if i >= len(argv) || (len(argv)-i-1)%2 != 0 || len(argv)-i-1 < 2 {
-		return a, wrongArity("xadd")
+		return a, command.WrongArity("xadd")
 	}
 	a.words = argv[i+1:]
 	if !a.auto && !a.autoSeq && a.id.IsZero() {

@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -11,19 +12,21 @@ import (
 // where to go on. Those that have been deleted from the stream are no longer pending
 // and are named in the reply.
 var xautoclaim = Command{
-	Name: "xautoclaim", Arity: -6, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
-	Tips:  []string{"nondeterministic_output"},
-	Usage: "key group consumer min-idle-time start [COUNT count:int] [JUSTID]",
-	History: []string{
-		"7.0.0 Added an element to the reply array, containing deleted entries the command cleared from the PEL",
-	},
-	Categories: []string{"write", "stream", "fast"}, Since: "6.2.0", Group: "stream",
-	Summary: "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to " +
-		"as consumer group member.",
-	Complexity: "O(1) if COUNT is small.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseAutoClaim(argv)
-		return refusal
+	Command: command.Command{
+		Name: "xautoclaim", Arity: -6, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
+		Tips:  []string{"nondeterministic_output"},
+		Usage: "key group consumer min-idle-time start [COUNT count:int] [JUSTID]",
+		History: []string{
+			"7.0.0 Added an element to the reply array, containing deleted entries the command cleared from the PEL",
+		},
+		Categories: []string{"write", "stream", "fast"}, Since: "6.2.0", Group: "stream",
+		Summary: "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to " +
+			"as consumer group member.",
+		Complexity: "O(1) if COUNT is small.",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseAutoClaim(argv)
+			return refusal
+		},
 	},
 	Run: runXAutoClaim,
 }
@@ -55,7 +58,7 @@ type autoClaimArgs struct {
 
 func parseAutoClaim(argv [][]byte) (a autoClaimArgs, refusal *resp.Value) {
 	var ok bool
-	if a.minIdleMS, ok = parseInt(argv[4]); !ok {
+	if a.minIdleMS, ok = command.ParseInt(argv[4]); !ok {
 		return a, &errAutoMinIdle
 	}
 	if a.start, refusal = parseStart(argv[5]); refusal != nil {
@@ -64,15 +67,15 @@ func parseAutoClaim(argv [][]byte) (a autoClaimArgs, refusal *resp.Value) {
 	a.count = defaultAutoClaim
 	for i := 6; i < len(argv); i++ {
 		switch {
-		case isWord(argv[i], "COUNT") && i+1 < len(argv):
+		case command.IsWord(argv[i], "COUNT") && i+1 < len(argv):
 			i++
-			if a.count, ok = parseInt(argv[i]); !ok || a.count < 1 || a.count > math.MaxInt64/16 {
+			if a.count, ok = command.ParseInt(argv[i]); !ok || a.count < 1 || a.count > math.MaxInt64/16 {
 				return a, &errCountPositive
 			}
-		case isWord(argv[i], "JUSTID"):
+		case command.IsWord(argv[i], "JUSTID"):
 			a.justID = true
 		default:
-			return a, &errSyntax
+			return a, &command.ErrSyntax
 		}
 	}
 	return a, nil

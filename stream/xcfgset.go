@@ -1,18 +1,23 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XCFGSET key [IDMP-DURATION seconds] [IDMP-MAXSIZE n]: how long, and how many,
 // idempotent IDs a stream remembers. A change forgets all of them.
 var xcfgset = Command{
-	Name: "xcfgset", Arity: -2, Flags: Write | Fast,
-	Usage:      "key [IDMP-DURATION duration:int] [IDMP-MAXSIZE maxsize:int]",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-	Categories: []string{"write", "stream", "fast"},
-	Since:      "8.6.0", Group: "stream",
-	Summary:    "Sets the IDMP configuration parameters for a stream.",
-	Complexity: "O(1)",
-	Run:        runXCfgSet,
+	Command: command.Command{
+		Name: "xcfgset", Arity: -2, Flags: command.Write | command.Fast,
+		Usage:      "key [IDMP-DURATION duration:int] [IDMP-MAXSIZE maxsize:int]",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Categories: []string{"write", "stream", "fast"},
+		Since:      "8.6.0", Group: "stream",
+		Summary:    "Sets the IDMP configuration parameters for a stream.",
+		Complexity: "O(1)",
+	},
+	Run: runXCfgSet,
 }
 
 // Refusals of XCFGSET.
@@ -34,18 +39,18 @@ func parseCfg(opts [][]byte) (seconds, size int64, refusal *resp.Value) {
 		field, lo, hi, twice, outside := &seconds, int64(minIDMPSeconds), int64(maxIDMPSeconds), &errCfgDurationTwice, &errCfgDuration
 		switch {
 		case i+1 >= len(opts):
-			return 0, 0, &errSyntax
-		case isWord(opts[i], "IDMP-MAXSIZE"):
+			return 0, 0, &command.ErrSyntax
+		case command.IsWord(opts[i], "IDMP-MAXSIZE"):
 			field, lo, hi, twice, outside = &size, minIDMPSize, maxIDMPSize, &errCfgSizeTwice, &errCfgSize
-		case !isWord(opts[i], "IDMP-DURATION"):
-			return 0, 0, &errSyntax
+		case !command.IsWord(opts[i], "IDMP-DURATION"):
+			return 0, 0, &command.ErrSyntax
 		}
-		n, ok := parseInt(opts[i+1])
+		n, ok := command.ParseInt(opts[i+1])
 		switch {
 		case *field != 0:
 			return 0, 0, twice
 		case !ok:
-			return 0, 0, &errNotInteger
+			return 0, 0, &command.ErrNotInteger
 		case n < lo || n > hi:
 			return 0, 0, outside
 		}

@@ -1,20 +1,25 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XCLAIM key group consumer min-idle-ms id [id …] [IDLE ms] [TIME unix-ms]
 // [RETRYCOUNT n] [FORCE] [JUSTID] [LASTID id]: makes pending entries that have been
 // idle for long enough the consumer's. Those that have been deleted from the stream
 // are no longer pending.
 var xclaim = Command{
-	Name: "xclaim", Arity: -6, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-	Tips:       []string{"nondeterministic_output"},
-	Usage:      "key group consumer min-idle-time id... [IDLE ms:int] [TIME unix-time-milliseconds:time] [RETRYCOUNT count:int] [FORCE] [JUSTID] [LASTID id]",
-	Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
-	Summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered " +
-		"a consumer group member.",
-	Complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
-	Run:        runXClaim,
+	Command: command.Command{
+		Name: "xclaim", Arity: -6, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Tips:       []string{"nondeterministic_output"},
+		Usage:      "key group consumer min-idle-time id... [IDLE ms:int] [TIME unix-time-milliseconds:time] [RETRYCOUNT count:int] [FORCE] [JUSTID] [LASTID id]",
+		Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
+		Summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered " +
+			"a consumer group member.",
+		Complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
+	},
+	Run: runXClaim,
 }
 
 var (
@@ -39,7 +44,7 @@ type claimArgs struct {
 // so they are no matter for Check.
 func parseClaim(argv [][]byte, nowMS int64) (a claimArgs, refusal *resp.Value) {
 	var ok bool
-	if a.minIdleMS, ok = parseInt(argv[4]); !ok {
+	if a.minIdleMS, ok = command.ParseInt(argv[4]); !ok {
 		return a, &errClaimMinIdle
 	}
 	i := 5
@@ -55,27 +60,27 @@ func parseClaim(argv [][]byte, nowMS int64) (a claimArgs, refusal *resp.Value) {
 		word, more := argv[i], i+1 < len(argv)
 		var n int64
 		switch {
-		case isWord(word, "FORCE"):
+		case command.IsWord(word, "FORCE"):
 			a.force = true
-		case isWord(word, "JUSTID"):
+		case command.IsWord(word, "JUSTID"):
 			a.justID = true
-		case isWord(word, "IDLE") && more:
+		case command.IsWord(word, "IDLE") && more:
 			i++
-			if n, ok = parseInt(argv[i]); !ok {
+			if n, ok = command.ParseInt(argv[i]); !ok {
 				return a, &errClaimIdle
 			}
 			a.timeMS = nowMS - n
-		case isWord(word, "TIME") && more:
+		case command.IsWord(word, "TIME") && more:
 			i++
-			if a.timeMS, ok = parseInt(argv[i]); !ok {
+			if a.timeMS, ok = command.ParseInt(argv[i]); !ok {
 				return a, &errClaimTime
 			}
-		case isWord(word, "RETRYCOUNT") && more:
+		case command.IsWord(word, "RETRYCOUNT") && more:
 			i++
-			if a.retries, ok = parseInt(argv[i]); !ok {
+			if a.retries, ok = command.ParseInt(argv[i]); !ok {
 				return a, &errClaimRetry
 			}
-		case isWord(word, "LASTID") && more:
+		case command.IsWord(word, "LASTID") && more:
 			i++
 			if a.lastID, ok = parseID(argv[i], 0); !ok {
 				return a, &errInvalidID

@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XDEL key ID [ID …]: deletes entries, and answers how many there were.
 var xdel = Command{
-	Name: "xdel", Arity: -3, Flags: Write | Fast,
-	Usage:      "key id...",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
-	Categories: []string{"write", "stream", "fast"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Returns the number of messages after removing them from a stream.",
-	Complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
-	Run:        runXDel,
+	Command: command.Command{
+		Name: "xdel", Arity: -3, Flags: command.Write | command.Fast,
+		Usage:      "key id...",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
+		Categories: []string{"write", "stream", "fast"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Returns the number of messages after removing them from a stream.",
+		Complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
+	},
+	Run: runXDel,
 }
 
 // On a missing key the IDs are not looked at, so there is nothing to check beforehand.

@@ -1,19 +1,24 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id [id …]: deletes entries with
 // regard to groups, and answers for each ID: -1 no such entry, 1 deleted, 2 kept
 // because a group has not read and acknowledged it.
 var xdelex = Command{
-	Name: "xdelex", Arity: -5, Flags: Write | Fast,
-	Usage:      "key condition:[KEEPREF|DELREF|ACKED] IDS ids:(numids:int id...)",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
-	Categories: []string{"write", "stream", "fast"},
-	Since:      "8.2.0", Group: "stream",
-	Summary:    "Deletes one or multiple entries from the stream.",
-	Complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
-	Run:        runXDelEx, // Redis looks at the key first
+	Command: command.Command{
+		Name: "xdelex", Arity: -5, Flags: command.Write | command.Fast,
+		Usage:      "key condition:[KEEPREF|DELREF|ACKED] IDS ids:(numids:int id...)",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
+		Categories: []string{"write", "stream", "fast"},
+		Since:      "8.2.0", Group: "stream",
+		Summary:    "Deletes one or multiple entries from the stream.",
+		Complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
+	},
+	Run: runXDelEx, // Redis looks at the key first
 }
 
 // What XDELEX and XACKDEL answer for an ID.
@@ -31,15 +36,15 @@ func parseIDList(argv [][]byte, i int) (refs refPolicy, ids [][]byte, refusal *r
 	for ; i < len(argv); i++ {
 		if p, ok := parseRefPolicy(argv[i]); ok {
 			if given {
-				return 0, nil, &errSyntax
+				return 0, nil, &command.ErrSyntax
 			}
 			refs, given = p, true
 			continue
 		}
-		if !isWord(argv[i], "IDS") || i+1 >= len(argv) {
-			return 0, nil, &errSyntax
+		if !command.IsWord(argv[i], "IDS") || i+1 >= len(argv) {
+			return 0, nil, &command.ErrSyntax
 		}
-		n, ok := parseInt(argv[i+1])
+		n, ok := command.ParseInt(argv[i+1])
 		if !ok || n < 1 {
 			return 0, nil, &errNumIDs
 		}

@@ -3,26 +3,31 @@ package stream
 import (
 	"strings"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
 // XGROUP makes, moves and destroys consumer groups and their consumers.
 var xgroup = Command{
-	Name: "xgroup", Arity: -2, Since: "5.0.0", Group: "stream",
-	Summary:    "A container for consumer groups commands.",
-	Complexity: "Depends on subcommand.",
-	Categories: []string{"slow"},
-	Subcommands: []*Command{
+	Command: command.Command{
+		Name: "xgroup", Arity: -2, Since: "5.0.0", Group: "stream",
+		Summary:    "A container for consumer groups commands.",
+		Complexity: "Depends on subcommand.",
+		Categories: []string{"slow"},
+	},
+	Subs: []*Command{
 		&xgroupCreate, &xgroupCreateConsumer, &xgroupDelConsumer, &xgroupDestroy, &xgroupHelp, &xgroupSetID,
 	},
 }
 
 // XGROUP HELP.
 var xgroupHelp = Command{
-	Name: "xgroup|help", Arity: 2, Flags: Loading | Stale, Since: "5.0.0", Group: "stream",
-	Categories: []string{"stream", "slow"},
-	Summary:    "Returns helpful text about the different subcommands.",
-	Complexity: "O(1)",
+	Command: command.Command{
+		Name: "xgroup|help", Arity: 2, Flags: command.Loading | command.Stale, Since: "5.0.0", Group: "stream",
+		Categories: []string{"stream", "slow"},
+		Summary:    "Returns helpful text about the different subcommands.",
+		Complexity: "O(1)",
+	},
 	Run: func(*Tx, [][]byte) (resp.Value, error) {
 		return helpText(
 			"XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -64,7 +69,7 @@ var (
 
 // badSubcommand is the refusal of words that do not fit the subcommand argv[1].
 func badSubcommand(argv [][]byte) *resp.Value {
-	e := resp.Err("ERR unknown subcommand or wrong number of arguments for '" + printable(argv[1], 128) +
+	e := resp.Err("ERR unknown subcommand or wrong number of arguments for '" + command.Printable(argv[1], 128) +
 		"'. Try " + strings.ToUpper(string(argv[0])) + " HELP.")
 	return &e
 }
@@ -80,13 +85,13 @@ func parseXGroupOptions(argv [][]byte, create bool) (o xgroupOptions, refusal *r
 	o.entriesRead = unknownRead
 	for i := 5; i < len(argv); i++ {
 		switch {
-		case create && isWord(argv[i], "MKSTREAM"):
+		case create && command.IsWord(argv[i], "MKSTREAM"):
 			o.mkStream = true
-		case isWord(argv[i], "ENTRIESREAD") && i+1 < len(argv):
+		case command.IsWord(argv[i], "ENTRIESREAD") && i+1 < len(argv):
 			i++
-			n, ok := parseInt(argv[i])
+			n, ok := command.ParseInt(argv[i])
 			if !ok {
-				return o, &errNotInteger
+				return o, &command.ErrNotInteger
 			}
 			if n < 0 && n != unknownRead {
 				return o, &errEntriesRead

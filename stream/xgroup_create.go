@@ -1,21 +1,26 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XGROUP CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD n]: makes a group that
 // reads what comes after id.
 var xgroupCreate = Command{
-	Name: "xgroup|create", Arity: -5, Flags: Write | DenyOOM, Keys: Keys{First: 2, Last: 2, Step: 1, Access: "RW insert"},
-	Usage: "key groupname id:(id|new_id=$) [MKSTREAM] [ENTRIESREAD entries_read:int]",
-	History: []string{
-		"7.0.0 Added the `entries_read` named argument.",
-	},
-	Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-	Summary:    "Creates a consumer group.",
-	Complexity: "O(1)",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseXGroupOptions(argv, true)
-		return refusal
+	Command: command.Command{
+		Name: "xgroup|create", Arity: -5, Flags: command.Write | command.DenyOOM, Keys: command.Keys{First: 2, Last: 2, Step: 1, Access: "RW insert"},
+		Usage: "key groupname id:(id|new_id=$) [MKSTREAM] [ENTRIESREAD entries_read:int]",
+		History: []string{
+			"7.0.0 Added the `entries_read` named argument.",
+		},
+		Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+		Summary:    "Creates a consumer group.",
+		Complexity: "O(1)",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseXGroupOptions(argv, true)
+			return refusal
+		},
 	},
 	Run: runXGroupCreate,
 }

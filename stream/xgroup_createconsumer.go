@@ -1,15 +1,20 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XGROUP CREATECONSUMER key group consumer: 1 where the consumer is new.
 var xgroupCreateConsumer = Command{
-	Name: "xgroup|createconsumer", Arity: 5, Flags: Write | DenyOOM, Keys: Keys{First: 2, Last: 2, Step: 1, Access: "RW insert"},
-	Usage:      "key groupname consumername",
-	Categories: []string{"write", "stream", "slow"}, Since: "6.2.0", Group: "stream",
-	Summary:    "Creates a consumer in a consumer group.",
-	Complexity: "O(1)",
-	Run:        runXGroupCreateConsumer,
+	Command: command.Command{
+		Name: "xgroup|createconsumer", Arity: 5, Flags: command.Write | command.DenyOOM, Keys: command.Keys{First: 2, Last: 2, Step: 1, Access: "RW insert"},
+		Usage:      "key groupname consumername",
+		Categories: []string{"write", "stream", "slow"}, Since: "6.2.0", Group: "stream",
+		Summary:    "Creates a consumer in a consumer group.",
+		Complexity: "O(1)",
+	},
+	Run: runXGroupCreateConsumer,
 }
 
 func runXGroupCreateConsumer(tx *Tx, argv [][]byte) (resp.Value, error) {

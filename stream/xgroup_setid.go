@@ -1,21 +1,26 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XGROUP SETID key group <id | $> [ENTRIESREAD n]: makes the group read on after id.
 // It wakes no blocked call, as in Redis: the next XADD does.
 var xgroupSetID = Command{
-	Name: "xgroup|setid", Arity: -5, Flags: Write, Keys: Keys{First: 2, Last: 2, Step: 1, Access: "RW update"},
-	Usage: "key groupname id:(id|new_id=$) [ENTRIESREAD entries_read:int]",
-	History: []string{
-		"7.0.0 Added the optional `entries_read` argument.",
-	},
-	Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-	Summary:    "Sets the last-delivered ID of a consumer group.",
-	Complexity: "O(1)",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseXGroupOptions(argv, false)
-		return refusal
+	Command: command.Command{
+		Name: "xgroup|setid", Arity: -5, Flags: command.Write, Keys: command.Keys{First: 2, Last: 2, Step: 1, Access: "RW update"},
+		Usage: "key groupname id:(id|new_id=$) [ENTRIESREAD entries_read:int]",
+		History: []string{
+			"7.0.0 Added the optional `entries_read` argument.",
+		},
+		Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+		Summary:    "Sets the last-delivered ID of a consumer group.",
+		Complexity: "O(1)",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseXGroupOptions(argv, false)
+			return refusal
+		},
 	},
 	Run: runXGroupSetID,
 }

@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // _XGROUPCHECK group key [key …]: for each key +OK, or the error that XREADGROUP gives
 // for a key that is no stream with such a group. The router asks it of every shard that
 // an XREADGROUP reads from before it reads from any.
 var xgroupCheck = Command{
-	Name: "_xgroupcheck", Arity: -3, Flags: ReadOnly | Internal,
-	Keys:       Keys{First: 2, Last: -1, Step: 1, Access: "RO"},
-	Categories: []string{"read", "stream", "slow"}, Group: "stream",
-	Summary:    "Checks that streams have a consumer group.",
-	Complexity: "O(N) with N being the number of keys.",
-	Run:        runXGroupCheck,
+	Command: command.Command{
+		Name: "_xgroupcheck", Arity: -3, Flags: command.ReadOnly | command.Internal,
+		Keys:       command.Keys{First: 2, Last: -1, Step: 1, Access: "RO"},
+		Categories: []string{"read", "stream", "slow"}, Group: "stream",
+		Summary:    "Checks that streams have a consumer group.",
+		Complexity: "O(N) with N being the number of keys.",
+	},
+	Run: runXGroupCheck,
 }
 
 func runXGroupCheck(tx *Tx, argv [][]byte) (resp.Value, error) {

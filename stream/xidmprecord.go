@@ -1,20 +1,25 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XIDMPRECORD key pid iid id: remembers that an idempotent ID became an entry, as
 // though XADD had added it with that.
 var xidmprecord = Command{
-	Name: "xidmprecord", Arity: 5, Flags: Write | DenyOOM | Fast,
-	Usage:      "key pid iid stream-id",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-	Categories: []string{"write", "stream", "fast"},
-	Since:      "8.6.2", Group: "stream",
-	Summary:    "An internal command for setting IDMP metadata on an existing stream message.",
-	Complexity: "O(1)",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseRecord(argv)
-		return refusal
+	Command: command.Command{
+		Name: "xidmprecord", Arity: 5, Flags: command.Write | command.DenyOOM | command.Fast,
+		Usage:      "key pid iid stream-id",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Categories: []string{"write", "stream", "fast"},
+		Since:      "8.6.2", Group: "stream",
+		Summary:    "An internal command for setting IDMP metadata on an existing stream message.",
+		Complexity: "O(1)",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseRecord(argv)
+			return refusal
+		},
 	},
 	Run: runXIDMPRecord,
 }

@@ -1,15 +1,20 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XINFO: what there is to know of streams, groups and consumers.
 var xinfo = Command{
-	Name: "xinfo", Arity: -2,
-	Categories: []string{"slow"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "A container for stream introspection commands.",
-	Complexity: "Depends on subcommand.",
-	Subcommands: []*Command{
+	Command: command.Command{
+		Name: "xinfo", Arity: -2,
+		Categories: []string{"slow"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "A container for stream introspection commands.",
+		Complexity: "Depends on subcommand.",
+	},
+	Subs: []*Command{
 		&xinfoConsumers,
 		&xinfoGroups,
 		&xinfoHelp,
@@ -19,11 +24,13 @@ var xinfo = Command{
 
 // XINFO HELP: the subcommands.
 var xinfoHelp = Command{
-	Name: "xinfo|help", Arity: 2, Flags: Loading | Stale,
-	Categories: []string{"stream", "slow"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Returns helpful text about the different subcommands.",
-	Complexity: "O(1)",
+	Command: command.Command{
+		Name: "xinfo|help", Arity: 2, Flags: command.Loading | command.Stale,
+		Categories: []string{"stream", "slow"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Returns helpful text about the different subcommands.",
+		Complexity: "O(1)",
+	},
 	Run: func(*Tx, [][]byte) (resp.Value, error) {
 		return helpText(
 			"XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

@@ -1,20 +1,25 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XINFO CONSUMERS key group: the consumers of a group, in the order of their names.
 var xinfoConsumers = Command{
-	Name: "xinfo|consumers", Arity: 4, Flags: ReadOnly,
-	Tips:  []string{"nondeterministic_output"},
-	Usage: "key groupname",
-	History: []string{
-		"7.2.0 Added the `inactive` field, and changed the meaning of `idle`.",
+	Command: command.Command{
+		Name: "xinfo|consumers", Arity: 4, Flags: command.ReadOnly,
+		Tips:  []string{"nondeterministic_output"},
+		Usage: "key groupname",
+		History: []string{
+			"7.2.0 Added the `inactive` field, and changed the meaning of `idle`.",
+		},
+		Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
+		Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+		Summary:    "Returns a list of the consumers in a consumer group.",
+		Complexity: "O(1)",
 	},
-	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
-	Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-	Summary:    "Returns a list of the consumers in a consumer group.",
-	Complexity: "O(1)",
-	Run:        runXInfoConsumers,
+	Run: runXInfoConsumers,
 }
 
 func runXInfoConsumers(tx *Tx, argv [][]byte) (resp.Value, error) {

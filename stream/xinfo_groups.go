@@ -1,19 +1,24 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XINFO GROUPS key: the groups of a stream, in the order of their names.
 var xinfoGroups = Command{
-	Name: "xinfo|groups", Arity: 3, Flags: ReadOnly,
-	Usage: "key",
-	History: []string{
-		"7.0.0 Added the `entries-read` and `lag` fields",
+	Command: command.Command{
+		Name: "xinfo|groups", Arity: 3, Flags: command.ReadOnly,
+		Usage: "key",
+		History: []string{
+			"7.0.0 Added the `entries-read` and `lag` fields",
+		},
+		Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
+		Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+		Summary:    "Returns a list of the consumer groups of a stream.",
+		Complexity: "O(1)",
 	},
-	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
-	Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-	Summary:    "Returns a list of the consumer groups of a stream.",
-	Complexity: "O(1)",
-	Run:        runXInfoGroups,
+	Run: runXInfoGroups,
 }
 
 func runXInfoGroups(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -1,24 +1,29 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XINFO STREAM key [FULL [COUNT count]]: a stream, and with FULL its entries, groups
 // and consumers.
 var xinfoStream = Command{
-	Name: "xinfo|stream", Arity: -3, Flags: ReadOnly,
-	Usage: "key [FULL full:([COUNT count:int])]",
-	History: []string{
-		"6.0.0 Added the `FULL` modifier.",
-		"7.0.0 Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields",
-		"7.2.0 Added the `active-time` field, and changed the meaning of `seen-time`.",
-		"8.6.0 Added the `idmp-duration`, `idmp-maxsize`, `pids-tracked`, `iids-tracked`, `iids-added` and `iids-duplicates` fields for IDMP tracking.",
+	Command: command.Command{
+		Name: "xinfo|stream", Arity: -3, Flags: command.ReadOnly,
+		Usage: "key [FULL full:([COUNT count:int])]",
+		History: []string{
+			"6.0.0 Added the `FULL` modifier.",
+			"7.0.0 Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields",
+			"7.2.0 Added the `active-time` field, and changed the meaning of `seen-time`.",
+			"8.6.0 Added the `idmp-duration`, `idmp-maxsize`, `pids-tracked`, `iids-tracked`, `iids-added` and `iids-duplicates` fields for IDMP tracking.",
+		},
+		Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
+		Categories: []string{"read", "stream", "slow"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Returns information about a stream.",
+		Complexity: "O(1)",
 	},
-	Keys:       Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
-	Categories: []string{"read", "stream", "slow"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Returns information about a stream.",
-	Complexity: "O(1)",
-	Run:        runXInfoStream,
+	Run: runXInfoStream,
 }
 
 // defaultFullCount is how many entries, and pending entries of each group and
@@ -96,14 +101,14 @@ func parseFull(argv [][]byte) (full bool, count int64, refusal *resp.Value) {
 	if len(opts) == 0 {
 		return false, 0, nil
 	}
-	if len(opts) != 1 && len(opts) != 3 || !isWord(opts[0], "FULL") || len(opts) == 3 && !isWord(opts[1], "COUNT") {
+	if len(opts) != 1 && len(opts) != 3 || !command.IsWord(opts[0], "FULL") || len(opts) == 3 && !command.IsWord(opts[1], "COUNT") {
 		return false, 0, badSubcommand(argv)
 	}
 	count = defaultFullCount
 	if len(opts) == 3 {
-		n, ok := parseInt(opts[2])
+		n, ok := command.ParseInt(opts[2])
 		if !ok {
-			return false, 0, &errNotInteger
+			return false, 0, &command.ErrNotInteger
 		}
 		if n >= 0 {
 			count = n

@@ -1,17 +1,22 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XLEN key: the number of entries in the stream at key, 0 where there is none.
 var xlen = Command{
-	Name: "xlen", Arity: 2, Flags: ReadOnly | Fast,
-	Usage:      "key",
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
-	Categories: []string{"read", "stream", "fast"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Return the number of messages in a stream.",
-	Complexity: "O(1)",
-	Run:        runXLen,
+	Command: command.Command{
+		Name: "xlen", Arity: 2, Flags: command.ReadOnly | command.Fast,
+		Usage:      "key",
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
+		Categories: []string{"read", "stream", "fast"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Return the number of messages in a stream.",
+		Complexity: "O(1)",
+	},
+	Run: runXLen,
 }
 
 func runXLen(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -12,13 +13,15 @@ import (
 // the count, FAIL leaves the count, FATAL makes it as great as it can be. It answers
 // how many entries there were.
 var xnack = Command{
-	Name: "xnack", Arity: -7, Flags: Write | Fast, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-	Usage:      "key group mode:(SILENT|FAIL|FATAL) IDS ids:(numids:int id...) [RETRYCOUNT count:int] [FORCE]",
-	Categories: []string{"write", "stream", "fast"}, Since: "8.8.0", Group: "stream",
-	Summary: "Releases pending messages back to the group's PEL without acknowledging them, making them available " +
-		"for re-delivery.",
-	Complexity: "O(1) for each message ID processed.",
-	Run:        runXNack,
+	Command: command.Command{
+		Name: "xnack", Arity: -7, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Usage:      "key group mode:(SILENT|FAIL|FATAL) IDS ids:(numids:int id...) [RETRYCOUNT count:int] [FORCE]",
+		Categories: []string{"write", "stream", "fast"}, Since: "8.8.0", Group: "stream",
+		Summary: "Releases pending messages back to the group's PEL without acknowledging them, making them available " +
+			"for re-delivery.",
+		Complexity: "O(1) for each message ID processed.",
+	},
+	Run: runXNack,
 }
 
 // Redis's own texts start with "ERR ", to which it adds the code.
@@ -49,19 +52,19 @@ type nackArgs struct {
 
 func parseNack(argv [][]byte) (a nackArgs, refusal *resp.Value) {
 	switch {
-	case isWord(argv[3], "SILENT"):
+	case command.IsWord(argv[3], "SILENT"):
 		a.mode = nackSilent
-	case isWord(argv[3], "FAIL"):
+	case command.IsWord(argv[3], "FAIL"):
 		a.mode = nackFail
-	case isWord(argv[3], "FATAL"):
+	case command.IsWord(argv[3], "FATAL"):
 		a.mode = nackFatal
 	default:
 		return a, &errNackMode
 	}
-	if !isWord(argv[4], "IDS") {
+	if !command.IsWord(argv[4], "IDS") {
 		return a, &errNackIDs
 	}
-	n, ok := parseInt(argv[5])
+	n, ok := command.ParseInt(argv[5])
 	if !ok || n < 1 || n > math.MaxInt32 {
 		return a, &errNackNumIDs
 	}
@@ -72,12 +75,12 @@ func parseNack(argv [][]byte) (a nackArgs, refusal *resp.Value) {
 	a.retries = -1
 	for i := 0; i < len(options); i++ {
 		switch {
-		case isWord(options[i], "RETRYCOUNT") && i+1 < len(options):
+		case command.IsWord(options[i], "RETRYCOUNT") && i+1 < len(options):
 			i++
-			if a.retries, ok = parseInt(options[i]); !ok || a.retries < 0 {
+			if a.retries, ok = command.ParseInt(options[i]); !ok || a.retries < 0 {
 				return a, &errNackRetry
 			}
-		case isWord(options[i], "FORCE"):
+		case command.IsWord(options[i], "FORCE"):
 			a.force = true
 		default:
 			e := resp.Err("ERR ERR Unrecognized XNACK option '" + inText(options[i]) + "'")

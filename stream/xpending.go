@@ -3,25 +3,28 @@ package stream
 import (
 	"strconv"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
 // XPENDING key group [[IDLE min-idle-ms] start end count [consumer]]: what the group
 // has been given and has not acknowledged: a summary, or the entries of an interval.
 var xpending = Command{
-	Name: "xpending", Arity: -3, Flags: ReadOnly, Keys: Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
-	Tips:  []string{"nondeterministic_output"},
-	Usage: "key group filters:[[IDLE min-idle-time:int] start end count:int [consumer]]",
-	History: []string{
-		"6.2.0 Added the `IDLE` option and exclusive range intervals.",
-	},
-	Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-	Summary: "Returns the information and entries from a stream consumer group's pending entries list.",
-	Complexity: "O(N) with N being the number of elements returned, so asking for a small fixed number of " +
-		"entries per call is O(1).",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseXPending(argv)
-		return refusal
+	Command: command.Command{
+		Name: "xpending", Arity: -3, Flags: command.ReadOnly, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
+		Tips:  []string{"nondeterministic_output"},
+		Usage: "key group filters:[[IDLE min-idle-time:int] start end count:int [consumer]]",
+		History: []string{
+			"6.2.0 Added the `IDLE` option and exclusive range intervals.",
+		},
+		Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
+		Summary: "Returns the information and entries from a stream consumer group's pending entries list.",
+		Complexity: "O(N) with N being the number of elements returned, so asking for a small fixed number of " +
+			"entries per call is O(1).",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseXPending(argv)
+			return refusal
+		},
 	},
 	Run: runXPending,
 }
@@ -42,22 +45,22 @@ func parseXPending(argv [][]byte) (a pendingArgs, refusal *resp.Value) {
 		return pendingArgs{summary: true}, nil
 	}
 	if n < 6 || n > 9 {
-		return a, &errSyntax
+		return a, &command.ErrSyntax
 	}
 	i := 3
-	if isWord(argv[3], "IDLE") {
+	if command.IsWord(argv[3], "IDLE") {
 		var ok bool
-		if a.minIdleMS, ok = parseInt(argv[4]); !ok {
-			return a, &errNotInteger
+		if a.minIdleMS, ok = command.ParseInt(argv[4]); !ok {
+			return a, &command.ErrNotInteger
 		}
 		if n < 8 {
-			return a, &errSyntax
+			return a, &command.ErrSyntax
 		}
 		i = 5
 	}
-	count, ok := parseInt(argv[i+2])
+	count, ok := command.ParseInt(argv[i+2])
 	if !ok {
-		return a, &errNotInteger
+		return a, &command.ErrNotInteger
 	}
 	a.count = max(count, 0)
 	if a.from, refusal = parseStart(argv[i]); refusal != nil {

@@ -1,37 +1,44 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XRANGE key start end [COUNT count]: the entries from start to end.
 var xrange = Command{
-	Name: "xrange", Arity: -4, Flags: ReadOnly,
-	Usage: "key start end [COUNT count:int]",
-	History: []string{
-		"6.2.0 Added exclusive ranges.",
+	Command: command.Command{
+		Name: "xrange", Arity: -4, Flags: command.ReadOnly,
+		Usage: "key start end [COUNT count:int]",
+		History: []string{
+			"6.2.0 Added exclusive ranges.",
+		},
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
+		Categories: []string{"read", "stream", "slow"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Returns the messages from a stream within a range of IDs.",
+		Complexity: "O(N) with N being the number of elements being returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
+		Check:      func(argv [][]byte) *resp.Value { return checkRange(argv, false) },
 	},
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
-	Categories: []string{"read", "stream", "slow"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Returns the messages from a stream within a range of IDs.",
-	Complexity: "O(N) with N being the number of elements being returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
-	Check:      func(argv [][]byte) *resp.Value { return checkRange(argv, false) },
-	Run:        func(tx *Tx, argv [][]byte) (resp.Value, error) { return runRange(tx, argv, false) },
+	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) { return runRange(tx, argv, false) },
 }
 
 // XREVRANGE key end start [COUNT count]: the entries from end down to start.
 var xrevrange = Command{
-	Name: "xrevrange", Arity: -4, Flags: ReadOnly,
-	Usage: "key end start [COUNT count:int]",
-	History: []string{
-		"6.2.0 Added exclusive ranges.",
+	Command: command.Command{
+		Name: "xrevrange", Arity: -4, Flags: command.ReadOnly,
+		Usage: "key end start [COUNT count:int]",
+		History: []string{
+			"6.2.0 Added exclusive ranges.",
+		},
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
+		Categories: []string{"read", "stream", "slow"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Returns the messages from a stream within a range of IDs in reverse order.",
+		Complexity: "O(N) with N being the number of elements returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
+		Check:      func(argv [][]byte) *resp.Value { return checkRange(argv, true) },
 	},
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
-	Categories: []string{"read", "stream", "slow"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Returns the messages from a stream within a range of IDs in reverse order.",
-	Complexity: "O(N) with N being the number of elements returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
-	Check:      func(argv [][]byte) *resp.Value { return checkRange(argv, true) },
-	Run:        func(tx *Tx, argv [][]byte) (resp.Value, error) { return runRange(tx, argv, true) },
+	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) { return runRange(tx, argv, true) },
 }
 
 // rangeArgs is what the words of XRANGE and XREVRANGE say.
@@ -53,12 +60,12 @@ func parseRange(argv [][]byte, reverse bool) (a rangeArgs, refusal *resp.Value) 
 	}
 	a.count = -1
 	for i := 4; i < len(argv); i += 2 {
-		if !isWord(argv[i], "COUNT") || i+1 >= len(argv) {
-			return a, &errSyntax
+		if !command.IsWord(argv[i], "COUNT") || i+1 >= len(argv) {
+			return a, &command.ErrSyntax
 		}
-		n, ok := parseInt(argv[i+1])
+		n, ok := command.ParseInt(argv[i+1])
 		if !ok {
-			return a, &errNotInteger
+			return a, &command.ErrNotInteger
 		}
 		a.count = max(n, 0)
 	}

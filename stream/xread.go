@@ -1,25 +1,30 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XREAD [COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms] STREAMS key [key …] id [id …]:
 // the entries after the given ones, of each stream that has any. "$" stands for the
 // greatest ID there ever was, "+" for whatever is before the last entry. BLOCK is the
 // caller's to obey: this answers at once.
 var xread = Command{
-	Name: "xread", Arity: -4, Flags: ReadOnly | Blocking | MovableKeys,
-	Usage: "[COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] STREAMS streams:(key... id...)",
-	History: []string{
-		"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
-	},
-	Keys:       Keys{Find: func(argv [][]byte) []int { return findReadKeys(argv, false) }, Keyword: "STREAMS", KeywordFrom: 1, Access: "RO access"},
-	Categories: []string{"read", "stream", "slow", "blocking"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
-	Complexity: "For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseRead(argv, false)
-		return refusal
+	Command: command.Command{
+		Name: "xread", Arity: -4, Flags: command.ReadOnly | command.Blocking | command.MovableKeys,
+		Usage: "[COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] STREAMS streams:(key... id...)",
+		History: []string{
+			"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
+		},
+		Keys:       command.Keys{Find: func(argv [][]byte) []int { return command.ReadKeys(argv, false) }, Keyword: "STREAMS", KeywordFrom: 1, Access: "RO access"},
+		Categories: []string{"read", "stream", "slow", "blocking"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
+		Complexity: "For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := command.ParseRead(argv, false)
+			return refusal
+		},
 	},
 	Run:   runXRead,
 	Ready: readyXRead,
@@ -40,9 +45,11 @@ type streamRead struct {
 
 // _XREADON: XREAD for the router, which has waited for the streams on several shards.
 var xreadOn = Command{
-	Name: "_xreadon", Arity: -4, Flags: ReadOnly | MovableKeys | Internal,
-	Keys:    xread.Keys,
-	Summary: "XREAD that goes on without the keys that are no streams.", Group: "stream",
+	Command: command.Command{
+		Name: "_xreadon", Arity: -4, Flags: command.ReadOnly | command.MovableKeys | command.Internal,
+		Keys:    xread.Keys,
+		Summary: "XREAD that goes on without the keys that are no streams.", Group: "stream",
+	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		tx.waited = true
 		return runXRead(tx, argv)
@@ -52,19 +59,19 @@ var xreadOn = Command{
 // streamReads looks at all streams of an XREAD before anything is read, and returns
 // the first refusal, in the order in which Redis finds them. In a call that has waited a
 // key that holds another type by now is as good as missing.
-func (tx *Tx) streamReads(a *readArgs) ([]streamRead, *resp.Value, error) {
-	reads := make([]streamRead, len(a.keys))
-	for i, key := range a.keys {
+func (tx *Tx) streamReads(a *command.Read) ([]streamRead, *resp.Value, error) {
+	reads := make([]streamRead, len(a.Keys))
+	for i, key := range a.Keys {
 		h, refusal, err := tx.stream(key)
 		if err != nil || refusal != nil && !tx.waited {
 			return nil, refusal, err
 		}
-		if refusal := ReadIDRefusal(a.ids[i], false); refusal != nil {
+		if refusal := ReadIDRefusal(a.IDs[i], false); refusal != nil {
 			return nil, refusal, nil
 		}
 		reads[i].h = h
 		var after ID
-		switch string(a.ids[i]) {
+		switch string(a.IDs[i]) {
 		case "$":
 			if h != nil {
 				after = h.Last
@@ -75,7 +82,7 @@ func (tx *Tx) streamReads(a *readArgs) ([]streamRead, *resp.Value, error) {
 				continue
 			}
 		default:
-			after, _ = parseID(a.ids[i], 0)
+			after, _ = parseID(a.IDs[i], 0)
 		}
 		if reads[i].from, err = after.Succ(); err != nil {
 			reads[i].none = true
@@ -90,7 +97,7 @@ func (r *streamRead) ready() bool {
 }
 
 func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
-	a, refusal := parseRead(argv, false)
+	a, refusal := command.ParseRead(argv, false)
 	if refusal != nil {
 		return *refusal, nil
 	}
@@ -98,7 +105,7 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
 	}
-	limit := readLimit{maxCount: a.maxCount, maxSize: a.maxSize}
+	limit := readLimit{maxCount: a.MaxCount, maxSize: a.MaxSize}
 	var reply []resp.Value
 	memory := 0
 	for i := range reads {
@@ -110,7 +117,7 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 			break
 		}
 		var entries []resp.Value
-		limit.stream(a.keys[i])
+		limit.stream(a.Keys[i])
 		err := tx.eachEntry(r.h, r.from, MaxID, false, func(id ID, raw []byte) (bool, error) {
 			v, err := entryValue(id, raw)
 			if err != nil {
@@ -119,12 +126,12 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 			entries = append(entries, v)
 			limit.entry(v)
 			memory += entryMemory(v, raw)
-			return (a.count == 0 || int64(len(entries)) < a.count) && !limit.full() && memory < maxReadBytes, nil
+			return (a.Count == 0 || int64(len(entries)) < a.Count) && !limit.full() && memory < maxReadBytes, nil
 		})
 		if err != nil {
 			return resp.Value{}, err
 		}
-		reply = append(reply, resp.Bulk(a.keys[i]), resp.Array(entries...))
+		reply = append(reply, resp.Bulk(a.Keys[i]), resp.Array(entries...))
 	}
 	if reply == nil {
 		return resp.NullArray(), nil
@@ -135,12 +142,12 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 // readyXRead reports whether a blocked XREAD would answer entries. Redis checks types
 // when the call is made only: one that finds another type later goes on waiting.
 func readyXRead(tx *Tx, argv [][]byte) (bool, error) {
-	a, refusal := parseRead(argv, false)
+	a, refusal := command.ParseRead(argv, false)
 	if refusal != nil {
 		return true, nil
 	}
-	for i := range a.keys {
-		one := readArgs{keys: a.keys[i : i+1], ids: a.ids[i : i+1]}
+	for i := range a.Keys {
+		one := command.Read{Keys: a.Keys[i : i+1], IDs: a.IDs[i : i+1]}
 		reads, refusal, err := tx.streamReads(&one)
 		if err != nil {
 			return false, err

@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 
+	"millrace/command"
 	"millrace/resp"
 )
 
@@ -15,24 +16,26 @@ import (
 // Blocking is the shard's doing: run, the command answers at once, the null array where
 // there is nothing.
 var xreadgroup = Command{
-	Name: "xreadgroup", Arity: -7, Flags: Write | Blocking | MovableKeys,
-	Usage: "GROUP group_consumer:(group consumer) [COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] [CLAIM min-idle-time:int] [NOACK] STREAMS streams:(key... id...)",
-	History: []string{
-		"8.4.0 Added the `CLAIM` option.",
-		"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
-	},
-	Keys: Keys{
-		Access:  "RO access",
-		Find:    func(argv [][]byte) []int { return findReadKeys(argv, true) },
-		Keyword: "STREAMS", KeywordFrom: 4,
-	},
-	Categories: []string{"write", "stream", "slow", "blocking"}, Since: "5.0.0", Group: "stream",
-	Summary: "Returns new or historical messages from a stream for a consumer in a group. " +
-		"Blocks until a message is available otherwise.",
-	Complexity: "For each stream mentioned: O(M) with M being the number of elements returned.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseRead(argv, true)
-		return refusal
+	Command: command.Command{
+		Name: "xreadgroup", Arity: -7, Flags: command.Write | command.Blocking | command.MovableKeys,
+		Usage: "GROUP group_consumer:(group consumer) [COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] [CLAIM min-idle-time:int] [NOACK] STREAMS streams:(key... id...)",
+		History: []string{
+			"8.4.0 Added the `CLAIM` option.",
+			"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
+		},
+		Keys: command.Keys{
+			Access:  "RO access",
+			Find:    func(argv [][]byte) []int { return command.ReadKeys(argv, true) },
+			Keyword: "STREAMS", KeywordFrom: 4,
+		},
+		Categories: []string{"write", "stream", "slow", "blocking"}, Since: "5.0.0", Group: "stream",
+		Summary: "Returns new or historical messages from a stream for a consumer in a group. " +
+			"Blocks until a message is available otherwise.",
+		Complexity: "For each stream mentioned: O(M) with M being the number of elements returned.",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := command.ParseRead(argv, true)
+			return refusal
+		},
 	},
 	Run:     runXReadGroup,
 	Ready:   readyXReadGroup,
@@ -76,21 +79,21 @@ type groupRead struct {
 
 // groupReads looks at all streams of an XREADGROUP before anything is read, and
 // returns the first refusal, in the order in which Redis finds them.
-func (tx *Tx) groupReads(a *readArgs) ([]groupRead, *resp.Value, error) {
-	reads := make([]groupRead, len(a.keys))
-	for i, key := range a.keys {
-		h, g, refusal, err := tx.streamGroup(key, a.group)
+func (tx *Tx) groupReads(a *command.Read) ([]groupRead, *resp.Value, error) {
+	reads := make([]groupRead, len(a.Keys))
+	for i, key := range a.Keys {
+		h, g, refusal, err := tx.streamGroup(key, a.Group)
 		if refusal != nil || err != nil {
 			return nil, refusal, err
 		}
 		if g == nil {
-			return nil, noGroupToRead(key, a.group), nil
+			return nil, noGroupToRead(key, a.Group), nil
 		}
 		reads[i] = groupRead{h: h, g: g}
-		if refusal := ReadIDRefusal(a.ids[i], true); refusal != nil {
+		if refusal := ReadIDRefusal(a.IDs[i], true); refusal != nil {
 			return nil, refusal, nil
 		}
-		reads[i].after, reads[i].fresh = groupReadID(a.ids[i])
+		reads[i].after, reads[i].fresh = groupReadID(a.IDs[i])
 	}
 	return reads, nil, nil
 }
@@ -113,7 +116,7 @@ func ReadsNew(word []byte) bool {
 func (r *groupRead) hasNew() bool { return r.h.Length > 0 && r.g.delivered.Less(r.h.LastEntry) }
 
 func runXReadGroup(tx *Tx, argv [][]byte) (resp.Value, error) {
-	a, refusal := parseRead(argv, true)
+	a, refusal := command.ParseRead(argv, true)
 	if refusal != nil {
 		return *refusal, nil
 	}
@@ -125,11 +128,11 @@ func runXReadGroup(tx *Tx, argv [][]byte) (resp.Value, error) {
 		return *refusal, nil
 	}
 	limit := readLimit{maxCount: maxReadGroupEntries, maxSize: maxReadGroupBytes}
-	if a.maxCount > 0 {
-		limit.maxCount = min(limit.maxCount, a.maxCount)
+	if a.MaxCount > 0 {
+		limit.maxCount = min(limit.maxCount, a.MaxCount)
 	}
-	if a.maxSize > 0 {
-		limit.maxSize = min(limit.maxSize, a.maxSize)
+	if a.MaxSize > 0 {
+		limit.maxSize = min(limit.maxSize, a.MaxSize)
 	}
 	var reply []resp.Value
 	for i := range reads {
@@ -137,7 +140,7 @@ func runXReadGroup(tx *Tx, argv [][]byte) (resp.Value, error) {
 			break
 		}
 		r := &reads[i]
-		c, err := tx.attend(r.h, r.g, a.consumer)
+		c, err := tx.attend(r.h, r.g, a.Consumer)
 		if err != nil {
 			return resp.Value{}, err
 		}
@@ -146,14 +149,14 @@ func runXReadGroup(tx *Tx, argv [][]byte) (resp.Value, error) {
 			entries, err = tx.deliver(r, c, &a, &limit)
 		} else {
 			// In Redis an explicit ID switches CLAIM off for the streams that follow.
-			a.claims = false
+			a.Claims = false
 			entries, err = tx.history(r, c, &a, &limit)
 		}
 		if err != nil {
 			return resp.Value{}, err
 		}
 		if len(entries) > 0 || !r.fresh {
-			reply = append(reply, resp.Bulk(a.keys[i]), resp.Array(entries...))
+			reply = append(reply, resp.Bulk(a.Keys[i]), resp.Array(entries...))
 		}
 	}
 	if reply == nil {
@@ -190,8 +193,8 @@ func (t *readTake) add(v resp.Value) {
 
 // history returns what is pending for c after r.after. Each entry that still exists
 // counts as delivered once more.
-func (tx *Tx) history(r *groupRead, c *consumer, a *readArgs, limit *readLimit) ([]resp.Value, error) {
-	take := newReadTake(r.h.Name, a.count, limit)
+func (tx *Tx) history(r *groupRead, c *consumer, a *command.Read, limit *readLimit) ([]resp.Value, error) {
+	take := newReadTake(r.h.Name, a.Count, limit)
 	from, err := r.after.Succ()
 	if err != nil {
 		return nil, nil // nothing follows the greatest ID
@@ -224,12 +227,12 @@ func (tx *Tx) history(r *groupRead, c *consumer, a *readArgs, limit *readLimit) 
 
 // deliver returns entries that have been pending too long, if the call claims, and
 // then entries that the group has not had, and makes them pending for c.
-func (tx *Tx) deliver(r *groupRead, c *consumer, a *readArgs, limit *readLimit) ([]resp.Value, error) {
-	take := newReadTake(r.h.Name, a.count, limit)
+func (tx *Tx) deliver(r *groupRead, c *consumer, a *command.Read, limit *readLimit) ([]resp.Value, error) {
+	take := newReadTake(r.h.Name, a.Count, limit)
 	extra := 0
-	if a.claims {
+	if a.Claims {
 		extra = 2
-		if err := tx.deliverClaimed(r, c, a.minIdleMS, &take); err != nil {
+		if err := tx.deliverClaimed(r, c, a.MinIdleMS, &take); err != nil {
 			return nil, err
 		}
 	}
@@ -251,7 +254,7 @@ func (tx *Tx) deliver(r *groupRead, c *consumer, a *readArgs, limit *readLimit) 
 		take.add(v)
 		r.g.advance(r.h, id)
 		tx.changedGroup(r.h, r.g)
-		if !a.noAck {
+		if !a.NoAck {
 			if err := tx.deliverNew(r, c, id); err != nil {
 				return false, err
 			}
@@ -306,7 +309,7 @@ func (tx *Tx) deliverClaimed(r *groupRead, c *consumer, minIdleMS int64, take *r
 
 // readyXReadGroup reports whether the call would answer entries or an error.
 func readyXReadGroup(tx *Tx, argv [][]byte) (bool, error) {
-	a, refusal := parseRead(argv, true)
+	a, refusal := command.ParseRead(argv, true)
 	if refusal != nil {
 		return true, nil
 	}
@@ -319,10 +322,10 @@ func readyXReadGroup(tx *Tx, argv [][]byte) (bool, error) {
 		if !r.fresh || r.hasNew() {
 			return true, nil
 		}
-		if !a.claims {
+		if !a.Claims {
 			continue
 		}
-		_, ok, err := tx.firstClaimable(r, claimableBelow(tx.NowMS, a.minIdleMS))
+		_, ok, err := tx.firstClaimable(r, claimableBelow(tx.NowMS, a.MinIdleMS))
 		if ok || err != nil {
 			return ok, err
 		}
@@ -338,7 +341,7 @@ const seenGrainMS = 1000
 // arrivalXReadGroup returns what notes that the consumer of a call that is to wait has been
 // seen, where it is not there or was not seen for a while.
 func arrivalXReadGroup(tx *Tx, argv [][]byte) ([][]byte, error) {
-	a, refusal := parseRead(argv, true)
+	a, refusal := command.ParseRead(argv, true)
 	if refusal != nil {
 		return nil, nil
 	}
@@ -347,10 +350,10 @@ func arrivalXReadGroup(tx *Tx, argv [][]byte) ([][]byte, error) {
 		return nil, err
 	}
 	for i := range reads {
-		if c, err := tx.consumer(reads[i].h, reads[i].g, a.consumer); err != nil {
+		if c, err := tx.consumer(reads[i].h, reads[i].g, a.Consumer); err != nil {
 			return nil, err
 		} else if c == nil || tx.NowMS-c.seenMS >= seenGrainMS {
-			return append([][]byte{[]byte("_XGROUPATTEND"), a.group, a.consumer}, a.keys...), nil
+			return append([][]byte{[]byte("_XGROUPATTEND"), a.Group, a.Consumer}, a.Keys...), nil
 		}
 	}
 	return nil, nil
@@ -359,8 +362,8 @@ func arrivalXReadGroup(tx *Tx, argv [][]byte) ([][]byte, error) {
 // whenXReadGroupReady returns when the first pending entry is old enough for a call
 // with CLAIM; zero when there is none.
 func whenXReadGroupReady(tx *Tx, argv [][]byte) (atMS int64, err error) {
-	a, refusal := parseRead(argv, true)
-	if refusal != nil || !a.claims {
+	a, refusal := command.ParseRead(argv, true)
+	if refusal != nil || !a.Claims {
 		return 0, nil
 	}
 	reads, refusal, err := tx.groupReads(&a)
@@ -377,7 +380,7 @@ func whenXReadGroupReady(tx *Tx, argv [][]byte) (atMS int64, err error) {
 		}
 		at := tx.NowMS
 		if p.cid != 0 {
-			at = max(at, int64(p.time)+min(a.minIdleMS, maxTimeoutMS))
+			at = max(at, int64(p.time)+min(a.MinIdleMS, command.MaxTimeoutMS))
 		}
 		if atMS == 0 || at < atMS {
 			atMS = at

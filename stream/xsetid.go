@@ -1,23 +1,28 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XSETID key last-id [ENTRIESADDED n] [MAXDELETEDID id]: sets what a stream remembers
 // of its past.
 var xsetid = Command{
-	Name: "xsetid", Arity: -3, Flags: Write | DenyOOM | Fast,
-	Usage: "key last-id [ENTRIESADDED entries_added:int] [MAXDELETEDID max_deleted_entry_id]",
-	History: []string{
-		"7.0.0 Added the `entries_added` and `max_deleted_entry_id` arguments.",
-	},
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
-	Categories: []string{"write", "stream", "fast"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "An internal command for replicating stream values.",
-	Complexity: "O(1)",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseSetID(argv)
-		return refusal
+	Command: command.Command{
+		Name: "xsetid", Arity: -3, Flags: command.Write | command.DenyOOM | command.Fast,
+		Usage: "key last-id [ENTRIESADDED entries_added:int] [MAXDELETEDID max_deleted_entry_id]",
+		History: []string{
+			"7.0.0 Added the `entries_added` and `max_deleted_entry_id` arguments.",
+		},
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Categories: []string{"write", "stream", "fast"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "An internal command for replicating stream values.",
+		Complexity: "O(1)",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseSetID(argv)
+			return refusal
+		},
 	},
 	Run: runXSetID,
 }
@@ -45,16 +50,16 @@ func parseSetID(argv [][]byte) (a setIDArgs, refusal *resp.Value) {
 	}
 	for i := 3; i < len(argv); i += 2 {
 		switch {
-		case isWord(argv[i], "ENTRIESADDED") && i+1 < len(argv):
-			n, ok := parseInt(argv[i+1])
+		case command.IsWord(argv[i], "ENTRIESADDED") && i+1 < len(argv):
+			n, ok := command.ParseInt(argv[i+1])
 			if !ok {
-				return a, &errNotInteger
+				return a, &command.ErrNotInteger
 			}
 			if n < 0 {
 				return a, &errSetIDAdded
 			}
 			a.added = n
-		case isWord(argv[i], "MAXDELETEDID") && i+1 < len(argv):
+		case command.IsWord(argv[i], "MAXDELETEDID") && i+1 < len(argv):
 			if a.maxDeleted, ok = parseID(argv[i+1], 0); !ok {
 				return a, &errInvalidID
 			}
@@ -62,7 +67,7 @@ func parseSetID(argv [][]byte) (a setIDArgs, refusal *resp.Value) {
 				return a, &errSetIDGiven
 			}
 		default:
-			return a, &errSyntax
+			return a, &command.ErrSyntax
 		}
 	}
 	return a, nil

@@ -1,25 +1,30 @@
 package stream
 
-import "millrace/resp"
+import (
+	"millrace/command"
+	"millrace/resp"
+)
 
 // XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]:
 // deletes entries from the start of a stream, and answers how many.
 var xtrim = Command{
-	Name: "xtrim", Arity: -4, Flags: Write,
-	Tips:  []string{"nondeterministic_output"},
-	Usage: "key trim:(strategy:(MAXLEN|MINID) operator:[equal==|approximately=~] threshold [LIMIT count:int]) condition:[KEEPREF|DELREF|ACKED]",
-	History: []string{
-		"6.2.0 Added the `MINID` trimming strategy and the `LIMIT` option.",
-		"8.2.0 Added the `KEEPREF`, `DELREF` and `ACKED` options.",
-	},
-	Keys:       Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
-	Categories: []string{"write", "stream", "slow"},
-	Since:      "5.0.0", Group: "stream",
-	Summary:    "Deletes messages from the beginning of a stream.",
-	Complexity: "O(N), with N being the number of evicted entries. Constant times are very small however, since entries are organized in macro nodes containing multiple entries that can be released with a single deallocation.",
-	Check: func(argv [][]byte) *resp.Value {
-		_, refusal := parseTrim(argv)
-		return refusal
+	Command: command.Command{
+		Name: "xtrim", Arity: -4, Flags: command.Write,
+		Tips:  []string{"nondeterministic_output"},
+		Usage: "key trim:(strategy:(MAXLEN|MINID) operator:[equal==|approximately=~] threshold [LIMIT count:int]) condition:[KEEPREF|DELREF|ACKED]",
+		History: []string{
+			"6.2.0 Added the `MINID` trimming strategy and the `LIMIT` option.",
+			"8.2.0 Added the `KEEPREF`, `DELREF` and `ACKED` options.",
+		},
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
+		Categories: []string{"write", "stream", "slow"},
+		Since:      "5.0.0", Group: "stream",
+		Summary:    "Deletes messages from the beginning of a stream.",
+		Complexity: "O(N), with N being the number of evicted entries. Constant times are very small however, since entries are organized in macro nodes containing multiple entries that can be released with a single deallocation.",
+		Check: func(argv [][]byte) *resp.Value {
+			_, refusal := parseTrim(argv)
+			return refusal
+		},
 	},
 	Run: runXTrim,
 }
@@ -33,7 +38,7 @@ func parseTrim(argv [][]byte) (t trimArgs, refusal *resp.Value) {
 			return t, refusal
 		}
 		if last < i {
-			return t, &errSyntax
+			return t, &command.ErrSyntax
 		}
 		i = last
 	}

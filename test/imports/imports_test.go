@@ -61,6 +61,11 @@ var rules = []rule{
 		why:    "the key space knows nothing of what is kept in it",
 	},
 	{
+		pkg:    "millrace/command",
+		forbid: []string{"millrace/stream/…", "millrace/shard", "millrace/router", "millrace/node/…", "millrace/placement", "millrace/kv/…"},
+		why:    "a command's description and its words are the same wherever it runs",
+	},
+	{
 		pkg:    "millrace/call",
 		forbid: []string{"millrace/…"},
 		why:    "the packages that hand calls to each other share this one only, so it depends on none",
