@@ -10,16 +10,17 @@ import (
 	"millrace/test/chaos/client"
 )
 
-// claimAfter is the min-idle of claims: a consumer's calls may die with their node.
+// claimAfter is the min-idle time of claims. Claims are needed because a reply can get
+// lost with its node, and then nobody else acknowledges the entries in it.
 const claimAfter = 3 * time.Second
 
 // Bounds of a claim by IDs.
 const (
 	claimCount  = 20 // entries
-	maxSetCount = 10 // what RETRYCOUNT sets is below it
+	maxSetCount = 10 // RETRYCOUNT is below this
 )
 
-// consumerBlock is how long a consumer's XREADGROUP blocks.
+// consumerBlock is the BLOCK time of a consumer's XREADGROUP.
 const consumerBlock = 400 * time.Millisecond
 
 // consumer takes entries of groups and acknowledges most of them.
@@ -29,7 +30,7 @@ type consumer struct {
 	name    string
 	streams []*check.Stream
 	byName  map[string]*check.Stream
-	drain   bool // claims everything at once, and acknowledges all
+	drain   bool // claim without a min-idle time, and acknowledge every entry
 }
 
 func (e *Era) consumer(id uint64, streams []*check.Stream) *consumer {
@@ -40,7 +41,7 @@ func (e *Era) consumer(id uint64, streams []*check.Stream) *consumer {
 	return k
 }
 
-// run consumes until ctx ends.
+// run consumes until ctx ends: seven calls of ten are take, the others claim in some way.
 func (k *consumer) run(ctx context.Context) {
 	defer k.session.drop()
 	for round := 0; ctx.Err() == nil; round++ {
@@ -66,7 +67,7 @@ func (k *consumer) run(ctx context.Context) {
 	}
 }
 
-// take reads what is new in all streams, and waits for it.
+// take reads new entries of all streams, and waits up to consumerBlock for some.
 func (k *consumer) take(c *client.Conn) bool {
 	words := []string{"XREADGROUP", "GROUP", groupName, k.name, "COUNT", "25", "BLOCK", strconv.FormatInt(consumerBlock.Milliseconds(), 10), "STREAMS"}
 	for _, st := range k.streams {
@@ -78,13 +79,15 @@ func (k *consumer) take(c *client.Conn) bool {
 	return k.taken(c, check.Fresh, 0, consumerBlock, k.streams, words)
 }
 
-// takeOrClaim reads what has been idle, and then what is new, in one stream.
+// takeOrClaim reads the entries of one stream that have been idle for claimAfter, and then
+// new ones.
 func (k *consumer) takeOrClaim(c *client.Conn, st *check.Stream) bool {
 	return k.taken(c, check.Fresh, claimAfter, 0, []*check.Stream{st}, []string{"XREADGROUP", "GROUP", groupName, k.name,
 		"COUNT", "10", "CLAIM", strconv.FormatInt(claimAfter.Milliseconds(), 10), "STREAMS", st.Name, ">"})
 }
 
-// taken runs an XREADGROUP that may block for block.
+// taken sends an XREADGROUP, whose BLOCK time is block, records its entries, and settles
+// them. It returns false after a failure.
 func (k *consumer) taken(c *client.Conn, how check.Hand, minIdle, block time.Duration, streams []*check.Stream, words []string) bool {
 	began := k.env.Book.Now()
 	c.SetTimeout(block + hangSlack + time.Second)
@@ -103,14 +106,14 @@ func (k *consumer) taken(c *client.Conn, how check.Hand, minIdle, block time.Dur
 		return false
 	}
 	if r.isError() {
-		k.env.Book.Add("reply", "XREADGROUP was answered %q", r.text())
+		k.env.Book.Add("reply", "XREADGROUP returned %q", r.text())
 		return false
 	}
 	var got []handed
 	r.streams(func(name string, entry reply) {
 		st := k.byName[name]
 		if st == nil {
-			k.env.Book.Add("reply", "XREADGROUP answered the stream %q, which was not asked for", name)
+			k.env.Book.Add("reply", "XREADGROUP returned the stream %q, which was not asked for", name)
 			return
 		}
 		d := check.Delivery{Consumer: k.name, How: how, Began: began, Ended: ended}
@@ -124,15 +127,15 @@ func (k *consumer) taken(c *client.Conn, how check.Hand, minIdle, block time.Dur
 	return k.settle(c, got)
 }
 
-// claimedFrom reports whether an entry of XREADGROUP CLAIM was pending before: it shows for
-// how long it was idle, and how often it had been delivered, which RETRYCOUNT may have set
-// to zero.
+// claimedFrom reports whether an entry in a reply of XREADGROUP CLAIM was pending before. A
+// new entry has idle time 0 and delivery count 0. A pending one may also have count 0, set
+// by RETRYCOUNT, but then its idle time is not 0.
 func claimedFrom(entry reply) bool {
 	return entry.len() == 4 && (entry.at(2).int() > 0 || entry.at(3).int() > 0)
 }
 
-// autoclaim takes over what has been idle in one stream; now and then with JUSTID, which
-// does not count as a delivery.
+// autoclaim takes over the idle entries of one stream; one time in three with JUSTID,
+// which does not count as a delivery.
 func (k *consumer) autoclaim(c *client.Conn, st *check.Stream) bool {
 	d := check.Delivery{Consumer: k.name, How: check.Claimed, MinIdle: claimAfter}
 	words := []string{"XAUTOCLAIM", st.Name, groupName, k.name, strconv.FormatInt(claimAfter.Milliseconds(), 10), "0", "COUNT", "50"}
@@ -145,8 +148,8 @@ func (k *consumer) autoclaim(c *client.Conn, st *check.Stream) bool {
 	return k.claimed(c, st, d, nil, words, func(r reply) reply { return r.at(1) })
 }
 
-// claim takes over some of what has been idle in one stream by its IDs, with JUSTID or
-// without, and sets the delivery count now and then.
+// claim takes over some idle entries of one stream by their IDs: half of the times with
+// JUSTID, and one time in three with RETRYCOUNT.
 func (k *consumer) claim(c *client.Conn, st *check.Stream) bool {
 	idle := strconv.FormatInt(claimAfter.Milliseconds(), 10)
 	r, o, _ := k.do(c, "XPENDING", st.Name, groupName, "IDLE", idle, "-", "+", strconv.Itoa(claimCount))
@@ -173,8 +176,8 @@ func (k *consumer) claim(c *client.Conn, st *check.Stream) bool {
 	return k.claimed(c, st, d, ids, words, func(r reply) reply { return r })
 }
 
-// claimed runs a claim, of ids where it names them, and settles what it hands out, which
-// list finds in the reply.
+// claimed sends a claim, records its entries, and settles them. ids are the IDs that the
+// claim names, if it does. list returns the entries in the reply.
 func (k *consumer) claimed(c *client.Conn, st *check.Stream, d check.Delivery, ids []check.ID, words []string, list func(reply) reply) bool {
 	d.Began = k.env.Book.Now()
 	r, o, _ := k.do(c, words...)
@@ -189,7 +192,7 @@ func (k *consumer) claimed(c *client.Conn, st *check.Stream, d check.Delivery, i
 		return false
 	}
 	if r.isError() {
-		k.env.Book.Add("reply", "%s was answered %q", words[0], r.text())
+		k.env.Book.Add("reply", "%s returned %q", words[0], r.text())
 		return false
 	}
 	var got []handed
@@ -197,7 +200,7 @@ func (k *consumer) claimed(c *client.Conn, st *check.Stream, d check.Delivery, i
 		it := rows.at(i).item()
 		if d.How == check.ClaimedID {
 			it = check.Item{ID: rows.at(i).id()}
-			it.Payload, _ = st.Payload(it.ID) // empty: its XADD and its first delivery are unknown
+			it.Payload, _ = st.Payload(it.ID) // empty as long as no reply has shown the entry
 		}
 		st.Delivered(d, it, k.env.Faults.Clocks())
 		if it.Payload != "" {
@@ -207,12 +210,14 @@ func (k *consumer) claimed(c *client.Conn, st *check.Stream, d check.Delivery, i
 	return k.settle(c, got)
 }
 
+// handed is an entry that this consumer received.
 type handed struct {
 	st *check.Stream
 	it check.Item
 }
 
-// settle acknowledges entries, all but a few, which it gives back or forgets.
+// settle acknowledges 94 of 100 entries, gives back 3 by XNACK, and forgets 3. A consumer
+// that drains acknowledges all.
 func (k *consumer) settle(c *client.Conn, got []handed) bool {
 	if len(got) == 0 {
 		return true
@@ -236,14 +241,14 @@ func (k *consumer) settle(c *client.Conn, got []handed) bool {
 		return true
 	}
 	at := time.Now()
-	_ = c.Send(words...) // what fails shows in the replies
+	_ = c.Send(words...) // Receive returns the error
 	ok := true
 	for _, h := range acks {
 		v, o, _ := c.Receive()
 		k.count(o, time.Since(at), 0)
 		ok = ok && o == client.Replied
 		if o == client.Replied && v.IsErr() {
-			k.env.Book.Add("reply", "XACK or XNACK was answered %q", v.Str)
+			k.env.Book.Add("reply", "XACK or XNACK returned %q", v.Str)
 		}
 		if h.st != nil && o == client.Replied && v.Int == 1 {
 			h.st.Finished(h.it.Payload, h.it.ID, k.name, k.env.Book.Now())

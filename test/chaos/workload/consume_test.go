@@ -6,8 +6,8 @@ import (
 	"millrace/resp"
 )
 
-// What was pending is told from what is new, also when RETRYCOUNT has made it look as if
-// it had never been delivered.
+// TestClaimedFrom checks that pending entries are told apart from new ones, even if
+// RETRYCOUNT has set their delivery count to 0.
 func TestClaimedFrom(t *testing.T) {
 	entry := func(more ...resp.Value) reply {
 		return reply{resp.Array(append([]resp.Value{resp.BulkString("1-1"), resp.Array()}, more...)...)}

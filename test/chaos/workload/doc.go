@@ -1,11 +1,11 @@
-// Package workload is the clients of a chaos run: writers of several kinds, consumer
-// groups, readers, and the few clients whose history Porcupine looks at. Each tells a
-// check.Book what it sends before it sends it, and what it was answered.
+// Package workload holds the clients of a chaos run: writers of several kinds, consumer
+// groups, readers, and a few clients whose short histories Porcupine checks. Each client
+// tells a check.Book about a call before it sends it, and about the reply.
 //
-// The operations of some clients are recorded whole, in a [Recorded], which is compared
-// with the shards' logs when the nodes have stopped.
+// A [Recorded] keeps every operation of some clients. It is compared with the shards' logs
+// when the nodes have stopped.
 //
-// Work goes in eras. An [Era] has streams of its own, which are read back from every
-// replica and deleted at its end: so neither the servers' disks nor the book grow with
-// the length of a run.
+// A run consists of eras. An [Era] has streams of its own. At its end they are read back
+// from every replica and deleted, so that neither the servers' disks nor the book grow
+// with the length of a run.
 package workload

@@ -12,15 +12,15 @@ import (
 	"millrace/test/chaos/measure"
 )
 
-// Env is what all clients of a run share.
+// Env is the environment that all clients of a run share.
 type Env struct {
 	Book     *check.Book
 	Timeline *measure.Timeline
 	Shards   *measure.Shards
 	Faults   Faults
-	Addrs    []string // of the nodes' client ports
-	Password string
-	Slots    []Slots // of the shards
+	Addrs    []string // the nodes' client addresses
+	Password string   // empty: the nodes need none
+	Slots    []Slots  // of each shard
 	Seed     uint64
 }
 
@@ -30,41 +30,45 @@ type Slots struct {
 	First, Last int
 }
 
-// Faults tells which of what is seen may be due to a fault.
+// Faults tells whether a fault can be the reason for a slow call or a wrong idle time.
 type Faults interface {
-	// Calm reports whether a node was running and clients could reach it all the time.
+	// Calm reports whether a node ran and clients could reach it all the time from then
+	// until now.
 	Calm(node int, from, to time.Duration) bool
-	// Clocks reports whether idle times can be compared with the run's clock.
+	// Clocks reports whether the nodes' clocks are right, so that idle times can be
+	// compared with the run's clock.
 	Clocks() bool
 }
 
-// Timeouts of clients. A call that takes longer has an unknown outcome: its client
+// Timeouts of clients. After a timeout the outcome of the call is unknown, and its client
 // turns to another node.
 const (
 	dialTimeout  = 700 * time.Millisecond
 	replyTimeout = 3 * time.Second
 	// hangSlack is how much longer than its BLOCK time a call may take (G9).
 	hangSlack = 2 * time.Second
-	// errorPause is how long a client waits after an error.
+	// errorPause is the time that a client waits after an error.
 	errorPause = 30 * time.Millisecond
 )
 
-// session is a client that turns to another node after a failure. One goroutine uses it.
+// session is a client's connection, which moves to the next node after a failure. One
+// goroutine uses it.
 type session struct {
 	env  *Env
-	at   int // node
-	only bool
+	at   int  // index of the node
+	only bool // stay with this node after a failure
 	opt  client.Options
-	conn *client.Conn
-	rng  *rand.Rand
+	conn *client.Conn // nil: not connected
+	rng  *rand.Rand   // the client's random choices, which follow from the seed and its id
 }
 
+// session returns a session of the client id that begins at a node, modulo their number.
 func (e *Env) session(id uint64, at int) *session {
 	return &session{env: e, at: at % len(e.Addrs), rng: rand.New(rand.NewPCG(e.Seed, id)),
 		opt: client.Options{Password: e.Password, Dial: dialTimeout, Reply: replyTimeout}}
 }
 
-// get returns a connection, or nil when ctx has ended.
+// get returns a working connection, or nil when ctx ended first.
 func (s *session) get(ctx context.Context) *client.Conn {
 	for ctx.Err() == nil {
 		if s.conn != nil && !s.conn.Broken() {
@@ -81,7 +85,7 @@ func (s *session) get(ctx context.Context) *client.Conn {
 	return nil
 }
 
-// fail turns to another node after a moment.
+// fail closes the connection, moves to the next node, and waits for errorPause.
 func (s *session) fail(ctx context.Context) {
 	s.drop()
 	if !s.only {
@@ -90,6 +94,7 @@ func (s *session) fail(ctx context.Context) {
 	sleep(ctx, errorPause)
 }
 
+// drop closes the connection, if there is one.
 func (s *session) drop() {
 	if s.conn != nil {
 		s.conn.Close()
@@ -110,7 +115,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// do sends one command and counts it.
+// do sends one command, and counts its outcome and latency.
 func (s *session) do(c *client.Conn, words ...string) (reply, client.Outcome, error) {
 	began := time.Now()
 	v, outcome, err := c.Do(words...)
@@ -118,6 +123,7 @@ func (s *session) do(c *client.Conn, words ...string) (reply, client.Outcome, er
 	return reply{v}, outcome, err
 }
 
+// count counts a command in the timeline, with the XADDs that it acknowledged.
 func (s *session) count(o client.Outcome, took time.Duration, adds int) {
 	switch o {
 	case client.Replied:
@@ -129,7 +135,7 @@ func (s *session) count(o client.Outcome, took time.Duration, adds int) {
 	}
 }
 
-// name returns a name that begins with prefix and belongs to a shard.
+// name returns a key in a slot of the shard: prefix, or prefix with a number, as in "hot.7".
 func (e *Env) name(prefix string, shard Slots) string {
 	for i := 0; ; i++ {
 		name := prefix

@@ -15,7 +15,7 @@ import (
 // groupName is the name of every group.
 const groupName = "g"
 
-// The pace of the clients that have no rate of their own.
+// The pauses of the clients whose rate is not part of the Load.
 const (
 	probeEvery  = 100 * time.Millisecond
 	insistEvery = 4 * time.Millisecond
@@ -25,31 +25,32 @@ const (
 	lagEvery    = 60 * time.Millisecond
 )
 
-// What streams remember of tokens: a request that a paused node has read may be done as
-// late as that node goes on, long after its client has repeated it elsewhere, and must
-// still be known then. By default a stream remembers the last hundred of each producer.
+// The settings for idempotency tokens. A stream must remember a token for long, because a
+// paused node may carry out a request that it had read when it goes on, long after the
+// client has repeated the request elsewhere. The default, the last hundred tokens of each
+// producer, is too few.
 const (
 	idmpSeconds = "3600"
 	idmpTokens  = "10000"
 )
 
-// Bounds of the quiet time at the end of an era.
+// Bounds of the steps before and after an era.
 const (
 	createPatience  = 30 * time.Second
 	drainPatience   = 90 * time.Second
 	replicaPatience = 60 * time.Second
-	levelPatience   = 5 * time.Second // for one replica of a cluster that is at rest
+	levelPatience   = 5 * time.Second // for one replica of a cluster at rest to become level
 	pageCount       = 1000            // entries in one reply of a final read
 )
 
-// Load says how much clients do.
+// Load is the number of clients and streams, and the pace of the writers.
 type Load struct {
-	Writers     int     // that pipeline, half to few hot streams, half to many
-	Depth       int     // of their pipelines
-	Rate        float64 // of all of them, in entries a second
+	Writers     int     // clients that pipeline: half of them to few hot streams, half to many streams
+	Depth       int     // commands in each of their pipelines
+	Rate        float64 // entries a second of all writers together
 	Consumers   int
 	ManyStreams int
-	Recorded    int // whose every reply is compared with the shards' logs
+	Recorded    int // clients whose every reply is compared with the shards' logs
 }
 
 // Era is a part of a run with streams of its own.
@@ -59,26 +60,26 @@ type Era struct {
 	load     Load
 	verdicts *Verdicts
 
-	probes  []*check.Stream // one of each shard
-	hot     []*check.Stream // with a group
-	insists []*check.Stream // with a group
-	many    []*check.Stream
-	trims   []*check.Stream
-	pairs   []*check.Stream
+	probes  []*check.Stream // one in each shard, for probe
+	hot     []*check.Stream // few, with a group, for half of the writers
+	insists []*check.Stream // one in each shard, with a group, for insist
+	many    []*check.Stream // for the other half of the writers
+	trims   []*check.Stream // for trim and lag
+	pairs   []*check.Stream // one in each shard, for twins
 
-	recorded *Recorded // nil: no history is kept
+	recorded *Recorded // nil: no history is recorded
 
 	stopWriting context.CancelFunc
 	stopReading context.CancelFunc
 	writers     sync.WaitGroup
 	readers     sync.WaitGroup
-	checks      sync.WaitGroup // windows that are being checked
+	checks      sync.WaitGroup // running verdicts of windows
 }
 
-// ErrNotQuiet says that a cluster does not come to rest, or cannot be read.
+// ErrNotQuiet reports that the cluster does not come to rest or does not answer.
 var ErrNotQuiet = errors.New("workload: the cluster does not come to rest")
 
-// Start begins an era: it makes its streams and starts its clients.
+// Start begins an era: it creates the streams and starts the clients.
 func Start(env *Env, number int, load Load, verdicts *Verdicts) (*Era, error) {
 	e := &Era{env: env, number: number, load: load, verdicts: verdicts}
 	named := func(kind string, i int, o check.StreamOptions) *check.Stream {
@@ -102,7 +103,7 @@ func Start(env *Env, number int, load Load, verdicts *Verdicts) (*Era, error) {
 	defer cancel()
 	for _, st := range append(e.grouped(), e.trims...) {
 		if !e.createGroup(ctx, st.Name) {
-			return nil, fmt.Errorf("%w: XGROUP CREATE %s found no answer in %v", ErrNotQuiet, st.Name, createPatience)
+			return nil, fmt.Errorf("%w: no node answered XGROUP CREATE %s within %v", ErrNotQuiet, st.Name, createPatience)
 		}
 	}
 	s := env.session(4, number)
@@ -121,6 +122,7 @@ func Start(env *Env, number int, load Load, verdicts *Verdicts) (*Era, error) {
 	return e, nil
 }
 
+// grouped returns the streams whose group is read by consumers.
 func (e *Era) grouped() []*check.Stream {
 	return append(append([]*check.Stream(nil), e.hot...), e.insists...)
 }
@@ -133,7 +135,8 @@ func (e *Era) all() []*check.Stream {
 	return all
 }
 
-// run starts the clients. Each has a number of its own, which chance and names follow.
+// run starts the clients. Each one has a number of its own, from which its random choices
+// and its names follow.
 func (e *Era) run() {
 	var write, read context.Context
 	write, e.stopWriting = context.WithCancel(context.Background())
@@ -190,7 +193,7 @@ func (e *Era) run() {
 	reader(func(ctx context.Context, id uint64) { e.tail(ctx, id, e.probes) })
 }
 
-// Stop stops the writers, then the readers, and waits until their calls have ended.
+// Stop stops the writers and then the readers, and waits until their calls have ended.
 func (e *Era) Stop() {
 	e.stopWriting()
 	e.writers.Wait()
@@ -198,7 +201,7 @@ func (e *Era) Stop() {
 	e.readers.Wait()
 }
 
-// createGroup makes a stream with a group; false when ctx ended first.
+// createGroup creates a stream with a group. It returns false when ctx ended first.
 func (e *Era) createGroup(ctx context.Context, name string) bool {
 	s := e.env.session(0, e.number)
 	defer s.drop()
@@ -215,9 +218,9 @@ func (e *Era) createGroup(ctx context.Context, name string) bool {
 	}
 }
 
-// Finish checks everything at a quiet point: all clients have stopped, and the cluster
-// is whole. hosts returns the nodes that have a replica of a shard. Then the era's
-// streams are deleted.
+// Finish checks all groups and replicas, and then deletes the era's streams. It is called
+// at a quiet point: all clients have stopped, and the cluster is healthy. hosts returns
+// the nodes that have a replica of a shard.
 func (e *Era) Finish(hosts func(shard uint32) []int) error {
 	for _, st := range e.grouped() {
 		if err := e.checkGroup(st); err != nil {
@@ -248,12 +251,12 @@ func (e *Era) Finish(hosts func(shard uint32) []int) error {
 	return nil
 }
 
-// ask sends a command until it is answered with something that is no error.
+// ask repeats a command until a node replies. An error reply is returned as an error.
 func (e *Era) ask(ctx context.Context, s *session, words ...string) (reply, error) {
 	for {
 		c := s.get(ctx)
 		if c == nil {
-			return reply{}, fmt.Errorf("%w: %v found no answer", ErrNotQuiet, words)
+			return reply{}, fmt.Errorf("%w: no node answered %v", ErrNotQuiet, words)
 		}
 		r, o, _ := s.do(c, words...)
 		if o == client.Replied {
@@ -266,7 +269,7 @@ func (e *Era) ask(ctx context.Context, s *session, words ...string) (reply, erro
 	}
 }
 
-// checkGroup reads all of a group.
+// checkGroup reads the whole state of a stream's group and checks it, and then its lag.
 func (e *Era) checkGroup(st *check.Stream) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
 	defer cancel()
@@ -301,7 +304,8 @@ func (e *Era) checkGroup(st *check.Stream) error {
 	return e.checkLag(ctx, s, st)
 }
 
-// checkLag counts what is ahead of a stream's group while nothing changes.
+// checkLag counts the entries ahead of a stream's group, and checks its lag. Nothing
+// changes meanwhile.
 func (e *Era) checkLag(ctx context.Context, s *session, st *check.Stream) error {
 	info, err := e.ask(ctx, s, "XINFO", "STREAM", st.Name)
 	if err != nil {
@@ -327,7 +331,7 @@ func (e *Era) checkLag(ctx context.Context, s *session, st *check.Stream) error 
 	return nil
 }
 
-// drain consumes until no group has anything left.
+// drain consumes and acknowledges until every group has neither pending nor new entries.
 func (e *Era) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainPatience)
 	defer cancel()
@@ -347,7 +351,7 @@ func (e *Era) drainStream(ctx context.Context, i int, st *check.Stream) error {
 	for {
 		c := k.get(ctx)
 		if c == nil {
-			return fmt.Errorf("%w: %s is not drained after %v", ErrNotQuiet, st.Name, drainPatience)
+			return fmt.Errorf("%w: the group of %s was not drained within %v", ErrNotQuiet, st.Name, drainPatience)
 		}
 		if !k.autoclaim(c, st) || !k.taken(c, check.Fresh, 0, 0, k.streams, []string{"XREADGROUP", "GROUP", groupName, k.name, "COUNT", "200", "STREAMS", st.Name, ">"}) {
 			k.fail(ctx)
@@ -364,8 +368,8 @@ func (e *Era) drainStream(ctx context.Context, i int, st *check.Stream) error {
 	}
 }
 
-// checkReplica reads a stream from one node's own replica, once that has come as far as
-// the leader's.
+// checkReplica waits until one node's own replica of a stream is level with the leader's,
+// and then reads all entries from it and checks them.
 func (e *Era) checkReplica(st *check.Stream, node int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), replicaPatience)
 	defer cancel()
@@ -376,11 +380,12 @@ func (e *Era) checkReplica(st *check.Stream, node int) error {
 	where := fmt.Sprintf("node %d", node+1)
 	var info reply
 	for {
-		// Each time: what was sent to a node that had vanished can still arrive.
+		// The leader is asked each time, because an old XADD can still arrive: see
+		// check.Stream.Drained.
 		want, err := e.ask(ctx, leader, "XINFO", "STREAM", st.Name)
 		if err != nil {
 			if st.Acked() == 0 {
-				return nil // it was never made
+				return nil // the stream was never created
 			}
 			return err
 		}
@@ -388,7 +393,7 @@ func (e *Era) checkReplica(st *check.Stream, node int) error {
 			break
 		}
 		if ctx.Err() != nil {
-			e.env.Book.Add("S4", "%s: %s says %v, the leader %v", st.Name, where, info.v, want.v)
+			e.env.Book.Add("S4", "%s: XINFO STREAM of %s is %v, but of the leader %v", st.Name, where, info.v, want.v)
 			return nil
 		}
 		sleep(ctx, 20*time.Millisecond)

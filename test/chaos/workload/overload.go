@@ -12,17 +12,18 @@ import (
 	"millrace/test/chaos/client"
 )
 
-// What clients of an overload do. None of it may cost others more than time.
+// The size of an overload. It may slow other clients down, but must not break a promise.
 const (
-	overloadReaders = 24  // that ask for a lot and read nothing
-	overloadAsks    = 200 // how often each asks
-	overloadWriters = 4   // of large entries
-	overloadBytes   = 256 << 10
-	overloadKept    = 20 // large entries that stay
+	overloadReaders = 24        // clients that ask for large replies and read nothing
+	overloadAsks    = 200       // commands of each
+	overloadWriters = 4         // clients that write large entries
+	overloadBytes   = 256 << 10 // of an entry
+	overloadKept    = 20        // entries that each writer's stream keeps
 )
 
-// Overload asks the nodes for more than they can send, to clients that do not read, of
-// which half vanish at once; and adds large entries as fast as it can.
+// Overload runs two kinds of clients for the time d. The first ones ask the nodes for more
+// than fits into any buffer and read nothing; half of them close their connection at once.
+// The others add large entries as fast as they can.
 func (e *Era) Overload(rng *rand.Rand, d time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
@@ -51,7 +52,8 @@ func (e *Era) Overload(rng *rand.Rand, d time.Duration) {
 	wg.Wait()
 }
 
-// neverRead pipelines commands with large replies and reads none of them.
+// neverRead pipelines commands with large replies and reads none of them. With vanish it
+// then resets the connection; otherwise it keeps it until ctx ends.
 func (e *Era) neverRead(ctx context.Context, node int, vanish bool) {
 	nc, err := net.DialTimeout("tcp", e.env.Addrs[node], dialTimeout)
 	if err != nil {
@@ -59,7 +61,7 @@ func (e *Era) neverRead(ctx context.Context, node int, vanish bool) {
 	}
 	defer nc.Close()
 	if tcp, ok := nc.(*net.TCPConn); ok && vanish {
-		_ = tcp.SetLinger(0) // closed with a reset
+		_ = tcp.SetLinger(0) // so that Close sends a reset
 	}
 	_ = nc.SetDeadline(time.Now().Add(dialTimeout))
 	ask := ""
@@ -68,7 +70,7 @@ func (e *Era) neverRead(ctx context.Context, node int, vanish bool) {
 	}
 	hot := e.hot[node%len(e.hot)].Name
 	ask += strings.Repeat("XREVRANGE "+hot+" + - COUNT 1000\r\n", overloadAsks)
-	_, _ = nc.Write([]byte(ask)) // the node stops reading when it cannot write
+	_, _ = nc.Write([]byte(ask)) // this may time out, because the node stops reading when it cannot write
 	if !vanish {
 		<-ctx.Done()
 	}

@@ -8,10 +8,10 @@ import (
 	"millrace/test/chaos/client"
 )
 
-// tailCount is how many entries a tail reads at once.
+// tailCount is the COUNT of a tail's reads.
 const tailCount = 200
 
-// tail reads streams from their start on, in turn, through whichever node.
+// tail reads streams from their start on, one after another, through any node.
 func (e *Era) tail(ctx context.Context, id uint64, streams []*check.Stream) {
 	s := e.env.session(id, int(id))
 	defer s.drop()
@@ -47,9 +47,8 @@ func (e *Era) tail(ctx context.Context, id uint64, streams []*check.Stream) {
 	}
 }
 
-// look asks one node again and again for the last entry of streams, and how far their
-// groups are: a node that does not know that it has been replaced would answer an older
-// one.
+// look asks one node again and again for the last entry of a stream and the position of
+// its group. A deposed leader that does not know of its successor would return old ones.
 func (e *Era) look(ctx context.Context, id uint64, node int, streams []*check.Stream) {
 	s := e.env.session(id, node)
 	s.only = true
@@ -78,9 +77,8 @@ func (e *Era) look(ctx context.Context, id uint64, node int, streams []*check.St
 	}
 }
 
-// lag has groups of streams that are trimmed, and from which entries are deleted, move
-// on by fits and starts, and compares how far they are said to be behind with the
-// entries, all read in one transaction.
+// lag moves the groups of trimmed streams forward in steps of random size, and checks
+// their lag after each step. Deletes and trims meanwhile are the hard cases of the rule.
 func (e *Era) lag(ctx context.Context, id uint64, streams []*check.Stream) {
 	s := e.env.session(id, int(id))
 	defer s.drop()
@@ -90,7 +88,7 @@ func (e *Era) lag(ctx context.Context, id uint64, streams []*check.Stream) {
 			return
 		}
 		st := streams[n%len(streams)]
-		// From far behind, where trims overtake the group, to the very end.
+		// Small steps let the trims overtake the group; the largest takes it to the end.
 		count := []int{1, 7, 40, 1000}[s.rng.IntN(4)]
 		_, o, _ := s.do(c, "XREADGROUP", "GROUP", groupName, "lag", "COUNT", strconv.Itoa(count), "NOACK", "STREAMS", st.Name, ">")
 		if o == client.Replied {
@@ -104,10 +102,11 @@ func (e *Era) lag(ctx context.Context, id uint64, streams []*check.Stream) {
 	}
 }
 
-// readLag reads a stream and what is said of its group, and has that checked.
+// readLag reads a stream's entries, its XINFO and its group's in one transaction, and
+// checks the group's lag.
 func (s *session) readLag(c *client.Conn, st *check.Stream) client.Outcome {
 	_ = c.Send([]string{"MULTI"}, []string{"XINFO", "STREAM", st.Name}, []string{"XINFO", "GROUPS", st.Name},
-		[]string{"XRANGE", st.Name, "-", "+"}, []string{"EXEC"}) // what fails shows in the replies
+		[]string{"XRANGE", st.Name, "-", "+"}, []string{"EXEC"}) // Receive returns the error
 	var exec reply
 	var o client.Outcome
 	for range 5 {
@@ -118,7 +117,7 @@ func (s *session) readLag(c *client.Conn, st *check.Stream) client.Outcome {
 		return o
 	}
 	if exec.len() != 3 || exec.at(0).isError() || exec.at(1).len() != 1 {
-		s.env.Book.Add("reply", "%s: EXEC of XINFO was answered %v", st.Name, exec.v)
+		s.env.Book.Add("reply", "%s: EXEC of XINFO returned %v", st.Name, exec.v)
 		return o
 	}
 	p := progress("in a transaction", exec.at(0), exec.at(1).at(0))

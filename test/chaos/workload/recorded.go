@@ -11,31 +11,31 @@ import (
 	"millrace/test/chaos/replay"
 )
 
-// What the clients do whose every reply is compared with the log.
+// The pause between two operations of a recorded client, and its BLOCK time.
 const (
 	recordedPace  = 15 * time.Millisecond
 	recordedBlock = 150 * time.Millisecond
 )
 
-// Recorded is the history of some streams, one on each shard, from before they were made.
+// Recorded is the history of some streams, one in each shard, from before their creation.
 type Recorded struct {
 	History *replay.History
 	Streams []RecordedStream
 }
 
-// RecordedStream is one of them. A stream of marks beside it says where in the shard's
-// log its history begins and ends.
+// RecordedStream is one stream of a Recorded. A second stream in the same shard gets two
+// marks, entries that show where in the shard's log the history begins and ends.
 type RecordedStream struct {
 	Shard      uint32
 	Name       string
-	marks      string
-	Begin, End string // words that stand in the log there
-	ClockMS    int64  // the shard's clock at Begin
-	Setup      [][]string
-	Finals     map[string]resp.Value // what replicas hold in the end
+	marks      string                // name of the stream of marks
+	Begin, End string                // words of the marks: the log contains each exactly once
+	ClockMS    int64                 // the shard's clock at Begin
+	Setup      [][]string            // commands of the harness itself: marks and replay.Setup
+	Finals     map[string]resp.Value // XINFO STREAM FULL of each replica in the end, by node
 }
 
-// Keep reports whether a command is of the history, or a mark.
+// Keep reports whether a command concerns the stream or its marks.
 func (r *RecordedStream) Keep(words []string) bool {
 	for _, w := range words {
 		if w == r.Name || w == r.marks {
@@ -45,7 +45,7 @@ func (r *RecordedStream) Keep(words []string) bool {
 	return false
 }
 
-// record makes the streams whose history is kept.
+// record marks the begin of the histories and creates their streams.
 func (e *Era) record(ctx context.Context) error {
 	e.recorded = &Recorded{History: &replay.History{}}
 	s := e.env.session(5, e.number)
@@ -70,12 +70,12 @@ func (e *Era) record(ctx context.Context) error {
 	return nil
 }
 
-// insistOn sends a command until it is answered, with an error or not.
+// insistOn repeats a command until a node replies, even with an error.
 func (e *Era) insistOn(ctx context.Context, s *session, words []string) error {
 	for {
 		c := s.get(ctx)
 		if c == nil {
-			return fmt.Errorf("%w: %v found no answer", ErrNotQuiet, words)
+			return fmt.Errorf("%w: no node answered %v", ErrNotQuiet, words)
 		}
 		if _, o, _ := s.do(c, words...); o == client.Replied {
 			return nil
@@ -84,15 +84,16 @@ func (e *Era) insistOn(ctx context.Context, s *session, words []string) error {
 	}
 }
 
-// mark adds an entry to the marks of a stream, which is in the log once: each attempt
-// has a word of its own. It returns that, and the clock of the shard.
-func (e *Era) mark(ctx context.Context, s *session, st *RecordedStream, what string) (string, int64, error) {
+// mark adds an entry to the marks of a stream. It returns the word of the mark, and the
+// shard's clock in ms. Each attempt has a word of its own, such as "begin-0" and "begin-1",
+// so that the returned one is in the log exactly once.
+func (e *Era) mark(ctx context.Context, s *session, st *RecordedStream, kind string) (string, int64, error) {
 	for n := 0; ; n++ {
 		c := s.get(ctx)
 		if c == nil {
-			return "", 0, fmt.Errorf("%w: nothing can be added to %s", ErrNotQuiet, st.marks)
+			return "", 0, fmt.Errorf("%w: no node acknowledged an XADD to %s", ErrNotQuiet, st.marks)
 		}
-		word := what + "-" + strconv.Itoa(n)
+		word := kind + "-" + strconv.Itoa(n)
 		words := []string{"XADD", st.marks, "*", "mark", word}
 		st.Setup = append(st.Setup, words)
 		r, o, _ := s.do(c, words...)
@@ -103,7 +104,7 @@ func (e *Era) mark(ctx context.Context, s *session, st *RecordedStream, what str
 	}
 }
 
-// play is a client that does all kinds of things to the streams whose history is kept.
+// play is a client that does random operations of a replay.Player on the recorded streams.
 func (e *Era) play(ctx context.Context, id uint64) {
 	s := e.env.session(id, int(id))
 	defer s.drop()
@@ -128,7 +129,7 @@ func (e *Era) play(ctx context.Context, id uint64) {
 	}
 }
 
-// perform sends an operation and takes its reply.
+// perform sends an operation and fills in its outcome and reply.
 func (s *session) perform(c *client.Conn, op *replay.Op) {
 	if op.Blocks {
 		c.SetTimeout(recordedBlock + hangSlack + time.Second)
@@ -140,19 +141,19 @@ func (s *session) perform(c *client.Conn, op *replay.Op) {
 		return
 	}
 	sent := append(append([][]string{{"MULTI"}}, op.Commands...), []string{"EXEC"})
-	_ = c.Send(sent...) // what fails shows in the replies
+	_ = c.Send(sent...) // Receive returns the error
 	at := time.Now()
 	for range sent {
 		op.Reply, op.Outcome, _ = c.Receive()
 	}
 	if op.Outcome == client.Replied && op.Reply.IsErr() {
-		op.Outcome = client.Refused // EXECABORT: a command was refused
+		op.Outcome = client.Refused // EXECABORT, because a command was refused
 	}
 	s.count(op.Outcome, time.Since(at), 0)
 }
 
-// EndRecorded reads what every replica holds of the streams whose history is kept, and
-// marks the end. All clients have stopped. It returns nil where no history is kept.
+// EndRecorded marks the end of the histories, and reads their streams from every replica.
+// All clients have stopped. It returns nil when no history is recorded.
 func (e *Era) EndRecorded(hosts func(shard uint32) []int) (*Recorded, error) {
 	if e.recorded == nil {
 		return nil, nil
@@ -176,8 +177,8 @@ func (e *Era) EndRecorded(hosts func(shard uint32) []int) (*Recorded, error) {
 	return e.recorded, nil
 }
 
-// final reads a stream from one node's own replica, once that has what the leader has
-// or time is over.
+// final reads a stream from one node's own replica, as soon as that is level with the
+// leader's, at the latest after levelPatience.
 func (e *Era) final(ctx context.Context, s *session, st *RecordedStream, node int) error {
 	own := e.env.session(6, node)
 	own.only, own.opt.ReadOnly = true, true
@@ -199,11 +200,11 @@ func (e *Era) final(ctx context.Context, s *session, st *RecordedStream, node in
 	}
 }
 
-// Logs reads a shard's log from where each node that has a replica of it keeps its data.
+// Logs reads a shard's log from each node that has a replica of it. keep selects commands.
 type Logs func(shard uint32, keep func(words []string) bool) ([]replay.Log, error)
 
-// Compare compares the history with the shards' logs, once the nodes have stopped, and
-// tells problems to add.
+// Compare compares the histories with the shards' logs, and calls add for each problem.
+// The nodes have stopped.
 func (r *Recorded) Compare(logs Logs, add func(format string, args ...any)) (replay.Counts, error) {
 	var sum replay.Counts
 	for i := range r.Streams {

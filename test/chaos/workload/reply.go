@@ -5,8 +5,8 @@ import (
 	"millrace/test/chaos/check"
 )
 
-// reply reads a reply as what it should be; what it is not comes out as zero, which the
-// checks then find wrong.
+// reply reads a reply in the expected shape. A part with another shape reads as zero, so
+// that the checks report it.
 type reply struct{ v resp.Value }
 
 func (r reply) isError() bool { return r.v.IsErr() }
@@ -26,7 +26,7 @@ func (r reply) id() check.ID {
 	return id
 }
 
-// field returns the value after a name in a flat map.
+// field returns the value that follows a name in a flat map.
 func (r reply) field(name string) reply {
 	for i := 0; i+1 < r.len(); i += 2 {
 		if r.at(i).text() == name {
@@ -36,7 +36,7 @@ func (r reply) field(name string) reply {
 	return reply{}
 }
 
-// items reads an array of entries.
+// items returns the entries of an array.
 func (r reply) items() []check.Item {
 	items := make([]check.Item, 0, r.len())
 	for i := range r.len() {
@@ -45,13 +45,13 @@ func (r reply) items() []check.Item {
 	return items
 }
 
-// item reads an entry: its ID, and the fields p (payload) and v (filler).
+// item returns an entry with its fields p, the payload, and v, the filler.
 func (r reply) item() check.Item {
 	fields := r.at(1)
 	return check.Item{ID: r.at(0).id(), Payload: fields.field("p").text(), Filler: fields.field("v").text()}
 }
 
-// count reads a number, which is negative where the reply is null.
+// count returns a number, or -1 for null.
 func (r reply) count() int64 {
 	if r.v.IsNull() {
 		return -1
@@ -59,7 +59,7 @@ func (r reply) count() int64 {
 	return r.v.Int
 }
 
-// progress reads what XINFO STREAM and one row of XINFO GROUPS say of a group.
+// progress returns the progress of a group from XINFO STREAM and one row of XINFO GROUPS.
 func progress(where string, info, group reply) check.Progress {
 	return check.Progress{
 		Where: where, Length: info.field("length").int(), Added: info.field("entries-added").int(),
@@ -69,7 +69,7 @@ func progress(where string, info, group reply) check.Progress {
 	}
 }
 
-// streams reads what XREAD and XREADGROUP answer: entries by stream.
+// streams calls f for each entry in a reply of XREAD or XREADGROUP.
 func (r reply) streams(f func(name string, entry reply)) {
 	for i := range r.len() {
 		entries := r.at(i).at(1)

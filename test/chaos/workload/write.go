@@ -10,7 +10,7 @@ import (
 	"millrace/test/chaos/client"
 )
 
-// xadd returns the words of an XADD, with options before the ID.
+// xadd returns the words of an XADD, with the options before the trim and the ID.
 func xadd(s *check.Stream, t check.Ticket, options ...string) []string {
 	words := append([]string{"XADD", s.Name}, options...)
 	if s.MaxLen > 0 {
@@ -19,7 +19,8 @@ func xadd(s *check.Stream, t check.Ticket, options ...string) []string {
 	return append(words, "*", "p", t.Payload, "v", check.Filler(t.Payload))
 }
 
-// added takes the reply of an XADD.
+// added settles an XADD by its outcome and reply. prev is the one of check.Stream.Added;
+// began is the time when the XADD was sent.
 func (s *session) added(st *check.Stream, t check.Ticket, r reply, o client.Outcome, prev *check.ID, began time.Duration) {
 	switch {
 	case o == client.Unknown:
@@ -28,11 +29,11 @@ func (s *session) added(st *check.Stream, t check.Ticket, r reply, o client.Outc
 		st.Refused(t)
 	case r.isError():
 		st.Refused(t)
-		s.env.Book.Add("reply", "%s: XADD was answered %q", st.Name, r.text())
+		s.env.Book.Add("reply", "%s: XADD returned %q", st.Name, r.text())
 	default:
 		id, ok := check.ParseID(r.text())
 		if !ok {
-			s.env.Book.Add("reply", "%s: XADD was answered %v", st.Name, r.v)
+			s.env.Book.Add("reply", "%s: XADD returned %v", st.Name, r.v)
 			return
 		}
 		st.Added(t, id, prev)
@@ -40,14 +41,14 @@ func (s *session) added(st *check.Stream, t check.Ticket, r reply, o client.Outc
 	}
 }
 
-// probe adds to a stream through one node, again and again at a pace: it shows when the
-// shard serves, whichever node may be down.
+// probe adds an entry every probeEvery through one node. Each shard has a probe through
+// each node, so that the time without writes can be measured whichever node is down.
 func (e *Era) probe(ctx context.Context, id uint64, node int, st *check.Stream) {
 	s := e.env.session(id, node)
 	s.only = true
 	s.opt.Reply = time.Second
 	defer s.drop()
-	// Probers of a shard take turns.
+	// The probes of a shard take turns.
 	sleep(ctx, probeEvery*time.Duration(node)/time.Duration(len(e.env.Addrs)))
 	for ctx.Err() == nil {
 		c := s.get(ctx)
@@ -67,6 +68,7 @@ func (e *Era) probe(ctx context.Context, id uint64, node int, st *check.Stream) 
 	}
 }
 
+// one returns the acknowledged XADDs of an XADD: 1 for a reply, else 0.
 func one(o client.Outcome) int {
 	if o == client.Replied {
 		return 1
@@ -74,12 +76,12 @@ func one(o client.Outcome) int {
 	return 0
 }
 
-// pour adds to streams in batches of depth, each of one write to the connection, at so
-// many entries a second; run entries go to one stream before the next has its turn.
+// pour pipelines XADDs, depth at a time, at a rate of entries a second. run entries in a
+// row go to the same stream: with run 4, entries 0 to 3 go to the first, 4 to 7 to the next.
 func (e *Era) pour(ctx context.Context, id uint64, streams []*check.Stream, depth, run int, rate float64) {
 	s := e.env.session(id, int(id))
 	defer s.drop()
-	prev := make([]check.ID, len(streams)) // answered on this connection
+	prev := make([]check.ID, len(streams)) // the last ID acknowledged on this connection
 	tickets := make([]check.Ticket, depth)
 	words := make([][]string, depth)
 	for n := 0; ctx.Err() == nil; n += depth {
@@ -93,7 +95,7 @@ func (e *Era) pour(ctx context.Context, id uint64, streams []*check.Stream, dept
 			words[i] = xadd(streams[at(i)], tickets[i])
 		}
 		began, sent := e.env.Book.Now(), time.Now()
-		_ = c.Send(words...) // what fails shows in the replies
+		_ = c.Send(words...) // Receive returns the error
 		failed := false
 		for i := range depth {
 			v, o, _ := c.Receive()
@@ -102,7 +104,7 @@ func (e *Era) pour(ctx context.Context, id uint64, streams []*check.Stream, dept
 			failed = failed || o != client.Replied
 		}
 		if failed {
-			clear(prev) // the order is promised on one connection
+			clear(prev) // S8 holds within one connection only
 			s.fail(ctx)
 			continue
 		}
@@ -110,8 +112,8 @@ func (e *Era) pour(ctx context.Context, id uint64, streams []*check.Stream, dept
 	}
 }
 
-// insist adds entries with an idempotency token and repeats each until it is answered,
-// on whichever node.
+// insist adds entries with an idempotency token, and repeats each one on any node until
+// there is a reply. The token makes repeating safe.
 func (e *Era) insist(ctx context.Context, id uint64, streams []*check.Stream) {
 	s := e.env.session(id, int(id))
 	defer s.drop()
@@ -144,7 +146,8 @@ func (e *Era) insist(ctx context.Context, id uint64, streams []*check.Stream) {
 	}
 }
 
-// trim adds to streams that every XADD trims, and deletes entries now and then.
+// trim adds to streams that every XADD trims. Instead of every seventh XADD it deletes an
+// entry among the last tenth.
 func (e *Era) trim(ctx context.Context, id uint64, streams []*check.Stream) {
 	s := e.env.session(id, int(id))
 	defer s.drop()
@@ -175,7 +178,7 @@ func (e *Era) trim(ctx context.Context, id uint64, streams []*check.Stream) {
 	}
 }
 
-// twins adds entries two at a time, in transactions.
+// twins adds two entries at a time, in a transaction.
 func (e *Era) twins(ctx context.Context, id uint64, streams []*check.Stream) {
 	s := e.env.session(id, int(id))
 	defer s.drop()
@@ -187,7 +190,7 @@ func (e *Era) twins(ctx context.Context, id uint64, streams []*check.Stream) {
 		st := streams[n%len(streams)]
 		a, b := st.BeginTwins()
 		began, at := e.env.Book.Now(), time.Now()
-		_ = c.Send([]string{"MULTI"}, xadd(st, a), xadd(st, b), []string{"EXEC"}) // what fails shows in the replies
+		_ = c.Send([]string{"MULTI"}, xadd(st, a), xadd(st, b), []string{"EXEC"}) // Receive returns the error
 		var v reply
 		var o client.Outcome
 		for range 4 {
@@ -208,7 +211,7 @@ func (e *Era) twins(ctx context.Context, id uint64, streams []*check.Stream) {
 			st.Refused(b)
 			s.count(client.Refused, 0, 0)
 			if o == client.Replied {
-				e.env.Book.Add("reply", "%s: EXEC was answered %v", st.Name, v.v)
+				e.env.Book.Add("reply", "%s: EXEC returned %v", st.Name, v.v)
 			}
 		}
 		if o != client.Replied {
