@@ -10,18 +10,18 @@ import (
 	"millrace/test/chaos/client"
 )
 
-// Counts says what was compared.
+// Counts are the numbers of comparisons.
 type Counts struct {
-	Replies  int `json:"replies"`  // of writes, with the model at their place in the log
-	Reads    int `json:"reads"`    // with the model while they ran
+	Replies  int `json:"replies"`  // replies of writes, compared with the model's at their place in the log
+	Reads    int `json:"reads"`    // reads that a state of the model explains
 	Unknown  int `json:"unknown"`  // writes with an unknown outcome
-	Refused  int `json:"refused"`  // writes that were refused, and are not in the log
-	Commands int `json:"commands"` // of the log, run through the model
-	Again    int `json:"again"`    // times that a call which blocks was served without being answered so
-	Finals   int `json:"finals"`   // streams whose end was compared, of each replica
+	Refused  int `json:"refused"`  // refused writes, which must not be in the log
+	Commands int `json:"commands"` // commands of the log that the model ran
+	Again    int `json:"again"`    // times that a blocking call was served in the log without a matching reply
+	Finals   int `json:"finals"`   // replicas of streams that were compared with the model's end
 }
 
-// Add adds up.
+// Add adds o to c.
 func (c *Counts) Add(o Counts) {
 	c.Replies += o.Replies
 	c.Reads += o.Reads
@@ -32,24 +32,24 @@ func (c *Counts) Add(o Counts) {
 	c.Finals += o.Finals
 }
 
-// Shard is all that is known of one shard.
+// Shard is the log of one shard and the clients' knowledge about it.
 type Shard struct {
-	Log []Record // see Merge
-	// ClockMS is the shard's clock at the first record of Log: it may be above what that
-	// says.
+	Log []Record // the result of Merge
+	// ClockMS is the shard's clock at the first record of Log. It may be ahead of that
+	// record's NowMS, because a shard's clock never goes back.
 	ClockMS int64
-	Ops     []Op // in the order in which they were invoked
-	// Setup are the commands that belong to no session.
+	Ops     []Op // in the order of Invoked
+	// Setup holds the commands that belong to no session.
 	Setup [][]string
-	// Finals are what replicas answered to XINFO STREAM … FULL COUNT 0, by stream, after
-	// the last operation.
+	// Finals holds the replies to XINFO STREAM … FULL COUNT 0 after the last operation, by
+	// stream and replica.
 	Finals map[string]map[string]resp.Value
 }
 
-// never is when an operation returns whose outcome is unknown.
+// never is the end of an operation with an unknown outcome.
 const never = time.Duration(math.MaxInt64)
 
-// returned is when the effect of o must have come, if it comes.
+// returned returns the time by which o must have taken effect, if it does at all.
 func (o *Op) returned() time.Duration {
 	if o.Outcome == client.Unknown {
 		return never
@@ -64,22 +64,23 @@ type checker struct {
 	counts Counts
 	model  *Model
 
-	writes  map[uint64][]*Op // of each session those that were not refused, and are not matched
-	refused map[uint64][]*Op
-	found   map[*Op][]resp.Value // what those that block have found
-	version map[string]int       // of each stream: how many calls were on it
-	reads   []*read              // that were not explained yet, in the order of their invocation
-	latest  *Op                  // the operation so far that was invoked last
+	writes  map[uint64][]*Op     // by session: the writes that were not refused and have no call yet
+	refused map[uint64][]*Op     // by session
+	found   map[*Op][]resp.Value // by blocking call: the model's replies with entries
+	version map[string]int       // by stream: the number of calls so far
+	reads   []*read              // reads that no state has explained yet, in the order of Invoked
+	latest  *Op                  // the operation with the latest Invoked so far
 }
 
-// read is a read that is looked for in the states between lo and hi, counted in calls.
+// read is a read that must be explained by a state of the model after at least lo and at
+// most hi calls of the log.
 type read struct {
 	*Op
 	lo, hi int
-	tried  int // version of the stream that does not explain it; -1: none
+	tried  int // the last version of the stream that did not explain it; -1: none
 }
 
-// Check compares a shard's history with its log. Problems are told to add.
+// Check compares a shard's history with its log, and calls add for each problem.
 func Check(s *Shard, add func(format string, args ...any)) Counts {
 	c := &checker{s: s, add: add, model: NewModel(), writes: map[uint64][]*Op{}, refused: map[uint64][]*Op{}, found: map[*Op][]resp.Value{}, version: map[string]int{}}
 	calls := c.order()
@@ -96,7 +97,7 @@ func Check(s *Shard, add func(format string, args ...any)) Counts {
 		}
 	}
 	for _, r := range c.reads {
-		c.add("%s: %q was answered %s, which is in no state between calls %d and %d of the log, with the reads before it", r.Stream, r.Commands, shown(r.Reply), r.lo, r.hi)
+		c.add("%s: %q returned %s, but no state between calls %d and %d of the log explains it and the reads before it", r.Stream, r.Commands, shown(r.Reply), r.lo, r.hi)
 	}
 	c.leftOver()
 	c.blocked()
@@ -104,8 +105,9 @@ func Check(s *Shard, add func(format string, args ...any)) Counts {
 	return c.counts
 }
 
-// order finds the operation of each call of the log: those of a session stand there in
-// their order. A nil is a call of setup, or one of which that was told.
+// order returns the operation of each call of the log. The operations of one session must
+// stand there in their order. The operation is nil for a call of the setup, and for a call
+// that order has reported.
 func (c *checker) order() []*Op {
 	for i := range c.s.Ops {
 		o := &c.s.Ops[i]
@@ -130,20 +132,21 @@ func (c *checker) order() []*Op {
 	return calls
 }
 
-// match returns the next operation of a call's session. One that blocks, whose words no
-// other has, stays next: a server may have tried it in vain.
+// match returns the operation of a call: the next one of its session. A blocking operation
+// stays next after its call, because the server tries it again when it finds no entries.
+// Its words are unique, so that no other operation can be mistaken for it.
 func (c *checker) match(index uint64, call Call) *Op {
 	id := sessionOf(call)
 	if id == 0 {
 		if len(call.Commands) != 1 || !slices.ContainsFunc(c.s.Setup, func(w []string) bool { return slices.Equal(w, call.Commands[0]) }) {
-			c.add("record %d holds %q, which nobody has sent", index, call.Commands)
+			c.add("record %d holds %q, which no client sent", index, call.Commands)
 		}
 		return nil
 	}
 	next := c.writes[id]
 	for i, o := range next {
 		if attendedFor(o, call) {
-			return o // any call of its stream and group: it answers nothing
+			return o // it has no reply, so that any waiting call of the consumer will do
 		}
 		if sameCommands(o.Commands, call.Commands) && call.Multi == (len(o.Commands) > 1) {
 			if o.Blocks {
@@ -163,11 +166,12 @@ func (c *checker) match(index uint64, call Call) *Op {
 			return nil
 		}
 	}
-	c.add("record %d holds %q of session %d, out of its order or a second time", index, call.Commands, id)
+	c.add("record %d holds %q of session %d out of order or for the second time", index, call.Commands, id)
 	return nil
 }
 
-// bounds says between which calls each read has run.
+// bounds sets lo and hi of each read: a read runs after all writes that had returned when
+// it was invoked, and before all writes that were invoked after it returned.
 func (c *checker) bounds(calls []*Op) {
 	n := len(calls)
 	for i := range c.s.Ops {
@@ -180,8 +184,8 @@ func (c *checker) bounds(calls []*Op) {
 			if w == nil {
 				continue
 			}
-			// One that blocks may have been tried in vain before: its last call counts, and
-			// which that is, is not known here.
+			// A blocking operation can have several calls. Only its last one ends before it
+			// returns, and which one is last is not known here.
 			if !w.Blocks && w.returned() < o.Invoked {
 				r.lo = at + 1
 			}
@@ -193,7 +197,7 @@ func (c *checker) bounds(calls []*Op) {
 	}
 }
 
-// run runs a call, and compares its reply with what its operation was answered.
+// run runs a call in the model, and compares the model's reply with its operation's.
 func (c *checker) run(index uint64, call Call, o *Op) {
 	var replies []resp.Value
 	for _, words := range call.Commands {
@@ -214,14 +218,14 @@ func (c *checker) run(index uint64, call Call, o *Op) {
 		v = resp.Array(replies...)
 	}
 	if o.Blocks && v.IsNull() {
-		return // in vain: it is tried again, or its time ends
+		return // it found no entries; it is tried again, or its time ends
 	}
 	if o.Blocks {
 		c.found[o] = append(c.found[o], v) // see blocked
 		return
 	}
 	if c.latest != nil && o.returned() < c.latest.Invoked {
-		c.add("record %d: %q had been answered when %q was sent, and stands behind it in the log", index, o.Commands, c.latest.Commands)
+		c.add("record %d: %q had returned before %q was sent, but stands behind it in the log", index, o.Commands, c.latest.Commands)
 	}
 	if c.latest == nil || o.Invoked > c.latest.Invoked {
 		c.latest = o
@@ -231,14 +235,15 @@ func (c *checker) run(index uint64, call Call, o *Op) {
 	}
 	c.counts.Replies++
 	if got, want := shown(o.Reply), shown(v); got != want {
-		c.add("record %d: %q was answered\n  %s, by the log it is\n  %s", index, o.Commands, got, want)
+		c.add("record %d: %q returned\n  %s\nbut by the log it should return\n  %s", index, o.Commands, got, want)
 	}
 }
 
-// explain drops the reads that are explained by the state after so many calls. Of two
-// reads of which one ended before the other began, that one is explained first.
+// explain removes the reads that the present state explains, which is the one after at
+// calls. When one read ended before another one began, the first must be explained first.
+// So explain stops at a read that began after the end of an unexplained one.
 func (c *checker) explain(at int) {
-	ended := never // the first end of those that are not explained
+	ended := never // the earliest end of the unexplained reads
 	kept := c.reads[:0]
 	for i, r := range c.reads {
 		if r.Invoked > ended {
@@ -259,7 +264,7 @@ func (c *checker) explain(at int) {
 	c.reads = kept
 }
 
-// leftOver tells of writes that were answered and are not in the log.
+// leftOver reports the writes with a reply that are not in the log.
 func (c *checker) leftOver() {
 	for _, ops := range c.writes {
 		for _, o := range ops {
@@ -270,10 +275,11 @@ func (c *checker) leftOver() {
 	}
 }
 
-// blocked compares what calls that block were answered with what they found. A router
-// registers such a call anew when the leader is lost that had it, and that may just have
-// served it: then it was answered one of what it found, or that there was nothing, and
-// the rest is pending. That is counted.
+// blocked compares the reply of each blocking call with the model's replies to its calls
+// in the log. There can be several with entries: when a leader is lost, the router makes
+// the call again at the next one, although the lost leader may just have served it. Then
+// the client received one of these replies, or null, and the entries of the others are
+// pending. Counts.Again counts the others.
 func (c *checker) blocked() {
 	for i := range c.s.Ops {
 		o := &c.s.Ops[i]
@@ -286,7 +292,7 @@ func (c *checker) blocked() {
 		case o.Outcome == client.Unknown:
 			continue
 		case o.Outcome == client.Refused && len(found) > 0:
-			c.add("%q was refused (%s), and has found %s", o.Commands, shown(o.Reply), shown(found[0]))
+			c.add("%q was refused (%s), but by the log it returned %s", o.Commands, shown(o.Reply), shown(found[0]))
 		case o.Outcome == client.Refused:
 		case answered:
 			c.counts.Replies++
@@ -300,10 +306,10 @@ func (c *checker) blocked() {
 }
 
 func (c *checker) missing(o *Op) {
-	c.add("%q was answered %s, and is not in the log", o.Commands, shown(o.Reply))
+	c.add("%q returned %s, but is not in the log", o.Commands, shown(o.Reply))
 }
 
-// finals compares what replicas hold in the end.
+// finals compares the streams of each replica in the end with the model's.
 func (c *checker) finals() {
 	for stream, replicas := range c.s.Finals {
 		words := []string{"XINFO", "STREAM", stream, "FULL", "COUNT", "0"}
@@ -315,16 +321,16 @@ func (c *checker) finals() {
 		for where, got := range replicas {
 			c.counts.Finals++
 			if got, want := shown(timeless(words, got)), shown(v); got != want {
-				c.add("%s: %s holds in the end\n  %s, by the log it is\n  %s", stream, where, got, want)
+				c.add("%s: in the end %s holds\n  %s\nbut by the log it should hold\n  %s", stream, where, got, want)
 			}
 		}
 	}
 }
 
-// shown prints a reply as RESP2 has it.
+// shown prints a reply in its RESP2 form.
 func shown(v resp.Value) string { return resp.Print(v, 2) }
 
-// streamOf returns the stream of a command.
+// streamOf returns the key of a command.
 func streamOf(words []string) string {
 	switch words[0] {
 	case "XREADGROUP":
@@ -337,11 +343,12 @@ func streamOf(words []string) string {
 	return words[1]
 }
 
-// unmodelled are what XINFO STREAM says of how a stream is kept.
+// unmodelled lists the fields of XINFO STREAM that the model lacks, because they depend on
+// how a server stores a stream.
 var unmodelled = []string{"radix-tree-keys", "radix-tree-nodes", "idmp-duration", "idmp-maxsize", "pids-tracked", "iids-tracked"}
 
-// timeless takes from the reply of a read what the model does not know: by which clock
-// it ran, and how a stream is kept.
+// timeless removes from the reply of a read the parts that the model cannot compute: times
+// relative to the clock of the read, and the unmodelled fields.
 func timeless(words []string, v resp.Value) resp.Value {
 	switch {
 	case words[0] == "XINFO" && words[1] == "STREAM":
@@ -365,7 +372,7 @@ func timeless(words []string, v resp.Value) resp.Value {
 	return v
 }
 
-// without takes fields from a flat map.
+// without returns a flat map without some fields. An error is returned as it is.
 func without(v resp.Value, fields []string) resp.Value {
 	if v.IsErr() {
 		return v

@@ -13,19 +13,20 @@ import (
 	"millrace/shard"
 )
 
-// Log is what one node's disk has of a shard's log.
+// Log is the part of a shard's log that is on one node's disk.
 type Log struct {
 	Node    string
-	Records []Record // indexes rise
+	Records []Record // by rising index
 }
 
-// Record is one item of a log.
+// Record is one record of a log.
 type Record struct {
 	Index uint64
-	Sum   uint64 // of its term, type and bytes
-	// NowMS is the clock of its author; zero where the state machine does not see it.
+	Sum   uint64 // hash of its term, type and bytes
+	// NowMS is the clock of the leader that wrote the record. It is 0 for a record that
+	// does not reach the state machine.
 	NowMS int64
-	Calls []Call // on streams of the history only
+	Calls []Call // only those on streams of the history
 }
 
 // Call is a command, or the commands of a transaction.
@@ -34,11 +35,11 @@ type Call struct {
 	Commands [][]string
 }
 
-// logDir is where a data directory has its Raft logs.
+// logDir is the directory of the Raft logs in a data directory.
 const logDir = "raftlog"
 
-// ReadLog reads a shard's log from the data directory of a node that does not run. Of
-// the calls, those that keep wants are kept.
+// ReadLog reads shard id's log from the data directory of a node that does not run. It
+// returns only the calls with a command for which keep returns true.
 func ReadLog(node, dir string, id uint32, keep func(words []string) bool) (Log, error) {
 	log := Log{Node: node}
 	db, err := raftlog.OpenReadOnly(filepath.Join(dir, logDir), raftlog.Options{CacheBytes: -1})
@@ -72,6 +73,8 @@ func ReadLog(node, dir string, id uint32, keep func(words []string) bool) (Log, 
 	return log, nil
 }
 
+// readRecord decodes a Raft record. The state machine skips a command whose term is not
+// its record's, so that such a record has no calls.
 func readRecord(l *raft.Log, keep func(words []string) bool) (Record, error) {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%d %d ", l.Term, l.Type)
@@ -103,10 +106,11 @@ func readRecord(l *raft.Log, keep func(words []string) bool) (Record, error) {
 	return r, nil
 }
 
-// Merge makes one log of those of a shard's replicas, from the record with a call of
-// the word begin to that with a call of the word end, both included. What stands in
-// several must be the same, none may be missing, and more than half of the replicas
-// must have the end, which was acknowledged. Problems are told to add.
+// Merge merges the logs of a shard's replicas, from the record with the word begin to the
+// record with the word end, both included. It checks three things, and calls add for each
+// problem: a record is the same in every log that has it, no record is missing, and more
+// than half of the replicas have the last one, because that was acknowledged. Merge
+// returns nil when records are missing.
 func Merge(logs []Log, replicas int, begin, end string, add func(format string, args ...any)) []Record {
 	all := map[uint64]Record{}
 	from, to := uint64(0), uint64(0)
@@ -121,7 +125,7 @@ func Merge(logs []Log, replicas int, begin, end string, add func(format string, 
 		}
 	}
 	if from == 0 || to == 0 {
-		add("the log does not hold all that was acknowledged: it begins at %d, ends at %d", from, to)
+		add("the log lacks an acknowledged mark: the begin is record %d, the end is record %d (0: missing)", from, to)
 		return nil
 	}
 	ends := 0
@@ -140,13 +144,13 @@ func Merge(logs []Log, replicas int, begin, end string, add func(format string, 
 		}
 	}
 	if ends <= replicas/2 {
-		add("record %d was acknowledged, and stands in the logs of %d of %d replicas", to, ends, replicas)
+		add("record %d was acknowledged, but is in the logs of only %d of %d replicas", to, ends, replicas)
 	}
 	merged := make([]Record, 0, len(all))
 	for i := from; i <= to; i++ {
 		r, ok := all[i]
 		if !ok {
-			add("record %d is in nobody's log", i)
+			add("record %d is in no replica's log", i)
 			return nil
 		}
 		merged = append(merged, r)
@@ -154,7 +158,7 @@ func Merge(logs []Log, replicas int, begin, end string, add func(format string, 
 	return merged
 }
 
-// has reports whether a call of r has a word.
+// has reports whether a call of r contains a word.
 func (r *Record) has(word string) bool {
 	return slices.ContainsFunc(r.Calls, func(c Call) bool {
 		return slices.ContainsFunc(c.Commands, func(words []string) bool { return slices.Contains(words, word) })

@@ -15,7 +15,7 @@ type ID = check.ID
 
 var maxID = ID{MS: 1<<64 - 1, Seq: 1<<64 - 1}
 
-// compareIDs orders IDs as slices.SortFunc wants it.
+// compareIDs compares IDs for slices.SortFunc.
 func compareIDs(a, b ID) int {
 	switch {
 	case a.Less(b):
@@ -26,34 +26,36 @@ func compareIDs(a, b ID) int {
 	return 0
 }
 
-// Model is a set of streams.
+// Model is a set of streams, and the plainest implementation of commands on them.
 type Model struct {
-	NowMS   int64 // the clock of the record whose commands are run
+	NowMS   int64 // the clock of the record whose commands run
 	streams map[string]*stream
 }
 
 // NewModel returns a model without streams.
 func NewModel() *Model { return &Model{streams: map[string]*stream{}} }
 
-// stream is a stream: no index, no bound, no count that could be told from the rest.
+// stream is a stream. It has no index, no bound, and no count that follows from the rest.
 type stream struct {
 	name       string
-	entries    []entry
-	last       ID
-	maxDeleted ID
-	added      int64
+	entries    []entry // by rising ID
+	last       ID      // last-generated-id
+	maxDeleted ID      // max-deleted-entry-id
+	added      int64   // entries-added
 	groups     map[string]*group
-	tokens     map[token]ID // idempotent IDs, which are never forgotten
-	duplicates int64        // entries that were not added again
+	tokens     map[token]ID // the ID that each idempotency token added; never forgotten
+	duplicates int64        // XADDs that repeated a token
 }
 
 type entry struct {
 	id     ID
-	fields []string
+	fields []string // names and values in turn
 }
 
+// token is an idempotency token of XADD.
 type token struct{ producer, id string }
 
+// value returns an entry as a reply, followed by extra.
 func (e entry) value(extra ...resp.Value) resp.Value {
 	fields := make([]resp.Value, len(e.fields))
 	for i, f := range e.fields {
@@ -64,7 +66,7 @@ func (e entry) value(extra ...resp.Value) resp.Value {
 
 func idValue(id ID) resp.Value { return resp.BulkString(id.String()) }
 
-// find returns the place of an entry, or where it would be.
+// find returns the index of an entry, or the one at which it would be, and false.
 func (s *stream) find(id ID) (int, bool) {
 	return slices.BinarySearchFunc(s.entries, id, func(e entry, id ID) int { return compareIDs(e.id, id) })
 }
@@ -74,7 +76,7 @@ func (s *stream) has(id ID) bool {
 	return ok
 }
 
-// first returns the ID of the first entry, zero where there is none.
+// first returns the ID of the first entry; zero when the stream is empty.
 func (s *stream) first() ID {
 	if len(s.entries) == 0 {
 		return ID{}
@@ -82,7 +84,7 @@ func (s *stream) first() ID {
 	return s.entries[0].id
 }
 
-// remove takes an entry away; a delete, other than a trim, is remembered.
+// remove removes an entry, if it is there. A delete raises maxDeleted; a trim does not.
 func (s *stream) remove(id ID, deleted bool) bool {
 	i, ok := s.find(id)
 	if !ok {
@@ -95,11 +97,11 @@ func (s *stream) remove(id ID, deleted bool) bool {
 	return true
 }
 
-// Do runs a command. What the model does not know is an error: the workload must not
-// use it.
+// Do runs a command. It returns an error for a command that the model does not know, and
+// for a use that the command itself would refuse; a Player draws neither.
 func (m *Model) Do(words []string) (v resp.Value, err error) {
 	defer func() {
-		if p := recover(); p != nil { // words are missing, or are no numbers
+		if p := recover(); p != nil { // a word is missing or is no number
 			err = fmt.Errorf("replay: %q: %v", words, p)
 		}
 	}()
@@ -124,7 +126,7 @@ func (m *Model) Do(words []string) (v resp.Value, err error) {
 		case name == "XLEN":
 			return resp.Int(0), nil
 		default:
-			return v, fmt.Errorf("replay: %q: there is no such stream", words)
+			return v, fmt.Errorf("replay: %q: the stream does not exist", words)
 		}
 	}
 	run := commands[name]
@@ -134,10 +136,12 @@ func (m *Model) Do(words []string) (v resp.Value, err error) {
 	return run(m, s, words), nil
 }
 
-// attends is what a shard runs for an XREADGROUP that is to wait: group consumer key.
+// attends is the internal command that a shard logs for an XREADGROUP that begins to wait:
+// _XGROUPATTEND group consumer key.
 const attends = "_XGROUPATTEND"
 
-// commands run on a stream that is there; words begin with the last word of the name.
+// commands are the commands on an existing stream. words begin with the last word of the
+// name: those of "XINFO STREAM s" begin with STREAM.
 var commands = map[string]func(m *Model, s *stream, words []string) resp.Value{
 	"XADD":               (*Model).add,
 	"XDEL":               (*Model).del,
@@ -163,8 +167,8 @@ var commands = map[string]func(m *Model, s *stream, words []string) resp.Value{
 	"XDELEX":             (*Model).delEx,
 }
 
-// option returns the word after one, and whether that is there. It is looked for up to
-// a word at which names of fields may begin.
+// option returns the word after an option, or false when the option is missing. It stops
+// at "*", because the fields of an entry follow there.
 func option(words []string, name string) (string, bool) {
 	for i, w := range words {
 		if w == "*" {
@@ -189,7 +193,7 @@ func number(word string) int64 {
 	return n
 }
 
-// optional returns the number after an option, or other.
+// optional returns the number after an option, or other when the option is missing.
 func optional(words []string, name string, other int64) int64 {
 	if w, ok := option(words, name); ok {
 		return number(w)
@@ -197,7 +201,7 @@ func optional(words []string, name string, other int64) int64 {
 	return other
 }
 
-// parseID reads an ID; one without a sequence gets seq.
+// parseID reads an ID. seq is the sequence number of an ID without one.
 func parseID(word string, seq uint64) ID {
 	if ms, err := strconv.ParseUint(word, 10, 64); err == nil {
 		return ID{MS: ms, Seq: seq}
@@ -217,7 +221,7 @@ func parseIDs(words []string) []ID {
 	return ids
 }
 
-// listed returns the IDs after IDS and their number.
+// listed returns the IDs of an IDS n id … clause.
 func listed(words []string) []ID {
 	at := slices.Index(words, "IDS")
 	n := int(number(words[at+1]))
@@ -250,15 +254,15 @@ func (m *Model) add(s *stream, words []string) resp.Value {
 	return idValue(id)
 }
 
-// cut trims as options say, exactly, and returns how many entries that took. What
-// groups know of an entry stays.
+// cut trims exactly by the MAXLEN or MINID option, if there is one, and returns the number
+// of removed entries. Pending entries stay pending.
 func (s *stream) cut(options []string) (n int64) {
 	at := slices.IndexFunc(options, func(w string) bool { return w == "MAXLEN" || w == "MINID" })
 	if at < 0 {
 		return 0
 	}
 	if options[at+1] != "=" {
-		panic("a trim that is not exact")
+		panic("the trim is not exact")
 	}
 	limit := options[at+2]
 	for len(s.entries) > 0 {
@@ -283,7 +287,8 @@ func (m *Model) del(s *stream, words []string) resp.Value {
 	return resp.Int(n)
 }
 
-// rangeID reads an end of a range.
+// rangeID reads one end of a range; seq completes an ID without a sequence number. An open
+// end does not belong to the range.
 func rangeID(word string, seq uint64) (id ID, open bool) {
 	switch {
 	case word == "-":
@@ -296,7 +301,7 @@ func rangeID(word string, seq uint64) (id ID, open bool) {
 	return parseID(word, seq), false
 }
 
-// between is XRANGE, and XREVRANGE in reverse.
+// between is XRANGE, and with reverse XREVRANGE.
 func (s *stream) between(from, to string, options []string, reverse bool) resp.Value {
 	lo, openLo := rangeID(from, 0)
 	hi, openHi := rangeID(to, maxID.Seq)
@@ -313,27 +318,4 @@ func (s *stream) between(from, to string, options []string, reverse bool) resp.V
 		}
 	}
 	return resp.Array(out...)
-}
-
-// infoStream is XINFO STREAM key [FULL COUNT 0], without what Check leaves out.
-func (m *Model) infoStream(s *stream, words []string) resp.Value {
-	out := []resp.Value{
-		resp.BulkString("length"), resp.Int(int64(len(s.entries))),
-		resp.BulkString("last-generated-id"), idValue(s.last),
-		resp.BulkString("max-deleted-entry-id"), idValue(s.maxDeleted),
-		resp.BulkString("entries-added"), resp.Int(s.added),
-		resp.BulkString("recorded-first-entry-id"), idValue(s.first()),
-		resp.BulkString("iids-added"), resp.Int(int64(len(s.tokens))),
-		resp.BulkString("iids-duplicates"), resp.Int(s.duplicates),
-	}
-	if len(words) > 2 {
-		out = append(out, resp.BulkString("entries"), s.between("-", "+", nil, false), resp.BulkString("groups"), s.fullGroups())
-		return resp.Array(out...)
-	}
-	first, last := resp.Null(), resp.Null()
-	if n := len(s.entries); n > 0 {
-		first, last = s.entries[0].value(), s.entries[n-1].value()
-	}
-	return resp.Array(append(out, resp.BulkString("groups"), resp.Int(int64(len(s.groups))),
-		resp.BulkString("first-entry"), first, resp.BulkString("last-entry"), last)...)
 }

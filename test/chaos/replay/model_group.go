@@ -4,37 +4,35 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 
 	"millrace/resp"
-	"millrace/test/chaos/check"
 )
 
 // unknownRead is the entries-read of a group whose count is not known.
 const unknownRead = -1
 
 type group struct {
-	delivered ID
+	delivered ID    // last-delivered-id
 	read      int64 // entries-read
 	consumers map[string]*consumer
 	pel       map[ID]*pending
-	released  int // entries that were given back so far
+	released  int // number of XNACKs of entries so far
 }
 
 type consumer struct {
 	name             string
-	seenMS, activeMS int64 // active is negative for one that has never had an entry
+	seenMS, activeMS int64 // activeMS is -1 until the consumer receives an entry
 }
 
 // pending is a pending entry.
 type pending struct {
-	owner  *consumer // nil: it was given back
-	atMS   int64     // when it was handed out last
-	rank   int       // of one that was given back: so many were before it
+	owner  *consumer // nil: an XNACK gave it back
+	atMS   int64     // when it was last handed out
+	rank   int       // without an owner: its place among the entries that were given back
 	counts int64     // deliveries
 }
 
-// inGroup makes a command of one on the group that the word after the key names.
+// inGroup returns a command that runs on the group named by the word after the key.
 func inGroup(run func(m *Model, s *stream, g *group, words []string) resp.Value) func(*Model, *stream, []string) resp.Value {
 	return func(m *Model, s *stream, words []string) resp.Value {
 		g := s.groups[words[2]]
@@ -63,7 +61,7 @@ func (m *Model) setID(s *stream, g *group, words []string) resp.Value {
 	return resp.OK
 }
 
-// attend returns a consumer, which is made where there is none, and notes that it was seen.
+// attend returns a consumer, which it creates if necessary, and sets its seen time.
 func (m *Model) attend(g *group, name string) *consumer {
 	c := g.consumers[name]
 	if c == nil {
@@ -74,7 +72,7 @@ func (m *Model) attend(g *group, name string) *consumer {
 	return c
 }
 
-// wait notes that a consumer is to wait.
+// wait is the attends command: it creates the consumer of a call that begins to wait.
 func (m *Model) wait(s *stream, words []string) resp.Value {
 	if g := s.groups[words[1]]; g != nil {
 		m.attend(g, words[2])
@@ -99,16 +97,18 @@ func (m *Model) delConsumer(_ *stream, g *group, words []string) resp.Value {
 // ids returns the pending IDs in order.
 func (g *group) ids() []ID { return slices.SortedFunc(maps.Keys(g.pel), compareIDs) }
 
+// owned returns the IDs that are pending for a consumer, in order.
 func (g *group) owned(c *consumer) []ID {
 	return slices.DeleteFunc(g.ids(), func(id ID) bool { return g.pel[id].owner != c })
 }
 
-// give makes p a consumer's.
+// give makes c the owner of p, handed out now, with a delivery count.
 func (m *Model) give(c *consumer, p *pending, counts int64) {
 	c.activeMS = m.NowMS
 	p.owner, p.atMS, p.counts = c, m.NowMS, counts
 }
 
+// idle returns the idle time of p in ms; -1 without an owner.
 func (m *Model) idle(p *pending) int64 {
 	if p.owner == nil {
 		return -1
@@ -116,8 +116,7 @@ func (m *Model) idle(p *pending) int64 {
 	return m.NowMS - p.atMS
 }
 
-// claimable reports whether p has been idle for long enough; one that was given back
-// always has.
+// claimable reports whether p has been idle for minIdle ms, or has no owner.
 func (m *Model) claimable(p *pending, minIdle int64) bool {
 	return p.owner == nil || m.NowMS-p.atMS >= minIdle
 }
@@ -181,8 +180,8 @@ func (m *Model) readGroup(s *stream, words []string) resp.Value {
 	return resp.Array(resp.Array(resp.BulkString(s.name), resp.Array(out...)))
 }
 
-// byClaim returns the pending IDs in the order in which XREADGROUP CLAIM takes them:
-// what was given back, in that order, then what has been idle for longest.
+// byClaim returns the pending IDs in the order of XREADGROUP CLAIM: first the entries that
+// were given back, the earliest first, then the others, the longest idle first.
 func (g *group) byClaim() []ID {
 	ids := g.ids()
 	slices.SortStableFunc(ids, func(a, b ID) int {
@@ -200,7 +199,9 @@ func (g *group) byClaim() []ID {
 	return ids
 }
 
-// advance moves a group to an entry that is handed out, and counts it where Redis does.
+// advance moves a group to an entry that it hands out. entries-read goes on counting when
+// no delete can have changed the distance, otherwise it is set anew at the ends of the
+// stream, or becomes unknown.
 func (g *group) advance(s *stream, id ID) {
 	tombstones := s.maxDeleted != ID{} && !s.maxDeleted.Less(s.first()) && !s.maxDeleted.Less(g.delivered)
 	switch {
@@ -210,7 +211,7 @@ func (g *group) advance(s *stream, id ID) {
 		g.read = s.added
 	case s.maxDeleted != ID{} && !s.maxDeleted.Less(s.first()), s.first().Less(id):
 		g.read = unknownRead
-	default: // it is the first one
+	default: // id is the first entry
 		g.read = s.added - int64(len(s.entries)) + 1
 	}
 	g.delivered = id
@@ -245,7 +246,8 @@ func (m *Model) nack(s *stream, g *group, words []string) resp.Value {
 	return resp.Int(n)
 }
 
-// taken gives a pending entry to a consumer and returns what a claim answers for it.
+// taken gives a pending entry to the consumer that claims it, and returns the entry's part
+// of the reply.
 func (m *Model) taken(e entry, c *consumer, p *pending, options []string) resp.Value {
 	counts := p.counts
 	justID := flag(options, "JUSTID")
@@ -284,7 +286,8 @@ func (m *Model) claim(s *stream, g *group, words []string) resp.Value {
 	return resp.Array(out...)
 }
 
-// looksPerClaim is how many entries XAUTOCLAIM looks at for each that it may take.
+// looksPerClaim is the number of entries that XAUTOCLAIM examines for each one that it may
+// take.
 const looksPerClaim = 10
 
 // autoClaim is XAUTOCLAIM key group consumer min-idle start [COUNT n] [JUSTID].
@@ -314,7 +317,7 @@ func (m *Model) autoClaim(s *stream, g *group, words []string) resp.Value {
 	return resp.Array(idValue(next), resp.Array(out...), resp.Array(gone...))
 }
 
-// referenced reports whether a group has yet to read or to acknowledge an ID.
+// referenced reports whether some group has not yet read or not yet acknowledged an ID.
 func (s *stream) referenced(id ID) bool {
 	for _, g := range s.groups {
 		if g.delivered.Less(id) || g.pel[id] != nil {
@@ -324,7 +327,8 @@ func (s *stream) referenced(id ID) bool {
 	return false
 }
 
-// deleteAs deletes as XDELEX and XACKDEL do, and returns what they answer.
+// deleteAs deletes an entry by the policy of XDELEX and XACKDEL, and returns the entry's
+// part of the reply: 1 deleted, -1 no such entry, 2 kept because a group references it.
 func (s *stream) deleteAs(id ID, options []string) int64 {
 	switch {
 	case flag(options, "ACKED") && s.referenced(id):
@@ -356,43 +360,14 @@ func (m *Model) ackDel(s *stream, g *group, words []string) resp.Value {
 		n := int64(-1)
 		if g.pel[id] != nil {
 			delete(g.pel, id)
-			n = max(s.deleteAs(id, words[3:]), 1) // 1 even where the entry is gone
+			n = max(s.deleteAs(id, words[3:]), 1) // 1 also when the entry is gone
 		}
 		out = append(out, resp.Int(n))
 	}
 	return resp.Array(out...)
 }
 
-// pending is XPENDING key group [from to count].
-func (m *Model) pending(_ *stream, g *group, words []string) resp.Value {
-	ids := g.ids()
-	if len(words) > 3 {
-		lo, openLo := rangeID(words[3], 0)
-		hi, openHi := rangeID(words[4], maxID.Seq)
-		out := []resp.Value{}
-		for _, id := range ids {
-			below, above := id.Less(lo) || openLo && id == lo, hi.Less(id) || openHi && id == hi
-			if below || above || int64(len(out)) == number(words[5]) {
-				continue
-			}
-			p := g.pel[id]
-			out = append(out, resp.Array(idValue(id), resp.BulkString(p.name()), resp.Int(m.idle(p)), resp.Int(p.counts)))
-		}
-		return resp.Array(out...)
-	}
-	if len(ids) == 0 {
-		return resp.Array(resp.Int(0), resp.Null(), resp.Null(), resp.NullArray())
-	}
-	owners := []resp.Value{}
-	for _, name := range g.names() {
-		if n := len(g.owned(g.consumers[name])); n > 0 {
-			owners = append(owners, resp.Array(resp.BulkString(name), resp.BulkString(strconv.Itoa(n))))
-		}
-	}
-	return resp.Array(resp.Int(int64(len(ids))), idValue(ids[0]), idValue(ids[len(ids)-1]), resp.Array(owners...))
-}
-
-// name returns the name of the owner; empty: it was given back.
+// name returns the name of the owner; empty without one.
 func (p *pending) name() string {
 	if p.owner == nil {
 		return ""
@@ -400,81 +375,5 @@ func (p *pending) name() string {
 	return p.owner.name
 }
 
+// names returns the names of the consumers in order.
 func (g *group) names() []string { return slices.Sorted(maps.Keys(g.consumers)) }
-
-func (m *Model) infoConsumers(_ *stream, g *group, _ []string) resp.Value {
-	out := []resp.Value{}
-	for _, name := range g.names() {
-		c := g.consumers[name]
-		inactive := int64(-1)
-		if c.activeMS >= 0 {
-			inactive = m.NowMS - c.activeMS
-		}
-		out = append(out, resp.Array(
-			resp.BulkString("name"), resp.BulkString(name), resp.BulkString("pending"), resp.Int(int64(len(g.owned(c)))),
-			resp.BulkString("idle"), resp.Int(m.NowMS-c.seenMS), resp.BulkString("inactive"), resp.Int(inactive)))
-	}
-	return resp.Array(out...)
-}
-
-// progress returns entries-read and lag as XINFO shows them.
-func (g *group) progress(s *stream) (read, lag resp.Value) {
-	count := func(n int64) resp.Value {
-		if n < 0 {
-			return resp.Null()
-		}
-		return resp.Int(n)
-	}
-	p := check.Progress{
-		Length: int64(len(s.entries)), Added: s.added, First: s.first(), Last: s.last, MaxDeleted: s.maxDeleted,
-		Position: g.delivered, Read: g.read,
-	}
-	return count(g.read), count(p.RedisLag())
-}
-
-func (m *Model) infoGroups(s *stream, _ []string) resp.Value {
-	out := []resp.Value{}
-	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
-		g := s.groups[name]
-		read, lag := g.progress(s)
-		out = append(out, resp.Array(
-			resp.BulkString("name"), resp.BulkString(name), resp.BulkString("consumers"), resp.Int(int64(len(g.consumers))),
-			resp.BulkString("pending"), resp.Int(int64(len(g.pel))), resp.BulkString("last-delivered-id"), idValue(g.delivered),
-			resp.BulkString("entries-read"), read, resp.BulkString("lag"), lag))
-	}
-	return resp.Array(out...)
-}
-
-// fullGroups is what XINFO STREAM FULL COUNT 0 says of the groups.
-func (s *stream) fullGroups() resp.Value {
-	out := []resp.Value{}
-	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
-		g := s.groups[name]
-		all, members := []resp.Value{}, []resp.Value{}
-		for _, id := range g.ids() {
-			p := g.pel[id]
-			at := p.atMS
-			if p.owner == nil {
-				at = 0
-			}
-			all = append(all, resp.Array(idValue(id), resp.BulkString(p.name()), resp.Int(at), resp.Int(p.counts)))
-		}
-		for _, name := range g.names() {
-			c := g.consumers[name]
-			owned := []resp.Value{}
-			for _, id := range g.owned(c) {
-				owned = append(owned, resp.Array(idValue(id), resp.Int(g.pel[id].atMS), resp.Int(g.pel[id].counts)))
-			}
-			members = append(members, resp.Array(
-				resp.BulkString("name"), resp.BulkString(name), resp.BulkString("seen-time"), resp.Int(c.seenMS),
-				resp.BulkString("active-time"), resp.Int(c.activeMS), resp.BulkString("pel-count"), resp.Int(int64(len(owned))),
-				resp.BulkString("pending"), resp.Array(owned...)))
-		}
-		read, lag := g.progress(s)
-		out = append(out, resp.Array(
-			resp.BulkString("name"), resp.BulkString(name), resp.BulkString("last-delivered-id"), idValue(g.delivered),
-			resp.BulkString("entries-read"), read, resp.BulkString("lag"), lag, resp.BulkString("pel-count"), resp.Int(int64(len(all))),
-			resp.BulkString("pending"), resp.Array(all...), resp.BulkString("consumers"), resp.Array(members...)))
-	}
-	return resp.Array(out...)
-}

@@ -17,7 +17,7 @@ import (
 	"millrace/test/chaos/client"
 )
 
-// machine is the state machine of a shard.
+// machine is the server's state machine of a shard, over a database in memory.
 type machine struct {
 	t     *testing.T
 	db    *pebble.DB
@@ -69,8 +69,8 @@ func (s *machine) do(nowMS int64, commands [][]string) []resp.Value {
 	return replies
 }
 
-// TestModel has the server's state machine and the model do what clients of a chaos run
-// do, one operation after another.
+// TestModel runs the operations of a Player in the server's state machine and in the model,
+// and compares every reply.
 func TestModel(t *testing.T) {
 	const operations = 3000
 	for seed := range uint64(4) {
@@ -106,7 +106,7 @@ func TestModel(t *testing.T) {
 			replies := compare(op.Commands)
 			op.Reply = resp.Array(replies...)
 			if p.Rand.IntN(50) == 0 {
-				op.Outcome = client.Unknown // so that sessions change
+				op.Outcome = client.Unknown // so that the Player begins a new session
 			}
 			p.Ended(op)
 			if p.Rand.IntN(40) == 0 {
@@ -116,14 +116,14 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// story is a history with its log: what two clients do with one stream.
+// story is a history of two clients on one stream, and its log.
 type story struct {
 	Shard
 }
 
 func (s *story) op(n int) *Op { return &s.Ops[n] }
 
-// tell makes a story in which all is well.
+// tell returns a story without any problem.
 func tell(t *testing.T) *story {
 	s := &story{Shard: Shard{ClockMS: 1000, Finals: map[string]map[string]resp.Value{}}}
 	m := NewModel()
@@ -183,13 +183,13 @@ func tell(t *testing.T) *story {
 	return s
 }
 
-// log returns the records of the operations: the log without its setup.
+// log returns the log without its setup.
 func (s *story) log() []Record { return s.Log[len(s.Setup):] }
 
-// drop takes a call of an operation out of the log.
+// drop removes the n-th record after the setup from the log.
 func (s *story) drop(n int) { s.Log = slices.Delete(s.Log, len(s.Setup)+n, len(s.Setup)+n+1) }
 
-// retell has all replies be those of the log as it is now.
+// retell sets all replies to those of the log as it is now.
 func (s *story) retell() {
 	m := NewModel()
 	m.NowMS = s.ClockMS
@@ -217,7 +217,7 @@ func (s *story) retell() {
 	s.Finals["a"] = map[string]resp.Value{"node 1": final}
 }
 
-// record returns one with a sum, and a call if it has words.
+// record returns a record with a sum, and with one call if there are words.
 func record(index, sum uint64, words ...string) Record {
 	r := Record{Index: index, Sum: sum}
 	if len(words) > 0 {
@@ -251,77 +251,79 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// A story has one thing wrong, which must be seen, or nothing.
+// changes are changes to the story of tell, and whether Check must report a problem then.
+var changes = []struct {
+	name  string
+	tell  func(s *story)
+	wrong bool
+}{
+	{"all is well", func(*story) {}, false},
+	{"an unknown write that was not done", func(s *story) {
+		s.drop(4)
+		s.retell()
+	}, false},
+	{"operations that overlap, in either order", func(s *story) {
+		s.op(0).Returned = 100
+		s.op(1).Invoked = 0
+	}, false},
+	{"a read of a state while it ran", func(s *story) {
+		s.op(8).Invoked = 0
+		s.op(8).Reply = resp.Array()
+	}, false},
+	{"a wrong reply", func(s *story) { s.op(0).Reply = resp.BulkString("1-1") }, true},
+	{"a wrong value within a reply", func(s *story) {
+		s.op(5).Reply = resp.Array(s.op(5).Reply.Elems[0], resp.Int(7))
+	}, true},
+	{"a write with a reply, not in the log", func(s *story) { s.drop(0) }, true},
+	{"entries of a blocking call, not in the log", func(s *story) { s.drop(5) }, true},
+	{"a write, twice in the log", func(s *story) { s.Log = append(s.Log, s.log()[0]) }, true},
+	{"an unknown write, twice in the log", func(s *story) { s.Log = append(s.Log, s.log()[4]) }, true},
+	{"a refused write, in the log", func(s *story) {
+		s.Log = append(s.Log, Record{NowMS: 2000, Calls: []Call{{false, s.op(4).Commands}}})
+	}, true},
+	{"a command that no client sent", func(s *story) {
+		s.Log = append(s.Log, Record{NowMS: 2000, Calls: []Call{{false, [][]string{{"XTRIM", "a", "MAXLEN", "=", "0"}}}}})
+	}, true},
+	{"an order that contradicts the clients", func(s *story) {
+		l := s.log()
+		l[0], l[1] = l[1], l[0]
+		s.retell()
+	}, true},
+	{"another order of two that overlap", func(s *story) {
+		l := s.log()
+		l[0], l[1] = l[1], l[0]
+		s.op(0).Returned = 100
+		s.retell()
+	}, false},
+	{"another order of one client's operations", func(s *story) {
+		s.op(0).Returned, s.op(2).Invoked, s.op(2).Returned, s.op(1).Returned = 100, 0, 100, 100
+		l := s.log()
+		l[0], l[2] = l[2], l[0]
+		s.retell()
+	}, true},
+	{"a read of a state before it began", func(s *story) { s.op(8).Reply = resp.Array() }, true},
+	{"a read of a state after it ended", func(s *story) { s.op(3).Reply = resp.Int(4) }, true},
+	{"a read of a state that never was", func(s *story) { s.op(3).Reply = resp.Int(9) }, true},
+	{"a read that goes back", func(s *story) {
+		a, b := *s.op(3), *s.op(3)
+		a.Invoked, a.Returned, a.Reply = 1, 100, resp.Int(4)
+		b.Invoked, b.Returned, b.Reply = 101, 200, resp.Int(1)
+		for i := range s.Ops {
+			s.Ops[i].Invoked, s.Ops[i].Returned = 1, 200 // all at once
+		}
+		s.Ops = append(s.Ops, a, b)
+	}, true},
+	{"a blocking call, refused and served", func(s *story) { s.op(7).Outcome = client.Refused }, true},
+	{"a blocking call with the reply of another", func(s *story) { s.op(7).Reply = s.op(2).Reply }, true},
+	{"a blocking call, served by a leader that was lost", func(s *story) {
+		s.op(7).Reply = resp.NullArray()
+	}, false},
+	{"a replica with another state in the end", func(s *story) { s.Finals["a"]["node 2"] = resp.Array() }, true},
+	{"a clock unlike the record's", func(s *story) { s.ClockMS = 5000 }, true},
+}
+
 func TestCheck(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		tell  func(s *story)
-		wrong bool
-	}{
-		{"all is well", func(*story) {}, false},
-		{"an unknown one that was not done", func(s *story) {
-			s.drop(4)
-			s.retell()
-		}, false},
-		{"an operation that is answered late is anywhere", func(s *story) {
-			s.op(0).Returned = 100
-			s.op(1).Invoked = 0
-		}, false},
-		{"a read that is older, while it ran", func(s *story) {
-			s.op(8).Invoked = 0
-			s.op(8).Reply = resp.Array()
-		}, false},
-		{"a wrong reply", func(s *story) { s.op(0).Reply = resp.BulkString("1-1") }, true},
-		{"a wrong value within a reply", func(s *story) {
-			s.op(5).Reply = resp.Array(s.op(5).Reply.Elems[0], resp.Int(7))
-		}, true},
-		{"answered, and not in the log", func(s *story) { s.drop(0) }, true},
-		{"found by a call that blocks, and not in the log", func(s *story) { s.drop(5) }, true},
-		{"twice in the log", func(s *story) { s.Log = append(s.Log, s.log()[0]) }, true},
-		{"unknown, and twice in the log", func(s *story) { s.Log = append(s.Log, s.log()[4]) }, true},
-		{"refused, and in the log", func(s *story) {
-			s.Log = append(s.Log, Record{NowMS: 2000, Calls: []Call{{false, s.op(4).Commands}}})
-		}, true},
-		{"nobody's", func(s *story) {
-			s.Log = append(s.Log, Record{NowMS: 2000, Calls: []Call{{false, [][]string{{"XTRIM", "a", "MAXLEN", "=", "0"}}}}})
-		}, true},
-		{"in an order that clients could not see", func(s *story) {
-			l := s.log()
-			l[0], l[1] = l[1], l[0]
-			s.retell()
-		}, true},
-		{"in another order while both ran", func(s *story) {
-			l := s.log()
-			l[0], l[1] = l[1], l[0]
-			s.op(0).Returned = 100
-			s.retell()
-		}, false},
-		{"one client's in another order", func(s *story) {
-			s.op(0).Returned, s.op(2).Invoked, s.op(2).Returned, s.op(1).Returned = 100, 0, 100, 100
-			l := s.log()
-			l[0], l[2] = l[2], l[0]
-			s.retell()
-		}, true},
-		{"a read of what was, before it began", func(s *story) { s.op(8).Reply = resp.Array() }, true},
-		{"a read of what comes after it", func(s *story) { s.op(3).Reply = resp.Int(4) }, true},
-		{"a read of what never was", func(s *story) { s.op(3).Reply = resp.Int(9) }, true},
-		{"a read that goes back", func(s *story) {
-			a, b := *s.op(3), *s.op(3)
-			a.Invoked, a.Returned, a.Reply = 1, 100, resp.Int(4)
-			b.Invoked, b.Returned, b.Reply = 101, 200, resp.Int(1)
-			for i := range s.Ops {
-				s.Ops[i].Invoked, s.Ops[i].Returned = 1, 200 // all at once
-			}
-			s.Ops = append(s.Ops, a, b)
-		}, true},
-		{"a call that blocks, refused and served", func(s *story) { s.op(7).Outcome = client.Refused }, true},
-		{"a call that blocks, answered what it has not found", func(s *story) { s.op(7).Reply = s.op(2).Reply }, true},
-		{"a call that blocks, served by a leader that was lost", func(s *story) {
-			s.op(7).Reply = resp.NullArray()
-		}, false},
-		{"another end", func(s *story) { s.Finals["a"]["node 2"] = resp.Array() }, true},
-		{"a clock that is not the record's", func(s *story) { s.ClockMS = 5000 }, true},
-	} {
+	for _, tc := range changes {
 		t.Run(tc.name, func(t *testing.T) {
 			s := tell(t)
 			tc.tell(s)

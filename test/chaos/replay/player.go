@@ -16,7 +16,7 @@ const (
 	groupB = "h"
 )
 
-// Setup returns the commands that make a stream ready.
+// Setup returns the commands that create a stream for a Player.
 func Setup(stream string) [][]string {
 	return [][]string{
 		{"XGROUP", "CREATE", stream, groupA, "0", "MKSTREAM"},
@@ -25,28 +25,29 @@ func Setup(stream string) [][]string {
 	}
 }
 
-// manyEntries is more than a stream ever holds.
+// manyEntries is more than the number of entries that a stream ever holds.
 const manyEntries = 1000
 
-// Player draws the operations of one client. One goroutine uses it.
+// Player draws random operations for one client. One goroutine uses it.
 type Player struct {
 	History *History
 	Streams []string
 	Rand    *rand.Rand
-	Block   time.Duration // of calls that block
+	Block   time.Duration // BLOCK time of the blocking calls
 
-	session uint64
+	session uint64          // 0: the next operation begins a new session
 	n       int             // operations so far
-	seen    map[string][]ID // IDs that replies showed, by stream, the last ones
-	insist  *insistence     // an entry that is sent again, as it may not have been added
+	seen    map[string][]ID // by stream: the last IDs in replies
+	insist  *insistence     // the XADD to repeat, because its outcome is not a reply; nil: none
 }
 
+// insistence is an XADD with an idempotency token.
 type insistence struct{ stream, producer, id string }
 
-// maxSeen bounds the IDs that are remembered of each stream.
+// maxSeen bounds the remembered IDs of each stream.
 const maxSeen = 40
 
-// Next returns an operation to do.
+// Next returns the next operation. The caller performs it and passes it to Ended.
 func (p *Player) Next() Op {
 	if p.session == 0 {
 		p.session = p.History.Session()
@@ -105,7 +106,8 @@ func (p *Player) Next() Op {
 	return op
 }
 
-// Ended takes what became of an operation that Next has returned, and records it.
+// Ended records the last operation of Next with its outcome. After an unknown write the
+// client goes on in a new session.
 func (p *Player) Ended(op Op) {
 	p.History.Add(op)
 	p.insist = nil
@@ -122,7 +124,7 @@ func (p *Player) Ended(op Op) {
 	}
 }
 
-// remember takes the IDs out of a reply.
+// remember collects the IDs in a reply.
 func (p *Player) remember(st string, v resp.Value) {
 	if id, ok := check.ParseID(string(v.Str)); ok && id.MS > 0 {
 		p.seen[st] = append(p.seen[st], id)
@@ -138,7 +140,7 @@ func (p *Player) remember(st string, v resp.Value) {
 func (p *Player) pick(words ...string) string { return words[p.Rand.IntN(len(words))] }
 func (p *Player) count() string               { return strconv.Itoa(1 + p.Rand.IntN(6)) }
 
-// maybe appends a word, or does not.
+// maybe appends a word half of the times.
 func (p *Player) maybe(words []string, more string) []string {
 	if p.Rand.IntN(2) == 0 {
 		return words
@@ -146,7 +148,7 @@ func (p *Player) maybe(words []string, more string) []string {
 	return append(words, more)
 }
 
-// id returns an ID that was seen, or one that never was.
+// id returns an ID from an earlier reply, or one of no entry.
 func (p *Player) id(st string) string {
 	if n := len(p.seen[st]); n > 0 {
 		return p.seen[st][p.Rand.IntN(n)].String()
@@ -162,10 +164,10 @@ func (p *Player) ids(st string) []string {
 	return ids
 }
 
-// tagged returns IDs of which one tells the session.
+// tagged returns some IDs, of which the last one names the session.
 func (p *Player) tagged(st string) []string { return append(p.ids(st), nobodysID(p.session)) }
 
-// add returns an XADD, which may trim, and may be one that is not done twice.
+// add returns an XADD. It may trim, or carry an idempotency token.
 func (p *Player) add(st string) []string {
 	words := []string{"XADD", st}
 	switch k := p.Rand.IntN(10); {
@@ -181,7 +183,7 @@ func (p *Player) add(st string) []string {
 	return append(words, "*", "p", payload(p.session, p.n), "v", p.pick("", "12", "-7", "a longer value, of words"))
 }
 
-// transaction returns the commands of one, of which the first tells the session.
+// transaction returns the commands of a transaction, of which the first names the session.
 func (p *Player) transaction(st, g string) [][]string {
 	out := [][]string{p.add(st)}
 	for range 1 + p.Rand.IntN(3) {
@@ -211,7 +213,7 @@ func (p *Player) read(st, g string) (words []string, blocks bool) {
 	after := ">"
 	switch p.Rand.IntN(12) {
 	case 0, 1:
-		words[5] = strconv.Itoa(manyEntries + p.n) // no other has the same words: see Op.Blocks
+		words[5] = strconv.Itoa(manyEntries + p.n) // makes the words unique: see Op.Blocks
 		words = append(words, "BLOCK", strconv.FormatInt(p.Block.Milliseconds(), 10))
 		blocks = true
 	case 2, 3:
@@ -224,7 +226,7 @@ func (p *Player) read(st, g string) (words []string, blocks bool) {
 	return append(words, "STREAMS", st, after), blocks
 }
 
-// look returns a command that changes nothing.
+// look returns a read-only command.
 func (p *Player) look(st, g string) []string {
 	switch p.Rand.IntN(9) {
 	case 0, 1:
