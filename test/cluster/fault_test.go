@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// setFault changes the rules by which a node's disk fails: see DEBUG FAULT.
+// setFault sends DEBUG FAULT to change the rules by which a node's disk fails.
 func setFault(n *Node, rule string) error {
 	cl := client(n.Addr.Client)
 	defer cl.Close()
@@ -29,7 +29,7 @@ func setFault(n *Node, rule string) error {
 	return nil
 }
 
-// fault sets a rule that a node lives with.
+// fault sets a rule that the node survives.
 func fault(t *testing.T, n *Node, rule string) {
 	t.Helper()
 	if err := setFault(n, rule); err != nil {
@@ -37,8 +37,8 @@ func fault(t *testing.T, n *Node, rule string) {
 	}
 }
 
-// fatalFault sets a rule that ends the node, maybe before it has answered: the caller
-// waits for the end and looks at it.
+// fatalFault sets a rule that ends the node, possibly before it answers. The caller waits
+// for the end and checks it.
 func fatalFault(t *testing.T, n *Node, rule string) {
 	t.Helper()
 	if err := setFault(n, rule); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
@@ -46,7 +46,7 @@ func fatalFault(t *testing.T, n *Node, rule string) {
 	}
 }
 
-// leads returns how many shards node n leads, by the word of node by.
+// leads returns the number of shards that node n leads in the view of node by.
 func leads(t *testing.T, c *Cluster, by, n *Node) int {
 	t.Helper()
 	st, _ := c.Status(by)
@@ -59,17 +59,17 @@ func leads(t *testing.T, c *Cluster, by, n *Node) int {
 	return count
 }
 
-// eventually waits for what must come to be.
-func eventually(t *testing.T, what string, ok func() bool) {
+// eventually waits until ok returns true, and fails the test after HealthyTimeout.
+func eventually(t *testing.T, goal string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(HealthyTimeout); !ok(); time.Sleep(5 * poll) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, HealthyTimeout)
+			t.Fatalf("%s: not within %v", goal, HealthyTimeout)
 		}
 	}
 }
 
-// others returns the nodes of c but n.
+// others returns the nodes of c except n.
 func others(c *Cluster, n *Node) []*Node {
 	var out []*Node
 	for _, o := range c.Nodes {
@@ -80,7 +80,7 @@ func others(c *Cluster, n *Node) []*Node {
 	return out
 }
 
-// resumed waits until every stream has had a write acknowledged since now.
+// resumed waits until a write to each stream has been acknowledged after this moment.
 func (l *load) resumed(t *testing.T) {
 	t.Helper()
 	at := time.Now()
@@ -91,10 +91,11 @@ func (l *load) resumed(t *testing.T) {
 	})
 }
 
-// A node whose disk is nearly full leads nothing any more; when all are, commands that
-// need room are refused by a name of their own, and those that make room are done. A
-// log that meets a full disk ends its node with 10, which cannot start before there is
-// room, says what to do, and loses nothing.
+// TestDiskFull has disks run full. A node with a nearly full disk gives up its leaderships.
+// When the disks of all nodes are nearly full, commands that need room are refused with
+// NOSPACE, while reads and commands that free room are served. A node whose log meets a full
+// disk ends with exit code 10 and does not start until there is room; its message names the
+// ballast. Nothing is lost.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	c := Start(t, Options{Shards: 3, Faults: true})
@@ -104,10 +105,10 @@ func TestDiskFull(t *testing.T) {
 	l.resumed(t)
 
 	fault(t, n, "space 1000")
-	eventually(t, "the node with a full disk leads nothing", func() bool { return leads(t, c, rest[0], n) == 0 })
+	eventually(t, "the node with the full disk leads no shard", func() bool { return leads(t, c, rest[0], n) == 0 })
 	l.resumed(t)
 	for _, err := range l.errors() {
-		t.Errorf("a client of another node was told: %v", err)
+		t.Errorf("a client of another node got an error: %v", err)
 	}
 
 	ctx := context.Background()
@@ -119,7 +120,7 @@ func TestDiskFull(t *testing.T) {
 	add := func() error {
 		return cl.XAdd(ctx, &redis.XAddArgs{Stream: "own", ID: "*", Values: []string{"p", "x"}}).Err()
 	}
-	eventually(t, "a write is refused by name", func() bool {
+	eventually(t, "a write is refused with NOSPACE", func() bool {
 		err := add()
 		return err != nil && strings.HasPrefix(err.Error(), "NOSPACE ")
 	})
@@ -154,8 +155,8 @@ func TestDiskFull(t *testing.T) {
 	l.end(t, c)
 }
 
-// A disk that hangs takes the leaderships off its node, and ends it with 11; a disk that
-// fails once ends it at once. Nothing is lost.
+// TestDiskHangs has disks hang and fail. A node with a hanging disk loses its leaderships and
+// ends with exit code 11; a node with a failing disk ends at once. Nothing is lost.
 func TestDiskHangs(t *testing.T) {
 	t.Parallel()
 	c := Start(t, Options{Shards: 3, Faults: true})
@@ -169,12 +170,12 @@ func TestDiskHangs(t *testing.T) {
 			rest := others(c, n)
 			l := startLoad(strings.ReplaceAll(tc.rule, " ", "-"), 6, rest[0].Addr.Client, rest[1].Addr.Client)
 			l.resumed(t)
-			eventually(t, "the node leads something", func() bool { return leads(t, c, rest[0], n) > 0 })
+			eventually(t, "the node leads a shard", func() bool { return leads(t, c, rest[0], n) > 0 })
 			fatalFault(t, n, tc.rule)
 			if strings.HasPrefix(tc.rule, "stall under=raftlog") {
-				eventually(t, "others lead what the hanging node led", func() bool { return leads(t, c, rest[0], n) == 0 })
+				eventually(t, "other nodes lead all shards", func() bool { return leads(t, c, rest[0], n) == 0 })
 				if !n.running() {
-					t.Error("it ended before others led")
+					t.Error("the node ended before others took over")
 				}
 			}
 			if code := c.Ended(n); code != 11 {
@@ -187,7 +188,7 @@ func TestDiskHangs(t *testing.T) {
 	}
 }
 
-// running reports whether the process has not ended by itself either.
+// running is Running, but false also for a process that has ended by itself.
 func (n *Node) running() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -199,8 +200,8 @@ func (n *Node) running() bool {
 	}
 }
 
-// A node that reads what was not written ends with 12, and does so again; an empty
-// directory in its place gets everything from the others.
+// TestFlippedBit damages a log. The node refuses to start with exit code 12, each time. With
+// an empty directory it joins as a new node and receives all data from the others.
 func TestFlippedBit(t *testing.T) {
 	t.Parallel()
 	c := Start(t, Options{Shards: 3, Faults: true})
@@ -208,8 +209,8 @@ func TestFlippedBit(t *testing.T) {
 	rest := others(c, n)
 	l := startLoad("flip", 6, rest[0].Addr.Client, rest[1].Addr.Client)
 	l.resumed(t)
-	// So much that the damage is far from the end of a log: there it looks like a write
-	// that was cut short.
+	// Write enough that the damage is far from the end of the log. At the end it would look
+	// like a write that was cut short.
 	value := strings.Repeat("x", 1000)
 	cl := client(rest[0].Addr.Client)
 	defer cl.Close()
@@ -244,7 +245,7 @@ func TestFlippedBit(t *testing.T) {
 	}
 }
 
-// largest returns the largest of the files that match.
+// largest returns the largest file that matches pattern.
 func largest(t *testing.T, pattern string) string {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
@@ -260,7 +261,8 @@ func largest(t *testing.T, pattern string) string {
 	return best
 }
 
-// flipBit flips a bit at a third of a file: logs are longer than what is in them.
+// flipBit flips a bit after a third of the used part of a file. Logs are preallocated, so
+// their end is unused.
 func flipBit(t *testing.T, path string) {
 	t.Helper()
 	b, err := os.ReadFile(path)

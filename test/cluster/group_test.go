@@ -20,31 +20,31 @@ import (
 // The load of TestGroupOverAllShards.
 const (
 	groupStreams   = 50
-	groupConsumers = 9 // at a time
+	groupConsumers = 9 // at the same time
 	groupWriters   = 2
-	groupTime      = 9 * time.Second        // of load; the kill is a third of it from the start
-	vanishEvery    = 100 * time.Millisecond // a connection ends, on average
+	groupTime      = 9 * time.Second        // duration of the load; the node is killed after a third of it
+	vanishEvery    = 100 * time.Millisecond // average time between two ended connections
 	lateEntries    = 2 * groupStreams
 )
 
-// entrySet is a set of entries, each as its stream and its ID.
+// entrySet is a set of entries, each in the form "stream ID".
 type entrySet map[string]bool
 
-// add adds an entry, and reports whether it was not there.
+// add adds an entry, and reports whether it is new.
 func (s entrySet) add(e string) bool {
 	known := s[e]
 	s[e] = true
 	return !known
 }
 
-// groupReader is one consumer for as long as its connection lasts. It acknowledges
-// nothing, so what it was given is pending for it.
+// groupReader is a consumer with one connection; both end together. It acknowledges nothing,
+// so that all entries delivered to it stay pending for it.
 type groupReader struct {
 	name  string
-	block time.Duration // below zero: it does not block
+	block time.Duration // negative if it does not block
 	cl    *redis.Client
-	got   entrySet // what replies brought it
-	cut   bool     // its last call ended without a reply that says what it was given
+	got   entrySet // entries in its replies
+	cut   bool     // its last call ended without a reply, so it may own entries that it does not know
 }
 
 // readers are all consumers of a run.
@@ -56,15 +56,15 @@ type readers struct {
 	mu      sync.Mutex
 	stopped bool                         // guarded by mu: no more consumers
 	current [groupConsumers]*groupReader // guarded by mu
-	past    []*groupReader               // guarded by mu; the content is the reader's until it is done
+	past    []*groupReader               // guarded by mu; each reader's fields belong to its goroutine until that ends
 }
 
 // TestGroupOverAllShards has consumers of one group read 50 streams on all shards of three
-// nodes, blocked and not. Their connections end at random, and a node that leads shards is
-// killed meanwhile and comes back. Every entry is delivered once: what is pending for a
-// consumer is what its replies brought it, and, where its connection ended under a call,
-// what that call was given. Once all connections have ended, nothing goes to any of their
-// calls any more.
+// nodes, with and without BLOCK. Connections end at random, and a node that leads shards is
+// killed and comes back. Every entry must be delivered exactly once: the entries pending for
+// a consumer are those in its replies and, if its connection ended during a call, those
+// delivered by that call. After all connections have ended, no entry may be delivered to any
+// of their calls.
 func TestGroupOverAllShards(t *testing.T) {
 	c := Start(t, Options{})
 	l := NewLedger()
@@ -103,7 +103,7 @@ func TestGroupOverAllShards(t *testing.T) {
 	r.stop()
 	reading.Wait()
 	for _, n := range c.Nodes {
-		eventually(t, "no call is left", func() bool { return blockedCalls(t, n) == 0 })
+		eventually(t, "no blocked call is left", func() bool { return blockedCalls(t, n) == 0 })
 	}
 	r.check(cl, want)
 	for i, n := range c.Nodes {
@@ -116,11 +116,11 @@ func TestGroupOverAllShards(t *testing.T) {
 	acked, unknown, _, _ := l.Counts()
 	t.Logf("%d XADDs acknowledged, %d unknown; %d consumers, of which %d connections were ended on purpose", acked, unknown, len(r.past), cuts)
 	if acked < groupStreams || cuts < 10 {
-		t.Error("the run shows next to nothing")
+		t.Error("too little happened for the run to prove anything")
 	}
 }
 
-// run is one consumer after another, until the run is stopped.
+// run runs one consumer after another until stop is called.
 func (r *readers) run(n int) {
 	blocks := []time.Duration{0, 30 * time.Millisecond, -1}
 	for life := 0; ; life++ {
@@ -134,7 +134,7 @@ func (r *readers) run(n int) {
 				return
 			}
 			g.read(r)
-		} else if !r.begin(n, nil) { // its node is down: the next one is another's
+		} else if !r.begin(n, nil) { // its node is down; the next consumer connects to another node
 			g.cl.Close()
 			return
 		}
@@ -143,7 +143,7 @@ func (r *readers) run(n int) {
 	}
 }
 
-// begin makes g the n-th consumer, and reports whether there are to be more.
+// begin makes g the n-th consumer. It returns false if stop was called.
 func (r *readers) begin(n int, g *groupReader) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -157,16 +157,16 @@ func (r *readers) begin(n int, g *groupReader) bool {
 	return true
 }
 
-// read calls until a call fails, as it does when the connection ends.
+// read reads until a call fails, which it does when the connection ends.
 func (g *groupReader) read(r *readers) {
 	for {
 		twice, err := g.call(r.streams, 2)
 		if twice != "" {
-			r.t.Errorf("%s was given %s twice", g.name, twice)
+			r.t.Errorf("%s got %s twice", g.name, twice)
 		}
 		switch {
 		case errors.Is(err, redis.Nil):
-			pause(context.Background(), time.Millisecond) // or those that do not block keep all others from the processor
+			pause(context.Background(), time.Millisecond) // otherwise calls without BLOCK would use up the processor
 			continue
 		case err != nil:
 			g.cut = true
@@ -175,8 +175,8 @@ func (g *groupReader) read(r *readers) {
 	}
 }
 
-// call reads once from all streams, at most so many entries of each, and keeps what comes.
-// It returns one that came before.
+// call reads once from all streams, at most count entries of each, and adds them to got. If
+// an entry was in got already, call returns it as twice.
 func (g *groupReader) call(streams []string, count int64) (twice string, err error) {
 	got, err := g.cl.XReadGroup(context.Background(), &redis.XReadGroupArgs{
 		Group: killGroup, Consumer: g.name, Count: count, Block: g.block,
@@ -192,7 +192,7 @@ func (g *groupReader) call(streams []string, count int64) (twice string, err err
 	return twice, err
 }
 
-// vanish ends connections at random for so long, and returns how many.
+// vanish ends random connections during d, and returns their number.
 func (r *readers) vanish(d time.Duration) (cuts int) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		time.Sleep(rand.N(2 * vanishEvery))
@@ -219,7 +219,7 @@ func (r *readers) stop() {
 	}
 }
 
-// entries returns all that the streams hold.
+// entries returns all entries of the streams.
 func entries(t *testing.T, cl *redis.Client, streams []string) entrySet {
 	t.Helper()
 	out := entrySet{}
@@ -235,7 +235,7 @@ func entries(t *testing.T, cl *redis.Client, streams []string) entrySet {
 	return out
 }
 
-// pendingCount returns how many entries are pending.
+// pendingCount returns the number of pending entries.
 func pendingCount(t *testing.T, cl *redis.Client, streams []string) (count int) {
 	t.Helper()
 	for _, s := range streams {
@@ -248,7 +248,7 @@ func pendingCount(t *testing.T, cl *redis.Client, streams []string) (count int) 
 	return count
 }
 
-// blockedCalls returns how many calls the shards of a node keep.
+// blockedCalls returns the number of blocked calls in all shards of a node.
 func blockedCalls(t *testing.T, n *Node) (count int) {
 	t.Helper()
 	answer, err := http.Get("http://" + n.Addr.HTTP + "/metrics")
@@ -273,7 +273,8 @@ func blockedCalls(t *testing.T, n *Node) (count int) {
 	return count
 }
 
-// pending returns what is pending for each consumer, every entry once.
+// pending returns the pending entries of each consumer. It fails the test if one of them was
+// delivered more than once.
 func (r *readers) pending(cl *redis.Client, limit int) map[string]entrySet {
 	r.t.Helper()
 	out := map[string]entrySet{}
@@ -297,7 +298,7 @@ func (r *readers) pending(cl *redis.Client, limit int) map[string]entrySet {
 	return out
 }
 
-// check compares what the consumers got with what is pending for them.
+// check compares the entries that each consumer got with those pending for it.
 func (r *readers) check(cl *redis.Client, want entrySet) {
 	r.t.Helper()
 	owned := r.pending(cl, 2*len(want))
@@ -313,20 +314,20 @@ func (r *readers) check(cl *redis.Client, want entrySet) {
 			if !g.got[e] {
 				unseen++
 				if !g.cut {
-					r.t.Errorf("%s was given %s, which no reply brought it", g.name, e)
+					r.t.Errorf("%s owns %s, which was in none of its replies", g.name, e)
 				}
 			}
 		}
 		maps.Copy(total, has)
 	}
 	if !maps.Equal(total, want) {
-		r.t.Errorf("the consumers were given %d entries, and the streams hold %d", len(total), len(want))
+		r.t.Errorf("the consumers own %d entries, but the streams hold %d", len(total), len(want))
 	}
-	r.t.Logf("%d entries; %d of them went to calls whose connection had ended before the reply came", len(want), unseen)
+	r.t.Logf("%d entries; %d of them were delivered to calls whose connection ended before the reply", len(want), unseen)
 }
 
-// checkLate adds entries when no call is left: none of them goes anywhere until another
-// consumer asks, which gets them all.
+// checkLate adds entries after all calls have ended. None of them may be delivered until
+// another consumer reads, which must get all of them.
 func (r *readers) checkLate(cl *redis.Client, before entrySet) {
 	r.t.Helper()
 	late := entrySet{}
@@ -339,13 +340,13 @@ func (r *readers) checkLate(cl *redis.Client, before entrySet) {
 		late.add(s + " " + id)
 	}
 	if n := pendingCount(r.t, cl, r.streams); n != len(before) {
-		r.t.Errorf("%d entries are pending, not %d: some went to calls that had returned", n, len(before))
+		r.t.Errorf("%d entries are pending, want %d: some were delivered to calls that had ended", n, len(before))
 	}
 	g := &groupReader{name: "late", block: -1, cl: cl, got: entrySet{}}
 	if _, err := g.call(r.streams, lateEntries); err != nil && !errors.Is(err, redis.Nil) {
 		r.t.Fatal(err)
 	}
 	if !maps.Equal(g.got, late) {
-		r.t.Errorf("a new consumer got %d entries, not the %d that were added for it", len(g.got), len(late))
+		r.t.Errorf("a new consumer got %d entries, want the %d that were added", len(g.got), len(late))
 	}
 }

@@ -2,11 +2,9 @@ package cluster
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// outside returns an address of this machine that is not loopback: who dials it is
-// seen as coming from there.
+// outside returns an address of this machine that is not loopback. To the server, a client
+// that connects through it comes from that address.
 func outside(t *testing.T) string {
 	t.Helper()
 	addrs, err := net.InterfaceAddrs()
@@ -28,11 +26,11 @@ func outside(t *testing.T) string {
 			return n.IP.String()
 		}
 	}
-	t.Skip("this machine has no address but loopback")
+	t.Skip("this machine has only loopback addresses")
 	return ""
 }
 
-// ask sends words as they are and returns the first line of the answer.
+// ask sends the bytes of words and returns the first line of the reply.
 func ask(t *testing.T, addr, words string) string {
 	t.Helper()
 	nc, err := net.DialTimeout("tcp", addr, 5*time.Second)
@@ -51,9 +49,9 @@ func ask(t *testing.T, addr, words string) string {
 	return strings.TrimSpace(line)
 }
 
-// Without a password clients from elsewhere are refused; with one, those that know it
-// are served, wherever they are.
-func TestWhoMayConnect(t *testing.T) {
+// TestPasswordAndLoopback shows that a server without a password serves clients on loopback
+// only. A server with a password serves clients from any address that send it.
+func TestPasswordAndLoopback(t *testing.T) {
 	t.Parallel()
 	host := outside(t)
 	open := Start(t, Options{Nodes: 1, Shards: 1, Args: []string{"--client-addr", "0.0.0.0:0", "--advertise", "127.0.0.1"}})
@@ -92,11 +90,11 @@ func TestWhoMayConnect(t *testing.T) {
 		t.Error(err)
 	}
 	if log := closed.LogTail(closed.Nodes[0], 1<<20); strings.Contains(log, "s3cret") {
-		t.Error("the password stands in the log")
+		t.Error("the log contains the password")
 	}
 }
 
-// hostileWords are what no client of good will sends.
+// hostileWords are inputs that no proper client sends.
 var hostileWords = []string{
 	"*1000000000\r\n",
 	"*2\r\n$536870912\r\n",
@@ -117,13 +115,13 @@ var hostileWords = []string{
 	"'unbalanced\r\n",
 }
 
-// Hostile bytes are answered or cut off, each on its own connection; clients beside
-// them notice nothing, and the server does not grow.
+// TestHostileClients sends hostile bytes on many connections. Each is answered or closed,
+// other clients are served as usual, and the server's memory does not grow.
 func TestHostileClients(t *testing.T) {
 	t.Parallel()
 	c := Start(t, Options{Nodes: 1, Shards: 2})
 	n := c.Nodes[0]
-	before := resident(t, n.PID())
+	before := residentBytes(t, n.PID())
 	l := startLoad("calm", 4, n.Addr.Client, n.Addr.Client)
 	var wg sync.WaitGroup
 	for w := range 8 {
@@ -133,7 +131,7 @@ func TestHostileClients(t *testing.T) {
 			}
 		})
 	}
-	// Some say nothing at all, or take no answers.
+	// Some connections send half a command and then nothing more.
 	var idle []net.Conn
 	for range 100 {
 		if nc, err := net.Dial("tcp", n.Addr.Client); err == nil {
@@ -143,12 +141,12 @@ func TestHostileClients(t *testing.T) {
 	}
 	wg.Wait()
 	for _, err := range l.errors() {
-		t.Errorf("a calm client was told: %v", err)
+		t.Errorf("a calm client got an error: %v", err)
 	}
 	if slowest := l.slowestWrite(); slowest > 3*time.Second {
 		t.Errorf("a calm client waited for %v", slowest)
 	}
-	grown := resident(t, n.PID()) - before
+	grown := residentBytes(t, n.PID()) - before
 	t.Logf("%d MiB of growth", grown>>20)
 	if grown > 256<<20 && len(raceFlags) == 0 {
 		t.Errorf("the server has grown by %d MiB", grown>>20)
@@ -159,7 +157,7 @@ func TestHostileClients(t *testing.T) {
 	l.end(t, c)
 }
 
-// hostile sends words and reads what comes, until the server hangs up or says nothing.
+// hostile sends words and reads until the server closes the connection or is silent.
 func hostile(addr, words string) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -167,25 +165,11 @@ func hostile(addr, words string) {
 	}
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(200 * time.Millisecond))
-	go nc.Write([]byte(words)) // ends with the deadline
+	go nc.Write([]byte(words)) // ends at the deadline
 	buf := make([]byte, 64<<10)
 	for {
 		if _, err := nc.Read(buf); err != nil {
 			return
 		}
 	}
-}
-
-// resident returns the bytes of memory that a process holds.
-func resident(t *testing.T, pid int) int64 {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		t.Skip(err)
-	}
-	var size, pages int64
-	if _, err := fmt.Fscan(bytes.NewReader(b), &size, &pages); err != nil {
-		t.Fatal(err)
-	}
-	return pages * int64(os.Getpagesize())
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A node of one cluster that is told to join another ends and changes nothing: not in
-// its directory, and not in the other cluster. Later it starts as it was.
+// TestRefusesOtherCluster tells a node of one cluster to join another. The node ends and
+// changes neither its directory nor the other cluster. Without --join it starts as before.
 func TestRefusesOtherCluster(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()

@@ -34,21 +34,21 @@ const (
 	killWriters   = 12
 	killConsumers = 6
 	killGroup     = "workers"
-	claimAfter    = 2 * time.Second // min-idle of XAUTOCLAIM: a consumer's calls may die with their node
-	// resumeWithin is the promise: after the kill of one node writes to every shard go on.
+	claimAfter    = 2 * time.Second // min-idle of XAUTOCLAIM, which takes over entries whose delivery was lost with a node
+	// resumeWithin is the promised time from the kill of one node until writes to every
+	// shard succeed again.
 	resumeWithin = 4 * time.Second
 	drainTimeout = 60 * time.Second
 )
 
-// TestKillNodes kills a random node with -9 every few seconds, and all of them now
-// and then, while producers and consumer groups work; then it checks every invariant.
+// TestKillNodes kills a random node with SIGKILL every few seconds, and sometimes all nodes,
+// while producers and consumers work. Then it checks every invariant.
 func TestKillNodes(t *testing.T) {
 	seed := *killSeed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
 	c := Start(t, Options{})
 	l := NewLedger()
 	streams := make([]string, killStreams)
@@ -68,9 +68,32 @@ func TestKillNodes(t *testing.T) {
 	for k := range killConsumers {
 		consumers.Go(func() { consume(readCtx, c, l, fmt.Sprintf("consumer-%d", k), streams) })
 	}
+	kills, worst := killAtRandom(t, c, l, rand.New(rand.NewPCG(seed, 0)), streams)
+	stopWriters()
+	writers.Wait()
+	c.WaitHealthy()
+	drain(t, c, streams)
+	stopConsumers()
+	consumers.Wait()
 
-	var worst time.Duration
-	kills := 0
+	for i, n := range c.Nodes {
+		checkReplica(t, l, fmt.Sprintf("node %d", i+1), n, streams)
+	}
+	acked, unknown, refused, finished := l.Counts()
+	t.Logf("%d kills; %d XADDs acknowledged, %d unknown, %d refused; %d XACKs; writes resumed after at most %v", kills, acked, unknown, refused, finished, worst.Round(time.Millisecond))
+	if acked == 0 || finished == 0 {
+		t.Error("nothing was acknowledged, so the run proves nothing")
+	}
+	for _, p := range l.Problems() {
+		t.Error(p)
+	}
+}
+
+// killAtRandom kills and restarts nodes for -kill-duration: one random node in four of five
+// rounds, and all nodes in the fifth. It returns the number of kills and the longest time
+// until writes resumed after the kill of one node.
+func killAtRandom(t *testing.T, c *Cluster, l *Ledger, rng *rand.Rand, streams []string) (kills int, worst time.Duration) {
+	t.Helper()
 	for end, round := time.Now().Add(*killDuration), 1; time.Now().Before(end); round++ {
 		time.Sleep(time.Duration(1500+rng.IntN(2000)) * time.Millisecond)
 		if round%5 == 0 {
@@ -94,28 +117,11 @@ func TestKillNodes(t *testing.T) {
 		}
 		c.WaitHealthy()
 	}
-	stopWriters()
-	writers.Wait()
-	c.WaitHealthy()
-	drain(t, c, streams)
-	stopConsumers()
-	consumers.Wait()
-
-	for i, n := range c.Nodes {
-		checkReplica(t, l, fmt.Sprintf("node %d", i+1), n, streams)
-	}
-	acked, unknown, refused, finished := l.Counts()
-	t.Logf("%d kills; %d XADDs acknowledged, %d unknown, %d refused; %d XACKs; writes resumed after at most %v", kills, acked, unknown, refused, finished, worst.Round(time.Millisecond))
-	if acked == 0 || finished == 0 {
-		t.Error("nothing was acknowledged: the run shows nothing")
-	}
-	for _, p := range l.Problems() {
-		t.Error(p)
-	}
+	return kills, worst
 }
 
-// client returns a client that never repeats a command by itself: what its caller
-// does not know to be undone must not be done twice.
+// client returns a client that never repeats a command by itself, because a command with an
+// unknown outcome must not be executed twice.
 func client(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr: addr, MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: 10 * time.Second,
@@ -134,7 +140,7 @@ func createGroups(t *testing.T, c *Cluster, streams []string) {
 	}
 }
 
-// notDone reports whether a reply says that the command had no effect.
+// notDone reports whether an error reply guarantees that the command had no effect.
 func notDone(err error) bool {
 	for _, code := range []string{"CLUSTERDOWN ", "TRYAGAIN ", "OVERLOADED ", "NOSPACE "} {
 		if strings.HasPrefix(err.Error(), code) {
@@ -144,7 +150,7 @@ func notDone(err error) bool {
 	return false
 }
 
-// rotating hands out a client to one node, and another one after a failure.
+// rotating holds a client of one node, and moves on to the next node after a failure.
 type rotating struct {
 	c  *Cluster
 	at int
@@ -166,14 +172,15 @@ func (r *rotating) next() {
 	r.at++
 }
 
-// produce adds to one stream after another until ctx ends. Every payload is sent once.
+// produce adds entries to one stream after another until ctx ends. It sends each payload
+// once.
 func produce(ctx context.Context, c *Cluster, l *Ledger, writer int, streams []string) {
 	r := rotating{c: c, at: writer}
 	defer r.next()
 	for n := 0; ctx.Err() == nil; n++ {
 		stream, payload := streams[(writer+n)%len(streams)], fmt.Sprintf("w%d-%d", writer, n)
 		floor := l.Floor(stream)
-		// Not ctx: a write that was begun is waited for.
+		// The call does not use ctx, so that a started write is waited for.
 		id, err := r.get().XAdd(context.Background(), &redis.XAddArgs{Stream: stream, Values: []string{"p", payload}}).Result()
 		switch {
 		case err == nil:
@@ -189,7 +196,7 @@ func produce(ctx context.Context, c *Cluster, l *Ledger, writer int, streams []s
 	}
 }
 
-// pause waits for d or the end of ctx.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -197,7 +204,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// consume reads, claims and acknowledges until ctx ends.
+// consume reads, claims and acknowledges entries until ctx ends.
 func consume(ctx context.Context, c *Cluster, l *Ledger, name string, streams []string) {
 	r := rotating{c: c, at: int(name[len(name)-1])}
 	defer r.next()
@@ -231,7 +238,7 @@ func consume(ctx context.Context, c *Cluster, l *Ledger, name string, streams []
 			}
 			n, err := cl.XAck(context.Background(), s.Stream, killGroup, ids...).Result()
 			if err != nil || n != int64(len(ids)) {
-				continue // which of them is not known
+				continue // it is unknown which entries this XACK acknowledged
 			}
 			for _, id := range ids {
 				l.Finished(s.Stream, id, name)
@@ -240,8 +247,8 @@ func consume(ctx context.Context, c *Cluster, l *Ledger, name string, streams []
 	}
 }
 
-// waitResumed waits until every stream has had a write acknowledged after at, or for
-// twice as long as that may take.
+// waitResumed waits until a write to each stream has been acknowledged after at, but at most
+// for twice the promised time.
 func waitResumed(l *Ledger, at time.Time, streams []string) {
 	for deadline := at.Add(2 * resumeWithin); time.Now().Before(deadline); time.Sleep(poll) {
 		before := time.Now()
@@ -268,8 +275,8 @@ func restartAll(t *testing.T, c *Cluster) {
 	}
 }
 
-// drain waits until no group has anything left to deliver or to acknowledge. Consumers
-// may have fallen behind by much; but they have to come on.
+// drain waits until every group has no entries left to deliver or to acknowledge. Consumers
+// may be far behind, but they must make progress within drainTimeout.
 func drain(t *testing.T, c *Cluster, streams []string) {
 	t.Helper()
 	cl := client(c.Nodes[0].Addr.Client)
@@ -288,13 +295,13 @@ func drain(t *testing.T, c *Cluster, streams []string) {
 				}
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%s is not drained, and was not further in the last %v: %+v %v", s, drainTimeout, gs, err)
+				t.Fatalf("%s is not drained and has made no progress for %v: %+v %v", s, drainTimeout, gs, err)
 			}
 		}
 	}
 }
 
-// checkReplica reads every stream from node n's own replica and compares.
+// checkReplica reads every stream from node n's own replica and checks it against l.
 func checkReplica(t *testing.T, l *Ledger, where string, n *Node, streams []string) {
 	t.Helper()
 	ctx := context.Background()
@@ -303,7 +310,7 @@ func checkReplica(t *testing.T, l *Ledger, where string, n *Node, streams []stri
 	conn := cl.Conn()
 	defer conn.Close()
 	for _, s := range streams {
-		// A linearizable length first, then the local replica once it has come that far.
+		// Read a linearizable length first, and wait until the local replica has reached it.
 		if err := conn.Do(ctx, "READWRITE").Err(); err != nil {
 			t.Fatal(err)
 		}

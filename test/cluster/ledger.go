@@ -8,17 +8,18 @@ import (
 	"time"
 )
 
-// Ledger is what the clients of a run know: what was acknowledged, what may have
-// happened, what was delivered, and when. Any goroutine may write to it.
+// Ledger collects the replies that the clients of a run got: acknowledged, refused and
+// unknown writes, deliveries and acknowledgements of entries. It checks them against each
+// other and against a final read. Any goroutine may call its methods.
 type Ledger struct {
 	mu        sync.Mutex
-	acked     map[string]entry       // payload → where it was acknowledged
-	unknown   map[string]string      // payload → stream it may be in
-	refused   map[string]string      // payload → stream it is certainly not in
-	lastID    map[string]string      // per stream, the greatest ID acknowledged before some moment
-	delivered map[string]int         // payload → times handed to a consumer
-	finished  map[string]finish      // stream/id → whose XACK was answered 1, and when
-	writes    map[string][]time.Time // stream → when writes were acknowledged, rising
+	acked     map[string]entry       // by payload: its stream and ID
+	unknown   map[string]string      // by payload: the stream it may be in
+	refused   map[string]string      // by payload: the stream it must not be in
+	lastID    map[string]string      // by stream: the greatest acknowledged ID
+	delivered map[string]int         // by payload: number of deliveries to a consumer
+	finished  map[string]finish      // by stream/id: the XACK that was answered with 1
+	writes    map[string][]time.Time // by stream: times of acknowledged writes, rising
 	problems  []string
 }
 
@@ -29,7 +30,8 @@ type finish struct {
 	at       time.Time
 }
 
-// maxProblems bounds what one run reports; the first ones matter.
+// maxProblems limits the problems that a run reports. Later ones usually follow from the
+// first.
 const maxProblems = 20
 
 // NewLedger returns an empty ledger.
@@ -61,20 +63,20 @@ func (l *Ledger) Problems() []string {
 	return append([]string(nil), l.problems...)
 }
 
-// Floor returns the greatest ID acknowledged on stream so far: an XADD that begins
-// now must get a greater one.
+// Floor returns the greatest ID acknowledged on stream so far. An XADD that begins now must
+// get a greater ID.
 func (l *Ledger) Floor(stream string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.lastID[stream]
 }
 
-// Added records an acknowledged XADD that began when Floor answered floor.
+// Added records an acknowledged XADD that began when Floor returned floor.
 func (l *Ledger) Added(stream, id, payload, floor string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if floor != "" && CompareIDs(id, floor) <= 0 {
-		l.problem("%s: %s was acknowledged as %s, not above %s that was acknowledged before it began", stream, payload, id, floor)
+		l.problem("%s: %s was acknowledged as %s, not above %s, which was acknowledged before it began", stream, payload, id, floor)
 	}
 	if CompareIDs(id, l.lastID[stream]) > 0 {
 		l.lastID[stream] = id
@@ -83,50 +85,50 @@ func (l *Ledger) Added(stream, id, payload, floor string) {
 	l.writes[stream] = append(l.writes[stream], time.Now())
 }
 
-// Unknown records an XADD whose outcome its client does not know.
+// Unknown records an XADD with an unknown outcome.
 func (l *Ledger) Unknown(stream, payload string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unknown[payload] = stream
 }
 
-// Refused records an XADD that was answered "not done".
+// Refused records an XADD that was answered with a "not done" error.
 func (l *Ledger) Refused(stream, payload string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refused[payload] = stream
 }
 
-// Delivered records that an entry was handed to consumer by a call that began at began.
+// Delivered records that a call which started at began delivered an entry to consumer.
 func (l *Ledger) Delivered(stream, id, payload, consumer string, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.delivered[payload]++
 	if f, ok := l.finished[stream+"/"+id]; ok && f.at.Before(began) {
-		l.problem("%s %s (%s) was handed to %s after %s had acknowledged it", stream, id, payload, consumer, f.consumer)
+		l.problem("%s %s (%s) was delivered to %s after %s had acknowledged it", stream, id, payload, consumer, f.consumer)
 	}
 }
 
-// Finished records that consumer's XACK of an entry was answered 1.
+// Finished records that consumer's XACK of an entry was answered with 1.
 func (l *Ledger) Finished(stream, id, consumer string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f, ok := l.finished[stream+"/"+id]; ok {
-		l.problem("%s %s: XACK answered 1 to %s and to %s", stream, id, f.consumer, consumer)
+		l.problem("%s %s: XACK was answered with 1 to %s and to %s", stream, id, f.consumer, consumer)
 	}
 	l.finished[stream+"/"+id] = finish{consumer, time.Now()}
 }
 
-// Counts returns how many XADDs were acknowledged, are unknown, were refused, and how
-// many XACKs were answered 1.
+// Counts returns the numbers of acknowledged, unknown and refused XADDs, and of XACKs that
+// were answered with 1.
 func (l *Ledger) Counts() (acked, unknown, refused, finished int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.acked), len(l.unknown), len(l.refused), len(l.finished)
 }
 
-// Resumed returns how long after since the slowest stream had a write acknowledged
-// again, and which it was. A stream that had none by now counts up to now.
+// Resumed returns the time from since to the first acknowledged write on the slowest stream,
+// and the name of that stream. A stream without such a write counts until now.
 func (l *Ledger) Resumed(since time.Time, streams []string) (time.Duration, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,10 +147,11 @@ func (l *Ledger) Resumed(since time.Time, streams []string) (time.Duration, stri
 	return worst, which
 }
 
-// Item is an entry as a final read shows it.
+// Item is an entry in a final read.
 type Item struct{ ID, Payload string }
 
-// CheckFinal compares what a replica holds of stream with what the clients know.
+// CheckFinal compares the items of stream on one replica with the recorded replies. where
+// names the replica in problems.
 func (l *Ledger) CheckFinal(where, stream string, items []Item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,19 +163,19 @@ func (l *Ledger) CheckFinal(where, stream string, items []Item) {
 		}
 		last = it.ID
 		if other, dup := seen[it.Payload]; dup {
-			l.problem("%s: %s: %s stands twice, as %s and %s", where, stream, it.Payload, other, it.ID)
+			l.problem("%s: %s: %s occurs twice, as %s and %s", where, stream, it.Payload, other, it.ID)
 		}
 		seen[it.Payload] = it.ID
 		if _, ok := l.refused[it.Payload]; ok {
-			l.problem("%s: %s: %s stands as %s though its XADD was refused", where, stream, it.Payload, it.ID)
+			l.problem("%s: %s: %s exists as %s, but its XADD was refused", where, stream, it.Payload, it.ID)
 		}
 		if e, ok := l.acked[it.Payload]; ok && (e.id != it.ID || e.stream != stream) {
-			l.problem("%s: %s: %s stands as %s, acknowledged as %s of %s", where, stream, it.Payload, it.ID, e.id, e.stream)
+			l.problem("%s: %s: %s exists as %s, but was acknowledged as %s of %s", where, stream, it.Payload, it.ID, e.id, e.stream)
 		} else if !ok && l.unknown[it.Payload] != stream && l.refused[it.Payload] != stream {
 			l.problem("%s: %s: %s as %s was never sent", where, stream, it.Payload, it.ID)
 		}
-		if len(l.delivered) > 0 && l.delivered[it.Payload] == 0 { // there are consumers, and none got it
-			l.problem("%s: %s: %s (%s) was never handed to a consumer", where, stream, it.Payload, it.ID)
+		if len(l.delivered) > 0 && l.delivered[it.Payload] == 0 { // the run has consumers, but none got the entry
+			l.problem("%s: %s: %s (%s) was never delivered to a consumer", where, stream, it.Payload, it.ID)
 		}
 	}
 	for payload, e := range l.acked {
@@ -182,7 +185,7 @@ func (l *Ledger) CheckFinal(where, stream string, items []Item) {
 	}
 }
 
-// CompareIDs compares two stream IDs; the empty one is before all others.
+// CompareIDs compares two stream IDs. The empty ID is less than all others.
 func CompareIDs(a, b string) int {
 	am, as := splitID(a)
 	bm, bs := splitID(b)

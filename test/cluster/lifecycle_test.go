@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// A node that is asked to stop hands its leaderships over first: clients of the other
-// nodes get no error. It comes back by itself with its directory, on other ports too.
+// TestStopAndMove stops a node in order. It hands over its leaderships first, so that clients
+// of the other nodes get no error. Later it starts again on other ports and rejoins.
 func TestStopAndMove(t *testing.T) {
 	t.Parallel()
 	c := Start(t, Options{Shards: 3})
-	gone := c.Leader(c.Nodes[0], 0) // the meta group's leader: the controller goes with it
+	gone := c.Leader(c.Nodes[0], 0) // the meta group's leader, which also runs the controller
 	if gone == nil {
-		t.Fatal("nobody leads the meta group")
+		t.Fatal("the meta group has no leader")
 	}
 	var others []string
 	for _, n := range c.Nodes {
@@ -31,7 +31,7 @@ func TestStopAndMove(t *testing.T) {
 	}
 	time.Sleep(500 * time.Millisecond)
 	for _, err := range l.errors() {
-		t.Errorf("a client of another node was told: %v", err)
+		t.Errorf("a client of another node got an error: %v", err)
 	}
 	old := gone.Addr
 	c.Move(gone)
@@ -52,14 +52,14 @@ func TestStopAndMove(t *testing.T) {
 			}
 			return "nothing", false
 		}
-		// Its own replica of the map follows that of the leader.
+		// The node's replica of the map follows the leader's, so this may take a moment.
 		for deadline := time.Now().Add(HealthyTimeout); ; time.Sleep(poll) {
-			what, ok := knows()
+			seen, ok := knows()
 			if ok {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Errorf("node %d knows %s, it is %+v", n.Index+1, what, gone.Addr)
+				t.Errorf("node %d sees %s, want %+v", n.Index+1, seen, gone.Addr)
 				break
 			}
 		}
@@ -67,7 +67,8 @@ func TestStopAndMove(t *testing.T) {
 	l.end(t, c)
 }
 
-// One node that is killed has everything it has acknowledged when it comes back.
+// TestSingleNodeKilled shows that a cluster of one node loses no acknowledged write when the
+// node is killed.
 func TestSingleNodeKilled(t *testing.T) {
 	t.Parallel()
 	c := Start(t, Options{Nodes: 1, Shards: 2})
@@ -83,7 +84,7 @@ func TestSingleNodeKilled(t *testing.T) {
 	l.end(t, c)
 }
 
-// A cluster grows from one node to three while a client writes: every shard gets three
+// TestGrow grows a cluster from one node to three while clients write. Every shard gets three
 // replicas, and nothing is lost.
 func TestGrow(t *testing.T) {
 	t.Parallel()
@@ -96,7 +97,7 @@ func TestGrow(t *testing.T) {
 	}
 	waitReplicas(t, c, 3)
 	for _, err := range l.errors() {
-		t.Errorf("the writer was told: %v", err)
+		t.Errorf("the writer got an error: %v", err)
 	}
 	l.end(t, c)
 	st, err := c.Status(c.Nodes[2])
@@ -110,9 +111,9 @@ func TestGrow(t *testing.T) {
 	}
 }
 
-// A node that joins three others while a client writes is given its part of the replicas,
-// and nothing is lost.
-func TestNewcomerTakesItsPart(t *testing.T) {
+// TestNewcomerGetsReplicas adds a node to three others while clients write. It gets its share
+// of the replicas, and nothing is lost.
+func TestNewcomerGetsReplicas(t *testing.T) {
 	t.Parallel()
 	c := Start(t, Options{Nodes: 3, Shards: 4})
 	first := c.Nodes[0].Addr.Client
@@ -142,12 +143,12 @@ func TestNewcomerTakesItsPart(t *testing.T) {
 		}
 	}
 	for _, err := range l.errors() {
-		t.Errorf("the writer was told: %v", err)
+		t.Errorf("the writer got an error: %v", err)
 	}
 	l.end(t, c)
 }
 
-// waitReplicas waits until every shard has so many replicas with a vote.
+// waitReplicas waits until every shard has want voters that answer.
 func waitReplicas(t *testing.T, c *Cluster, want int) {
 	t.Helper()
 	for deadline := time.Now().Add(HealthyTimeout); ; time.Sleep(5 * poll) {

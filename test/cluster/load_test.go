@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// load writes to streams until it is stopped, and keeps what was answered.
+// load writes to streams until it is stopped, and records the replies.
 type load struct {
 	ledger  *Ledger
 	streams []string
@@ -23,7 +23,8 @@ type load struct {
 	slowest time.Duration // guarded by mu
 }
 
-// startLoad starts one writer for each address, which stays there whatever happens.
+// startLoad starts one writer for each address. A writer keeps to its address even if its
+// writes fail.
 func startLoad(name string, streams int, addrs ...string) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{ledger: NewLedger(), stop: cancel}
@@ -64,7 +65,7 @@ func (l *load) write(ctx context.Context, writer int, addr string) {
 	}
 }
 
-// end stops the writers and checks every node's replica against what was answered.
+// end stops the writers and checks every node's replica against the recorded replies.
 func (l *load) end(t *testing.T, c *Cluster) {
 	t.Helper()
 	l.stop()
@@ -76,21 +77,21 @@ func (l *load) end(t *testing.T, c *Cluster) {
 	acked, unknown, refused, _ := l.ledger.Counts()
 	t.Logf("%d XADDs acknowledged, %d unknown, %d refused; the slowest took %v", acked, unknown, refused, l.slowest.Round(time.Millisecond))
 	if acked < 10*len(l.streams) {
-		t.Errorf("only %d writes were acknowledged: the run shows nothing", acked)
+		t.Errorf("only %d writes were acknowledged, so the run proves nothing", acked)
 	}
 	for _, p := range l.ledger.Problems() {
 		t.Error(p)
 	}
 }
 
-// slowestWrite returns how long the slowest write has taken.
+// slowestWrite returns the time of the slowest write.
 func (l *load) slowestWrite() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.slowest
 }
 
-// errors returns what the writers were refused, or do not know.
+// errors returns the errors that the writers got.
 func (l *load) errors() []error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

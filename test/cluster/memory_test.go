@@ -20,18 +20,19 @@ var memoryBytes = flag.Int64("memory-bytes", 32<<20, "how many bytes of entries 
 
 const (
 	memoryBudget  = "256MiB"
-	memoryRSS     = 500 << 20 // what the process may be resident with
+	memoryRSS     = 500 << 20 // limit of the resident memory of the process
 	memoryValue   = 4 << 10
 	memoryStreams = 8
 	memoryBatch   = 64
 	memoryRanges  = 400
 )
 
-// TestMemory writes far more than a node's memory budget and reads ranges from
-// anywhere in it; the node's resident memory stays bounded all the while.
+// TestMemory writes far more than a node's memory budget and reads ranges from random places.
+// The node's resident memory must stay below memoryRSS all the time. The default of
+// -memory-bytes only checks the test itself; use more than the budget for a real run.
 func TestMemory(t *testing.T) {
 	if len(raceFlags) > 0 {
-		t.Skip("the race detector's own memory would be what is measured")
+		t.Skip("the memory of the race detector would be measured, too")
 	}
 	c := Start(t, Options{Nodes: 1, Args: []string{"--memory", memoryBudget}})
 	n := c.Nodes[0]
@@ -86,7 +87,7 @@ func TestMemory(t *testing.T) {
 
 func memoryStream(s int) string { return fmt.Sprintf("memory-%d", s) }
 
-// memoryPayload is what entry j of stream s holds: it cannot be compressed away.
+// memoryPayload returns the value of entry j of stream s. It cannot be compressed.
 func memoryPayload(s, j int) string {
 	var seed [32]byte
 	enc.BigEndian.PutUint64(seed[:], uint64(s))

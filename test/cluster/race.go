@@ -2,5 +2,5 @@
 
 package cluster
 
-// raceFlags makes the servers detect races where the tests do.
+// raceFlags builds the servers with the race detector if the tests have it.
 var raceFlags = []string{"-race"}

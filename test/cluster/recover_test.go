@@ -14,7 +14,7 @@ import (
 	"millrace/node"
 )
 
-// acked waits until so many writes have been acknowledged.
+// acked waits until want writes have been acknowledged.
 func (l *load) acked(t *testing.T, want int) {
 	t.Helper()
 	eventually(t, fmt.Sprint(want, " writes are acknowledged"), func() bool {
@@ -23,7 +23,7 @@ func (l *load) acked(t *testing.T, want int) {
 	})
 }
 
-// toFile runs the server's binary, whose output goes to a file.
+// toFile runs the millrace binary and writes its output to a file.
 func toFile(t *testing.T, path string, args ...string) {
 	t.Helper()
 	code, out := Exec(t, args...)
@@ -31,7 +31,7 @@ func toFile(t *testing.T, path string, args ...string) {
 		t.Fatalf("%v: exit code %d: %s", args, code, out)
 	}
 	if i := strings.Index(out, "{"); i > 0 {
-		out = out[i:] // what was said on the other stream
+		out = out[i:] // cut off the text on standard error
 	}
 	if err := os.WriteFile(path, []byte(out), 0o600); err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func copyDir(t *testing.T, from, to string) {
 	}
 }
 
-// recoverFrom goes through docs/recovery.md with the survivors, which are stopped.
+// recoverFrom follows docs/recovery.md for the survivors, which must be stopped.
 func recoverFrom(t *testing.T, survivors ...*Node) {
 	t.Helper()
 	dir := t.TempDir()
@@ -59,7 +59,7 @@ func recoverFrom(t *testing.T, survivors ...*Node) {
 	}
 	toFile(t, plan, args...)
 	for _, n := range survivors {
-		for range 2 { // again does no harm
+		for range 2 { // a repetition does no harm
 			if code, out := Exec(t, "recover", "apply", "--data", n.Dir, "--plan", plan); code != 0 {
 				t.Fatalf("apply: exit code %d: %s", code, out)
 			}
@@ -67,7 +67,7 @@ func recoverFrom(t *testing.T, survivors ...*Node) {
 	}
 }
 
-// checkup runs millrace doctor, which must find nothing.
+// checkup runs millrace doctor, which must find no problem.
 func checkup(t *testing.T, n *Node) {
 	t.Helper()
 	code, out := Exec(t, "doctor", "--data", n.Dir, "-o", "json")
@@ -77,17 +77,18 @@ func checkup(t *testing.T, n *Node) {
 	}
 }
 
-// skipIfShort skips what has nothing to do for the race detector: tools that run alone,
-// and nodes that refuse to start.
+// skipIfShort skips a long test in which nothing runs concurrently, so that the race detector
+// has nothing to find: of tools that run alone, and of nodes that refuse to start.
 func skipIfShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("it takes long, and nothing in it is concurrent")
+		t.Skip("a long test in which nothing runs concurrently")
 	}
 }
 
-// Of three nodes two are lost for good. The third goes on alone with everything it has,
-// takes writes, and the cluster grows back to three; what was lost cannot come back.
+// TestRecoverFromOne loses two of three nodes for good. The third continues alone with all
+// data and takes writes, and the cluster grows back to three nodes. A lost node that comes
+// back with its old directory is refused.
 func TestRecoverFromOne(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
@@ -96,29 +97,20 @@ func TestRecoverFromOne(t *testing.T) {
 	lost := others(c, n)
 	l := startLoad("before", 6, c.Addrs()...)
 	l.acked(t, 300)
-	l.end(t, c) // all have everything
+	l.end(t, c) // every node has all entries
 	for _, o := range c.Nodes {
 		c.Kill(o)
 	}
 	for _, o := range c.Nodes {
 		checkup(t, o)
 	}
-	back := lost[0].Dir + "-back"
-	copyDir(t, lost[0].Dir, back)
-	for _, o := range lost {
-		if err := os.RemoveAll(o.Dir); err != nil {
-			t.Fatal(err)
-		}
-	}
+	kept := lost[0].Dir + "-kept"
+	copyDir(t, lost[0].Dir, kept)
+	removeDirs(t, lost...)
 
 	c.Restart(n)
-	cl := client(n.Addr.Client)
-	defer cl.Close()
-	add := func() error {
-		return cl.XAdd(context.Background(), &redis.XAddArgs{Stream: "after", Values: []string{"p", "x"}}).Err()
-	}
-	if err := add(); err == nil || !notDone(err) {
-		t.Fatalf("a minority took a write, or cannot tell: %v", err)
+	if err := addAfter(n); err == nil || !notDone(err) {
+		t.Fatalf("a minority took a write, or left its outcome open: %v", err)
 	}
 	c.Kill(n)
 	recoverFrom(t, n)
@@ -126,26 +118,13 @@ func TestRecoverFromOne(t *testing.T) {
 
 	c.Restart(n)
 	c.WaitHealthy()
-	for _, s := range l.streams {
-		if err := cl.XLen(context.Background(), s).Err(); err != nil {
-			t.Errorf("%s: %v", s, err)
-		}
-	}
 	checkReplica(t, l.ledger, "the survivor", n, l.streams)
-	if err := add(); err != nil {
+	if err := addAfter(n); err != nil {
 		t.Errorf("a write: %v", err)
 	}
-
-	copyDir(t, back, lost[0].Dir)
-	if err := c.Launch(lost[0]); err == nil {
-		if code := c.Ended(lost[0]); code != 1 || !strings.Contains(c.LogTail(lost[0], 3), "another cluster") {
-			t.Errorf("what was lost came back: exit code %d\n%s", code, c.LogTail(lost[0], 10))
-		}
-	}
+	checkReturnRefused(t, c, lost[0], kept)
+	removeDirs(t, lost...)
 	for _, o := range lost {
-		if err := os.RemoveAll(o.Dir); err != nil {
-			t.Fatal(err)
-		}
 		c.Restart(o)
 	}
 	waitReplicas(t, c, 3)
@@ -160,8 +139,38 @@ func TestRecoverFromOne(t *testing.T) {
 	}
 }
 
-// Of five nodes three are lost. Each shard goes on from the survivor that has most of
-// it; a node whose recovery was cut short does not start.
+// addAfter adds an entry through node n.
+func addAfter(n *Node) error {
+	cl := client(n.Addr.Client)
+	defer cl.Close()
+	return cl.XAdd(context.Background(), &redis.XAddArgs{Stream: "after", Values: []string{"p", "x"}}).Err()
+}
+
+// removeDirs removes the data directories of nodes.
+func removeDirs(t *testing.T, nodes ...*Node) {
+	t.Helper()
+	for _, n := range nodes {
+		if err := os.RemoveAll(n.Dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkReturnRefused starts n with the directory that it had when it was lost. It must end
+// by itself, because the survivors form another cluster now.
+func checkReturnRefused(t *testing.T, c *Cluster, n *Node, kept string) {
+	t.Helper()
+	copyDir(t, kept, n.Dir)
+	if err := c.Launch(n); err != nil {
+		return // it ended before it listened
+	}
+	if code := c.Ended(n); code != 1 || !strings.Contains(c.LogTail(n, 3), "another cluster") {
+		t.Errorf("a lost node came back: exit code %d\n%s", code, c.LogTail(n, 10))
+	}
+}
+
+// TestRecoverFromTwo loses three of five nodes. Each shard continues from the survivor with
+// the longest log. A node whose recovery was cut short refuses to start.
 func TestRecoverFromTwo(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
@@ -191,7 +200,7 @@ func TestRecoverFromTwo(t *testing.T) {
 	}
 	eventually(t, "two voters of each shard", func() bool {
 		st, err := c.Status(c.Nodes[0])
-		for _, s := range st.Shards[min(1, len(st.Shards)):] { // the meta group keeps to odd numbers
+		for _, s := range st.Shards[min(1, len(st.Shards)):] { // the meta group has an odd number of voters
 			if len(s.Replicas) != 2 || !s.Replicas[0].Voter || !s.Replicas[1].Voter {
 				return false
 			}

@@ -12,13 +12,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// freshArgs are those of a server that listens where the system likes.
+// freshArgs returns the arguments of a server that listens on ports chosen by the system.
 func freshArgs(dir string, more ...string) []string {
 	return append([]string{"server", "--data", dir, "--client-addr", "127.0.0.1:0", "--peer-addr", "127.0.0.1:0",
 		"--gossip-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--shards", "1", "--log-level", "error"}, more...)
 }
 
-// tree returns every file below dir with its content, to see that nothing was changed.
+// tree returns all files below dir with their content, to show that nothing has changed.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -40,18 +40,18 @@ func tree(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// noDatabases fails the test if a node has begun to use dir.
+// noDatabases fails the test if a node has created its databases in dir.
 func noDatabases(t *testing.T, dir string) {
 	t.Helper()
 	for _, name := range []string{"raftlog", "state"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			t.Errorf("%s was made", name)
+			t.Errorf("%s was created", name)
 		}
 	}
 }
 
-// refused runs a server that must end by itself with code, and with all of texts in
-// what it says on its last line.
+// refused runs a server that must end by itself with the exit code, and with each of texts in
+// the last line of its output.
 func refused(t *testing.T, code int, args []string, texts ...string) {
 	t.Helper()
 	got, out := Exec(t, args...)
@@ -67,8 +67,8 @@ func refused(t *testing.T, code int, args []string, texts ...string) {
 	}
 }
 
-// TestRefusesPlace shows what a server does where it may not be: it says which setting
-// is wrong, changes nothing, and leaves who is there alone.
+// TestRefusesPlace starts servers on addresses and directories that they cannot use. Each
+// names the wrong setting, changes nothing, and does not disturb the node in its place.
 func TestRefusesPlace(t *testing.T) {
 	t.Parallel()
 	c := Start(t, Options{Nodes: 1, Shards: 1})
@@ -117,17 +117,16 @@ func TestRefusesPlace(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			refused(t, 2, freshArgs(dir, "--"+setting, "0.0.0.0:0"), setting, "not loopback", "cluster-secret-file")
 			if _, err := os.Stat(dir); err == nil {
-				t.Error("the directory was made")
+				t.Error("the directory was created")
 			}
 		}
 	})
 	if _, err := c.Status(there); err != nil {
-		t.Errorf("the node that was there: %v", err)
+		t.Errorf("the node in this place: %v", err)
 	}
 }
 
-// readOnly makes dir a read-only file system, which stops root as well, until the test
-// ends.
+// readOnly makes dir a read-only file system until the test ends. That stops root as well.
 func readOnly(t *testing.T, dir string) {
 	t.Helper()
 	if err := syscall.Mount(dir, dir, "", syscall.MS_BIND, ""); err != nil {
@@ -139,8 +138,8 @@ func readOnly(t *testing.T, dir string) {
 	}
 }
 
-// stoppedNode returns the directory of a node that has held something, was started
-// again, and was stopped in order; so there are both tables and logs.
+// stoppedNode returns the directory of a node that took writes, was restarted, took more
+// writes, and was stopped in order. It has both tables and logs.
 func stoppedNode(t *testing.T) string {
 	t.Helper()
 	c := Start(t, Options{Nodes: 1, Shards: 1})
@@ -164,7 +163,7 @@ func stoppedNode(t *testing.T) string {
 	return n.Dir
 }
 
-// flip damages the middle of the newest non-empty file that matches.
+// flip damages the middle of the newest matching file that is not nearly empty.
 func flip(t *testing.T, pattern string) {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
@@ -190,60 +189,65 @@ func flip(t *testing.T, pattern string) {
 	t.Fatalf("nothing to damage: %s", pattern)
 }
 
-// TestRefusesDirectory shows what a server does with a directory of its own that it
-// cannot go on with: it says why, with an exit code that names the class, and touches
-// nothing.
+const someID = "0123456789abcdef0123456789abcdef01234567"
+
+func writeFile(dir, name, content string) error {
+	return os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600)
+}
+
+// damages are changes to a node's directory after which the server must refuse it.
+var damages = []struct {
+	name  string
+	spoil func(t *testing.T, dir string) error
+	code  int
+	texts []string
+	keeps bool // the refusal must not change a single byte
+}{
+	{"newer layout", func(t *testing.T, dir string) error {
+		return writeFile(dir, "node.json", `{"format":2,"node_id":"`+someID+`"}`)
+	}, 1, []string{"node.json", "format 2", "newer"}, true},
+	{"newer Pebble", func(t *testing.T, dir string) error {
+		markers, _ := filepath.Glob(filepath.Join(dir, "raftlog", "marker.format-version.*"))
+		if len(markers) != 1 {
+			return fmt.Errorf("markers: %v", markers)
+		}
+		return os.Rename(markers[0], filepath.Join(dir, "raftlog", "marker.format-version.000099.099"))
+	}, 1, []string{"raftlog", "newer version"}, true},
+	{"identity damaged", func(t *testing.T, dir string) error { return writeFile(dir, "node.json", "{") }, 12, []string{"node.json", "does not say whose"}, true},
+	{"identity empty", func(t *testing.T, dir string) error { return writeFile(dir, "node.json", "") }, 12, []string{"node.json"}, true},
+	{"node ID missing", func(t *testing.T, dir string) error { return writeFile(dir, "node.json", `{"format":1}`) }, 12, []string{"node_id"}, true},
+	{"identity gone", func(t *testing.T, dir string) error { return os.Remove(filepath.Join(dir, "node.json")) }, 12, []string{"raftlog", "no node.json"}, true},
+	{"databases gone", func(t *testing.T, dir string) error {
+		for _, name := range []string{"raftlog", "state"} {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, 12, []string{"databases are gone"}, false},
+	{"log gone", func(t *testing.T, dir string) error { return os.RemoveAll(filepath.Join(dir, "raftlog")) }, 12, nil, false},
+	{"log's WAL damaged", func(t *testing.T, dir string) error {
+		flip(t, filepath.Join(dir, "raftlog", "*.log"))
+		return nil
+	}, 12, []string{"corruption"}, false},
+	{"log's table damaged", func(t *testing.T, dir string) error {
+		flip(t, filepath.Join(dir, "raftlog", "*.sst"))
+		return nil
+	}, 12, nil, false},
+	{"state's manifest damaged", func(t *testing.T, dir string) error {
+		flip(t, filepath.Join(dir, "state", "MANIFEST-*"))
+		return nil
+	}, 12, []string{"corruption"}, false},
+}
+
+// TestRefusesDirectory starts servers on damaged directories. Each ends with an exit code and
+// a message that name the kind of damage. If the identity or a format is at fault, the server
+// does not change a single byte.
 func TestRefusesDirectory(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
 	intact := stoppedNode(t)
-	write := func(dir, name, content string) error {
-		return os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600)
-	}
-	const id = "0123456789abcdef0123456789abcdef01234567"
-	for _, tc := range []struct {
-		name  string
-		spoil func(t *testing.T, dir string) error
-		code  int
-		texts []string
-		keeps bool // not a byte is changed
-	}{
-		{"newer layout", func(t *testing.T, dir string) error {
-			return write(dir, "node.json", `{"format":2,"node_id":"`+id+`"}`)
-		}, 1, []string{"node.json", "format 2", "newer"}, true},
-		{"newer Pebble", func(t *testing.T, dir string) error {
-			markers, _ := filepath.Glob(filepath.Join(dir, "raftlog", "marker.format-version.*"))
-			if len(markers) != 1 {
-				return fmt.Errorf("markers: %v", markers)
-			}
-			return os.Rename(markers[0], filepath.Join(dir, "raftlog", "marker.format-version.000099.099"))
-		}, 1, []string{"raftlog", "newer version"}, true},
-		{"identity damaged", func(t *testing.T, dir string) error { return write(dir, "node.json", "{") }, 12, []string{"node.json", "does not say whose"}, true},
-		{"identity empty", func(t *testing.T, dir string) error { return write(dir, "node.json", "") }, 12, []string{"node.json"}, true},
-		{"no node ID", func(t *testing.T, dir string) error { return write(dir, "node.json", `{"format":1}`) }, 12, []string{"node_id"}, true},
-		{"identity gone", func(t *testing.T, dir string) error { return os.Remove(filepath.Join(dir, "node.json")) }, 12, []string{"raftlog", "no node.json"}, true},
-		{"databases gone", func(t *testing.T, dir string) error {
-			for _, name := range []string{"raftlog", "state"} {
-				if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-					return err
-				}
-			}
-			return nil
-		}, 12, []string{"databases are gone"}, false},
-		{"log gone", func(t *testing.T, dir string) error { return os.RemoveAll(filepath.Join(dir, "raftlog")) }, 12, nil, false},
-		{"log's WAL damaged", func(t *testing.T, dir string) error {
-			flip(t, filepath.Join(dir, "raftlog", "*.log"))
-			return nil
-		}, 12, []string{"corruption"}, false},
-		{"log's table damaged", func(t *testing.T, dir string) error {
-			flip(t, filepath.Join(dir, "raftlog", "*.sst"))
-			return nil
-		}, 12, nil, false},
-		{"state's manifest damaged", func(t *testing.T, dir string) error {
-			flip(t, filepath.Join(dir, "state", "MANIFEST-*"))
-			return nil
-		}, 12, []string{"corruption"}, false},
-	} {
+	for _, tc := range damages {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			if err := os.CopyFS(dir, os.DirFS(intact)); err != nil {
@@ -263,13 +267,14 @@ func TestRefusesDirectory(t *testing.T) {
 		})
 	}
 	t.Run("state's WAL damaged", func(t *testing.T) {
-		// It is never synced: its end may always be lost, and the log has it all.
+		// This WAL is never synced, so its end may be lost at any time; the log still has all
+		// records.
 		dir := filepath.Join(t.TempDir(), "data")
 		if err := os.CopyFS(dir, os.DirFS(intact)); err != nil {
 			t.Fatal(err)
 		}
 		flip(t, filepath.Join(dir, "state", "*.log"))
-		c := Resume(t, dir)
+		c := StartOn(t, dir)
 		cl := client(c.Nodes[0].Addr.Client)
 		defer cl.Close()
 		if n, err := cl.XLen(context.Background(), "s").Result(); n != 400 || err != nil {
@@ -278,6 +283,6 @@ func TestRefusesDirectory(t *testing.T) {
 	})
 	code, out := Exec(t, "dump", "--data", intact, "--part", "state")
 	if code != 0 || !strings.Contains(out, "node_id") || strings.Count(out, "\n") < 100 {
-		t.Errorf("dump of what is intact: code %d\n%.500s", code, out)
+		t.Errorf("dump of the intact directory: code %d\n%.500s", code, out)
 	}
 }
