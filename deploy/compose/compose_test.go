@@ -1,5 +1,5 @@
-// Package compose checks the docker-compose cluster: it starts it for real, writes and
-// consumes, kills the container that leads, and looks for what is missing.
+// Package compose tests the docker-compose cluster in containers. The test writes and
+// consumes entries, kills the container of the leader, and checks that nothing is missing.
 package compose
 
 import (
@@ -24,7 +24,7 @@ var withCompose = flag.Bool("compose", false, "run against containers; needs a D
 const (
 	project  = "millrace-compose-test"
 	password = "millrace-dev"
-	entries  = 2000 // of each phase
+	entries  = 2000 // written in each phase
 	startsIn = 120 * time.Second
 )
 
@@ -39,7 +39,7 @@ var services = []service{
 	{"node3", "127.0.0.1:17003", "127.0.0.1:19003"},
 }
 
-// compose runs docker-compose on the project of this test, on ports of its own.
+// compose runs docker-compose on the project of this test, which has its own ports.
 func compose(args ...string) (string, error) {
 	cmd := exec.Command("docker-compose", append([]string{"-p", project}, args...)...)
 	cmd.Env = cmd.Environ()
@@ -63,6 +63,8 @@ func must(t *testing.T, args ...string) {
 	}
 }
 
+// status asks node s for the status of the cluster. It returns an error if the cluster is
+// not healthy.
 func status(s service) (node.Status, error) {
 	var st node.Status
 	r, err := (&http.Client{Timeout: 5 * time.Second}).Get("http://" + s.http + "/status")
@@ -79,6 +81,7 @@ func status(s service) (node.Status, error) {
 	return st, nil
 }
 
+// waitHealthy waits until node s reports a healthy cluster.
 func waitHealthy(t *testing.T, s service) node.Status {
 	t.Helper()
 	for deadline := time.Now().Add(startsIn); ; time.Sleep(200 * time.Millisecond) {
@@ -101,7 +104,7 @@ func TestCompose(t *testing.T) {
 	if !*withCompose {
 		t.Skip("only with -compose: make compose-test")
 	}
-	compose("down", "-v", "--remove-orphans") // what a run that was interrupted left
+	compose("down", "-v", "--remove-orphans") // remove the remains of an interrupted run
 	t.Cleanup(func() { must(t, "down", "-v", "--remove-orphans") })
 	must(t, "up", "-d")
 	for _, s := range services {
@@ -151,12 +154,13 @@ func TestCompose(t *testing.T) {
 	}
 	for id := range acked {
 		if !consumed[id] {
-			t.Errorf("%s was never handed to a consumer", id)
+			t.Errorf("%s was never delivered to a consumer", id)
 		}
 	}
 }
 
-// write adds entries and notes the IDs of those that were acknowledged; all must be.
+// write adds entries, all of which must be acknowledged, and adds their IDs and payloads to
+// acked.
 func write(t *testing.T, rdb *redis.Client, acked map[string]string, phase string) {
 	t.Helper()
 	for n := 0; n < entries; {
@@ -175,7 +179,7 @@ func write(t *testing.T, rdb *redis.Client, acked map[string]string, phase strin
 	}
 }
 
-// consume reads and acknowledges n entries.
+// consume reads and acknowledges n entries, and adds their IDs to consumed.
 func consume(t *testing.T, rdb *redis.Client, consumed map[string]bool, n int) {
 	t.Helper()
 	ctx := context.Background()
@@ -187,7 +191,7 @@ func consume(t *testing.T, rdb *redis.Client, consumed map[string]bool, n int) {
 		var ids []string
 		for _, m := range res[0].Messages {
 			if consumed[m.ID] {
-				t.Errorf("%s was handed out twice", m.ID)
+				t.Errorf("%s was delivered twice", m.ID)
 			}
 			consumed[m.ID] = true
 			ids = append(ids, m.ID)
@@ -199,6 +203,7 @@ func consume(t *testing.T, rdb *redis.Client, consumed map[string]bool, n int) {
 	}
 }
 
+// leaderOf returns the node that leads the shard of key.
 func leaderOf(t *testing.T, rdb *redis.Client, key string) service {
 	t.Helper()
 	slot, err := rdb.ClusterKeySlot(context.Background(), key).Result()
@@ -219,11 +224,11 @@ func leaderOf(t *testing.T, rdb *redis.Client, key string) service {
 			}
 		}
 	}
-	t.Fatalf("nobody leads slot %d", slot)
+	t.Fatalf("no node leads slot %d", slot)
 	return service{}
 }
 
-// checkAll compares what node s itself holds with what was acknowledged.
+// checkAll checks that node s's own replica holds every acknowledged entry.
 func checkAll(t *testing.T, s service, acked map[string]string) {
 	t.Helper()
 	ctx := context.Background()

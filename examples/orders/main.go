@@ -1,5 +1,5 @@
-// Command orders is a work queue over a stream and a consumer group, written with
-// go-redis as it would be for Redis.
+// Command orders is a work queue built on a stream and a consumer group. It uses go-redis in
+// the same way as with Redis.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The names that producers and workers share.
+// Names shared by producers and workers.
 const (
 	stream = "orders"
 	group  = "fulfilment"
@@ -31,8 +31,8 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("orders", flag.ContinueOnError)
-	addr := fs.String("addr", "127.0.0.1:6379", "addresses of nodes; any will do, the others are for when it is gone")
-	password := fs.String("password", "", "password, if the cluster has one")
+	addr := fs.String("addr", "127.0.0.1:6379", "`addresses` of nodes, separated by commas; one is enough, the others are tried if it is down")
+	password := fs.String("password", "", "`password` of the cluster, if it has one")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -44,15 +44,15 @@ func run(ctx context.Context, args []string) error {
 	switch fs.Arg(0) {
 	case "produce":
 		sub := flag.NewFlagSet("produce", flag.ContinueOnError)
-		count := sub.Int("count", 100, "how many orders")
-		first := sub.Int("first", 1, "number of the first order")
+		count := sub.Int("count", 100, "`number` of orders")
+		first := sub.Int("first", 1, "`number` of the first order")
 		if err := sub.Parse(fs.Args()[1:]); err != nil {
 			return err
 		}
 		return Produce(ctx, rdb, *first, *count)
 	case "work":
 		sub := flag.NewFlagSet("work", flag.ContinueOnError)
-		name := sub.String("name", "worker", "name of this consumer; keep it over restarts")
+		name := sub.String("name", "worker", "`name` of this consumer; use the same name after a restart")
 		if err := sub.Parse(fs.Args()[1:]); err != nil {
 			return err
 		}
@@ -65,9 +65,9 @@ func run(ctx context.Context, args []string) error {
 	return fmt.Errorf("usage: orders [-addr A,B,C] produce|work …")
 }
 
-// connect returns a client of all the nodes: it learns from any of them who leads
-// which slots, and asks another one when a node is gone. It repeats nothing by itself:
-// whether a write may be repeated is for Produce to say.
+// connect returns a client of all nodes. It learns from any node which node leads which
+// slots, and asks another one if a node is down. It does not repeat commands by itself,
+// because Produce decides whether a write may be repeated.
 func connect(addrs []string, password string) redis.UniversalClient {
 	return redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: addrs, Password: password, MaxRedirects: 3,
@@ -75,7 +75,7 @@ func connect(addrs []string, password string) redis.UniversalClient {
 	})
 }
 
-// ensureGroup makes the stream and the group where they are missing.
+// ensureGroup creates the stream and the group if they do not exist.
 func ensureGroup(ctx context.Context, rdb redis.UniversalClient) error {
 	err := rdb.XGroupCreateMkStream(ctx, stream, group, "0").Err()
 	if err != nil && strings.HasPrefix(err.Error(), "BUSYGROUP") {

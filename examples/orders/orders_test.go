@@ -8,13 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"millrace/test/cluster"
 )
 
 func TestMain(m *testing.M) { os.Exit(cluster.RunMain(m)) }
 
-// TestOrders runs the example as its README tells: a producer, two workers of which
-// one dies in the middle of an order, and a node that is killed while they work.
+// TestOrders runs the example as its README describes: a producer, two workers of which one
+// dies in the middle of an order, and a node that is killed in the meantime.
 func TestOrders(t *testing.T) {
 	const orders = 300
 	c := cluster.Start(t, cluster.Options{})
@@ -25,45 +27,20 @@ func TestOrders(t *testing.T) {
 	if err := ensureGroup(ctx, rdb); err != nil {
 		t.Fatal(err)
 	}
-
-	var mu sync.Mutex
-	finished := map[string]int{}
-	all := make(chan struct{})
-	finish := func(_ context.Context, o Order) error {
-		mu.Lock()
-		defer mu.Unlock()
-		finished[o.Number]++
-		if len(finished) == orders {
-			select {
-			case <-all:
-			default:
-				close(all)
-			}
-		}
-		return nil
-	}
+	done := &tally{want: orders, all: make(chan struct{}), finished: map[string]bool{}}
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	dying, die := context.WithCancel(ctx)
 	died := make(chan struct{})
 	wg.Go(func() {
 		defer close(died)
-		n := 0
-		w := Worker{Name: "mortal", ReclaimAfter: time.Hour, Finish: func(_ context.Context, o Order) error {
-			if n++; n > 10 {
-				die() // in the middle of an order: it is neither finished nor acknowledged
-				return errors.New("dead")
-			}
-			return finish(ctx, o)
-		}}
-		if err := w.Run(dying, rdb); err != nil {
+		if err := runMortal(ctx, rdb, done); err != nil {
 			t.Error("mortal:", err)
 		}
 	})
 	wg.Go(func() {
-		w := Worker{Name: "steady", ReclaimAfter: 2 * time.Second, Finish: finish}
+		w := Worker{Name: "steady", ReclaimAfter: 2 * time.Second, Finish: done.finish}
 		if err := w.Run(ctx, rdb); err != nil {
 			t.Error("steady:", err)
 		}
@@ -77,13 +54,56 @@ func TestOrders(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Restart(c.Nodes[1])
-	for _, ch := range []chan struct{}{died, all} {
+	for _, ch := range []chan struct{}{died, done.all} {
 		select {
 		case <-ch:
 		case <-ctx.Done():
-			mu.Lock()
-			t.Fatalf("%d of %d orders were finished", len(finished), orders)
+			t.Fatalf("%d of %d orders were finished", done.count(), orders)
 		}
 	}
 	c.WaitHealthy()
+}
+
+// runMortal runs a worker that finishes ten orders and dies in the middle of the next, which
+// is then neither finished nor acknowledged.
+func runMortal(ctx context.Context, rdb redis.UniversalClient, done *tally) error {
+	dying, die := context.WithCancel(ctx)
+	defer die()
+	n := 0
+	w := Worker{Name: "mortal", ReclaimAfter: time.Hour, Finish: func(ctx context.Context, o Order) error {
+		if n++; n > 10 {
+			die()
+			return errors.New("dead")
+		}
+		return done.finish(ctx, o)
+	}}
+	return w.Run(dying, rdb)
+}
+
+// tally collects the numbers of finished orders, and closes all when it has want of them.
+type tally struct {
+	want int
+	all  chan struct{}
+
+	mu       sync.Mutex
+	finished map[string]bool // guarded by mu; by order number
+}
+
+func (d *tally) finish(_ context.Context, o Order) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.finished[o.Number] {
+		return nil
+	}
+	d.finished[o.Number] = true
+	if len(d.finished) == d.want {
+		close(d.all)
+	}
+	return nil
+}
+
+func (d *tally) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.finished)
 }

@@ -9,18 +9,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// retryPause is how long a producer or worker waits after a failure.
+// retryPause is the wait of a producer or worker after a failure.
 const retryPause = 100 * time.Millisecond
 
-// Order is what an entry of the stream says.
+// Order is an order, read from an entry of the stream.
 type Order struct {
 	ID     string // of the entry
-	Number string // of the order: the same when it had to be sent twice
+	Number string // of the order; the same in every entry if it was sent twice
 	Item   string
 }
 
-// Produce writes count orders, numbered from first, one after another. It returns
-// when the last one is acknowledged: on disk on a majority of replicas.
+// Produce writes count orders one after another, numbered from first. It returns once the
+// last one is acknowledged, and therefore on disk on a majority of replicas.
 func Produce(ctx context.Context, rdb redis.UniversalClient, first, count int) error {
 	for n := first; n < first+count; n++ {
 		for {
@@ -31,8 +31,9 @@ func Produce(ctx context.Context, rdb redis.UniversalClient, first, count int) e
 			if refused(err) {
 				return fmt.Errorf("order %d: %w", n, err)
 			}
-			// Not done, or unknown: sent again either way. If it was done after all, the
-			// order stands twice, and the worker tells it by its number.
+			// The write was not done, or its outcome is unknown. Send it again in both cases.
+			// If the first attempt succeeded after all, the stream has two entries with the
+			// same order number, which lets the worker recognise the repetition.
 			if err := sleep(ctx, retryPause); err != nil {
 				return err
 			}
@@ -41,8 +42,8 @@ func Produce(ctx context.Context, rdb redis.UniversalClient, first, count int) e
 	return nil
 }
 
-// refused reports whether the server understood the command and said no: sending it
-// again would change nothing.
+// refused reports whether the server has rejected the command itself, so that sending it
+// again would fail in the same way.
 func refused(err error) bool {
 	for _, code := range []string{"ERR ", "WRONGTYPE ", "NOAUTH ", "WRONGPASS ", "NOPERM "} {
 		if strings.HasPrefix(err.Error(), code) {

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// How a worker reads.
+// Limits of one read.
 const (
 	batch    = 16
 	blockFor = time.Second
@@ -16,18 +16,18 @@ const (
 
 // Worker is one consumer of the group.
 type Worker struct {
-	// Name must stay the same over restarts: what was handed to a name and not
-	// acknowledged is given back to it.
+	// Name must stay the same after a restart, so that the worker gets back the orders that
+	// were delivered to this name and not acknowledged.
 	Name string
-	// ReclaimAfter is how long an order may lie unfinished with another worker before
-	// this one takes it. It must be longer than finishing one takes.
+	// ReclaimAfter is the time after which this worker takes over an unfinished order of
+	// another worker. It must be longer than the time to finish an order.
 	ReclaimAfter time.Duration
-	// Finish does the work. It may be called again for the same order number after a
-	// failure anywhere, so it must not mind.
+	// Finish does the work of one order. After a failure it may be called again for the same
+	// order number, so it must have no effect the second time.
 	Finish func(context.Context, Order) error
 }
 
-// Run works until ctx ends or a reply says that going on makes no sense.
+// Run works until ctx ends, or until the server rejects a command for good; see refused.
 func (w Worker) Run(ctx context.Context, rdb redis.UniversalClient) error {
 	if err := w.again(ctx, func() error { return w.history(ctx, rdb) }); err != nil {
 		return ignoreEnd(ctx, err)
@@ -47,6 +47,7 @@ func (w Worker) Run(ctx context.Context, rdb redis.UniversalClient) error {
 	return nil
 }
 
+// ignoreEnd returns nil if ctx has ended, and otherwise err.
 func ignoreEnd(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -54,7 +55,8 @@ func ignoreEnd(ctx context.Context, err error) error {
 	return err
 }
 
-// again calls f until it succeeds: a leader that is gone is replaced within seconds.
+// again calls f until it succeeds or is refused. Repeating helps because a failed leader is
+// replaced within seconds.
 func (w Worker) again(ctx context.Context, f func() error) error {
 	for {
 		err := f()
@@ -67,7 +69,7 @@ func (w Worker) again(ctx context.Context, f func() error) error {
 	}
 }
 
-// history finishes what this name was given before it was restarted.
+// history finishes the orders that were delivered to this name before its restart.
 func (w Worker) history(ctx context.Context, rdb redis.UniversalClient) error {
 	for {
 		n, err := w.read(ctx, rdb, "0")
@@ -77,8 +79,8 @@ func (w Worker) history(ctx context.Context, rdb redis.UniversalClient) error {
 	}
 }
 
-// read takes a batch and finishes it: new orders (">"), or this worker's own
-// unfinished ones ("0").
+// read reads and finishes one batch: new orders if from is ">", or the worker's own
+// unfinished orders if from is "0". It returns the number of entries.
 func (w Worker) read(ctx context.Context, rdb redis.UniversalClient, from string) (int, error) {
 	res, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
 		Group: group, Consumer: w.Name, Streams: []string{stream, from}, Count: batch, Block: blockFor,
@@ -99,7 +101,7 @@ func (w Worker) read(ctx context.Context, rdb redis.UniversalClient, from string
 	return n, nil
 }
 
-// reclaim takes over what other workers have left unfinished for too long.
+// reclaim takes over orders that other workers have left unfinished for too long.
 func (w Worker) reclaim(ctx context.Context, rdb redis.UniversalClient) error {
 	for start := "0-0"; ; {
 		ms, next, err := rdb.XAutoClaim(ctx, &redis.XAutoClaimArgs{
@@ -118,8 +120,8 @@ func (w Worker) reclaim(ctx context.Context, rdb redis.UniversalClient) error {
 	}
 }
 
-// finish does the work of each entry, then acknowledges it: in this order, so that an
-// order is never lost between the two.
+// finish does the work of each entry and then acknowledges it. In this order, no order is
+// lost if the worker dies between the two.
 func (w Worker) finish(ctx context.Context, rdb redis.UniversalClient, ms []redis.XMessage) error {
 	for _, m := range ms {
 		number, _ := m.Values["number"].(string)
