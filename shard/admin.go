@@ -35,13 +35,9 @@ var (
 // time. Like the proposer it asks none of Raft's futures, which may never answer: what
 // could be refused is checked before, and what happened is seen in what was applied.
 type admin struct {
-	cfg     *Config
-	lead    *leadership
-	writes  *proposer
-	sup     *supervisor
-	configs *configs
-	gate    *gate
-	status  func() Status
+	*shared
+	writes *proposer
+	report *reporter
 
 	turn    chan struct{} // capacity 1: who holds it may change something
 	waiting atomic.Int64  // Admin calls that were accepted: AdminCalls bounds them
@@ -50,8 +46,8 @@ type admin struct {
 	cancel  context.CancelFunc
 }
 
-func newAdmin(cfg *Config) *admin {
-	a := &admin{cfg: cfg, turn: make(chan struct{}, 1), pool: newPool(1)}
+func newAdmin(sh *shared, p *proposer, r *reporter) *admin {
+	a := &admin{shared: sh, writes: p, report: r, turn: make(chan struct{}, 1), pool: newPool(1)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return a
 }
@@ -60,14 +56,14 @@ func newAdmin(cfg *Config) *admin {
 // index, TRANSFER id. index is that of the configuration which the change is meant for;
 // 0 is any.
 func (a *admin) accept(c *call.Call) error {
-	term := a.lead.leads()
+	term := a.leads()
 	switch {
 	case len(c.Cmds) != 1 || len(c.Cmds[0]) == 0:
 		return errEmptyCall
 	case a.ctx.Err() != nil:
 		return call.ErrStopping
 	case c.Term == 0 || c.Term != term:
-		return a.lead.hint()
+		return a.hint()
 	case a.waiting.Add(1) > int64(a.cfg.Limits.AdminCalls):
 		a.waiting.Add(-1)
 		return call.ErrOverloaded
@@ -113,7 +109,7 @@ func (a *admin) run(ctx context.Context, term uint64, c *call.Call) (resp.Value,
 	}
 	switch name {
 	case "STATUS":
-		b, err := json.Marshal(a.status())
+		b, err := json.Marshal(a.report.status())
 		if err != nil {
 			return resp.Value{}, err
 		}
@@ -168,10 +164,10 @@ func (a *admin) wait(ctx context.Context, term uint64, done func() bool) (*insta
 	tick := time.NewTicker(adminTick)
 	defer tick.Stop()
 	for {
-		inst := a.sup.current.Load()
+		inst := a.current.Load()
 		switch {
-		case inst == nil || term == 0 || a.lead.leads() != term:
-			return nil, a.lead.hint()
+		case inst == nil || term == 0 || a.leads() != term:
+			return nil, a.hint()
 		case done():
 			return inst, nil
 		}
@@ -311,7 +307,7 @@ func (a *admin) caughtUp(ctx context.Context, id string, behind uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timing.Probe)
 	defer cancel()
 	last := uint64(0)
-	if inst := a.sup.current.Load(); inst != nil {
+	if inst := a.current.Load(); inst != nil {
 		last = inst.raft.LastIndex()
 	}
 	p, err := a.cfg.Prober.Probe(ctx, id, a.cfg.ID)
@@ -342,10 +338,10 @@ func (a *admin) transfer(ctx context.Context, term uint64, id string) error {
 		return nil
 	}
 	if !a.writes.pause(term) {
-		return a.lead.hint()
+		return a.hint()
 	}
 	defer a.writes.resume(term)
-	inst, err := a.wait(ctx, term, func() bool { return a.writes.inflight.len() == 0 })
+	inst, err := a.wait(ctx, term, func() bool { return a.inflight.len() == 0 })
 	if err != nil {
 		return err
 	}
@@ -359,7 +355,7 @@ func (a *admin) transfer(ctx context.Context, term uint64, id string) error {
 	// Raft gives up after its election timeout, and takes writes again after that.
 	ctx, cancel = context.WithTimeout(ctx, 2*a.cfg.Timing.Heartbeat)
 	defer cancel()
-	if _, err := a.wait(ctx, term, func() bool { return false }); a.lead.leads() == term {
+	if _, err := a.wait(ctx, term, func() bool { return false }); a.leads() == term {
 		return fmt.Errorf("%w to %s: %w", ErrTransfer, id, err)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,37 +59,23 @@ func decodeApplied(b []byte) (applied, error) {
 // errHalted is why a shard that met a record it cannot apply does nothing any more.
 var errHalted = errors.New("shard: halted")
 
+// applyObserver hears what the applier has done, on the goroutine that applies.
+type applyObserver interface {
+	// opened: the first record of a term that this replica leads was applied.
+	opened(term uint64)
+	// applied: a batch of records was committed and answered. keys, or all, are worth a look
+	// for blocked calls, and records of this replica's may have left the flight.
+	applied(keys [][]byte, all bool)
+}
+
 // applier is Raft's state machine: it runs records on the state, in batches, and
 // answers the calls of those that were proposed here. Its methods are called by the
 // one goroutine Raft has for that, of one Raft instance after the other; the
 // supervisor calls load and restore between instances.
 type applier struct {
-	cfg      *Config
-	lo, hi   []byte // the shard's range of keys
-	key      []byte // of the applied index
-	watch    stopwatch
-	clock    *shardClock
-	inflight *inflight
-	gate     *gate
-	counters *counters
-	configs  *configs
-	hint     func() *call.NotLeader
-
-	// fence keeps reads out while the state is replaced: that takes data away from
-	// under open views.
-	fence *sync.RWMutex
-
-	digests *digester
-
-	// onApplied hears of keys to look at for blocked calls, and that records of ours
-	// may have left the flight.
-	onApplied func(touched [][]byte, all bool)
-	// onOpened hears that the first record of a term that we lead was applied.
-	onOpened func(term uint64)
-	// onHalt hears once that the shard cannot go on.
-	onHalt func(error)
-	// onRestore installs the snapshot staged under a name.
-	onRestore func(name string) error
+	*shared
+	digests  *digester
+	observer applyObserver
 
 	now applied // owned by the goroutine that applies
 
@@ -107,14 +92,13 @@ type answer struct {
 	values   []resp.Value
 }
 
-func newApplier(cfg *Config) *applier {
-	lo, hi := kv.SlotBounds(cfg.FirstSlot, cfg.LastSlot)
-	return &applier{cfg: cfg, lo: lo, hi: hi, key: kv.SystemKey(cfg.FirstSlot, kv.SystemApplied)}
+func newApplier(sh *shared, d *digester, o applyObserver) *applier {
+	return &applier{shared: sh, digests: d, observer: o}
 }
 
 // load reads the applied index from the state.
 func (a *applier) load() error {
-	v, ok, err := pebblekv.Reader{R: a.cfg.State}.Get(a.key)
+	v, ok, err := pebblekv.Reader{R: a.cfg.State}.Get(a.appliedKey)
 	if err != nil {
 		return fmt.Errorf("shard %d: read the applied index: %w", a.cfg.ID, err)
 	}
@@ -156,23 +140,22 @@ func (a *applier) halt(err error) {
 	a.halted.Store(true)
 	a.cfg.Machine.Reset()
 	a.gate.shut(call.ErrStopping)
-	a.onHalt(err)
+	a.haltShard(err)
 }
 
-// applySome applies records from the front of logs until the batch is full, commits
-// it, and answers. It returns how many of logs are done.
+// applySome applies records from the front of logs until the batch is full, commits the
+// batch, and answers. It returns how many of logs are done.
 func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
-	// A panic would come again at every start, on every replica: a halted shard leaves
-	// the node's other shards alone.
+	// A panic would come again at every start, on every replica. A halted shard leaves the
+	// node's other shards alone.
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: panic: %v\n%s", errHalted, p, debug.Stack())
 		}
 	}()
 	start := a.watch.now()
-	at := a.now
-	for n < len(logs) && logs[n].Index <= at.index {
-		a.noteConfig(logs[n])
+	for n < len(logs) && logs[n].Index <= a.now.index {
+		a.noteConfig(logs[n]) // applied before a restart
 		n++
 	}
 	if n == len(logs) {
@@ -180,11 +163,37 @@ func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
 	}
 	b := a.cfg.State.NewIndexedBatch()
 	defer b.Close()
-	kv := pebblekv.NewBatch(b)
 	a.answers = a.answers[:0]
-	opened := uint64(0)
-	first := n
-	for n < len(logs) && (n == first || b.Len() < a.cfg.Limits.ApplyBytes) {
+	records, at, opened, err := a.fill(b, logs[n:])
+	if err != nil {
+		return 0, err
+	}
+	if err := a.commit(b, at); err != nil {
+		return 0, err
+	}
+	a.counters.applied.Add(uint64(records))
+	if m := a.cfg.Metrics; m != nil {
+		m.Applied(records, time.Duration(a.watch.now()-start))
+	}
+	// The answers come first, and the look at blocked calls last: a blocked call whose
+	// command found nothing must wait again by the time its key is looked at.
+	a.giveAnswers()
+	a.gate.advance(at.index)
+	if opened != 0 {
+		a.observer.opened(opened)
+	}
+	a.observer.applied(a.cfg.Machine.Touched())
+	a.digests.applied(at.index)
+	return n + records, nil
+}
+
+// fill runs records from the front of logs on b, until b holds Limits.ApplyBytes or a
+// digest is due. It returns how many, and the position after the last. opened is the term
+// that one of them has opened for this replica, or 0.
+func (a *applier) fill(b *pebble.Batch, logs []*raft.Log) (n int, at applied, opened uint64, err error) {
+	at = a.now
+	kv := pebblekv.NewBatch(b)
+	for n < len(logs) && (n == 0 || b.Len() < a.cfg.Limits.ApplyBytes) {
 		l := logs[n]
 		n++
 		at.index, at.term = l.Index, l.Term
@@ -192,7 +201,7 @@ func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
 		case raft.LogCommand:
 			opens, err := a.applyRecord(kv, &at, l)
 			if err != nil {
-				return 0, fmt.Errorf("%w: record at index %d: %w", errHalted, l.Index, err)
+				return 0, at, 0, fmt.Errorf("%w: record at index %d: %w", errHalted, l.Index, err)
 			}
 			if opens {
 				opened = l.Term
@@ -205,32 +214,24 @@ func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
 		}
 	}
 	if err := a.cfg.Machine.Flush(kv); err != nil {
-		return 0, fmt.Errorf("%w: flush at index %d: %w", errHalted, at.index, err)
+		return 0, at, 0, fmt.Errorf("%w: flush at index %d: %w", errHalted, at.index, err)
 	}
-	if err := b.Set(a.key, at.encode(), nil); err != nil {
-		return 0, fmt.Errorf("%w: %w", errHalted, err)
+	return n, at, opened, nil
+}
+
+// commit commits b together with the position that the state has reached by it.
+func (a *applier) commit(b *pebble.Batch, at applied) error {
+	if err := b.Set(a.appliedKey, at.encode(), nil); err != nil {
+		return fmt.Errorf("%w: %w", errHalted, err)
 	}
-	// Not synced: the log is, and is kept until the state is on disk too.
+	// Not synced: the log is, and it is kept until the state is on disk too.
 	if err := b.Commit(pebble.NoSync); err != nil {
-		return 0, fmt.Errorf("%w: commit at index %d: %w", errHalted, at.index, err)
+		return fmt.Errorf("%w: commit at index %d: %w", errHalted, at.index, err)
 	}
 	a.cfg.Machine.Committed()
 	a.now = at
 	a.clock.observe(at.clockMS)
-	a.counters.applied.Add(uint64(n - first))
-	if m := a.cfg.Metrics; m != nil {
-		m.Applied(n-first, time.Duration(a.watch.now()-start))
-	}
-	// First the answers, then the look for blocked calls: a blocked call that was
-	// served in vain waits again before its key is looked at.
-	a.giveAnswers()
-	a.gate.advance(at.index)
-	if opened != 0 {
-		a.onOpened(opened)
-	}
-	a.onApplied(a.cfg.Machine.Touched())
-	a.digests.applied(at.index)
-	return n, nil
+	return nil
 }
 
 // noteConfig notes a configuration, which is committed when it comes to be applied.
@@ -286,7 +287,7 @@ func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool
 		if c.multi {
 			v = resp.Array(replies...)
 		}
-		if q := &ours.calls[i]; q.serving != nil {
+		if q := &ours.calls[i]; q.attempt != nil {
 			ans.values[i] = v
 		} else {
 			from := len(buf)
@@ -324,8 +325,8 @@ func (a *applier) giveAnswers() {
 			switch {
 			case ans.refusal != nil:
 				q.refuse(ans.refusal)
-			case q.serving != nil:
-				q.serving.done(ans.values[j], nil)
+			case q.attempt != nil:
+				q.attempt.done(ans.values[j], nil)
 			default:
 				q.call.Done(call.Result{Reply: ans.replies[j]})
 			}

@@ -107,8 +107,8 @@ func openClone(fs vfs.FS) (*clone, error) {
 		ID: testShard, NodeID: "x", LastSlot: 99, Machine: newListMachine(0), Log: cl.store, State: cl.state.DB,
 		StagingDir: "staging", FS: fs, Limits: Limits{}.withDefaults(), Logger: discardLogger,
 	}
-	cl.applier = assembleApplier(cl.cfg)
-	cl.snapshots = &snapshots{cfg: cl.cfg, log: cl.store, applier: cl.applier, configs: cl.applier.configs, dir: "staging/7"}
+	cl.applier = loadedApplier(cl.cfg)
+	cl.snapshots = newSnapshots(cl.applier.shared, cl.applier)
 	return cl, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 
 	"millrace/call"
-	"millrace/kv"
 	"millrace/kv/pebblekv"
 	"millrace/resp"
 )
@@ -18,12 +17,9 @@ const dueTimeoutMS = 10_000
 // time has come that it was told: a shard in which nothing is to happen costs nothing.
 // Once something was due it goes on without a tick until nothing is.
 type due struct {
-	cfg      *Config
-	machine  Timed // nil: time changes nothing
-	clock    *shardClock
-	counters *counters
-	reads    *reads
-	writes   *proposer
+	*shared
+	views  *viewer
+	writes *proposer
 
 	busy atomic.Bool // asking, or a command is under way
 
@@ -33,15 +29,13 @@ type due struct {
 	againMS int64  // when to ask again if nothing more is applied; zero: never
 }
 
-func newDue(cfg *Config) *due {
-	d := &due{cfg: cfg}
-	d.machine, _ = cfg.Machine.(Timed)
-	return d
+func newDue(sh *shared, v *viewer, p *proposer) *due {
+	return &due{shared: sh, views: v, writes: p}
 }
 
 // tick asks the machine if there is reason to. This replica leads in term.
 func (d *due) tick(term uint64) {
-	if d.machine == nil || !d.busy.CompareAndSwap(false, true) {
+	if d.views.timed == nil || !d.busy.CompareAndSwap(false, true) {
 		return
 	}
 	if d.asked && d.applied == d.counters.applied.Load() && (d.againMS == 0 || d.clock.now() < d.againMS) {
@@ -52,7 +46,7 @@ func (d *due) tick(term uint64) {
 }
 
 // askSoon has the machine asked outside of the supervisor, which must not wait for a disk.
-func (d *due) askSoon(term uint64) { d.reads.pool.run(func() { d.ask(term) }) }
+func (d *due) askSoon(term uint64) { d.views.run(func() { d.ask(term) }) }
 
 // ask asks the machine, and proposes what is due.
 func (d *due) ask(term uint64) {
@@ -60,8 +54,8 @@ func (d *due) ask(term uint64) {
 	d.applied = d.counters.applied.Load()
 	var argv [][]byte
 	var err error
-	d.reads.view(func(v pebblekv.Reader, nowMS int64) {
-		argv, d.againMS, err = d.reads.due(d.machine, v, nowMS)
+	d.views.view(func(v pebblekv.Reader, nowMS int64) {
+		argv, d.againMS, err = d.views.due(v, nowMS)
 	})
 	d.asked = err == nil
 	if err != nil || argv == nil {
@@ -88,11 +82,4 @@ func (d *due) done(term uint64, res call.Result) {
 	}
 	d.asked = false
 	d.busy.Store(false)
-}
-
-// due asks the machine. A machine that panics is asked again by the next tick.
-func (r *reads) due(m Timed, v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err error) {
-	defer r.recovered(func() { argv, againMS, err = nil, 0, call.ErrStopping })
-	argv, againMS, err = m.Due(v, nowMS)
-	return argv, againMS, r.readFailed(err)
 }

@@ -25,13 +25,15 @@ type export struct {
 	header  snapHeader
 	fs      vfs.FS
 	dir     string
-	files   []vfs.File
-	release func()
+	table   *tableWriter // being written; nil between tables
+	files   []vfs.File   // of the complete export, open for reading
+	release func()       // called once by Close
 }
 
 // newExport writes the shard's range of keys, as it is at one moment, to tables in dir.
 // It stops early when stop is closed.
-func newExport(cfg *Config, lo, hi, appliedKey []byte, dir string, stop <-chan struct{}) (_ *export, err error) {
+func newExport(sh *shared, dir string, stop <-chan struct{}) (_ *export, err error) {
+	cfg := sh.cfg
 	e := &export{fs: cfg.FS, dir: dir, release: func() {}}
 	if err := cfg.FS.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -42,7 +44,7 @@ func newExport(cfg *Config, lo, hi, appliedKey []byte, dir string, stop <-chan s
 		}
 	}()
 	e.header = snapHeader{shard: cfg.ID, firstSlot: cfg.FirstSlot, lastSlot: cfg.LastSlot}
-	if err := e.writeTables(cfg, lo, hi, appliedKey, stop); err != nil {
+	if err := e.writeTables(sh, stop); err != nil {
 		return nil, err
 	}
 	readers := []io.Reader{bytes.NewReader(e.header.encode())}
@@ -66,6 +68,10 @@ func (e *export) size() int64 { return int64(e.header.len()) + e.header.contentB
 // Close implements io.Closer: the files are removed.
 func (e *export) Close() error {
 	var err error
+	if e.table != nil {
+		_ = e.table.w.Close() // it was cut short, and goes with the directory
+		e.table = nil
+	}
 	for _, f := range e.files {
 		err = errors.Join(err, f.Close())
 	}
@@ -76,57 +82,44 @@ func (e *export) Close() error {
 	return err
 }
 
-// writeTables writes the keys of [lo, hi). One iterator sees them all at one moment,
+// stopEvery is after how many keys an export looks whether it has to stop.
+const stopEvery = 1024
+
+var errExportStopped = errors.New("the shard's Raft instance ends")
+
+// writeTables writes the shard's keys to tables. One iterator sees them all at one moment,
 // the applied index among them; it keeps its view even when the range is replaced.
-func (e *export) writeTables(cfg *Config, lo, hi, appliedKey []byte, stop <-chan struct{}) (err error) {
-	it, err := cfg.State.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+func (e *export) writeTables(sh *shared, stop <-chan struct{}) (err error) {
+	it, err := sh.cfg.State.NewIter(&pebble.IterOptions{LowerBound: sh.lo, UpperBound: sh.hi})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	found := false
-	var t *tableWriter
-	defer func() {
-		if t != nil {
-			_ = t.w.Close()
-		}
-	}()
+	found := false // the applied index
 	n := 0
 	for ok := it.First(); ok; ok = it.Next() {
-		if n++; n%1024 == 0 {
+		if n++; n%stopEvery == 0 {
 			select {
 			case <-stop:
-				return errors.New("the shard's Raft instance ends")
+				return errExportStopped
 			default:
-			}
-		}
-		if t == nil {
-			if t, err = newTableWriter(cfg, cfg.FS.PathJoin(e.dir, tableName(len(e.header.files)))); err != nil {
-				return err
 			}
 		}
 		v, err := it.ValueAndErr()
 		if err != nil {
 			return err
 		}
-		if !found && string(it.Key()) == string(appliedKey) {
+		if !found && string(it.Key()) == string(sh.appliedKey) {
 			if e.header.applied, err = decodeApplied(v); err != nil {
 				return err
 			}
 			found = true
 		}
-		if mutant.SnapshotWithoutPending && isPending(cfg.Machine, it.Key()) {
+		if mutant.SnapshotWithoutPending && isPending(sh.cfg.Machine, it.Key()) {
 			continue
 		}
-		if err := t.w.Set(it.Key(), v); err != nil {
+		if err := e.writeKey(sh.cfg, it.Key(), v); err != nil {
 			return err
-		}
-		if t.w.Raw().EstimatedSize() >= cfg.Limits.TableBytes {
-			if err := e.finishTable(t); err != nil {
-				t = nil
-				return err
-			}
-			t = nil
 		}
 	}
 	if err := it.Error(); err != nil {
@@ -135,15 +128,34 @@ func (e *export) writeTables(cfg *Config, lo, hi, appliedKey []byte, stop <-chan
 	if !found {
 		return errNothing
 	}
-	if t != nil {
-		last := t
-		t = nil
-		return e.finishTable(last)
+	return e.finishTable()
+}
+
+// writeKey adds a key to the table being written. It begins a table where there is none,
+// and finishes one that is large enough.
+func (e *export) writeKey(cfg *Config, key, value []byte) (err error) {
+	if e.table == nil {
+		if e.table, err = newTableWriter(cfg, cfg.FS.PathJoin(e.dir, tableName(len(e.header.files)))); err != nil {
+			return err
+		}
+	}
+	if err := e.table.w.Set(key, value); err != nil {
+		return err
+	}
+	if e.table.w.Raw().EstimatedSize() >= cfg.Limits.TableBytes {
+		return e.finishTable()
 	}
 	return nil
 }
 
-func (e *export) finishTable(t *tableWriter) error {
+// finishTable completes the table being written, if there is one, and lists it in the
+// header.
+func (e *export) finishTable() error {
+	t := e.table
+	if t == nil {
+		return nil
+	}
+	e.table = nil
 	if err := t.w.Close(); err != nil {
 		return err
 	}

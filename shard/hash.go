@@ -56,12 +56,7 @@ func (s *Shard) Digests() []Digest {
 // the same number doubled now and then, so the multiples of the greater one, of whatever
 // replica has it, are multiples of the others as well.
 type digester struct {
-	cfg    *Config
-	lo, hi []byte // the shard's range of keys
-	key    []byte // of the applied index
-	watch  stopwatch
-	// onFatal hears of a state that cannot be read.
-	onFatal func(error)
+	*shared
 
 	ctx    context.Context // ends with end
 	cancel context.CancelFunc
@@ -76,8 +71,8 @@ type digester struct {
 	stopped bool
 }
 
-func newDigester(cfg *Config, a *applier, w stopwatch, onFatal func(error)) *digester {
-	d := &digester{cfg: cfg, lo: a.lo, hi: a.hi, key: a.key, watch: w, onFatal: onFatal, stride: cfg.DigestEvery}
+func newDigester(sh *shared) *digester {
+	d := &digester{shared: sh, stride: sh.cfg.DigestEvery}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }
@@ -104,7 +99,7 @@ func (d *digester) applied(index uint64) {
 	}
 	it, err := d.iterator()
 	if err != nil {
-		d.onFatal(fmt.Errorf("shard %d: digest: %w", d.cfg.ID, err))
+		d.fatal(fmt.Errorf("shard %d: digest: %w", d.cfg.ID, err))
 		return
 	}
 	now := d.watch.now()
@@ -116,7 +111,7 @@ func (d *digester) applied(index uint64) {
 	d.wg.Go(func() { // reads the state once; end waits for it
 		got, err := d.read(d.ctx, it)
 		if err != nil && d.ctx.Err() == nil {
-			d.onFatal(fmt.Errorf("shard %d: digest: %w", d.cfg.ID, err))
+			d.fatal(fmt.Errorf("shard %d: digest: %w", d.cfg.ID, err))
 		}
 		d.took(got, err, time.Duration(d.watch.now()-now), between)
 	})
@@ -192,7 +187,7 @@ func (d *digester) read(ctx context.Context, it *pebble.Iterator) (got Digest, e
 		h.Write(length[:])
 		h.Write(it.Key())
 		h.Write(v)
-		if string(it.Key()) == string(d.key) {
+		if string(it.Key()) == string(d.appliedKey) {
 			at, err := decodeApplied(v)
 			if err != nil {
 				return got, err

@@ -115,13 +115,14 @@ func TestDigestStride(t *testing.T) {
 		{"little", 4 * ms, 1000 * ms, 8, 4},
 		{"little at the least stride", 1 * ms, 1000 * ms, 4, 4},
 	} {
-		d := &digester{cfg: &Config{DigestEvery: 4}, stride: tc.before}
+		d := newDigester(newShared(&Config{DigestEvery: 4}))
+		d.stride = tc.before
 		d.took(Digest{Index: 8}, nil, tc.took, tc.between)
 		if d.stride != tc.after {
 			t.Errorf("%s: stride %d, want %d", tc.name, d.stride, tc.after)
 		}
 	}
-	d := &digester{cfg: &Config{DigestEvery: 4}, stride: 4}
+	d := newDigester(newShared(&Config{DigestEvery: 4}))
 	for i := range uint64(digestsKept + 5) {
 		d.took(Digest{Index: i}, nil, ms, time.Second)
 	}
@@ -152,7 +153,7 @@ func BenchmarkDigest(b *testing.B) {
 	}
 	st.Commit(batch, pebble.NoSync)
 	cfg := &Config{State: st.DB, FirstSlot: 0, LastSlot: 10}
-	d := newDigester(cfg, newApplier(cfg), newStopwatch(), nil)
+	d := newDigester(newShared(cfg))
 	b.SetBytes(size)
 	for b.Loop() {
 		it, err := d.iterator()

@@ -11,16 +11,16 @@ import (
 // queued is a write that waits to be proposed, or has been: a call, or the command of
 // a blocked call that the shard serves.
 type queued struct {
-	call       *call.Call // nil for a serving
-	serving    *serving   // nil for a call
+	call       *call.Call // nil for an attempt
+	attempt    *attempt   // nil for a call
 	size       int        // of its part of a record
 	deadlineNS int64      // on the stopwatch; past it the call is not proposed any more
 }
 
 // refuse answers q with an error.
 func (q *queued) refuse(err error) {
-	if q.serving != nil {
-		q.serving.done(resp.Value{}, err)
+	if q.attempt != nil {
+		q.attempt.done(resp.Value{}, err)
 		return
 	}
 	q.call.Done(call.Result{Err: err})

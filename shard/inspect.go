@@ -37,21 +37,30 @@ func (c Config) offline() Config {
 	return c
 }
 
-// still returns the parts of a replica, none of which runs. end lets go of them.
-func (c *Config) still() (s *Shard, end func()) {
-	s = assemble(c)
-	s.applier.onHalt = func(error) {}
-	s.applier.onOpened = func(uint64) {}
-	s.applier.onApplied = func([][]byte, bool) {}
-	return s, func() { s.reads.cancel(); s.digests.cancel() }
+// stillReplica is the parts of a replica that hold its state, without any that run.
+type stillReplica struct {
+	*shared
+	applier   *applier
+	snapshots *snapshots
 }
+
+func newStillReplica(cfg *Config) *stillReplica {
+	sh := newShared(cfg)
+	a := newApplier(sh, newDigester(sh), nobody{})
+	return &stillReplica{shared: sh, applier: a, snapshots: newSnapshots(sh, a)}
+}
+
+// nobody is an applyObserver for replicas that do not run.
+type nobody struct{}
+
+func (nobody) opened(uint64)          {}
+func (nobody) applied([][]byte, bool) {}
 
 // Replay brings a copy of a replica's state up to the end of its log, committed or not.
 // Of what config names it changes State only, which must be the copy.
 func Replay(config Config) error {
 	cfg := config.offline()
-	s, end := cfg.still()
-	defer end()
+	s := newStillReplica(&cfg)
 	if err := s.applier.load(); err != nil {
 		return err
 	}
@@ -106,8 +115,7 @@ func Inspect(cfg Config, part *raftlog.Part) error {
 func Force(config Config, change func(*pebble.Batch) error) (err error) {
 	cfg := config.offline()
 	fail := func(err error) error { return fmt.Errorf("shard %d: force: %w", cfg.ID, err) }
-	s, end := cfg.still()
-	defer end()
+	s := newStillReplica(&cfg)
 	if err := s.snapshots.recover(cfg.Log); err != nil {
 		return err
 	}
@@ -152,7 +160,7 @@ func Force(config Config, change func(*pebble.Batch) error) (err error) {
 
 // replay applies the whole log, and returns term and index of its last record, zero
 // where there is none.
-func (s *Shard) replay(log LogStore) (term, last uint64, err error) {
+func (s *stillReplica) replay(log LogStore) (term, last uint64, err error) {
 	if last, err = log.LastIndex(); err != nil || last == 0 {
 		return 0, 0, err
 	}
@@ -180,7 +188,7 @@ func (s *Shard) replay(log LogStore) (term, last uint64, err error) {
 }
 
 // covered reports whether the marker covers the record at index.
-func (s *Shard) covered(index uint64) bool {
+func (s *stillReplica) covered(index uint64) bool {
 	m, ok, err := s.cfg.Log.Marker()
 	return err == nil && ok && index <= m.Index
 }

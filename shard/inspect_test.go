@@ -125,7 +125,7 @@ func TestForget(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	cfg := n.config()
-	if out := dumpRange(t, n.state.DB, newApplier(&cfg).lo, newApplier(&cfg).hi); len(out) != 0 {
+	if out := dumpRange(t, n.state.DB, newShared(&cfg).lo, newShared(&cfg).hi); len(out) != 0 {
 		t.Errorf("left: %s", out)
 	}
 }

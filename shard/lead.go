@@ -2,9 +2,9 @@ package shard
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -19,12 +19,6 @@ type role struct {
 	leader string // node ID; empty when unknown
 	term   uint64 // Raft's current term
 	leads  bool   // this node is that leader
-}
-
-type raftRole interface {
-	CurrentTerm() uint64
-	State() raft.RaftState
-	LeaderWithID() (raft.ServerAddress, raft.ServerID)
 }
 
 // readRole reads a role that was true as a whole at some moment. Raft leaves the
@@ -45,37 +39,38 @@ func readRole(r raftRole) role {
 // name otherwise. update, lost and forget are the supervisor's, which calls them from
 // one goroutine.
 type leadership struct {
-	cfg      *Config
-	writes   *proposer
-	reads    *reads
-	waits    *waits
-	inflight *inflight
-	// accept hands a call to the part that takes its kind, or says why it is refused.
-	accept func(*call.Call) error
-	// running returns the Raft instance there is, or nil.
-	running func() raftRole
-	// nudge makes the supervisor call update soon.
-	nudge func()
+	*shared
+	parts *leaderParts
+	admin *admin
+	raft  roleSource
 
-	current atomic.Pointer[role] // what was learned last
-	term    uint64               // the term we lead in; 0 when we do not
-	open    atomic.Uint64        // the same, for others, once its calls are taken
+	term uint64 // the term this replica leads in, or 0; standing.open follows once its calls are taken
 
 	mu    sync.Mutex   // held while a term is opened
 	early []*call.Call // guarded by mu: calls of a term that Raft leads in and that is not open yet
 }
 
-// hint is the refusal of a call that another leader, or another term, should get.
-func (l *leadership) hint() *call.NotLeader {
-	r := l.current.Load()
-	if r == nil || r.leader == "" {
-		return &call.NotLeader{}
-	}
-	return &call.NotLeader{Leader: r.leader, Term: r.term}
+// roleSource gives the roles of the Raft instance that runs, or nil while none does.
+type roleSource interface{ roles() raftRole }
+
+func newLeadership(sh *shared, p *leaderParts, a *admin) *leadership {
+	return &leadership{shared: sh, parts: p, admin: a, raft: sh}
 }
 
-// leads returns the term that this replica leads in; 0 when it does not.
-func (l *leadership) leads() uint64 { return l.open.Load() }
+// accept hands c to the part that takes its kind, or returns why it is refused.
+func (l *leadership) accept(c *call.Call) error {
+	switch c.Kind {
+	case call.Write:
+		return l.parts.writes.accept(c)
+	case call.Read:
+		return l.parts.reads.accept(c)
+	case call.Block, call.Wait:
+		return l.parts.waits.accept(c)
+	case call.Admin:
+		return l.admin.accept(c)
+	}
+	return fmt.Errorf("%w: kind %d", errEmptyCall, c.Kind)
+}
 
 // take hands c to the part that takes its kind, or returns why it is refused.
 //
@@ -90,7 +85,7 @@ func (l *leadership) take(c *call.Call) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c.Term != l.open.Load() {
-		r := l.running()
+		r := l.raft.roles()
 		if r == nil {
 			return l.hint()
 		}
@@ -101,7 +96,7 @@ func (l *leadership) take(c *call.Call) error {
 			return call.ErrOverloaded
 		}
 		l.early = append(l.early, c)
-		l.nudge()
+		l.orders.look.send()
 		return nil
 	}
 	return l.accept(c)
@@ -138,13 +133,6 @@ func (l *leadership) refuseEarly(but uint64, refusal error) {
 	}
 }
 
-// raftLeader is what a leader's parts need of *raft.Raft.
-type raftLeader interface {
-	raftApply
-	raftRead
-	raftRole
-}
-
 // update acts on the role that r has now.
 func (l *leadership) update(r raftLeader) {
 	now := readRole(r)
@@ -153,7 +141,7 @@ func (l *leadership) update(r raftLeader) {
 	} else if now.leader == l.cfg.NodeID {
 		now.leader = "" // it was, a moment ago
 	}
-	old := l.current.Swap(&now)
+	old := l.known.Swap(&now)
 	if l.term != 0 && (!now.leads || now.term != l.term) {
 		l.lost(l.hint())
 		l.abandon(l.hint())
@@ -177,9 +165,7 @@ func (l *leadership) begin(term uint64, r raftLeader) {
 	}
 	var out []refused
 	l.mu.Lock()
-	l.waits.open(term)
-	l.reads.open(term, r)
-	l.writes.open(term, r)
+	l.parts.open(term, r)
 	for _, c := range l.early {
 		if err := l.accept(c); err != nil {
 			out = append(out, refused{c, err})
@@ -204,9 +190,7 @@ func (l *leadership) lost(refusal error) {
 	l.cfg.Logger.Info("not leading any more", "shard", l.cfg.ID, "term", l.term)
 	l.term = 0
 	l.open.Store(0)
-	l.writes.close(refusal)
-	l.reads.close(refusal)
-	l.waits.close(refusal)
+	l.parts.close(refusal)
 }
 
 // abandon answers what was proposed and not applied. Raft must have left the leader's
@@ -215,18 +199,12 @@ func (l *leadership) abandon(refusal error) { l.inflight.abandon(refusal) }
 
 // forget says that there is no Raft instance: nobody is known to lead.
 func (l *leadership) forget() {
-	old := l.current.Load()
+	old := l.known.Load()
 	if old == nil || old.leader == "" {
 		return
 	}
-	l.current.Store(&role{term: old.term})
+	l.known.Store(&role{term: old.term})
 	if f := l.cfg.OnLeader; f != nil {
 		f("", old.term)
 	}
-}
-
-// ready lets reads and writes of term go ahead: its first record was applied.
-func (l *leadership) ready(term uint64) {
-	l.reads.setReady(term)
-	l.writes.setReady(term)
 }

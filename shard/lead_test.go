@@ -26,6 +26,11 @@ func (l leaderRaft) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
 	return raft.ServerAddress(l.leader), raft.ServerID(l.leader)
 }
 
+// roleFunc is a roleSource.
+type roleFunc func() raftRole
+
+func (f roleFunc) roles() raftRole { return f() }
+
 // A call can come before this replica's supervisor knows that it leads. It is kept and
 // goes first when the term opens; a call of any other term is refused at once.
 func TestEarlyCalls(t *testing.T) {
@@ -53,7 +58,13 @@ func TestEarlyCalls(t *testing.T) {
 	s := assemble(&cfg)
 	defer s.reads.cancel()
 	role := leaderRaft{fakeRaft{term: 5, state: raft.Follower}, "b"}
-	s.lead.running = func() raftRole { return role }
+	running := &role
+	s.lead.raft = roleFunc(func() raftRole {
+		if running == nil {
+			return nil
+		}
+		return *running
+	})
 
 	var mu sync.Mutex
 	refused := map[string]error{}
@@ -91,7 +102,7 @@ func TestEarlyCalls(t *testing.T) {
 	if !errors.As(refused["old"], &moved) || len(refused) != 4 {
 		t.Fatalf("%v", refused)
 	}
-	if len(s.supervisor.wake) != 1 {
+	if len(s.orders.look) != 1 {
 		t.Fatal("the supervisor was not told")
 	}
 	s.lead.update(role)
@@ -118,7 +129,7 @@ func TestEarlyCalls(t *testing.T) {
 	if fmt.Sprint(heard) != "[b5 a7 c9]" {
 		t.Fatalf("heard of %v", heard)
 	}
-	s.lead.running = func() raftRole { return nil } // between two instances
+	running = nil // between two instances
 	submit("late", call.Write, 9)
 	if refused["late"] == nil {
 		t.Fatal("it was kept")

@@ -15,6 +15,12 @@ const (
 	segmentBytes   = 512 << 10
 )
 
+// logObserver hears what happens to the log, on Raft's goroutine. It must not block.
+type logObserver interface {
+	appended() // records were written
+	overfull() // the log is over its bound
+}
+
 // watchedLog is the log that Raft sees: the shard's own, with an account of what goes
 // through. It tells which of our records have reached the log, how long a write has
 // been under way, and when there is enough to truncate.
@@ -27,8 +33,7 @@ type watchedLog struct {
 	inflight *inflight
 	needs    *retention
 	scarce   func() bool // Config.Scarce
-	onAppend func()      // records were written
-	onFull   func()      // the log is over its bound; called on Raft's goroutine, must not block
+	observer logObserver
 
 	writingNS atomic.Int64  // when the write under way began; 0 when there is none
 	appends   atomic.Uint64 // writes so far
@@ -39,6 +44,13 @@ type watchedLog struct {
 	records  uint64
 	unmarked segment // what was written since the last snapshot of our own
 	replay   uint64  // the record that Raft reads next at its start
+}
+
+func newWatchedLog(sh *shared, needs *retention, o logObserver) *watchedLog {
+	return &watchedLog{
+		LogStore: sh.cfg.Log, limits: &sh.cfg.Limits, watch: sh.watch, inflight: sh.inflight,
+		needs: needs, scarce: sh.cfg.Scarce, observer: o,
+	}
 }
 
 type segment struct {
@@ -70,9 +82,9 @@ func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 		return err
 	}
 	w.appends.Add(1)
-	w.onAppend()
+	w.observer.appended()
 	if w.account(logs) {
-		w.onFull()
+		w.observer.overfull()
 	}
 	return nil
 }

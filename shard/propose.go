@@ -27,13 +27,7 @@ type raftApply interface {
 // what is known here: a record was applied (the applier saw it), reached our log (see
 // inflight), or neither.
 type proposer struct {
-	limits   *Limits
-	linger   time.Duration
-	watch    stopwatch
-	clock    *shardClock
-	inflight *inflight
-	counters *counters
-	hint     func() *call.NotLeader
+	*shared
 
 	mu      sync.Mutex
 	queue   []queued  // guarded by mu, as all below
@@ -50,16 +44,13 @@ type proposer struct {
 	openNS  int64     // when the term's first record was first due
 	pace    pace      // whether the next record waits for company
 
-	wake chan struct{} // capacity 1
+	wake signal
 	quit chan struct{} // closed by end
 	done chan struct{} // closed when the goroutine has ended
 }
 
-func newProposer(l *Limits, linger time.Duration, w stopwatch, c *shardClock, f *inflight, n *counters, hint func() *call.NotLeader) *proposer {
-	return &proposer{
-		limits: l, linger: linger, watch: w, clock: c, inflight: f, counters: n, hint: hint,
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-	}
+func newProposer(sh *shared) *proposer {
+	return &proposer{shared: sh, wake: newSignal(), quit: make(chan struct{}), done: make(chan struct{})}
 }
 
 // accept queues a Write, or returns why it is refused.
@@ -68,7 +59,7 @@ func (p *proposer) accept(c *call.Call) error {
 	if size < 0 {
 		return errEmptyCall
 	}
-	if size > p.limits.MaxCallBytes {
+	if size > p.cfg.Limits.MaxCallBytes {
 		return call.ErrTooLarge
 	}
 	now := p.watch.now()
@@ -81,7 +72,7 @@ func (p *proposer) accept(c *call.Call) error {
 	case c.Term == 0 || c.Term != p.term:
 		p.mu.Unlock()
 		return p.hint()
-	case len(p.queue) >= p.limits.QueueCalls || p.bytes+size > p.limits.QueueBytes && len(p.queue) > 0:
+	case len(p.queue) >= p.cfg.Limits.QueueCalls || p.bytes+size > p.cfg.Limits.QueueBytes && len(p.queue) > 0:
 		p.mu.Unlock()
 		p.counters.overloaded.Add(1)
 		return call.ErrOverloaded
@@ -96,14 +87,14 @@ func (p *proposer) accept(c *call.Call) error {
 	}
 	p.mu.Unlock()
 	if wake {
-		p.poke()
+		p.wake.send()
 	}
 	return nil
 }
 
 // serve queues the commands of blocked calls, next to each other, and beyond the bounds
 // for calls: blocked calls have a bound of their own. It refuses all when term has ended.
-func (p *proposer) serve(term uint64, bundle []*serving) error {
+func (p *proposer) serve(term uint64, bundle []*attempt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped != nil {
@@ -112,23 +103,23 @@ func (p *proposer) serve(term uint64, bundle []*serving) error {
 	if term == 0 || term != p.term {
 		return p.hint()
 	}
-	for _, s := range bundle {
-		size := callSize(s.call)
-		p.queue = append(p.queue, queued{serving: s, size: size, deadlineNS: 1<<63 - 1})
+	for _, a := range bundle {
+		size := callSize(a.call)
+		p.queue = append(p.queue, queued{attempt: a, size: size, deadlineNS: 1<<63 - 1})
 		p.bytes += size
 	}
 	p.idle = false
-	p.poke()
+	p.wake.send()
 	return nil
 }
 
 // withdraw takes back what serve queued, if it was not proposed yet. Then its done
 // will not be called.
-func (p *proposer) withdraw(s *serving) bool {
+func (p *proposer) withdraw(a *attempt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range p.queue {
-		if p.queue[i].serving == s {
+		if p.queue[i].attempt == a {
 			p.bytes -= p.queue[i].size
 			p.queue = append(p.queue[:i], p.queue[i+1:]...)
 			return true
@@ -137,24 +128,17 @@ func (p *proposer) withdraw(s *serving) bool {
 	return false
 }
 
-func (p *proposer) poke() {
-	select {
-	case p.wake <- struct{}{}:
-	default: // it is awake
-	}
-}
-
 // wakeUp makes the goroutine look again: a record was applied, so there is room.
 func (p *proposer) wakeUp() {
 	p.mu.Lock()
 	if p.inflight.len() == 0 {
-		p.pace.applied(len(p.queue), p.watch.now(), p.linger)
+		p.pace.applied(len(p.queue), p.watch.now(), p.cfg.Timing.Linger)
 	}
 	wake := p.idle
 	p.idle = false
 	p.mu.Unlock()
 	if wake {
-		p.poke()
+		p.wake.send()
 	}
 }
 
@@ -166,7 +150,7 @@ func (p *proposer) open(term uint64, r raftApply) {
 	p.openNS = p.watch.now()
 	p.pace = pace{}
 	p.idle = false
-	p.poke()
+	p.wake.send()
 }
 
 // setReady lets the writes of term go out: its first record was applied.
@@ -176,7 +160,7 @@ func (p *proposer) setReady(term uint64) {
 	if p.term == term {
 		p.ready = true
 		p.idle = false
-		p.poke()
+		p.wake.send()
 	}
 }
 
@@ -238,7 +222,7 @@ func (p *proposer) resume(term uint64) {
 	p.paused, p.opened, p.ready = false, false, false
 	p.openNS = p.watch.now()
 	p.idle = false
-	p.poke()
+	p.wake.send()
 }
 
 // reopen proposes the term's first record once more if Raft has not taken it, and
@@ -251,7 +235,7 @@ func (p *proposer) reopen() time.Duration {
 	}
 	p.opened = false
 	p.idle = false
-	p.poke()
+	p.wake.send()
 	return time.Duration(p.watch.now() - p.openNS)
 }
 
@@ -332,13 +316,13 @@ func (p *proposer) next() (_ *proposal, _ raftApply, wait time.Duration) {
 // the next waits until it is full.
 func (p *proposer) roomLocked() bool {
 	n := p.inflight.len()
-	return n == 0 || n < p.limits.InFlight && p.bytes >= p.limits.RecordBytes
+	return n == 0 || n < p.cfg.Limits.InFlight && p.bytes >= p.cfg.Limits.RecordBytes
 }
 
 // holdLocked returns for how long what waits is held back so that the record becomes
 // fuller; zero or less: not at all.
 func (p *proposer) holdLocked(now int64) time.Duration {
-	if len(p.queue) == 0 || p.bytes >= p.limits.RecordBytes {
+	if len(p.queue) == 0 || p.bytes >= p.cfg.Limits.RecordBytes {
 		return 0
 	}
 	return p.pace.hold(len(p.queue), now)
@@ -349,7 +333,7 @@ func (p *proposer) holdLocked(now int64) time.Duration {
 func (p *proposer) fillLocked(now int64, expired []queued) (*proposal, []queued) {
 	size, n := recordHeaderLen, 0
 	late := false
-	for n < len(p.queue) && (n == 0 || size+p.queue[n].size <= p.limits.RecordBytes) {
+	for n < len(p.queue) && (n == 0 || size+p.queue[n].size <= p.cfg.Limits.RecordBytes) {
 		size += p.queue[n].size
 		late = late || p.queue[n].deadlineNS <= now
 		n++
@@ -404,8 +388,8 @@ func (p *proposer) encode(prop *proposal) []byte {
 	})
 	for i := range prop.calls {
 		c := prop.calls[i].call
-		if s := prop.calls[i].serving; s != nil {
-			c = s.call
+		if a := prop.calls[i].attempt; a != nil {
+			c = a.call
 		}
 		data = appendCall(data, c.Multi, c.Cmds)
 	}

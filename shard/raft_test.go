@@ -38,7 +38,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 		}
 		defer db.Close()
 		cfg := &Config{ID: 1, LastSlot: 99, Machine: newListMachine(0), State: db.DB, Limits: Limits{ApplyBytes: applyBytes}.withDefaults()}
-		s := assembleApplier(cfg)
+		s := loadedApplier(cfg)
 		for rest, i := logs, 0; len(rest) > 0; i++ {
 			n := min(sizes(i), len(rest))
 			if out := s.ApplyBatch(rest[:n]); len(out) != n {
@@ -48,7 +48,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 			s.ApplyBatch(rest[:n])
 			rest = rest[n:]
 			if reload > 0 && i%reload == 0 {
-				s = assembleApplier(cfg)
+				s = loadedApplier(cfg)
 			}
 		}
 		if s.halted.Load() || s.now.index != 199 {
@@ -72,14 +72,12 @@ func TestBatchesDoNotMatter(t *testing.T) {
 	}
 }
 
-// assembleApplier makes an applier that stands alone, on what cfg.State holds.
-func assembleApplier(cfg *Config) *applier {
-	a := newApplier(cfg)
-	a.watch, a.clock = newStopwatch(), &shardClock{node: func() int64 { return 0 }}
-	a.inflight, a.gate, a.counters, a.configs = newInflight(99), new(gate), new(counters), new(configs)
-	a.digests = newDigester(cfg, a, a.watch, func(err error) { panic(err) })
-	a.hint, a.fence = func() *call.NotLeader { return &call.NotLeader{} }, new(sync.RWMutex)
-	a.onApplied, a.onOpened, a.onHalt = func([][]byte, bool) {}, func(uint64) {}, func(error) {}
+// loadedApplier returns an applier without a replica around it, on what cfg.State holds.
+func loadedApplier(cfg *Config) *applier {
+	c := cfg.offline()
+	sh := newShared(&c)
+	sh.inflight = newInflight(99)
+	a := newApplier(sh, newDigester(sh), nobody{})
 	if err := a.load(); err != nil {
 		panic(err)
 	}

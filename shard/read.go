@@ -2,9 +2,6 @@ package shard
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +9,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"millrace/call"
-	"millrace/internal/mutant"
 	"millrace/kv/pebblekv"
 	"millrace/resp"
 )
@@ -50,15 +46,8 @@ func (r *pendingRead) refuse(err error) {
 // one round of questions. Raft's own VerifyLeader counts answers to heartbeats that
 // were sent before the read began, and those of non-voters: it proves nothing.
 type reads struct {
-	cfg      *Config
-	watch    stopwatch
-	clock    *shardClock
-	gate     *gate
-	fence    *sync.RWMutex
-	pool     *pool
-	counters *counters
-	hint     func() *call.NotLeader
-	onFatal  func(error)
+	*shared
+	views *viewer
 
 	waiting atomic.Int64 // reads accepted and not answered: QueueReads bounds it
 
@@ -70,14 +59,14 @@ type reads struct {
 	stopped error
 	idle    bool
 
-	wake   chan struct{} // capacity 1
+	wake   signal
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-func newReads(cfg *Config) *reads {
-	r := &reads{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newReads(sh *shared, v *viewer) *reads {
+	r := &reads{shared: sh, views: v, wake: newSignal(), done: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -120,7 +109,7 @@ func (r *reads) push(term uint64, p pendingRead) error {
 	r.queue = append(r.queue, p)
 	if r.idle {
 		r.idle = false
-		r.poke()
+		r.wake.send()
 	}
 	return nil
 }
@@ -133,13 +122,6 @@ func (r *reads) admit() bool {
 		return false
 	}
 	return true
-}
-
-func (r *reads) poke() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
 }
 
 // acceptStale runs a ReadStale on whatever is applied here, or returns why it is refused.
@@ -156,7 +138,7 @@ func (r *reads) acceptStale(c *call.Call) error {
 		r.waiting.Add(-1)
 		return r.stopped
 	}
-	r.pool.run(func() { r.runChunk([]pendingRead{{call: c}}) })
+	r.views.run(func() { r.runChunk([]pendingRead{{call: c}}) })
 	return nil
 }
 
@@ -172,7 +154,7 @@ func (r *reads) setReady(term uint64) {
 	if r.term == term {
 		r.ready = true
 		r.idle = false
-		r.poke()
+		r.wake.send()
 	}
 }
 
@@ -202,7 +184,7 @@ func (r *reads) end() {
 	r.cancel()
 	<-r.done
 	r.gate.shut(call.ErrStopping)
-	r.pool.wait()
+	r.views.wait()
 }
 
 func (r *reads) refuseAll(list []pendingRead, err error) {
@@ -288,7 +270,7 @@ func (r *reads) confirm(batch []pendingRead, term uint64, rf raftRead) {
 			n := min(readChunk, len(batch))
 			chunk := batch[:n:n]
 			batch = batch[n:]
-			r.pool.run(func() { r.runChunk(chunk) })
+			r.views.run(func() { r.runChunk(chunk) })
 		}
 	})
 }
@@ -300,76 +282,6 @@ func (r *reads) lostTerm(term uint64) error {
 		return h
 	}
 	return &call.NotLeader{}
-}
-
-// poll reports whether a majority of the voters, this one included, is in no later
-// term than ours.
-func (r *reads) poll(term uint64, rf raftRead) bool {
-	if v, ok := rf.(interface{ VerifyLeader() raft.Future }); mutant.VerifyLeaderReads && ok {
-		return v.VerifyLeader().Error() == nil
-	}
-	f := rf.GetConfiguration()
-	if f.Error() != nil {
-		return false
-	}
-	self := raft.ServerID(r.cfg.NodeID)
-	var others []string
-	voters, yes := 0, 0
-	for _, s := range f.Configuration().Servers {
-		if s.Suffrage != raft.Voter {
-			if mutant.NonvotersCount {
-				others = append(others, string(s.ID))
-			}
-			continue
-		}
-		voters++
-		if s.ID == self {
-			yes++
-		} else {
-			others = append(others, string(s.ID))
-		}
-	}
-	need := voters/2 + 1
-	if yes == 0 || !leads(rf, term) {
-		return false
-	}
-	if yes < need {
-		r.counters.polls.Add(1)
-		yes += r.ask(others, term, need-yes)
-	}
-	return yes >= need && leads(rf, term)
-}
-
-// leads reports whether rf leads in term.
-func leads(rf raftRead, term uint64) bool {
-	return rf.CurrentTerm() == term && rf.State() == raft.Leader && rf.CurrentTerm() == term
-}
-
-// ask asks nodes for their terms, until need of them are in no later term than ours,
-// or that cannot be any more. It returns how many are.
-func (r *reads) ask(nodes []string, term uint64, need int) int {
-	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timing.Probe)
-	answers := make(chan bool, len(nodes))
-	var wg sync.WaitGroup
-	// One goroutine for each other voter, for the time of its question.
-	for _, node := range nodes {
-		wg.Go(func() {
-			p, err := r.cfg.Prober.Probe(ctx, node, r.cfg.ID)
-			// A replica without a running Raft says term 0: it may be about to vote.
-			answers <- err == nil && p.Hosted && p.Term != 0 && p.Term <= term
-		})
-	}
-	yes, no := 0, 0
-	for yes < need && len(nodes)-no >= need {
-		if <-answers {
-			yes++
-		} else {
-			no++
-		}
-	}
-	cancel()
-	wg.Wait()
-	return yes
 }
 
 // lookNow calls the looks of a batch, which only pass the word on, and returns the reads.
@@ -388,10 +300,10 @@ func lookNow(batch []pendingRead) (reads []pendingRead) {
 
 // runChunk runs reads that share a view.
 func (r *reads) runChunk(chunk []pendingRead) {
-	r.view(func(v pebblekv.Reader, nowMS int64) {
+	r.views.view(func(v pebblekv.Reader, nowMS int64) {
 		for i := range chunk {
 			c := chunk[i].call
-			val, err := r.read(v, nowMS, c.Cmds[0])
+			val, err := r.views.read(v, nowMS, c.Cmds[0])
 			res := call.Result{Err: err}
 			if err == nil {
 				res.Reply = resp.AppendValue(nil, val, int(c.Proto))
@@ -401,59 +313,4 @@ func (r *reads) runChunk(chunk []pendingRead) {
 			c.Done(res)
 		}
 	})
-}
-
-// view calls f with a view of the state.
-func (r *reads) view(f func(v pebblekv.Reader, nowMS int64)) {
-	r.fence.RLock()
-	defer r.fence.RUnlock()
-	snap := r.cfg.State.NewSnapshot()
-	defer snap.Close()
-	f(pebblekv.Reader{R: snap}, r.clock.now())
-}
-
-// read runs one command. A command that panics answers an error; a read error of the
-// disk is this node's end.
-func (r *reads) read(v pebblekv.Reader, nowMS int64, argv [][]byte) (val resp.Value, err error) {
-	defer r.recovered(func() { val, err = resp.Err("ERR internal error"), nil })
-	val, err = r.cfg.Machine.Read(v, nowMS, argv)
-	return val, r.readFailed(err)
-}
-
-// readWaited is read for a blocked command that b has found ready.
-func (r *reads) readWaited(b Blocker, v pebblekv.Reader, nowMS int64, argv [][]byte) (val resp.Value, err error) {
-	defer r.recovered(func() { val, err = resp.Err("ERR internal error"), nil })
-	val, err = b.ReadWaited(v, nowMS, argv)
-	return val, r.readFailed(err)
-}
-
-// blockedReady asks whether a blocked command would answer something. One that panics is
-// refused: to propose it would halt every replica.
-func (r *reads) blockedReady(b Blocker, v pebblekv.Reader, nowMS int64, argv [][]byte) (ready bool, err error) {
-	defer r.recovered(func() { ready, err = false, call.ErrStopping })
-	ready, err = b.Ready(v, nowMS, argv)
-	return ready, r.readFailed(err)
-}
-
-// blockedArrival asks what a blocked command leaves although it finds nothing.
-func (r *reads) blockedArrival(b Blocker, v pebblekv.Reader, nowMS int64, argv [][]byte) (run [][]byte, err error) {
-	defer r.recovered(func() { run, err = nil, call.ErrStopping })
-	run, err = b.Arrival(v, nowMS, argv)
-	return run, r.readFailed(err)
-}
-
-func (r *reads) readFailed(err error) error {
-	if err == nil {
-		return nil
-	}
-	r.onFatal(fmt.Errorf("shard %d: read: %w", r.cfg.ID, err))
-	return errors.Join(call.ErrStopping, err)
-}
-
-// recovered, deferred, lets the process survive a panic in a command that only reads.
-func (r *reads) recovered(then func()) {
-	if p := recover(); p != nil {
-		r.cfg.Logger.Error("a read panicked", "shard", r.cfg.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		then()
-	}
 }

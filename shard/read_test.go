@@ -86,9 +86,9 @@ func TestPoll(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := &Config{NodeID: "a", Prober: c.peers, Timing: Timing{Probe: 30 * time.Millisecond}}
-			r := newReads(cfg)
+			sh := newShared(cfg)
+			r := newReads(sh, newViewer(sh))
 			defer r.cancel()
-			r.counters = new(counters)
 			if got := r.poll(5, c.raft); got != c.want {
 				t.Fatalf("%v", got)
 			}

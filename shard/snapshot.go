@@ -1,10 +1,10 @@
 package shard
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,10 +27,8 @@ var errMarker = errors.New("shard: a newer snapshot is there")
 // database. Files are made when a replica needs them. One that is received is staged
 // in a directory, and named in the marker until it is installed.
 type snapshots struct {
-	cfg     *Config
-	log     LogStore
+	*shared
 	applier *applier
-	configs *configs
 	dir     string // of this shard: everything in it is temporary, but for what the marker names
 	serial  atomic.Uint64
 
@@ -38,6 +36,11 @@ type snapshots struct {
 
 	installs atomic.Uint64 // snapshots received
 	sending  atomic.Int64
+}
+
+func newSnapshots(sh *shared, a *applier) *snapshots {
+	dir := sh.cfg.FS.PathJoin(sh.cfg.StagingDir, strconv.FormatUint(uint64(sh.cfg.ID), 10))
+	return &snapshots{shared: sh, applier: a, dir: dir}
 }
 
 // snapshotStore serves snapshots to one Raft instance.
@@ -87,14 +90,14 @@ func (s *snapshots) mark(m raftlog.Marker) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, ok, err := s.log.Marker()
+	old, ok, err := s.cfg.Log.Marker()
 	if err != nil {
 		return err
 	}
 	if ok && (old.Staged != "" || old.Index > m.Index) {
 		return fmt.Errorf("%w: at %d, ours at %d", errMarker, old.Index, m.Index)
 	}
-	if err := s.log.PutMarker(m); err != nil {
+	if err := s.cfg.Log.PutMarker(m); err != nil {
 		return err
 	}
 	s.configs.forgetBefore(m.Applied)
@@ -105,7 +108,7 @@ func markerID(m raftlog.Marker) string { return fmt.Sprintf("marker:%d-%d", m.Te
 
 // List implements raft.SnapshotStore.
 func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
-	m, ok, err := s.log.Marker()
+	m, ok, err := s.cfg.Log.Marker()
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -160,10 +163,10 @@ func (o *offer) make(args *raft.InstallSnapshotRequest) error {
 		return raft.ErrRaftShutdown
 	}
 	// The log goes on from here, when the receiver has it.
-	unpin := s.needs.pin(s.applier.gate.index.Load())
+	unpin := s.needs.pin(s.gate.index.Load())
 	release := func() { unpin(); <-s.cfg.SnapshotSlots }
 	dir := s.cfg.FS.PathJoin(s.dir, fmt.Sprintf("send-%d", s.serial.Add(1)))
-	e, err := newExport(s.cfg, s.applier.lo, s.applier.hi, s.applier.key, dir, s.stop)
+	e, err := newExport(s.shared, dir, s.stop)
 	if err != nil {
 		release()
 		return fmt.Errorf("shard %d: %w", s.cfg.ID, err)
@@ -228,7 +231,7 @@ func (s *sink) ID() string {
 func (s *sink) Write(p []byte) (int, error) {
 	if s.recv == nil {
 		// Raft would take its applied index back to the snapshot's, and its configuration.
-		if at := s.store.applier.gate.index.Load(); s.index <= at && !mutant.StaleSnapshots {
+		if at := s.store.gate.index.Load(); s.index <= at && !mutant.StaleSnapshots {
 			return 0, fmt.Errorf("%w: snapshot at %d, applied %d", ErrStaleSnapshot, s.index, at)
 		}
 		recv, err := newReceiver(s.store.cfg, s.store.cfg.FS.PathJoin(s.store.dir, s.name))
@@ -277,24 +280,15 @@ func (s *sink) Close() error {
 func (s *snapshots) stage(m raftlog.Marker) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, _, err := s.log.Marker()
+	old, _, err := s.cfg.Log.Marker()
 	if err != nil {
 		return err
 	}
-	if err := s.log.PutMarker(m); err != nil {
+	if err := s.cfg.Log.PutMarker(m); err != nil {
 		return err
 	}
 	if old.Staged != "" {
 		return s.cfg.FS.RemoveAll(s.cfg.FS.PathJoin(s.dir, old.Staged))
 	}
 	return nil
-}
-
-// Restore implements raft.FSM: it installs the snapshot that was just staged.
-func (a *applier) Restore(rc io.ReadCloser) error {
-	var name bytes.Buffer
-	if _, err := io.Copy(&name, io.LimitReader(rc, 1<<10)); err != nil {
-		return err
-	}
-	return a.onRestore(name.String())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"millrace/call"
+	"millrace/kv"
 )
 
 // smallLogs makes logs be truncated soon.
@@ -343,8 +344,7 @@ func TestForeignSnapshot(t *testing.T) {
 	c.startAll()
 	n := c.leader()
 	n.mustDo(t, call.Write, "APPEND", "k", "v")
-	a := n.shard.applier
-	e, err := newExport(n.shard.cfg, a.lo, a.hi, a.key, "staging/7/x", nil)
+	e, err := newExport(n.shard.shared, "staging/7/x", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +428,7 @@ func TestOpenRefusals(t *testing.T) {
 	}
 	t.Run("the state is gone", func(t *testing.T) {
 		c, n := prepare(t)
-		lo, hi := newApplier(&Config{LastSlot: 99}).lo, newApplier(&Config{LastSlot: 99}).hi
+		lo, hi := kv.SlotBounds(0, 99)
 		if err := n.state.DeleteRange(lo, hi, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -57,23 +57,36 @@ type Status struct {
 // Blocked is how many blocked calls the replica keeps.
 func (s *Shard) Blocked() int64 { return s.waits.count.Load() }
 
+// reporter gathers a replica's status from its parts.
+type reporter struct {
+	*shared
+	parts     *leaderParts
+	snapshots *snapshots
+}
+
+func newReporter(sh *shared, p *leaderParts, s *snapshots) *reporter {
+	return &reporter{shared: sh, parts: p, snapshots: s}
+}
+
 // Status returns what there is to tell.
-func (s *Shard) Status() Status {
+func (s *Shard) Status() Status { return s.report.status() }
+
+func (r *reporter) status() Status {
 	st := Status{
-		Shard: s.cfg.ID, Node: s.cfg.NodeID, State: "restarting",
-		Applied: s.gate.index.Load(), ClockMS: s.clock.last.Load(),
-		SnapshotsSent: s.snapshots.sending.Load(), SnapshotsStaged: s.snapshots.installs.Load(),
-		SnapshotLoops: s.counters.snapshotLoops.Load(), SnapshotsTaken: s.counters.snapshots.Load(),
-		QueueReads: s.reads.waiting.Load(), InFlight: s.inflight.len(), Waiters: s.Blocked(),
-		Proposals: s.counters.proposals.Load(), Calls: s.counters.calls.Load(), Reads: s.counters.reads.Load(),
-		Polls: s.counters.polls.Load(), Overloaded: s.counters.overloaded.Load(), Restarts: s.counters.restarts.Load(),
-		ProposedMiB: float64(s.counters.proposedBytes.Load()) / (1 << 20),
+		Shard: r.cfg.ID, Node: r.cfg.NodeID, State: "restarting",
+		Applied: r.gate.index.Load(), ClockMS: r.clock.last.Load(),
+		SnapshotsSent: r.snapshots.sending.Load(), SnapshotsStaged: r.snapshots.installs.Load(),
+		SnapshotLoops: r.counters.snapshotLoops.Load(), SnapshotsTaken: r.counters.snapshots.Load(),
+		QueueReads: r.parts.reads.waiting.Load(), InFlight: r.inflight.len(), Waiters: r.parts.waits.count.Load(),
+		Proposals: r.counters.proposals.Load(), Calls: r.counters.calls.Load(), Reads: r.counters.reads.Load(),
+		Polls: r.counters.polls.Load(), Overloaded: r.counters.overloaded.Load(), Restarts: r.counters.restarts.Load(),
+		ProposedMiB: float64(r.counters.proposedBytes.Load()) / (1 << 20),
 	}
-	st.QueueCalls, st.QueueBytes = s.writes.lengths()
-	if m, ok, err := s.cfg.Log.Marker(); ok && err == nil {
+	st.QueueCalls, st.QueueBytes = r.parts.writes.lengths()
+	if m, ok, err := r.cfg.Log.Marker(); ok && err == nil {
 		st.SnapshotIndex = m.Index
 	}
-	conf := s.configs.last()
+	conf := r.configs.last()
 	st.ConfigurationIndex = conf.index
 	for _, srv := range conf.Servers {
 		if srv.Suffrage == raft.Voter {
@@ -82,7 +95,7 @@ func (s *Shard) Status() Status {
 			st.Nonvoters = append(st.Nonvoters, string(srv.ID))
 		}
 	}
-	if inst := s.supervisor.current.Load(); inst != nil {
+	if inst := r.current.Load(); inst != nil {
 		now := readRole(inst.raft)
 		st.Term, st.Leader = now.term, now.leader
 		st.LastIndex, st.Commit = inst.raft.LastIndex(), inst.raft.CommitIndex()
@@ -96,9 +109,9 @@ func (s *Shard) Status() Status {
 		case raft.Follower:
 			st.State = "follower"
 		}
-		st.Ready = now.leads && s.writes.isReady(now.term)
+		st.Ready = now.leads && r.parts.writes.isReady(now.term)
 	}
-	if err := s.supervisor.haltErr.Load(); err != nil {
+	if err := r.haltErr.Load(); err != nil {
 		st.State, st.Halted = "halted", (*err).Error()
 	}
 	return st
@@ -108,7 +121,7 @@ func (s *Shard) Status() Status {
 // before it has heard of a term: then the replica can promise nothing.
 func (s *Shard) Probe() call.Probe {
 	p := call.Probe{Hosted: true, Applied: s.gate.index.Load()}
-	if inst := s.supervisor.current.Load(); inst != nil {
+	if inst := s.current.Load(); inst != nil {
 		now := readRole(inst.raft)
 		p.Leader, p.LastIndex = now.leader, inst.raft.LastIndex()
 		// Last: the later the term is read, the more the answer is worth.
@@ -124,7 +137,7 @@ func (s *Shard) Applied() uint64 { return s.gate.index.Load() }
 // LogStalled returns for how long a write of this shard to the Raft log has been under
 // way; 0 when there is none.
 func (s *Shard) LogStalled() time.Duration {
-	if inst := s.supervisor.current.Load(); inst != nil {
+	if inst := s.current.Load(); inst != nil {
 		return inst.log.stalled()
 	}
 	return 0

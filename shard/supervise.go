@@ -8,12 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 
 	"millrace/call"
 	"millrace/internal/tick"
-	"millrace/raftlog/disk"
 )
 
 const (
@@ -70,87 +68,35 @@ func (c cause) String() string {
 // it when only that helps. Everything else of the shard outlives the instance. Its one
 // goroutine also opens and closes the terms we lead in.
 type supervisor struct {
-	cfg       *Config
-	watch     stopwatch
-	inflight  *inflight
+	*shared
 	applier   *applier
 	snapshots *snapshots
+	parts     *leaderParts
 	lead      *leadership
-	writes    *proposer
 	due       *due
-	counters  *counters
-	onFatal   func(error)
 
-	current atomic.Pointer[instance]   // nil while there is none
-	log     atomic.Pointer[watchedLog] // of the instance, also while it starts
-	loop    atomic.Int32               // installs since a record was written to the log
-	haltErr atomic.Pointer[error]      // why the shard does nothing any more
+	loop atomic.Int32 // snapshots installed since a record was written to the log
 
-	ask  chan cause    // capacity 1
-	full chan struct{} // capacity 1: the log is over its bound
-	wake chan struct{} // capacity 1: look at the role
 	quit chan struct{}
 	done chan struct{}
 }
 
-func newSupervisor(cfg *Config) *supervisor {
+func newSupervisor(sh *shared, a *applier, s *snapshots, p *leaderParts, l *leadership, d *due) *supervisor {
 	return &supervisor{
-		cfg:  cfg,
-		ask:  make(chan cause, 1),
-		full: make(chan struct{}, 1),
-		wake: make(chan struct{}, 1),
-		quit: make(chan struct{}),
-		done: make(chan struct{}),
+		shared: sh, applier: a, snapshots: s, parts: p, lead: l, due: d,
+		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
-// replaceSoon ends the instance soon. A request that is there already will do.
-func (s *supervisor) replaceSoon(c cause) {
-	select {
-	case s.ask <- c:
-	default:
+// appended implements logObserver.
+func (s *supervisor) appended() {
+	if s.loop.Load() != 0 {
+		s.loop.Store(0)
 	}
 }
 
-// look makes the supervisor look at Raft's role soon.
-func (s *supervisor) look() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// halt hears from the applier that the shard cannot go on.
-func (s *supervisor) halt(err error) {
-	s.cfg.Logger.Error("halted", "shard", s.cfg.ID, "error", err)
-	s.haltErr.CompareAndSwap(nil, &err)
-	if errors.Is(err, disk.ErrCorrupt) || pebble.IsCorruptionError(err) {
-		s.onFatal(err)
-	}
-	// What is asked already ends the instance too, and sees haltErr.
-	s.replaceSoon(causeHalt)
-}
-
-// restore is FSM.Restore: the snapshot that Raft has just received replaces the state.
-func (s *supervisor) restore(name string) error {
-	m, ok, err := s.snapshots.log.Marker()
-	if err != nil {
-		return err
-	}
-	if !ok || m.Staged != name {
-		return fmt.Errorf("%w: %q is not what the marker names: %v", ErrStaged, name, m)
-	}
-	conflict, err := s.snapshots.install(s.log.Load(), m, false)
-	if err != nil {
-		s.cfg.Logger.Error("a snapshot was not installed", "shard", s.cfg.ID, "error", err)
-		return err
-	}
-	s.loop.Add(1)
-	if conflict {
-		s.replaceSoon(causeConflict)
-	}
-	return nil
-}
+// overfull implements logObserver.
+func (s *supervisor) overfull() { s.orders.logFull.send() }
 
 // start starts a Raft instance on what is on disk.
 func (s *supervisor) start() (*instance, error) {
@@ -159,27 +105,14 @@ func (s *supervisor) start() (*instance, error) {
 		stop:   make(chan struct{}),
 	}
 	needs := newRetention(s.watch, recentTerms*s.cfg.Timing.Heartbeat)
-	inst.log = &watchedLog{
-		LogStore: s.cfg.Log, limits: &s.cfg.Limits, watch: s.watch, inflight: s.inflight, needs: needs, scarce: s.cfg.Scarce,
-		onAppend: func() {
-			if s.loop.Load() != 0 {
-				s.loop.Store(0)
-			}
-		},
-		onFull: func() {
-			select {
-			case s.full <- struct{}{}:
-			default:
-			}
-		},
-	}
+	inst.log = newWatchedLog(s.shared, needs, s)
 	if err := s.snapshots.recover(inst.log); err != nil {
 		return nil, err
 	}
 	if err := s.found(inst.log); err != nil {
 		return nil, fmt.Errorf("shard %d: found: %w", s.cfg.ID, err)
 	}
-	m, _, err := s.snapshots.log.Marker()
+	m, _, err := s.cfg.Log.Marker()
 	if err != nil {
 		return nil, err
 	}
@@ -187,9 +120,8 @@ func (s *supervisor) start() (*instance, error) {
 	if inst.trans, err = newEndpoint(s.cfg.Transport(), needs, s.replicates); err != nil {
 		return nil, err
 	}
-	s.log.Store(inst.log) // Raft may want to restore before NewRaft has returned
 	store := &snapshotStore{snapshots: s.snapshots, needs: needs, stop: inst.stop}
-	inst.raft, err = raft.NewRaft(raftConfig(s.cfg), s.applier, inst.log, inst.log, store, inst.trans)
+	inst.raft, err = raft.NewRaft(raftConfig(s.cfg), &fsm{applier: s.applier, supervisor: s, log: inst.log}, inst.log, inst.log, store, inst.trans)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("shard %d: start raft: %w", s.cfg.ID, err), inst.trans.Close())
 	}
@@ -207,7 +139,7 @@ func (s *supervisor) start() (*instance, error) {
 
 // replicates reports whether this replica leads in a term and has a replica on a node.
 func (s *supervisor) replicates(node string, term uint64) bool {
-	return s.lead.leads() == term && s.applier.configs.last().has(node)
+	return s.leads() == term && s.configs.last().has(node)
 }
 
 // raftConfig is the one way Raft is run.
@@ -287,19 +219,12 @@ func (s *supervisor) run(inst *instance) {
 			}
 			s.haltErr.CompareAndSwap(nil, &err)
 			s.cfg.Logger.Error("cannot start again", "shard", s.cfg.ID, "error", err)
-			s.onFatal(err)
+			s.fatal(err)
 		}
-		s.refuseAll()
+		s.parts.stop(call.ErrStopping)
 		<-s.quit
 		return
 	}
-}
-
-// refuseAll makes a shard that has no Raft instance any more refuse everything.
-func (s *supervisor) refuseAll() {
-	s.lead.writes.stop(call.ErrStopping)
-	s.lead.reads.stop(call.ErrStopping)
-	s.lead.waits.stop(call.ErrStopping)
 }
 
 // watchOver keeps up with inst until there is a cause to end it.
@@ -310,8 +235,8 @@ func (s *supervisor) watchOver(inst *instance) cause {
 		s.lead.update(inst.raft)
 		select {
 		case <-inst.events:
-		case <-s.wake:
-		case <-s.full:
+		case <-s.orders.look:
+		case <-s.orders.logFull:
 			if !inst.failed.Load() { // else the next examination tries again
 				s.takeSnapshot(inst)
 			}
@@ -323,7 +248,7 @@ func (s *supervisor) watchOver(inst *instance) cause {
 				s.due.tick(s.lead.term)
 			}
 			next.Reset(tick.Until(s.cfg.Timing.Watch))
-		case why := <-s.ask:
+		case why := <-s.orders.replace:
 			return why
 		case <-s.quit:
 			return causeStop
@@ -339,7 +264,7 @@ func (s *supervisor) examine(inst *instance) (cause, bool) {
 		// Raft heartbeats on while its main loop waits for the disk, and nobody else can
 		// lead. Closing its transport ends that.
 		return causeStall, true
-	case stalled == 0 && s.writes.reopen() > stuckTerms*s.cfg.Timing.Heartbeat:
+	case stalled == 0 && s.parts.writes.reopen() > stuckTerms*s.cfg.Timing.Heartbeat:
 		return causeTransfer, true
 	case s.loop.Load() >= loopInstalls:
 		s.loop.Store(0)
@@ -361,7 +286,7 @@ func (s *supervisor) takeSnapshot(inst *instance) {
 	}
 	inst.bg.Go(func() {
 		defer inst.snapping.Store(false)
-		holds := s.applier.gate.index.Load() // this much or more
+		holds := s.gate.index.Load() // this much or more
 		rc := inst.raft.ReloadableConfig()
 		rc.TrailingLogs = max(minTrailing, inst.log.trailing())
 		err := inst.raft.ReloadConfig(rc)

@@ -5,18 +5,12 @@ import (
 	"time"
 )
 
-func (w *waits) poke() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-// agePeriod is how often calls are looked at that time may make ready, as in Redis.
+// agePeriod is how often calls are looked at that the passing of time may make ready. It
+// is the period of Redis.
 const agePeriod = 100 * time.Millisecond
 
-// run answers the calls whose time is over, and has those looked at that time may have
-// made ready, until end is called.
+// run answers the calls whose time is over, and has the aging ones looked at, until end is
+// called.
 func (w *waits) run() {
 	defer close(w.done)
 	timer := time.NewTimer(time.Hour)
@@ -48,71 +42,48 @@ func (w *waits) run() {
 	}
 }
 
-// ages reports whether time may make a call ready.
+// ages reports whether the passing of time may make a call ready.
 func (w *waits) ages() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.aging) > 0
+	return len(w.registry.aging) > 0
 }
 
-// age has every call looked at that time may have made ready, and those that wait on the
-// same keys, in their order.
+// age starts a pass over every queue in which an aging waiter stands. The others in the
+// queue are looked at as well, so that the order of arrival holds.
 func (w *waits) age() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	keys := make(map[*waitKey]struct{})
-	for wt := range w.aging {
-		for _, k := range wt.keys {
-			keys[k] = struct{}{}
+	queues := make(map[*keyQueue]struct{})
+	for wt := range w.registry.aging {
+		for _, q := range wt.queues {
+			queues[q] = struct{}{}
 		}
 	}
-	for k := range keys {
-		w.passLocked(k)
+	for q := range queues {
+		w.passLocked(q)
 	}
 }
 
-// expire answers the calls whose time is over, and returns how long until the next's
-// is; below zero when there is none.
+// expire answers the calls whose time is over. It returns how long until the next one's
+// time is over, or a negative duration when no call has a deadline.
 func (w *waits) expire() time.Duration {
 	var out finished
 	defer func() { out.give() }()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.watch.now()
-	for len(w.timers) > 0 {
-		wt := w.timers[0]
+	for len(w.registry.timers) > 0 {
+		wt := w.registry.timers[0]
 		if wt.deadlineNS > now {
 			return time.Duration(wt.deadlineNS - now)
 		}
-		heap.Pop(&w.timers)
-		// Until a look has found nothing, there may be something: then it waits for that, and
-		// for its command where the first look has found something.
-		if !wt.looked || !w.giveUpLocked(&out, wt, w.null(wt), nil) {
+		heap.Pop(&w.registry.timers)
+		// A call that no look has found to be unready gets its look first, and a proposed
+		// command gets its result first: either may find something.
+		if !wt.looked || !w.giveUpLocked(&out, wt, wt.null(), nil) {
 			wt.expired = true
 		}
 	}
 	return -1
-}
-
-// timerHeap is the waiters with a deadline, the first to end in front.
-type timerHeap []*waiter
-
-func (h timerHeap) Len() int           { return len(h) }
-func (h timerHeap) Less(i, j int) bool { return h[i].deadlineNS < h[j].deadlineNS }
-func (h timerHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].timer, h[j].timer = i, j
-}
-func (h *timerHeap) Push(x any) {
-	wt := x.(*waiter)
-	wt.timer = len(*h)
-	*h = append(*h, wt)
-}
-func (h *timerHeap) Pop() any {
-	old := *h
-	wt := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	wt.timer = -1
-	return wt
 }

@@ -1,148 +1,76 @@
 package shard
 
 import (
-	"container/heap"
-	"container/list"
 	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"millrace/call"
-	"millrace/kv/pebblekv"
 	"millrace/resp"
 )
 
 const (
-	// minWindow and maxWindow bound how many commands of blocked calls are proposed for a
-	// key at once. The window doubles when all found something and shrinks when one did
-	// not: a thousand calls that wait for one entry do not all go to the log for it.
+	// minWindow and maxWindow bound the commands of blocked calls that are proposed for a
+	// key at once. The window doubles when all of a bundle found something, and falls back
+	// to minWindow when one did not: if a thousand calls wait for one entry, four go to the
+	// log for it and not a thousand.
 	minWindow, maxWindow = 4, 32
 	// maxBlockMS is "for ever" for timers: longer than any process lives.
 	maxBlockMS = 1 << 42
 )
 
-// A waiter's life. Only waits changes it, under its mutex.
+// waits serves blocked calls, in order of arrival, after records have touched their keys.
+// Say two consumers of a group, C1 and C2, block on the stream s, and an entry is added:
 //
-//	new ──read index──► idle ──ready──► serving ──found──► done
-//	 │                  │  ▲               │
-//	 │                  │  └───nothing─────┤
-//	 │                  │  └──arriving     │
-//	 └──────────────────┴──────────────────┴─canceled, timed out, term ended──► done
+//	     C1                        C2                       queue of s
+//	1    arrives: new                                       C1
+//	2    read index: idle          arrives: new             C1 C2
+//	3    first look: nothing       read index: idle
+//	4                              first look: nothing
+//	5                 the entry is applied and touches s:
+//	                  a pass looks at C1 and C2 on one view
+//	6    ready: proposed           ready: proposed          one bundle of two commands
+//	7    applied: takes the entry
+//	8    done                      applied: finds nothing   C2
+//	9                              idle, in its old place
+//	10                the next entry touches s: a pass looks at C2
 //
-// At its first look a waiter may be found to leave something although it finds nothing:
-// then it is arriving, and serving, while the command that does it goes through the log.
-// Before it is idle nobody is served who came later: it may be ready.
-type waiterState uint8
-
-const (
-	waitNew waiterState = iota
-	waitIdle
-	waitServing
-	waitDone
-)
-
-// waiter is a Block or Wait call that has not been answered.
-type waiter struct {
-	call   *call.Call
-	seq    uint64 // of arrival
-	term   uint64
-	writes bool // served by a proposal, not by a read
-	keys   []*waitKey
-	places []*list.Element // in the lists of keys
-
-	state      waiterState
-	serving    *serving // while state is waitServing
-	arrived    bool     // it has had its Blocker.Arrival
-	looked     bool     // it was found to be not ready since its read index
-	expired    bool     // its time is over, but it may not be answered yet
-	canceled   bool     // likewise
-	deadlineNS int64
-	timer      int // place in the heap; -1 when not there
-}
-
-// serving is a blocked call's command on its way through the log.
-type serving struct {
-	waits   *waits
-	waiter  *waiter
-	call    *call.Call
-	arrival bool     // it is what Blocker.Arrival said: it finds nothing, and counts nowhere
-	key     *waitKey // in whose window it counts
-	touches []uint64 // of the waiter's keys when it was proposed
-}
-
-// unsettled reports whether it is not known yet whether the waiter is ready.
-func (wt *waiter) unsettled() bool {
-	return wt.state == waitNew || wt.state == waitServing && wt.serving != nil && wt.serving.arrival
-}
-
-func (s *serving) done(v resp.Value, err error) { s.waits.served(s, v, err) }
-
-// waitKey is a key that calls wait on.
-type waitKey struct {
-	name    string
-	waiters *list.List // of *waiter, in order of arrival
-	touches uint64     // how often it was touched
-
-	busy  bool // a pass over its waiters is under way
-	again bool // and another has to follow
-
-	// Commands are proposed in bundles, next to each other in the log and one bundle at a
-	// time: were a write to come between two of them, the second could find what the first
-	// had just missed.
-	window  int  // size of the next bundle
-	serving int  // commands of the present one that have not come back
-	missed  bool // one of them found nothing
-	full    bool // something may be ready for others
-	held    bool // something may be ready for others than the unsettled before them
-}
-
-// waits keeps blocked calls, and serves them in order of arrival when their keys are
-// touched. A call is registered first, then a read index is obtained for it, then it is
-// looked at: so no write falls between its first look and its registration.
+// A call is registered (1) before its read index is obtained (2) and before it is looked
+// at (3). So a write is either visible to that look, or is applied later and touches the
+// queue in which the call already stands: none falls in between.
 //
-// The mutex is the one owner of every waiter's state. What takes long happens outside:
-// looks in the pool, proposals in the proposer, and answers after the mutex is released.
+// The mutex owns the registry and the state of every waiter. Everything slow happens
+// outside: looks run in the viewer's pool, commands go through the proposer, and answers
+// are given after the mutex is released.
 type waits struct {
-	cfg      *Config
-	blocker  Blocker // nil: the machine has no blocking commands
-	watch    stopwatch
-	reads    *reads
-	proposer *proposer
-	counters *counters
-	hint     func() *call.NotLeader
+	*shared
+	blocker Blocker // nil: the machine has no blocking commands
+	views   *viewer
+	reads   *reads
+	writes  *proposer
 
-	count atomic.Int64 // of waiters
+	count atomic.Int64 // waiters, and calls that are being registered
 
-	mu      sync.Mutex
-	term    uint64 // guarded by mu, as all below; 0 while we do not lead
-	stopped error
-	seq     uint64
-	byCall  map[*call.Call]*waiter
-	aging   map[*waiter]struct{} // those that time may make ready
-	keys    map[string]*waitKey
-	timers  timerHeap
+	mu       sync.Mutex
+	term     uint64 // guarded by mu, as all below; 0 while this replica does not lead
+	stopped  error  // why no more calls are taken; nil while they are
+	registry registry
 
-	wake chan struct{} // capacity 1: the first timer changed
+	wake signal // a timer or an aging waiter is the new first
 	quit chan struct{}
 	done chan struct{}
 }
 
-func newWaits(cfg *Config) *waits {
-	w := &waits{
-		cfg:    cfg,
-		byCall: make(map[*call.Call]*waiter),
-		aging:  make(map[*waiter]struct{}),
-		keys:   make(map[string]*waitKey),
-		wake:   make(chan struct{}, 1),
-		quit:   make(chan struct{}),
-		done:   make(chan struct{}),
+func newWaits(sh *shared, v *viewer, r *reads, p *proposer) *waits {
+	return &waits{
+		shared: sh, blocker: v.blocker, views: v, reads: r, writes: p,
+		registry: newRegistry(),
+		wake:     newSignal(), quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	w.blocker, _ = cfg.Machine.(Blocker)
-	return w
 }
 
-// finished is answers to give once the mutex is released.
+// finished is the answers to give once the mutex is released.
 type finished []struct {
 	call *call.Call
 	res  call.Result
@@ -159,7 +87,7 @@ func (w *waits) accept(c *call.Call) error {
 	if w.blocker == nil || len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
 		return errEmptyCall
 	}
-	wt := &waiter{call: c, term: c.Term, timer: -1}
+	wt := &waiter{call: c, timer: -1}
 	wt.writes = c.Kind == call.Block && w.blocker.WritesWhenServed(c.Cmds[0])
 	return w.register(wt, w.blocker.BlockKeys(c.Cmds[0]), w.watch.now())
 }
@@ -167,169 +95,91 @@ func (w *waits) accept(c *call.Call) error {
 func (w *waits) register(wt *waiter, names [][]byte, now int64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c := wt.call
 	switch {
 	case w.stopped != nil:
 		return w.stopped
-	case wt.term == 0 || wt.term != w.term:
+	case c.Term == 0 || c.Term != w.term:
 		return w.hint()
-	case len(w.byCall) >= w.cfg.Limits.Waiters:
+	case len(w.registry.byCall) >= w.cfg.Limits.Waiters:
 		w.counters.overloaded.Add(1)
 		return call.ErrOverloaded
 	}
-	c := wt.call
-	// Counted before the look is asked for: the applier skips everything while there is
-	// nobody, and whatever it skipped is visible to that look.
+	// The call is counted before its look is asked for: the applier skips touched keys
+	// while the count is zero, and every write it skipped is visible to that look.
 	w.count.Add(1)
 	patience := now + int64(c.TimeoutMS)*int64(time.Millisecond)
-	if err := w.reads.lookSoon(wt.term, patience, func(err error) { w.confirmed(wt, err) }); err != nil {
+	if err := w.reads.lookSoon(c.Term, patience, func(err error) { w.confirmed(wt, err) }); err != nil {
 		w.count.Add(-1)
 		return err
 	}
-	w.seq++
-	wt.seq = w.seq
-	w.byCall[c] = wt
-	for _, name := range names {
-		k := w.keys[string(name)]
-		if k == nil {
-			k = &waitKey{name: string(name), waiters: list.New(), window: minWindow}
-			w.keys[k.name] = k
-		}
-		if n := k.waiters.Back(); n != nil && n.Value == wt {
-			continue // the same key twice
-		}
-		wt.keys = append(wt.keys, k)
-		wt.places = append(wt.places, k.waiters.PushBack(wt))
+	w.registry.add(wt, names)
+	if w.blocker.Ages(c.Cmds[0]) && w.registry.addAging(wt) {
+		w.wake.send()
 	}
-	if w.blocker.Ages(c.Cmds[0]) {
-		w.aging[wt] = struct{}{}
-		if len(w.aging) == 1 {
-			w.poke()
-		}
-	}
-	if c.BlockMS > 0 {
-		wt.deadlineNS = now + int64(min(c.BlockMS, maxBlockMS))*int64(time.Millisecond)
-		heap.Push(&w.timers, wt)
-		if wt.timer == 0 {
-			w.poke()
-		}
+	if c.BlockMS > 0 && w.registry.addTimer(wt, now+int64(min(c.BlockMS, maxBlockMS))*int64(time.Millisecond)) {
+		w.wake.send()
 	}
 	return nil
 }
 
-// confirmed hears that the waiter's read index was reached, or failed.
+// confirmed hears that the waiter's read index was reached, or that it failed.
 func (w *waits) confirmed(wt *waiter, err error) {
 	var out finished
 	w.mu.Lock()
-	if wt.state == waitNew {
+	if wt.state == waiterNew {
 		if err != nil {
 			w.finishLocked(&out, wt, nil, err)
 		} else {
-			wt.state = waitIdle
-			w.reads.pool.run(func() { w.firstLook(wt) })
-			w.settledLocked(wt)
+			w.idleLocked(wt)
 		}
 	}
 	w.mu.Unlock()
 	out.give()
 }
 
-// verdict is what a look at a waiter found.
-type verdict struct {
-	looked  bool
-	ready   bool
-	reply   []byte   // for one that is served by a read
-	arrival [][]byte // to be run for one that is not ready at its first look
-	err     error
+// idleLocked ends the time in which wt was unsettled, and has it looked at.
+func (w *waits) idleLocked(wt *waiter) {
+	wt.state = waiterIdle
+	w.views.run(func() { w.firstLook(wt) })
+	w.settledLocked(wt)
 }
 
-// look looks at waiters on one view, so that those who come first in list are not found
-// less ready than those behind only for having been looked at earlier. Once enough are
-// found whose commands can be proposed, more of those are not looked at.
-//
-// first says that the waiters were not looked at before. A read is run then whatever it
-// answers; later only when the machine says that it is ready: what a call is refused for
-// when it is made need not end it while it waits.
-func (w *waits) look(list []*waiter, enough int, first bool) []verdict {
-	out := make([]verdict, len(list))
-	w.reads.view(func(v pebblekv.Reader, nowMS int64) {
-		for i, wt := range list {
-			argv := wt.call.Cmds[0]
-			if wt.writes && enough == 0 {
-				continue
-			}
-			out[i].looked = true
-			if wt.call.Kind == call.Block && !wt.writes {
-				var val resp.Value
-				var err error
-				if first {
-					val, err = w.reads.read(v, nowMS, argv)
-				} else {
-					ready, failed := w.reads.blockedReady(w.blocker, v, nowMS, argv)
-					if out[i].err = failed; failed != nil || !ready {
-						continue
-					}
-					val, err = w.reads.readWaited(w.blocker, v, nowMS, argv)
-				}
-				out[i].err = err
-				if out[i].ready = err == nil && !val.IsNull(); out[i].ready {
-					out[i].reply = resp.AppendValue(nil, val, int(wt.call.Proto))
-				}
-				continue
-			}
-			out[i].ready, out[i].err = w.reads.blockedReady(w.blocker, v, nowMS, argv)
-			switch {
-			case !wt.writes:
-			case out[i].ready:
-				enough--
-			case first && out[i].err == nil:
-				out[i].arrival, out[i].err = w.reads.blockedArrival(w.blocker, v, nowMS, argv)
-			}
+// settledLocked starts the passes that had to wait because wt was unsettled.
+func (w *waits) settledLocked(wt *waiter) {
+	for _, q := range wt.queues {
+		if q.held {
+			q.held = false
+			w.passLocked(q)
 		}
-	})
-	return out
+	}
 }
 
-// firstLook looks at one waiter alone: a pass over all that wait with it, for each that
-// comes, would be too much.
+// firstLook looks at one waiter alone. A pass over its whole queue for each call that
+// arrives would make the cost of n calls grow with n².
 func (w *waits) firstLook(wt *waiter) {
 	v := w.look([]*waiter{wt}, 1, true)[0]
 	var out finished
 	w.mu.Lock()
-	if wt.state == waitIdle && v.arrival != nil && !wt.arrived {
+	if wt.state == waiterIdle && v.arrival != nil && !wt.arrived {
 		w.arriveLocked(&out, wt, v.arrival)
-	} else if wt.state == waitIdle && w.judgeLocked(&out, wt, v) {
-		if k := w.elderLocked(wt); k != nil {
-			w.passLocked(k) // what is there is for those who came before
+	} else if wt.state == waiterIdle && w.judgeLocked(&out, wt, v) {
+		if q := wt.elder(); q != nil {
+			w.passLocked(q) // those who came before are entitled to it
 		} else {
-			var k *waitKey
-			if len(wt.keys) > 0 {
-				k = wt.keys[0]
+			var q *keyQueue
+			if len(wt.queues) > 0 {
+				q = wt.queues[0]
 			}
-			w.serveLocked(&out, k, []*waiter{wt})
+			w.proposeLocked(&out, q, []*waiter{wt})
 		}
 	}
 	w.mu.Unlock()
 	out.give()
 }
 
-// elderLocked returns a key at which somebody waits before wt, or is being served; or
-// nil.
-func (w *waits) elderLocked(wt *waiter) *waitKey {
-	for i, k := range wt.keys {
-		if k.serving > 0 {
-			return k
-		}
-		for e := wt.places[i].Prev(); e != nil; e = e.Prev() {
-			if o := e.Value.(*waiter); o.writes && (o.state == waitIdle || o.unsettled()) {
-				return k
-			}
-		}
-	}
-	return nil
-}
-
-// judgeLocked acts on a verdict about an idle waiter. It reports whether its command is
-// to be proposed.
+// judgeLocked acts on a verdict about an idle waiter. It reports whether the waiter's
+// command is to be proposed; otherwise the waiter is answered or waits on.
 func (w *waits) judgeLocked(out *finished, wt *waiter, v verdict) (propose bool) {
 	switch {
 	case v.err != nil:
@@ -337,7 +187,7 @@ func (w *waits) judgeLocked(out *finished, wt *waiter, v verdict) (propose bool)
 	case !v.ready:
 		wt.looked = true
 		if wt.expired {
-			w.finishLocked(out, wt, w.null(wt), nil)
+			w.finishLocked(out, wt, wt.null(), nil)
 		}
 	case wt.call.Kind == call.Wait:
 		w.finishLocked(out, wt, resp.AppendValue(nil, resp.OK, int(wt.call.Proto)), nil)
@@ -349,64 +199,55 @@ func (w *waits) judgeLocked(out *finished, wt *waiter, v verdict) (propose bool)
 	return false
 }
 
-// arriveLocked proposes what an idle waiter leaves although it has found nothing.
+// arriveLocked proposes the command that Blocker.Arrival returned for an idle waiter.
 func (w *waits) arriveLocked(out *finished, wt *waiter, argv [][]byte) {
 	wt.arrived = true
-	s := &serving{waits: w, waiter: wt, call: &call.Call{Cmds: [][][]byte{argv}}, arrival: true}
-	if err := w.proposer.serve(w.term, []*serving{s}); err != nil {
+	a := &attempt{waits: w, waiter: wt, call: &call.Call{Cmds: [][][]byte{argv}}, arrival: true}
+	if err := w.writes.serve(w.term, []*attempt{a}); err != nil {
 		w.finishLocked(out, wt, nil, err)
 		return
 	}
-	wt.state, wt.serving = waitServing, s
+	wt.state, wt.attempt = waiterProposed, a
 }
 
-// settledLocked lets those be looked at who came after wt, which is not unsettled any more.
-func (w *waits) settledLocked(wt *waiter) {
-	for _, k := range wt.keys {
-		if k.held {
-			k.held = false
-			w.passLocked(k)
-		}
-	}
-}
-
-// serveLocked proposes the commands of idle waiters as k's next bundle; k is nil for a
-// call without keys.
-func (w *waits) serveLocked(out *finished, k *waitKey, list []*waiter) {
-	bundle := make([]*serving, len(list))
+// proposeLocked proposes the commands of idle waiters as the next bundle of q. q is nil
+// for a call without keys.
+func (w *waits) proposeLocked(out *finished, q *keyQueue, list []*waiter) {
+	bundle := make([]*attempt, len(list))
 	for i, wt := range list {
-		s := &serving{waits: w, waiter: wt, call: wt.call, key: k}
-		for _, k := range wt.keys {
-			s.touches = append(s.touches, k.touches)
+		a := &attempt{waits: w, waiter: wt, call: wt.call, queue: q}
+		for _, q := range wt.queues {
+			a.touches = append(a.touches, q.touches)
 		}
-		bundle[i] = s
+		bundle[i] = a
 	}
 	// All of them wait in the same term: the present one.
-	if err := w.proposer.serve(w.term, bundle); err != nil {
+	if err := w.writes.serve(w.term, bundle); err != nil {
 		for _, wt := range list {
 			w.finishLocked(out, wt, nil, err)
 		}
 		return
 	}
 	for i, wt := range list {
-		wt.state, wt.serving = waitServing, bundle[i]
+		wt.state, wt.attempt = waiterProposed, bundle[i]
 	}
-	if k != nil {
-		k.serving, k.missed = len(bundle), false
+	if q != nil {
+		q.underWay, q.missed = len(bundle), false
 	}
 }
 
-// served hears how a proposed command fared.
-func (w *waits) served(s *serving, v resp.Value, err error) {
+// attempted takes the result of a proposed command. A waiter that was not served goes back
+// to its old place, which it never left, unless there is a reason to answer it now.
+func (w *waits) attempted(a *attempt, v resp.Value, err error) {
 	var out finished
 	w.mu.Lock()
-	wt := s.waiter
-	found := err == nil && !v.IsNull() && !s.arrival
-	wt.serving = nil
+	wt := a.waiter
+	found := err == nil && !v.IsNull() && !a.arrival
+	wt.attempt = nil
 	switch {
 	case err != nil:
-		if s.arrival && errors.Is(err, call.ErrInDoubt) {
-			err = w.hint() // whether it has left its trace or not, it has taken nothing
+		if a.arrival && errors.Is(err, call.ErrInDoubt) {
+			err = w.hint() // applied or not, an arrival has taken nothing from the stream
 		}
 		w.finishLocked(&out, wt, nil, err)
 	case found:
@@ -414,103 +255,89 @@ func (w *waits) served(s *serving, v resp.Value, err error) {
 	case wt.canceled:
 		w.finishLocked(&out, wt, nil, call.ErrCanceled)
 	case wt.expired:
-		w.finishLocked(&out, wt, w.null(wt), nil)
+		w.finishLocked(&out, wt, wt.null(), nil)
 	case w.stopped != nil:
 		w.finishLocked(&out, wt, nil, w.stopped)
-	case wt.term != w.term:
+	case wt.call.Term != w.term:
 		w.finishLocked(&out, wt, nil, w.hint())
-	case s.arrival: // what came meanwhile is only seen by a look
-		wt.state = waitIdle
-		w.reads.pool.run(func() { w.firstLook(wt) })
-		w.settledLocked(wt)
-	default: // back to its old place, which it never left
-		wt.state, wt.looked = waitIdle, true
-		for i, k := range wt.keys {
-			if k.touches != s.touches[i] {
-				w.passLocked(k)
+	case a.arrival: // writes that came meanwhile did not look at it: it was unsettled
+		w.idleLocked(wt)
+	default:
+		wt.state, wt.looked = waiterIdle, true
+		for i, q := range wt.queues {
+			if q.touches != a.touches[i] {
+				w.passLocked(q)
 			}
 		}
 	}
-	w.cameBackLocked(s.key, found)
+	w.returnedLocked(a.queue, found)
 	w.mu.Unlock()
 	out.give()
 }
 
-// cameBackLocked notes that a command of k's bundle is not under way any more. After
-// the last it is the turn of those who wait.
-func (w *waits) cameBackLocked(k *waitKey, found bool) {
-	if k == nil {
+// returnedLocked notes that a command of q's bundle is not under way any more. After the
+// last one the window is set for the next bundle, and those who wait for it are looked at.
+func (w *waits) returnedLocked(q *keyQueue, found bool) {
+	if q == nil {
 		return
 	}
-	k.serving--
-	k.missed = k.missed || !found
-	if k.serving > 0 {
+	q.underWay--
+	q.missed = q.missed || !found
+	if q.underWay > 0 {
 		return
 	}
-	if k.missed {
-		k.window = minWindow
+	if q.missed {
+		q.window = minWindow
 	} else {
-		k.window = min(2*k.window, maxWindow)
+		q.window = min(2*q.window, maxWindow)
 	}
-	if k.full {
-		k.full = false
-		w.passLocked(k)
+	if q.overflow {
+		q.overflow = false
+		w.passLocked(q)
 	}
 }
 
-// applied hears which keys the records just applied have touched, or that all were.
-func (w *waits) applied(keys [][]byte, all bool) {
+// touched hears which keys the records just applied have touched; all says that every key
+// was. The applier calls it after each batch.
+func (w *waits) touched(keys [][]byte, all bool) {
 	if w.count.Load() == 0 || len(keys) == 0 && !all {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if all {
-		for _, k := range w.keys {
-			k.touches++
-			w.passLocked(k)
+		for _, q := range w.registry.queues {
+			q.touches++
+			w.passLocked(q)
 		}
 		return
 	}
 	for _, name := range keys {
-		if k := w.keys[string(name)]; k != nil {
-			k.touches++
-			w.passLocked(k)
+		if q := w.registry.queues[string(name)]; q != nil {
+			q.touches++
+			w.passLocked(q)
 		}
 	}
 }
 
-// passLocked has all waiters of k looked at, in order.
-func (w *waits) passLocked(k *waitKey) {
-	if k.busy {
-		k.again = true
+// passLocked has the waiters of q looked at, in order. While a pass over q is under way
+// it only asks for another one after that.
+func (w *waits) passLocked(q *keyQueue) {
+	if q.passing {
+		q.passAgain = true
 		return
 	}
-	k.again = false
-	var list []*waiter
-	unsettled := false
-	for e := k.waiters.Front(); e != nil; e = e.Next() {
-		wt := e.Value.(*waiter)
-		switch {
-		case wt.writes && wt.unsettled():
-			unsettled = true
-		case wt.state != waitIdle:
-		case wt.writes && unsettled:
-			k.held = true
-		case wt.writes && k.serving > 0:
-			k.full = true
-		default:
-			list = append(list, wt)
-		}
-	}
-	if len(list) > 0 {
-		k.busy = true
-		w.reads.pool.run(func() { w.pass(k, list) })
+	q.passAgain = false
+	if list := q.toLookAt(); len(list) > 0 {
+		q.passing = true
+		w.views.run(func() { w.pass(q, list) })
 	}
 }
 
-// pass looks at the waiters of k.
-func (w *waits) pass(k *waitKey, list []*waiter) {
+// pass looks at the waiters of q in list. It answers those that a read serves, and
+// proposes the commands of the first ready ones as a bundle. A waiter may have changed its
+// state while it was looked at, so each verdict is checked against the state now.
+func (w *waits) pass(q *keyQueue, list []*waiter) {
 	verdicts := w.look(list, maxWindow, false)
 	var out finished
 	w.mu.Lock()
@@ -518,82 +345,69 @@ func (w *waits) pass(k *waitKey, list []*waiter) {
 	unsettled := false
 	for i, wt := range list {
 		switch {
-		case wt.writes && wt.unsettled(): // its first look was just before
+		case wt.writes && wt.unsettled(): // its first look has just found an arrival
 			unsettled = true
 		case wt.writes && unsettled:
-			k.held = true
+			q.held = true
 		case !verdicts[i].looked:
-			k.full = true
-		case wt.state != waitIdle || !w.judgeLocked(&out, wt, verdicts[i]):
-		case k.serving == 0 && len(bundle) < k.window:
+			q.overflow = true
+		case wt.state != waiterIdle || !w.judgeLocked(&out, wt, verdicts[i]):
+		case q.underWay == 0 && len(bundle) < q.window:
 			bundle = append(bundle, wt)
 		default:
-			k.full = true
+			q.overflow = true
 		}
 	}
 	if len(bundle) > 0 {
-		w.serveLocked(&out, k, bundle)
-	} else if k.full && k.serving == 0 {
-		// Those that were ready have gone meanwhile, and nobody is to come back.
-		k.full, k.again = false, true
+		w.proposeLocked(&out, q, bundle)
+	} else if q.overflow && q.underWay == 0 {
+		// The waiters that were ready have gone meanwhile. No command is under way whose
+		// return would start the next pass.
+		q.overflow, q.passAgain = false, true
 	}
-	k.busy = false
-	if k.again {
-		w.passLocked(k)
+	q.passing = false
+	if q.passAgain {
+		w.passLocked(q)
 	}
 	w.mu.Unlock()
 	out.give()
 }
 
-// cancel withdraws a call.
+// cancel withdraws a call, if it is kept here.
 func (w *waits) cancel(c *call.Call) {
 	var out finished
 	w.mu.Lock()
-	if wt := w.byCall[c]; wt != nil && !w.giveUpLocked(&out, wt, nil, call.ErrCanceled) {
+	if wt := w.registry.byCall[c]; wt != nil && !w.giveUpLocked(&out, wt, nil, call.ErrCanceled) {
 		wt.canceled = true
 	}
 	w.mu.Unlock()
 	out.give()
 }
 
-// giveUpLocked answers a waiter unless its command is on its way through the log: then
-// it reports false, and the command's fate decides.
+// giveUpLocked answers a waiter, unless its command has been proposed: then it reports
+// false, because the command may yet take an entry, which the waiter must get.
 func (w *waits) giveUpLocked(out *finished, wt *waiter, reply []byte, err error) bool {
-	if s := wt.serving; s != nil {
-		if !w.proposer.withdraw(s) {
+	if a := wt.attempt; a != nil {
+		if !w.writes.withdraw(a) {
 			return false
 		}
-		wt.serving = nil
-		w.cameBackLocked(s.key, false)
+		wt.attempt = nil
+		w.returnedLocked(a.queue, false)
 	}
 	w.finishLocked(out, wt, reply, err)
 	return true
 }
 
-// finishLocked ends a waiter's life.
+// finishLocked ends a waiter's life. Its answer is given with the others in out.
 func (w *waits) finishLocked(out *finished, wt *waiter, reply []byte, err error) {
-	wt.state = waitDone
-	delete(w.byCall, wt.call)
-	delete(w.aging, wt)
-	for i, k := range wt.keys {
-		k.waiters.Remove(wt.places[i])
-		if k.waiters.Len() == 0 && w.keys[k.name] == k {
-			delete(w.keys, k.name)
-		}
-	}
-	if wt.timer >= 0 {
-		heap.Remove(&w.timers, wt.timer)
-	}
+	wt.state = waiterDone
+	w.registry.remove(wt)
 	w.settledLocked(wt)
 	w.count.Add(-1)
 	*out = append(*out, struct {
 		call *call.Call
 		res  call.Result
 	}{wt.call, call.Result{Reply: reply, Err: err}})
-}
-
-func (w *waits) null(wt *waiter) []byte {
-	return resp.AppendValue(nil, resp.NullArray(), int(wt.call.Proto))
 }
 
 // open starts a term.
@@ -603,14 +417,14 @@ func (w *waits) open(term uint64) {
 	w.term = term
 }
 
-// close ends the term: all that wait are refused, save those whose command is on its
-// way through the log.
+// close ends the term. Every waiter is refused, except those with a proposed command: the
+// command's fate decides for them.
 func (w *waits) close(refusal error) {
 	var out finished
 	w.mu.Lock()
 	w.term = 0
-	for _, wt := range w.byCall {
-		if wt.state != waitServing {
+	for _, wt := range w.registry.byCall {
+		if wt.state != waiterProposed {
 			w.finishLocked(&out, wt, nil, refusal)
 		}
 	}
@@ -618,7 +432,7 @@ func (w *waits) close(refusal error) {
 	out.give()
 }
 
-// stop refuses everything from now on.
+// stop refuses every call from now on.
 func (w *waits) stop(refusal error) {
 	w.mu.Lock()
 	if w.stopped == nil {

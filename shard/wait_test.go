@@ -28,12 +28,12 @@ func (n *testNode) waiting(t testing.TB, count int) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		looked := 0
-		for _, wt := range w.byCall {
+		for _, wt := range w.registry.byCall {
 			if wt.looked {
 				looked++
 			}
 		}
-		return looked == count && len(w.byCall) == count
+		return looked == count && len(w.registry.byCall) == count
 	})
 }
 
