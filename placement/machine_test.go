@@ -245,7 +245,7 @@ func TestUnknownFormatHalts(t *testing.T) {
 func TestRead(t *testing.T) {
 	m := newMeta()
 	if v, err := m.Read(m.state, 1, words("MAP")); err != nil || !v.IsNull() {
-		t.Errorf("before the founding: %v, %v", v, err)
+		t.Errorf("before the cluster is created: %v, %v", v, err)
 	}
 	m = newCluster(t, 2, 1, "a")
 	v, err := m.Read(m.state, 1, words("map"))

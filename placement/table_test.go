@@ -56,10 +56,10 @@ func TestTableAfterMoves(t *testing.T) {
 	}
 	s := tab.ShardByID(2)
 	if s.ShouldHost(id("a")) || !s.ShouldHost(id("b")) {
-		t.Error("a founder that lost its replica must still host the shard")
+		t.Error("ShouldHost is true for a founder without a replica, or false for a replica")
 	}
 	if !tab.ShardByID(3).ShouldHost(id("c")) {
-		t.Error("a founder need not host the shard before its first leader")
+		t.Error("ShouldHost is false for a founder before the first leader")
 	}
 	m.must(t, "NODE.STATE", id("a"), "removed")
 	tab = NewTable(m.Map())
