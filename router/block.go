@@ -128,7 +128,7 @@ var dollar = []byte("$")
 // call that ends at end.
 func (c *conn) errand(shard uint32, kind call.Kind, argv [][]byte, end int64) *errand {
 	return &errand{
-		shard: shard, kind: kind, cmds: [][][]byte{argv},
+		route: route{r: c.r, shard: shard}, kind: kind, cmds: [][][]byte{argv},
 		deadline: min(c.r.now()+int64(c.r.lim.Patience), graced(end)),
 	}
 }

@@ -163,12 +163,12 @@ const findTime = time.Second
 
 // findLeaders waits until the leaders missing in v are known, at most for findTime.
 func (c *conn) findLeaders(v clusterView) {
-	var missing []*waiter
+	var missing []*search
 	found := make(chan struct{}, len(v.shards))
 	deadline := c.r.now() + int64(findTime)
 	for i, s := range v.shards {
 		if v.leader[i] == "" {
-			w := &waiter{deadline: deadline, fire: func(string, uint64) { found <- struct{}{} }}
+			w := &search{deadline: deadline, found: func(string, uint64) { found <- struct{}{} }}
 			missing = append(missing, w)
 			c.r.seeker(s.ID).add(w)
 		}

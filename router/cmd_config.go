@@ -201,13 +201,11 @@ func (c *conn) setEverywhere(q *request, changes []change, cmds [][][]byte) {
 		c.r.apply(changes)
 		return encode(resp.OK, q.proto)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	q.waiting = len(shards)
-	c.link(q)
 	for i, s := range shards {
-		c.send(q, &q.spread[i], i, s.ID, call.Write, cmds, len(cmds) > 1, q.proto)
+		q.spread[i] = job{part: i, shard: s.ID, kind: call.Write, cmds: cmds, multi: len(cmds) > 1}
 	}
+	c.launch(q)
 }
 
 // CONFIG RESETSTAT

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"millrace/call"
 	"millrace/command"
 	"millrace/resp"
 )
@@ -238,131 +237,6 @@ func (c *conn) killLocked() bool {
 	c.work.Broadcast()
 	c.room.Broadcast()
 	return true
-}
-
-// begin makes a request of the command just read. It is not in the list yet.
-func (c *conn) begin(cmd *command.Command, argv [][]byte) *request {
-	q := &request{c: c, cmd: cmd, argv: argv, proto: c.proto, start: c.r.now(), bytes: words(argv)}
-	switch c.mute {
-	case muteAll, muteSkipping:
-		q.mute = true
-	}
-	return q
-}
-
-// link puts q at the end of the list. c.mu is held.
-func (c *conn) link(q *request) {
-	if c.tail == nil {
-		c.head = q
-	} else {
-		c.tail.next = q
-	}
-	c.tail = q
-	c.inFlight++
-	c.inBytes += q.bytes
-}
-
-// answer replies to q, which is not in the list yet, with v.
-func (c *conn) answer(q *request, v resp.Value) {
-	q.failed = v.IsErr()
-	c.answerBytes(q, encode(v, q.proto))
-}
-
-func (c *conn) answerBytes(q *request, reply []byte) {
-	if q.inExec {
-		q.reply = reply
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.link(q)
-	c.finish(q, reply)
-}
-
-// refuse replies to q with an error.
-func (c *conn) refuse(q *request, text string) { c.answer(q, resp.Err(text)) }
-
-// single sends argv to one shard; its answer is the reply.
-func (c *conn) single(q *request, shard uint32, kind call.Kind, argv [][]byte) {
-	q.job.one[0] = argv
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.link(q)
-	c.send(q, &q.job, -1, shard, kind, q.job.one[:], false, q.proto)
-}
-
-// send queues a job of q for a shard and sends what may be sent. c.mu is held, and
-// released in between.
-func (c *conn) send(q *request, j *job, part int, shard uint32, kind call.Kind, cmds [][][]byte, multi bool, proto uint8) {
-	j.req, j.part, j.kind, j.cmds, j.multi, j.proto = q, part, kind, cmds, multi, proto
-	j.deadline = q.start + int64(c.r.lim.Patience)
-	j.local = c.readOnly && kind == call.Read && c.r.hosts(shard)
-	if kind == call.Write {
-		c.wrote[shard] = struct{}{}
-	}
-	l := c.lanes[shard]
-	if l == nil {
-		l = &lane{c: c, shard: shard}
-		c.lanes[shard] = l
-	}
-	l.push(j)
-	l.pump()
-}
-
-// serially has the writer run fn when everything before q has been answered. The
-// reader dispatches nothing meanwhile.
-func (c *conn) serially(q *request, fn func() []byte) {
-	q.serial = fn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.link(q)
-	c.work.Signal()
-}
-
-// finishJob takes the answer of a job. c.mu is held.
-func (c *conn) finishJob(j *job, res call.Result) {
-	q := j.req
-	if res.Err != nil {
-		c.r.stats.callFailed(j.kind, res.Err)
-	}
-	if j.part >= 0 {
-		q.parts[j.part] = part{res.Reply, res.Err}
-		c.outBytes += len(res.Reply)
-		q.waiting--
-		if q.waiting == 0 {
-			c.finish(q, nil)
-		}
-		return
-	}
-	reply := res.Reply
-	if res.Err != nil {
-		reply = appendError(nil, errorText(j.kind, res.Err))
-	}
-	c.finish(q, reply)
-}
-
-// finish ends q, which is in the list, with a reply, or with nil where build makes
-// it. c.mu is held.
-func (c *conn) finish(q *request, reply []byte) {
-	if len(reply) > c.r.lim.OutputHardBytes {
-		reply = appendError(nil, textOutput)
-	}
-	q.reply = reply
-	q.done = true
-	q.end = c.r.now()
-	c.outBytes += len(reply)
-	if c.outBytes > c.r.lim.OutputHardBytes && !c.dead {
-		c.r.log.Warn("client closed: it does not read its replies", "client", c.addr, "bytes", c.outBytes)
-		c.r.stats.outputLimit.Add(1)
-		c.killLocked()
-	}
-	if c.head == q {
-		c.work.Signal()
-	}
-	if c.guarding && q.serial != nil {
-		c.kick()
-		c.room.Signal()
-	}
 }
 
 // countingReader counts what is read.

@@ -14,19 +14,16 @@ import (
 // the next one when it is refused, until it is answered or its deadline passes. Its
 // fields belong to the goroutine that runs the errands.
 type errand struct {
-	shard    uint32
+	route
 	kind     call.Kind
 	cmds     [][][]byte
 	multi    bool
 	deadline int64 // when patience, or the wait of Block and Wait, ends
 
-	node   string
-	term   uint64
 	cur    *call.Call // on its way
-	waits  *waiter    // for a leader
-	pauses int
-	since  int64 // when it was first refused for overload in a row; zero: was not
-	doubt  bool  // a Block: nobody knows whether an earlier call of it was served
+	search *search    // for a leader
+	since  int64      // when it was first refused for overload in a row; zero: was not
+	doubt  bool       // a Block: nobody knows whether an earlier call of it was served
 
 	done bool
 	res  call.Result
@@ -57,12 +54,12 @@ type errands struct {
 
 // letter is what became of a call, or of a wait for a leader.
 type letter struct {
-	e    *errand
-	call *call.Call
-	res  call.Result
-	wait *waiter
-	node string
-	term uint64
+	e      *errand
+	call   *call.Call
+	res    call.Result
+	search *search
+	node   string
+	term   uint64
 }
 
 func newErrands(c *conn, proto uint8, list ...*errand) *errands {
@@ -143,15 +140,15 @@ func (es *errands) enough(anyOne bool) bool {
 
 // start sends e to the leader, or waits for one.
 func (es *errands) start(e *errand) {
-	r := es.c.r
-	if node, term := r.leader(e.shard); term != 0 {
-		es.submit(e, node, term)
+	if e.refresh() {
+		es.submit(e)
 		return
 	}
-	es.await(e, false)
+	es.await(e, nil)
 }
 
-func (es *errands) submit(e *errand, node string, term uint64) {
+// submit sends e where its route leads.
+func (es *errands) submit(e *errand) {
 	r := es.c.r
 	now := r.now()
 	if e.kind == call.Write || e.kind == call.Block {
@@ -159,9 +156,8 @@ func (es *errands) submit(e *errand, node string, term uint64) {
 		es.c.wrote[e.shard] = struct{}{}
 		es.c.mu.Unlock()
 	}
-	e.node, e.term = node, term
 	c := &call.Call{
-		Shard: e.shard, Term: term, Kind: e.kind, Cmds: e.cmds, Multi: e.multi, Proto: es.proto,
+		Shard: e.shard, Term: e.term, Kind: e.kind, Cmds: e.cmds, Multi: e.multi, Proto: es.proto,
 		TimeoutMS: millis(min(e.patience()-now, int64(r.lim.Patience))),
 	}
 	if e.blocks() && e.deadline != forever {
@@ -173,16 +169,16 @@ func (es *errands) submit(e *errand, node string, term uint64) {
 		es.post(letter{e: e, call: c, res: res})
 	}
 	e.cur = c
-	r.backend.Submit(node, c)
+	r.backend.Submit(e.node, c)
 }
 
-// await has the seeker tell when the leader changes, or may be tried again.
-func (es *errands) await(e *errand, overload bool) {
-	e.pauses++
-	w := &waiter{node: e.node, term: e.term, pauses: e.pauses, overload: overload, deadline: e.patience()}
-	w.fire = func(node string, term uint64) { es.post(letter{e: e, wait: w, node: node, term: term}) }
-	e.waits = w
-	es.c.r.seeker(e.shard).add(w)
+// await has the seeker say when there is another leader, or when the one that refused
+// because of why may be tried again.
+func (es *errands) await(e *errand, why error) {
+	s := e.newSearch(why, e.patience())
+	s.found = func(node string, term uint64) { es.post(letter{e: e, search: s, node: node, term: term}) }
+	e.search = s
+	e.begin(s)
 }
 
 // open reads the mail.
@@ -198,13 +194,14 @@ func (es *errands) open() {
 		case l.call != nil && l.call == e.cur:
 			e.cur = nil
 			es.answered(e, l.res)
-		case l.wait != nil && l.wait == e.waits:
-			e.waits = nil
+		case l.search != nil && l.search == e.search:
+			e.search = nil
 			if l.term == 0 {
 				es.finish(e, call.Result{Err: orNoLeader(e.res.Err)})
 				continue
 			}
-			es.submit(e, l.node, l.term)
+			e.node, e.term = l.node, l.term
+			es.submit(e)
 		}
 	}
 }
@@ -232,8 +229,7 @@ func (es *errands) answered(e *errand, res call.Result) {
 		return
 	}
 	r := es.c.r
-	overload := busy(res.Err)
-	if !overload {
+	if !busy(res.Err) {
 		e.since = 0
 	} else if e.since == 0 {
 		e.since = r.now()
@@ -241,15 +237,11 @@ func (es *errands) answered(e *errand, res call.Result) {
 		es.finish(e, res)
 		return
 	}
-	var moved *call.NotLeader
-	if errors.As(res.Err, &moved) && e.pauses < maxHops {
-		if node, term := r.leader(e.shard); term > e.term {
-			e.pauses++
-			es.submit(e, node, term)
-			return
-		}
+	if e.follow(res.Err) {
+		es.submit(e)
+		return
 	}
-	es.await(e, overload)
+	es.await(e, res.Err)
 }
 
 func (es *errands) finish(e *errand, res call.Result) {
@@ -267,9 +259,9 @@ func (es *errands) cancel() {
 		if e.done {
 			continue
 		}
-		if e.waits != nil {
-			r.seeker(e.shard).remove(e.waits)
-			e.waits = nil
+		if e.search != nil {
+			r.seeker(e.shard).remove(e.search)
+			e.search = nil
 		}
 		if e.cur != nil && e.blocks() {
 			r.backend.Cancel(e.node, e.cur)

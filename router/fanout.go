@@ -85,15 +85,13 @@ func (c *conn) spread(q *request, kind call.Kind, calls []subcall, build func(*r
 	q.build = build
 	q.parts = make([]part, len(calls))
 	q.spread = make([]job, len(calls))
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	q.waiting = len(calls)
-	c.link(q)
 	for i, sub := range calls {
 		j := &q.spread[i]
-		j.one[0] = sub.argv
-		c.send(q, j, i, sub.shard, kind, j.one[:], false, q.proto)
+		*j = job{part: i, shard: sub.shard, kind: kind, one: [1][][]byte{sub.argv}}
+		j.cmds = j.one[:]
 	}
+	c.launch(q)
 }
 
 // buildSum answers the sum of the parts' numbers.

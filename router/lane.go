@@ -23,12 +23,9 @@ import (
 //
 // All fields are guarded by c.mu.
 type lane struct {
+	route
 	c     *conn
-	shard uint32
-
 	state laneState
-	node  string // where jobs go, while open
-	term  uint64
 
 	queue   []*job // not sent yet, in order
 	spare   []*job // of no jobs: what queue grows in when it is empty
@@ -37,9 +34,8 @@ type lane struct {
 	reads   int    // on their way
 	seq     uint64 // of the last job that was queued
 	upTo    uint64 // greatest seq of a write that was accepted or is in doubt
-	pumping bool   // somebody is submitting
+	pumping bool   // a goroutine is submitting jobs
 	flagged bool   // in c.pumps
-	pauses  int    // how often it had to look for a leader since the last answer
 }
 
 // laneState says whether a lane may send.
@@ -75,34 +71,45 @@ func (l *lane) ready() bool {
 	return l.writes == 0 && l.reads < l.c.r.lim.ReadAhead
 }
 
-// pump sends what may be sent. One goroutine at a time does it: calls have to be
-// submitted in order and without c.mu held, since Submit may answer at once. c.mu
-// is held on entry and on return.
+// pump submits the jobs that may be sent. One goroutine at a time does it, because calls
+// have to be submitted in order; a job that comes meanwhile is seen by that goroutine.
+// c.mu must not be held: Submit may answer at once.
 func (l *lane) pump() {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
 	if l.pumping {
-		return // whoever is at it will see what is new
+		return
 	}
 	l.pumping = true
-	for l.ready() && !l.c.dead {
-		if l.writes+l.reads == 0 {
-			if node, term := l.c.r.leader(l.shard); term > l.term {
-				l.node, l.term = node, term
-			}
+	for {
+		node, a := l.next()
+		if a == nil {
+			l.pumping = false
+			return
 		}
-		j := l.queue[0]
-		if l.term == 0 && !j.local {
-			l.state = laneSeeking
-			l.seek(nil)
-			break
-		}
-		l.queue[0] = nil
-		l.queue = l.queue[1:]
-		node, a := l.prepare(j)
 		l.c.mu.Unlock()
 		l.c.r.backend.Submit(node, &a.call)
 		l.c.mu.Lock()
 	}
-	l.pumping = false
+}
+
+// next takes the first queued job if it may be sent, and returns its attempt and the node
+// to send it to; nil if there is none.
+func (l *lane) next() (node string, a *attempt) {
+	if !l.ready() || l.c.dead {
+		return "", nil
+	}
+	if l.writes+l.reads == 0 {
+		l.refresh()
+	}
+	j := l.queue[0]
+	if l.term == 0 && !j.local {
+		l.wait(nil)
+		return "", nil
+	}
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	return l.prepare(j)
 }
 
 // prepare makes the next attempt of j.
@@ -145,7 +152,7 @@ func (l *lane) answered(j *job, res call.Result) {
 		if j.kind == call.Write && j.seq > l.upTo {
 			l.upTo = j.seq
 		}
-		l.pauses = 0
+		l.hops = 0
 		l.finish(j, res)
 	case out == outcomeInDoubt:
 		if j.seq > l.upTo {
@@ -204,30 +211,20 @@ func (l *lane) drained() {
 		l.state = laneOpen
 		return
 	}
-	node, term := l.c.r.leader(l.shard)
-	var moved *call.NotLeader
-	if errors.As(why, &moved) && term > l.term && l.pauses < maxHops {
-		l.pauses++
-		l.node, l.term, l.state = node, term, laneOpen
+	if l.follow(why) {
+		l.state = laneOpen
 		return
 	}
-	l.state = laneSeeking
-	l.seek(why)
+	l.wait(why)
 }
 
-// maxHops is how often in a row a lane follows a newer leader at once; after that it
-// pauses, so that shards that name each other cannot spin it.
-const maxHops = 4
-
-// seek waits for another leader than the one that refused, or for the time to try it
-// again. The seeker calls resume.
-func (l *lane) seek(why error) {
-	l.pauses++
-	w := &waiter{
-		node: l.node, term: l.term, pauses: l.pauses, overload: busy(why),
-		deadline: l.queue[0].deadline, fire: l.resume,
-	}
-	l.c.r.seeker(l.shard).add(w)
+// wait has the lane wait for another leader than the one that refused because of why, or
+// for the time to try that one again. The seeker then calls resume.
+func (l *lane) wait(why error) {
+	l.state = laneSeeking
+	s := l.newSearch(why, l.queue[0].deadline)
+	s.found = l.resume
+	l.begin(s)
 }
 
 // resume opens the lane to a leader, or to nobody when patience has ended for the
@@ -241,7 +238,7 @@ func (l *lane) resume(node string, term uint64) {
 	l.expire()
 	l.node, l.term = node, term
 	if len(l.queue) > 0 && term == 0 {
-		l.seek(nil)
+		l.wait(nil)
 		return
 	}
 	l.state = laneOpen

@@ -64,7 +64,7 @@ func TestClose(t *testing.T) {
 		s := g.r.seeker(2)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return len(s.waiters) >= 2
+		return len(s.searches) >= 2
 	})
 	g.cl.hold(0, true)
 	silent.send("XLEN " + a)

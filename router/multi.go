@@ -156,10 +156,8 @@ func runExec(c *conn, q *request, _ [][]byte) {
 	case len(cmds) == 0:
 		c.answerBytes(q, splice(local, nil))
 	case len(cmds) == len(local) && (len(cmds) > 1 || kind == call.Write):
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.link(q)
-		c.send(q, &q.job, -1, shard, call.Write, cmds, true, q.proto)
+		q.job = job{part: -1, shard: shard, kind: call.Write, cmds: cmds, multi: true}
+		c.launch(q)
 	default:
 		c.execMixed(q, shard, kind, cmds, local)
 	}
@@ -190,11 +188,9 @@ func (c *conn) execMixed(q *request, shard uint32, kind call.Kind, cmds [][][]by
 		}
 		return splice(local, raw)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	q.waiting = 1
-	c.link(q)
-	c.send(q, &q.job, 0, shard, kind, cmds, multi, q.proto)
+	q.job = job{part: 0, shard: shard, kind: kind, cmds: cmds, multi: multi}
+	c.launch(q)
 }
 
 // splice makes an EXEC's reply of the local replies, with the others in the gaps.

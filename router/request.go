@@ -44,9 +44,9 @@ type request struct {
 	job job // of a request that goes to one shard
 }
 
-// jobs returns the jobs of the request that were ever queued.
+// jobs returns the jobs of the request: one, or one for each part of a spread request.
 func (q *request) jobs() []*job {
-	if q.job.req != nil {
+	if q.spread == nil {
 		return []*job{&q.job}
 	}
 	out := make([]*job, len(q.spread))
@@ -69,6 +69,7 @@ type job struct {
 	part int // index in req.parts, or -1: the answer is the reply
 	lane *lane
 
+	shard uint32
 	kind  call.Kind
 	cmds  [][][]byte
 	one   [1][][]byte // what cmds points to for a single command

@@ -18,23 +18,24 @@ type seeker struct {
 	shard uint32
 	kick  chan struct{} // of one: somebody was added
 
-	mu      sync.Mutex
-	waiters []*waiter
-	running bool
+	mu       sync.Mutex
+	searches []*search
+	running  bool
 
 	asking atomic.Int32 // hint calls without an answer
 	next   int          // the replica to ask next; of the goroutine
 }
 
-// waiter is somebody who waits for a leader. fire is called once, without locks held:
-// with a leader, or with term zero when the deadline passed or the router stops.
-type waiter struct {
+// search is one lane or errand that waits for a leader. The seeker calls found once,
+// without locks held: with a leader, or with term zero when the deadline has passed or the
+// router stops.
+type search struct {
 	node     string // the leader that refused; term zero: none was known
 	term     uint64
-	pauses   int  // how often it has waited in a row; the pause grows with it
-	overload bool // the leader is right but has no room
+	hops     int  // refusals in a row; the pause grows with it
+	overload bool // the node does lead, but has no room
 	deadline int64
-	fire     func(node string, term uint64)
+	found    func(node string, term uint64)
 
 	at int64 // when the same leader may be tried again
 }
@@ -63,10 +64,10 @@ func pause(n int) time.Duration {
 }
 
 // add has the seeker wake w. The caller may hold a conn's mutex.
-func (s *seeker) add(w *waiter) {
-	w.at = s.r.now() + int64(pause(w.pauses))
+func (s *seeker) add(w *search) {
+	w.at = s.r.now() + int64(pause(w.hops))
 	s.mu.Lock()
-	s.waiters = append(s.waiters, w)
+	s.searches = append(s.searches, w)
 	start := !s.running
 	s.running = true
 	s.mu.Unlock()
@@ -81,12 +82,12 @@ func (s *seeker) add(w *waiter) {
 }
 
 // remove forgets w, whose owner gave up. fire may be running or have run.
-func (s *seeker) remove(w *waiter) {
+func (s *seeker) remove(w *search) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, o := range s.waiters {
+	for i, o := range s.searches {
 		if o == w {
-			s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
+			s.searches = append(s.searches[:i], s.searches[i+1:]...)
 			return
 		}
 	}
@@ -104,12 +105,12 @@ func (s *seeker) run() {
 		now := s.r.now()
 		stopping := s.r.ctx.Err() != nil
 
-		var late, found []*waiter
+		var late, found []*search
 		until := now + int64(pauseMax)
 		curious := false
 		s.mu.Lock()
-		kept := s.waiters[:0]
-		for _, w := range s.waiters {
+		kept := s.searches[:0]
+		for _, w := range s.searches {
 			moved := !w.overload && (w.term != term || w.node != node)
 			switch {
 			case stopping || w.deadline <= now:
@@ -125,17 +126,17 @@ func (s *seeker) run() {
 				}
 			}
 		}
-		clear(s.waiters[len(kept):])
-		s.waiters = kept
+		clear(s.searches[len(kept):])
+		s.searches = kept
 		idle := len(kept) == 0
 		s.running = !idle
 		s.mu.Unlock()
 
 		for _, w := range late {
-			w.fire("", 0)
+			w.found("", 0)
 		}
 		for _, w := range found {
-			w.fire(node, term)
+			w.found(node, term)
 		}
 		if idle {
 			return

@@ -28,11 +28,12 @@ func (c *conn) write() {
 			c.mu.Unlock()
 			return
 		}
-		pumps := c.pumps
-		c.pumps = nil
-		for _, l := range pumps {
-			l.flagged = false
-			l.pump()
+		if pumps := c.takePumps(); len(pumps) > 0 {
+			c.mu.Unlock()
+			for _, l := range pumps {
+				l.pump()
+			}
+			c.mu.Lock()
 		}
 		if q := c.head; q != nil && !q.done && q.serial != nil {
 			c.mu.Unlock()
@@ -47,6 +48,16 @@ func (c *conn) write() {
 		}
 		clear(done)
 	}
+}
+
+// takePumps takes the lanes that have jobs to be sent. c.mu is held.
+func (c *conn) takePumps() []*lane {
+	pumps := c.pumps
+	c.pumps = nil
+	for _, l := range pumps {
+		l.flagged = false
+	}
+	return pumps
 }
 
 // hasWork reports whether the writer has anything to do. c.mu is held.
