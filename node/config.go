@@ -13,67 +13,72 @@ import (
 // Version is the version of this build.
 var Version = version.Get().Version
 
-// Bounds of a configuration.
+// Limits of a configuration.
 const (
-	// MinSecretBytes is how long a cluster secret must be.
+	// MinSecretBytes is the least length of a cluster secret.
 	MinSecretBytes = 16
-	// MinMemoryBytes is the least memory a node runs in.
+	// MinMemoryBytes is the least memory budget of a node.
 	MinMemoryBytes = 64 << 20
-	// MaxShards bounds the shards of a cluster: each costs its nodes a little when idle.
+	// MaxShards is the most shards of a cluster. Even an idle shard costs its nodes a little.
 	MaxShards = 256
-	// MaxReplicas bounds the replicas of a shard.
+	// MaxReplicas is the most replicas of a shard.
 	MaxReplicas = 5
-	// MinLogRecords is the least a shard's log holds before it is truncated: what is
-	// under way has to fit.
+	// MinLogRecords is the least value of LogRecords, because the log must hold all records
+	// that are under way.
 	MinLogRecords = 64
-	// maxHostBytes bounds a host name: what the DNS allows.
+	// maxHostBytes is the most bytes of a host name in the DNS.
 	maxHostBytes = 253
-	// MaxBootstrapExpect bounds the nodes that start a cluster together.
+	// MaxBootstrapExpect is the most nodes that create a cluster together.
 	MaxBootstrapExpect = 64
 )
 
-// Config is everything a node is told. It is checked once, by Validate, and not
-// changed after.
+// Config is the configuration of a node. Open checks it with Validate; it must not be
+// changed afterwards.
 type Config struct {
+	// DataDir is the data directory. It is created if it does not exist.
 	DataDir string
 
-	ClientAddr string // Redis clients
-	PeerAddr   string // the other nodes' Raft and forwarded commands
-	GossipAddr string // TCP and UDP
-	HTTPAddr   string // health, status, metrics; empty: none
-	// Advertise is the host that others reach this node by; empty: the host of each address.
+	// The addresses to listen on, as HOST:PORT. With port 0 the system chooses a port.
+	ClientAddr string // for Redis clients
+	PeerAddr   string // for Raft messages and forwarded commands of other nodes
+	GossipAddr string // both TCP and UDP
+	HTTPAddr   string // for health, status and metrics; empty: no HTTP listener
+	// Advertise is the host under which others reach this node. If it is empty, the host of
+	// each address above is used.
 	Advertise string
 
 	Join            []string // gossip addresses of nodes to join
-	BootstrapExpect int      // how many empty nodes start a cluster together
-	Shards          int      // of a new cluster
-	Replicas        int      // of each shard of a new cluster
+	BootstrapExpect int      // number of empty nodes that create a cluster together
+	Shards          int      // number of shards of a new cluster
+	Replicas        int      // number of replicas of each shard of a new cluster
 
-	// LogRecords is how many records a shard's log holds before it is truncated, to a
-	// quarter. A replica that is further behind than the log reaches gets a snapshot.
+	// LogRecords is the number of records at which a shard truncates its log to a quarter.
+	// A replica that needs an older record receives a snapshot instead.
 	LogRecords int
 
 	// MemoryBytes is the budget that caches, memtables and the Go heap share.
 	MemoryBytes int64
 
-	// BallastBytes is set aside on the disk, to be given free when it is full; zero: none.
+	// BallastBytes is the size of a file that only takes up room, so that an operator can
+	// remove it when the disk is full. Zero: no such file.
 	BallastBytes int64
 
-	// Secret is what all nodes of a cluster know. Without it nothing but loopback is
-	// listened on for peers and gossip.
-	Secret      []byte
+	// Secret proves to the other nodes that this node may join them. Without it, peers and
+	// gossip must use loopback addresses.
+	Secret []byte
+	// RequirePass is the password of the default user; empty: none is needed.
 	RequirePass string
 
 	// EnableShutdown lets clients stop this node with SHUTDOWN.
 	EnableShutdown bool
-
-	Pprof bool
-	// EnableDebug has DEBUG served to clients, which can disturb the node with it.
+	// EnableDebug lets clients use DEBUG, with which they can disturb this node.
 	EnableDebug bool
-	// EnableFlush has FLUSHALL and FLUSHDB served to clients, which remove all data of the
-	// cluster.
+	// EnableFlush lets clients remove all data of the cluster with FLUSHALL and FLUSHDB.
 	EnableFlush bool
-	Logger      *slog.Logger
+	// Pprof serves /debug/pprof/ on HTTPAddr.
+	Pprof bool
+	// Logger receives all log lines; nil: they are discarded.
+	Logger *slog.Logger
 }
 
 // DefaultConfig returns the defaults of the command line.
@@ -92,8 +97,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// DefaultShards is how many shards a new cluster has unless it is told. docs/decisions
-// says how the number was measured.
+// DefaultShards is the default number of shards of a new cluster. docs/decisions says how
+// it was measured.
 const DefaultShards = 6
 
 // ErrConfig is wrapped by every error of Validate.
@@ -101,12 +106,31 @@ var ErrConfig = errors.New("configuration")
 
 // Validate checks c. Its errors name the setting.
 func (c Config) Validate() error {
-	bad := func(setting, format string, args ...any) error {
-		return fmt.Errorf("%w: %s: %s", ErrConfig, setting, fmt.Sprintf(format, args...))
-	}
 	if c.DataDir == "" {
-		return bad("data", "a directory is required")
+		return badSetting("data", "a directory is required")
 	}
+	if err := c.checkAddrs(); err != nil {
+		return err
+	}
+	if err := c.checkNumbers(); err != nil {
+		return err
+	}
+	switch n := len(c.Secret); {
+	case n == 0:
+		return c.checkLoopback()
+	case n < MinSecretBytes:
+		return badSetting("cluster-secret-file", "the secret has %d bytes; at least %d are needed", n, MinSecretBytes)
+	}
+	return nil
+}
+
+// badSetting returns an ErrConfig that names a setting.
+func badSetting(setting, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", ErrConfig, setting, fmt.Sprintf(format, args...))
+}
+
+// checkAddrs checks the form of all addresses.
+func (c Config) checkAddrs() error {
 	for _, a := range []struct{ setting, addr string }{
 		{"client-addr", c.ClientAddr}, {"peer-addr", c.PeerAddr}, {"gossip-addr", c.GossipAddr}, {"http-addr", c.HTTPAddr},
 	} {
@@ -114,23 +138,25 @@ func (c Config) Validate() error {
 			continue
 		}
 		if err := checkAddr(a.addr); err != nil {
-			return bad(a.setting, "%v", err)
+			return badSetting(a.setting, "%v", err)
 		}
 	}
 	for _, a := range c.Join {
 		if err := checkAddr(a); err != nil {
-			return bad("join", "%v", err)
+			return badSetting("join", "%v", err)
 		}
 		if _, port, _ := net.SplitHostPort(a); port == "0" {
-			return bad("join", "%q names no port", a)
+			return badSetting("join", "%q names no port", a)
 		}
 	}
 	if err := checkHost(c.Advertise); err != nil {
-		return bad("advertise", "%v", err)
+		return badSetting("advertise", "%v", err)
 	}
-	if n := len(c.Secret); n > 0 && n < MinSecretBytes {
-		return bad("cluster-secret-file", "a secret of %d bytes; at least %d are needed", n, MinSecretBytes)
-	}
+	return nil
+}
+
+// checkNumbers checks all numbers against their limits.
+func (c Config) checkNumbers() error {
 	for _, n := range []struct {
 		setting       string
 		value, lo, hi int
@@ -140,25 +166,29 @@ func (c Config) Validate() error {
 		{"bootstrap-expect", c.BootstrapExpect, 1, MaxBootstrapExpect},
 	} {
 		if n.value < n.lo || n.value > n.hi {
-			return bad(n.setting, "%d is not between %d and %d", n.value, n.lo, n.hi)
+			return badSetting(n.setting, "%d is not between %d and %d", n.value, n.lo, n.hi)
 		}
 	}
 	if c.LogRecords < MinLogRecords {
-		return bad("log-records", "%d is below the least, %d", c.LogRecords, MinLogRecords)
+		return badSetting("log-records", "%d is below the minimum, %d", c.LogRecords, MinLogRecords)
 	}
 	if c.MemoryBytes < MinMemoryBytes {
-		return bad("memory", "%d bytes is below the least, %d", c.MemoryBytes, int64(MinMemoryBytes))
+		return badSetting("memory", "%d bytes is below the minimum, %d", c.MemoryBytes, int64(MinMemoryBytes))
 	}
-	if len(c.Secret) == 0 {
-		for _, a := range []struct{ setting, addr string }{{"peer-addr", c.PeerAddr}, {"gossip-addr", c.GossipAddr}} {
-			if !isLoopback(a.addr) {
-				return bad(a.setting, "%s is not loopback: nodes that others can reach need a cluster-secret-file", a.addr)
-			}
+	return nil
+}
+
+// checkLoopback checks that other machines cannot reach the addresses for nodes.
+func (c Config) checkLoopback() error {
+	for _, a := range []struct{ setting, addr string }{{"peer-addr", c.PeerAddr}, {"gossip-addr", c.GossipAddr}} {
+		if !isLoopback(a.addr) {
+			return badSetting(a.setting, "%s is not loopback: a node that others can reach needs a cluster-secret-file", a.addr)
 		}
 	}
 	return nil
 }
 
+// checkAddr checks that addr is HOST:PORT. HOST may be empty.
 func checkAddr(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -170,16 +200,16 @@ func checkAddr(addr string) error {
 	return nil
 }
 
-// checkHost checks a host that others are told; an address with a port is none.
+// checkHost checks a host to advertise. It may be empty, but must not include a port.
 func checkHost(host string) error {
 	if ip := net.ParseIP(host); ip != nil {
 		if ip.IsUnspecified() {
-			return fmt.Errorf("%q is no host that others could reach", host)
+			return fmt.Errorf("%q is not a host that others can reach", host)
 		}
 		return nil
 	}
 	if len(host) > maxHostBytes {
-		return fmt.Errorf("a host of %d bytes; at most %d may be", len(host), maxHostBytes)
+		return fmt.Errorf("the host has %d bytes; at most %d are allowed", len(host), maxHostBytes)
 	}
 	for _, c := range []byte(host) {
 		switch {
@@ -191,7 +221,7 @@ func checkHost(host string) error {
 	return nil
 }
 
-// isLoopback reports whether addr can be reached from this machine only.
+// isLoopback reports whether only this machine can reach addr.
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -13,39 +13,40 @@ import (
 	"millrace/shard"
 )
 
-// A debugCommand is a subcommand of DEBUG: it looks at this node, or disturbs it, for
-// tests. argv is what follows its name.
+// A debugCommand is a subcommand of DEBUG. It shows the inside of this node to tests, or
+// disturbs the node.
 type debugCommand struct {
 	usage   string
 	summary string
-	min     int // words
-	max     int
-	run     func(n *Node, ctx context.Context, argv []string) resp.Value
+	min     int // least number of arguments
+	max     int // greatest number of arguments
+	// run runs the subcommand. argv are its arguments, without its name.
+	run func(n *Node, ctx context.Context, argv []string) resp.Value
 }
 
+// debugCommands are the subcommands by name in lower case.
 var debugCommands = map[string]debugCommand{
 	"shardhash": {
 		usage:   "SHARDHASH [NOW]",
-		summary: "Show digests of the state of this node's replicas, and the applied indexes they are of. NOW takes one of each, which reads all of the state.",
+		summary: "Show digests of the states of this node's replicas, with their applied indexes. NOW takes one of each replica, which reads all of its state.",
 		max:     1, run: debugShardHash,
 	},
 	"transfer": {
 		usage:   "TRANSFER <shard> <node-id>",
-		summary: "Hand the leadership of a shard to a node that has a replica with a vote. The controller hands it back when it likes another better.",
+		summary: "Hand the leadership of a shard to a node that is a voter of the shard. The controller may hand it back to the preferred node later.",
 		min:     2, max: 2, run: debugTransfer,
 	},
 	"clock-offset": {
 		usage:   "CLOCK-OFFSET [<milliseconds>]",
-		summary: "Show, or set, what is added to the system's clock.",
+		summary: "Show or set the milliseconds that are added to the system's clock.",
 		max:     1, run: debugClockOffset,
 	},
 }
 
-// maxClockOffsetMS bounds CLOCK-OFFSET: ten years.
+// maxClockOffsetMS is the greatest CLOCK-OFFSET, ten years.
 const maxClockOffsetMS = 10 * 365 * 24 * 3600 * 1000
 
-// digestEvery is at which indexes the replicas of a node with EnableDebug take digests
-// of their states; see shard.Config.
+// digestEvery is the DigestEvery of shards on a node with EnableDebug; see shard.Config.
 const digestEvery = 128
 
 // debug runs a subcommand of DEBUG.
@@ -65,6 +66,7 @@ func (n *Node) debug(ctx context.Context, words [][]byte) resp.Value {
 	return cmd.run(n, ctx, argv[1:])
 }
 
+// debugHelp answers the usage and summary of all subcommands.
 func debugHelp() resp.Value {
 	lines := []resp.Value{resp.Simple("DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")}
 	var cmds []debugCommand
@@ -78,18 +80,18 @@ func debugHelp() resp.Value {
 	return resp.Array(append(lines, resp.Simple("HELP"), resp.Simple("    Print this help."))...)
 }
 
-// debugShardHash answers, for each replica in the order of the shards, a map:
+// debugShardHash answers a map for each replica, in the order of the shards:
 //
-//	shard    its number; 0 is the meta group
+//	shard    the shard's number; 0 is the meta group
 //	applied  the applied index
-//	index    that of the newest digest, 0 where there is none
-//	hash     this digest in hex, SHA-256 of all keys and values
-//	marks    pairs of index and digest, oldest first: taken at indexes that other
-//	         replicas take them at as well, so that they can be compared under load
+//	index    the index of the newest digest; 0 if there is none
+//	hash     the newest digest in hex: SHA-256 of all keys and values
+//	marks    pairs of index and digest, oldest first; all replicas take digests at the same
+//	         indexes, so that they can be compared under load
 //
-// Without NOW it reads nothing. The digests it shows cost reading a shard's state (some
-// 300 MB/s) every 128 records, or less often where that would take more than a fiftieth
-// of the time.
+// With NOW it reads the whole state of every replica. Without NOW it shows the digests that
+// were taken every 128 records. Each of those reads the state at some 300 MB/s; they are
+// taken less often if they would use more than a fiftieth of the time.
 func debugShardHash(n *Node, ctx context.Context, argv []string) resp.Value {
 	if len(argv) == 1 && !strings.EqualFold(argv[0], "now") {
 		return resp.Err("ERR syntax error")
@@ -103,7 +105,7 @@ func debugShardHash(n *Node, ctx context.Context, argv []string) resp.Value {
 	for _, id := range ids {
 		s := n.replicas.get(id)
 		if s == nil {
-			continue // removed meanwhile
+			continue // the replica was removed in the meantime
 		}
 		marks := s.Digests()
 		var newest shard.Digest
@@ -132,6 +134,7 @@ func debugShardHash(n *Node, ctx context.Context, argv []string) resp.Value {
 	return resp.Array(out...)
 }
 
+// debugClockOffset sets the clock's offset if argv has one, and answers the offset.
 func debugClockOffset(n *Node, _ context.Context, argv []string) resp.Value {
 	if len(argv) == 1 {
 		ms, err := strconv.ParseInt(argv[0], 10, 64)
@@ -139,11 +142,12 @@ func debugClockOffset(n *Node, _ context.Context, argv []string) resp.Value {
 			return resp.Err("ERR value is not an integer or out of range")
 		}
 		n.clock.offsetMS.Store(ms)
-		n.log.Warn("the clock was set off", "offset_ms", ms)
+		n.log.Warn("DEBUG changed the offset of the clock", "offset_ms", ms)
 	}
 	return resp.Int(n.clock.offsetMS.Load())
 }
 
+// debugTransfer transfers the leadership of a shard.
 func debugTransfer(n *Node, ctx context.Context, argv []string) resp.Value {
 	id, err := strconv.ParseUint(argv[0], 10, 32)
 	if err != nil {

@@ -16,74 +16,76 @@ import (
 	"millrace/stream"
 )
 
-// maxFindings bounds the problems that a check tells of; more are counted.
-const maxFindings = 20
+// maxProblems is the most problems that one check lists. Further problems are counted.
+const maxProblems = 20
 
-// Checkup is what Diagnose found.
+// Checkup is the result of Diagnose.
 type Checkup struct {
 	Dir       string         `json:"dir"`
 	NodeID    string         `json:"node_id"`
 	ClusterID string         `json:"cluster_id"`
 	Checks    []CheckResult  `json:"checks"`
 	Replicas  []ReplicaCheck `json:"replicas"`
-	// Healthy: no check found a problem.
+	// Healthy is true if no check has found a problem.
 	Healthy bool `json:"healthy"`
 }
 
-// CheckResult is one check of a Checkup.
+// CheckResult is the result of one check of a Checkup.
 type CheckResult struct {
 	Name     string   `json:"name"`
-	Detail   string   `json:"detail"` // what was looked at
+	Detail   string   `json:"detail"` // the checked data, such as "2 shards, 61 records"
 	Problems []string `json:"problems,omitempty"`
-	// More is how many problems were found beyond those.
+	// More is the number of further problems, which are not in Problems.
 	More int `json:"more_problems,omitempty"`
 }
 
+// problem adds a problem, or counts it if there are many.
 func (c *CheckResult) problem(format string, args ...any) {
-	if len(c.Problems) >= maxFindings {
+	if len(c.Problems) >= maxProblems {
 		c.More++
 		return
 	}
 	c.Problems = append(c.Problems, fmt.Sprintf(format, args...))
 }
 
-// ReplicaCheck is a replica as its disk has it.
+// ReplicaCheck is the state of a replica on disk.
 type ReplicaCheck struct {
 	Shard     uint32   `json:"shard"`
 	FirstSlot uint16   `json:"first_slot"`
 	LastSlot  uint16   `json:"last_slot"`
-	First     uint64   `json:"first_index"` // of the log; 0: it is empty
+	First     uint64   `json:"first_index"` // of the log; 0 if it is empty
 	Last      uint64   `json:"last_index"`
 	LastTerm  uint64   `json:"last_term"`
 	Records   uint64   `json:"records"`
 	Bytes     int64    `json:"bytes"`
 	Applied   uint64   `json:"applied"`
-	Snapshot  uint64   `json:"snapshot_index"` // 0: none
+	Snapshot  uint64   `json:"snapshot_index"` // of the snapshot marker; 0 if there is none
 	Voters    []string `json:"voters"`
 }
 
-// doctor is one Diagnose.
+// doctor is the state of one run of Diagnose.
 type doctor struct {
 	o      *offline
 	out    Checkup
-	failed chan error // what ended a database
-	broken bool       // a goroutine hangs in a database: it cannot be closed
-	tell   func(what string, keys int)
+	failed chan error // the failure of a database; room for one
+	broken bool       // a goroutine hangs in a database, which can therefore not be closed
+	report func(check string, keys int)
 
 	parts  []raftlog.Part
-	m      *placement.Map
-	noLogs bool // could not be read
+	m      *placement.Map // nil if there is none, or it cannot be read
+	noLogs bool           // the logs cannot be read
 }
 
-// Diagnose checks the data directory of a node that does not run, and changes nothing
-// but the lock files: formats, checksums, gaps in logs, states against markers and logs, and
-// all of it against the cluster map. progress, if not nil, hears how far it is. What is
-// wrong with the data is in the Checkup; an error means that it could not be looked at.
-func Diagnose(dir string, progress func(what string, keys int)) (Checkup, error) {
+// Diagnose checks the data directory of a node that is not running: formats, checksums, gaps
+// in logs, states against markers and logs, and all of these against the cluster map. It
+// changes nothing but lock files. progress, if not nil, is called now and then with the name
+// of the check and the number of items read so far. Problems of the data are in the Checkup; an
+// error means that the data could not be checked.
+func Diagnose(dir string, progress func(check string, keys int)) (Checkup, error) {
 	if progress == nil {
 		progress = func(string, int) {}
 	}
-	d := &doctor{out: Checkup{Dir: dir}, failed: make(chan error, 1), tell: progress}
+	d := &doctor{out: Checkup{Dir: dir}, failed: make(chan error, 1), report: progress}
 	o, err := openOffline(dir)
 	var failure *diskError
 	switch {
@@ -113,18 +115,18 @@ func Diagnose(dir string, progress func(what string, keys int)) (Checkup, error)
 	return d.out, o.close()
 }
 
-// check runs one check. A database that meets damage below everything does not come
-// back from it: the check is left behind, then, where it hangs.
+// check runs one check and adds its result. If a database fails during the check, the check
+// hangs, because fatal does not return. check then leaves its goroutine behind.
 func (d *doctor) check(name string, f func(*CheckResult) error) {
 	c := CheckResult{Name: name}
 	done := make(chan error, 1)
-	go func() { done <- f(&c) }() // ends at once, or hangs with the database
+	go func() { done <- f(&c) }() // ends after f, or hangs for ever if a database fails
 	var err error
 	select {
 	case err = <-done:
 	case err = <-d.failed:
 		d.broken = true
-		c = CheckResult{Name: name} // the other goroutine may still write to the first
+		c = CheckResult{Name: name} // a new one, because f may still write to the old one
 	}
 	if err != nil {
 		c.problem("%v", err)
@@ -132,14 +134,15 @@ func (d *doctor) check(name string, f func(*CheckResult) error) {
 	d.out.Checks = append(d.out.Checks, c)
 }
 
-// open opens a database and checks it. A directory that is refused is an error.
+// open opens a database and checks it with f. It returns an error if the database is in
+// use or of a newer format; any other failure is a problem of the check.
 func (d *doctor) open(name string, open func(bool, *slog.Logger, func(disk.Class, error)) error, f func(*CheckResult) error) error {
 	fatal := func(_ disk.Class, err error) {
 		select {
 		case d.failed <- err:
 		default:
 		}
-		select {} // what Fatal must do: not come back
+		select {} // fatal must not return
 	}
 	var refused error
 	d.check(name, func(c *CheckResult) error {
@@ -149,7 +152,7 @@ func (d *doctor) open(name string, open func(bool, *slog.Logger, func(disk.Class
 			return nil
 		}
 		if errors.Is(err, disk.ErrMissing) && d.out.ClusterID == "" {
-			c.Detail = "none yet: the node has never been in a cluster"
+			c.Detail = "none, because the node has never been in a cluster"
 			return nil
 		}
 		if err != nil {
@@ -160,25 +163,27 @@ func (d *doctor) open(name string, open func(bool, *slog.Logger, func(disk.Class
 	return refused
 }
 
+// identity checks for marks of interrupted work. openOffline has checked the identity.
 func (d *doctor) identity(c *CheckResult) error {
 	c.Detail = fmt.Sprintf("node %.8s of cluster %.8s", d.out.NodeID, d.out.ClusterID)
-	cut, err := marks(d.o.dir)
-	for _, name := range cut {
+	names, err := marks(d.o.dir)
+	for _, name := range names {
 		if name == recoveryFile {
 			c.problem("a recovery was cut short: run millrace recover apply again")
 			continue
 		}
-		c.Detail += fmt.Sprintf("; %s: the removal of a replica will be finished at the next start", name)
+		c.Detail += fmt.Sprintf("; %s: the next start will finish the removal of a replica", name)
 	}
 	return err
 }
 
+// logs checks the Raft logs, and keeps what it has read of each shard in d.parts.
 func (d *doctor) logs(c *CheckResult) error {
 	if err := d.o.log.Verify(); err != nil {
-		c.problem("%v", err) // the rest may be readable
+		c.problem("%v", err) // go on, because the rest may be readable
 	}
 	parts, err := d.o.log.Check(func(id uint32, text string) { c.problem("shard %d: %s", id, text) },
-		func(n int) { d.tell("raft logs", n) })
+		func(n int) { d.report("raft logs", n) })
 	var records uint64
 	for i := range parts {
 		records += parts[i].Records
@@ -188,29 +193,17 @@ func (d *doctor) logs(c *CheckResult) error {
 	return err
 }
 
-// state reads all keys. Which slots they may be in is told by the map among them.
+// state reads the cluster map, and then checks all keys of the state.
 func (d *doctor) state(c *CheckResult) error {
-	var m *placement.Map
 	if d.o.log != nil && !d.noLogs {
 		var err error
-		if m, err = d.o.readMap(); err != nil {
+		if d.m, err = d.o.readMap(); err != nil {
 			c.problem("the cluster map: %v", err)
 		}
-		d.m = m
 	}
-	known := make(map[uint16]bool)
-	for i := range d.parts {
-		switch id := d.parts[i].Shard; {
-		case id == placement.MetaShard:
-			known[placement.MetaSlot] = true
-		case m != nil && m.Shard(id) != nil:
-			for slot := int(m.Shard(id).First); slot <= int(m.Shard(id).Last); slot++ {
-				known[uint16(slot)] = true
-			}
-		}
-	}
+	slots := d.hostedSlots()
 	if err := d.o.state.VerifyTables(); err != nil {
-		c.problem("%v", err) // the rest may be readable
+		c.problem("%v", err) // go on, because the rest may be readable
 	}
 	if err := d.o.state.CheckLevels(nil); err != nil {
 		return fmt.Errorf("the tables are out of order: %w", err)
@@ -223,13 +216,13 @@ func (d *doctor) state(c *CheckResult) error {
 	keys := 0
 	for ok := it.First(); ok; ok = it.Next() {
 		if keys++; keys%progressEvery == 0 {
-			d.tell("state", keys)
+			d.report("state", keys)
 		}
 		v, err := it.ValueAndErr()
 		if err != nil {
 			return err
 		}
-		if err := checkPair(it.Key(), v, known, d.noLogs || m == nil); err != nil {
+		if err := checkPair(it.Key(), v, slots); err != nil {
 			c.problem("%v", err)
 		}
 	}
@@ -237,13 +230,34 @@ func (d *doctor) state(c *CheckResult) error {
 	return it.Error()
 }
 
-// checkPair returns what is wrong with a key of the state and its value.
-func checkPair(key, value []byte, known map[uint16]bool, anywhere bool) error {
-	if len(key) < 2 {
-		return fmt.Errorf("a key of %d bytes", len(key))
+// hostedSlots returns the slots of the shards in the logs. It returns nil if they are not
+// known, because the logs or the map cannot be read.
+func (d *doctor) hostedSlots() map[uint16]bool {
+	if d.noLogs || d.m == nil {
+		return nil
 	}
-	if slot := uint16(key[0])<<8 | uint16(key[1]); !anywhere && !known[slot] {
-		return fmt.Errorf("a key of slot %d, of which this node has no replica: %s", slot, stream.PrintKey(key))
+	slots := make(map[uint16]bool)
+	for i := range d.parts {
+		switch id := d.parts[i].Shard; {
+		case id == placement.MetaShard:
+			slots[placement.MetaSlot] = true
+		case d.m.Shard(id) != nil:
+			for slot := int(d.m.Shard(id).First); slot <= int(d.m.Shard(id).Last); slot++ {
+				slots[uint16(slot)] = true
+			}
+		}
+	}
+	return slots
+}
+
+// checkPair returns an error if a key of the state or its value is wrong. The key must be
+// of one of the slots, unless slots is nil.
+func checkPair(key, value []byte, slots map[uint16]bool) error {
+	if len(key) < 2 {
+		return fmt.Errorf("a key has %d bytes, too few for a slot", len(key))
+	}
+	if slot := uint16(key[0])<<8 | uint16(key[1]); slots != nil && !slots[slot] {
+		return fmt.Errorf("a key is of slot %d, of which this node has no replica: %s", slot, stream.PrintKey(key))
 	}
 	if bytes.Equal(key, placement.MapKey()) {
 		_, err := placement.DecodeMap(value)
@@ -258,7 +272,7 @@ func checkPair(key, value []byte, known map[uint16]bool, anywhere bool) error {
 	return nil
 }
 
-// replicas compares the log, the marker and the state of each.
+// replicas compares the log, the marker and the state of each replica.
 func (d *doctor) replicas(c *CheckResult) error {
 	for i := range d.parts {
 		p := &d.parts[i]
@@ -287,23 +301,23 @@ func (d *doctor) replicas(c *CheckResult) error {
 		}
 		d.out.Replicas = append(d.out.Replicas, r)
 	}
-	c.Detail = fmt.Sprintf("%d of them: log, marker and state", len(d.parts))
+	c.Detail = fmt.Sprintf("%d replicas: log, marker and state", len(d.parts))
 	return nil
 }
 
-// placement compares the directory with the cluster map, as far as this node knows it.
+// placement compares the directory with this node's copy of the cluster map.
 func (d *doctor) placement(c *CheckResult) error {
 	switch {
 	case d.out.ClusterID == "":
 		c.Detail = "the node has never been in a cluster"
 		return nil
 	case !slices.ContainsFunc(d.parts, func(p raftlog.Part) bool { return p.Shard == placement.MetaShard }):
-		return errors.New("the node was in a cluster, and has no part of its map")
+		return errors.New("the node was in a cluster, but has no replica of its map")
 	case d.m == nil:
-		c.Detail = "no map yet: the node was about to receive it"
+		c.Detail = "no map yet: the node stopped before it received the map"
 		return nil
 	case d.m.ClusterID != d.out.ClusterID:
-		return fmt.Errorf("node.json says cluster %.8s, the map %.8s", d.out.ClusterID, d.m.ClusterID)
+		return fmt.Errorf("%s says cluster %.8s, but the map says %.8s", identityFile, d.out.ClusterID, d.m.ClusterID)
 	case d.m.Node(d.out.NodeID) == nil:
 		return fmt.Errorf("node %.8s is not in the map", d.out.NodeID)
 	}

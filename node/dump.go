@@ -17,23 +17,24 @@ import (
 	"millrace/stream"
 )
 
-// DumpOptions say what of a data directory is printed.
+// DumpOptions selects the parts of a data directory that Dump prints.
 type DumpOptions struct {
 	Log   bool // Raft logs, votes and snapshot markers
 	State bool // streams, groups, pending entries, the cluster map
-	// Limit bounds the lines of each part; zero is no bound.
+	// Limit is the most lines printed of each part; zero means all.
 	Limit int
-	// Progress, if set, is told now and then how many lines have been printed.
+	// Progress, if set, is called now and then with the number of lines printed of the
+	// present part.
 	Progress func(lines int)
 }
 
-// progressEvery is after how many lines Progress is told.
+// progressEvery is the number of lines or keys between two reports of progress.
 const progressEvery = 50_000
 
-// errDumpLimit ends a part that has printed enough.
+// errDumpLimit ends a part after Limit lines.
 var errDumpLimit = errors.New("limit reached")
 
-// Dump prints the data directory of a node that does not run. It changes nothing.
+// Dump prints the data directory of a node that is not running. It changes nothing.
 func Dump(dir string, w io.Writer, o DumpOptions) error {
 	b, err := os.ReadFile(filepath.Join(dir, identityFile))
 	if err != nil {
@@ -73,6 +74,7 @@ func Dump(dir string, w io.Writer, o DumpOptions) error {
 	return errors.Join(err, out.Flush())
 }
 
+// dumpLog passes every line about the Raft logs to line, until line returns an error.
 func dumpLog(dir string, line func(string) error) error {
 	db, err := raftlog.OpenReadOnly(filepath.Join(dir, raftlogDir), raftlog.Options{RenderCommand: shard.PrintRecord})
 	if err != nil {
@@ -87,6 +89,7 @@ func dumpLog(dir string, line func(string) error) error {
 	return errors.Join(failed, err)
 }
 
+// dumpState passes every line about the state to line, until line returns an error.
 func dumpState(dir string, line func(string) error) (err error) {
 	db, err := disk.Open(filepath.Join(dir, stateDir), disk.Options{Name: "state", ReadOnly: true})
 	if err != nil {
@@ -106,7 +109,7 @@ func dumpState(dir string, line func(string) error) (err error) {
 	return it.Error()
 }
 
-// printState shows one key and value of the state in words.
+// printState returns a readable line for one key and value of the state.
 func printState(key, value []byte) string {
 	if string(key) == string(placement.MapKey()) {
 		m, err := placement.DecodeMap(value)

@@ -8,7 +8,7 @@ import (
 	"millrace/raftlog/disk"
 )
 
-// diskError is a disk failure that ends the process; it says with which code.
+// diskError is a disk failure. Its class is the exit code of the process.
 type diskError struct {
 	class disk.Class
 	err   error
@@ -17,8 +17,8 @@ type diskError struct {
 func (e *diskError) Error() string { return fmt.Sprintf("%v: %v", e.class, e.err) }
 func (e *diskError) Unwrap() error { return e.err }
 
-// ExitCode returns the code a process should end with because of err: 0 for nil, the
-// class's number for a failing disk, 2 for a configuration that cannot work, else 1.
+// ExitCode returns the exit code of a process that ends because of err: 0 for nil, 2 for a
+// wrong configuration, the number of its disk.Class for a disk failure, and otherwise 1.
 func ExitCode(err error) int {
 	var de *diskError
 	switch {
@@ -29,8 +29,8 @@ func ExitCode(err error) int {
 	case errors.Is(err, ErrConfig):
 		return 2
 	}
-	// A failing disk has no error of its own: outside the databases, where everything
-	// that is left is one, only the device's own word is taken for it.
+	// disk.Classify takes every error that it does not know for a failing disk, which is
+	// right for errors of the databases. Any other error is a failing disk only if it is EIO.
 	switch c := disk.Classify(err); {
 	case c != disk.Failing, errors.Is(err, syscall.EIO):
 		return c.ExitCode()

@@ -16,10 +16,11 @@ import (
 	"millrace/resp"
 )
 
-// faultsFile holds rules that are in force from the start of a node, one a line: some
-// faults strike before anybody can connect.
+// faultsFile holds fault rules, one a line, that apply from the start of a node. A test
+// needs it for faults that come before it can connect.
 const faultsFile = "faults"
 
+// openFS returns a file system that fails by the rules in faultsFile and of DEBUG FAULT.
 func openFS(dir string) (vfs.FS, error) {
 	fs := faultfs.New(vfs.Default)
 	b, err := os.ReadFile(filepath.Join(dir, faultsFile))
@@ -44,19 +45,19 @@ func openFS(dir string) (vfs.FS, error) {
 func init() {
 	debugCommands["fault"] = debugCommand{
 		usage:   "FAULT [CLEAR | CUT | <effect> [<amount>] [ops=…] [files=…] [under=…] [after=n] [times=n]]",
-		summary: "Show, lift, or add to the rules by which this node's disk fails, or cut its power.",
+		summary: "Show, remove or add rules by which this node's disk fails, or cut its power.",
 		max:     16, run: debugFault,
 	}
 }
 
-// debugFault answers the rules, after it has changed them.
+// debugFault changes the rules as argv says, and answers the rules.
 func debugFault(n *Node, _ context.Context, argv []string) resp.Value {
 	fs := n.fs.(*faultfs.FS)
 	switch {
 	case len(argv) == 1 && strings.EqualFold(argv[0], "clear"):
 		fs.Clear()
 	case len(argv) == 1 && strings.EqualFold(argv[0], "cut"):
-		fs.Cut() // and nothing follows
+		fs.Cut() // does not return
 	case len(argv) > 0:
 		r, err := faultfs.Parse(argv)
 		if err == nil {

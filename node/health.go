@@ -10,18 +10,18 @@ import (
 	"millrace/placement"
 )
 
-// errNotReady is wrapped by Ready; the text says what is missing.
+// errNotReady is wrapped by the errors of Ready.
 var errNotReady = errors.New("not ready")
 
-// Ready returns nil when this node can serve clients: it is in a cluster, knows the
-// map, and every shard has a leader as far as it has heard.
+// Ready returns nil when this node can serve clients: it has the cluster's map, and knows a
+// leader of every shard. Otherwise the error says which of these is missing.
 func (n *Node) Ready() error {
 	t := n.maps.Table()
 	switch {
 	case n.draining.Load():
-		return fmt.Errorf("%w: stopping", errNotReady)
+		return fmt.Errorf("%w: the node is stopping", errNotReady)
 	case t.ClusterID() == "":
-		return fmt.Errorf("%w: in no cluster yet", errNotReady)
+		return fmt.Errorf("%w: the node is in no cluster yet", errNotReady)
 	case len(t.Shards()) == 0:
 		return fmt.Errorf("%w: the cluster has no shards yet", errNotReady)
 	}
@@ -33,7 +33,8 @@ func (n *Node) Ready() error {
 	return nil
 }
 
-// Status asks the leader of every shard how it stands.
+// Status asks the leaders and replicas of all shards for their state, and lists everything
+// that differs from a healthy cluster.
 func (n *Node) Status(ctx context.Context) Status {
 	t := n.maps.Table()
 	st := Status{NodeID: n.id, ClusterID: t.ClusterID(), Version: Version}
@@ -41,30 +42,19 @@ func (n *Node) Status(ctx context.Context) Status {
 	if err := n.Ready(); err != nil {
 		problem("this node: %v", err)
 	}
-	leads := map[string]int{}
 	if n.space.low.Load() {
 		problem("this node: its disk is nearly full, %d bytes are free", n.space.free.Load())
 	}
-	for _, s := range n.shardStatuses(ctx, t) {
-		if s.Leader == "" {
-			problem("shard %d: no leader answers", s.ID)
-		}
+	st.Shards = n.shardStatuses(ctx, t)
+	leads := map[string]int{}
+	for i := range st.Shards {
+		s := &st.Shards[i]
 		if s.ID != placement.MetaShard && s.Leader != "" {
 			leads[s.Leader]++
 		}
-		for _, r := range s.Replicas {
-			if text := r.problem(); text != "" {
-				problem("shard %d: the replica on %.8s %s", s.ID, r.Node, text)
-			}
+		for _, text := range s.problems(t.Replicas(s.ID)) {
+			problem("shard %d: %s", s.ID, text)
 		}
-		if want := t.Replicas(s.ID); s.Leader != "" {
-			for _, id := range want {
-				if !slices.ContainsFunc(s.Replicas, func(r ReplicaStatus) bool { return r.Node == id }) {
-					problem("shard %d: no replica on %.8s yet", s.ID, id)
-				}
-			}
-		}
-		st.Shards = append(st.Shards, s)
 	}
 	for _, node := range t.Nodes() {
 		alive := n.alive(node.ID)
@@ -80,12 +70,35 @@ func (n *Node) Status(ctx context.Context) Status {
 	return st
 }
 
-// healthyLag is how many records a voter may be behind in a healthy cluster. One that is
-// further behind does not stand in for another: a node that is stopped now may leave its
-// shard without a majority until it has caught up.
+// problems describes how a shard differs from a healthy one. wanted are the nodes that the
+// map gives a replica.
+func (s *ShardStatus) problems(wanted []string) []string {
+	var out []string
+	if s.Leader == "" {
+		out = append(out, "no leader answers")
+	}
+	for _, r := range s.Replicas {
+		if text := r.problem(); text != "" {
+			out = append(out, fmt.Sprintf("the replica on %.8s %s", r.Node, text))
+		}
+	}
+	if s.Leader == "" {
+		return out // nobody knows which replicas there are
+	}
+	for _, id := range wanted {
+		if !slices.ContainsFunc(s.Replicas, func(r ReplicaStatus) bool { return r.Node == id }) {
+			out = append(out, fmt.Sprintf("no replica on %.8s yet", id))
+		}
+	}
+	return out
+}
+
+// healthyLag is the greatest Lag of a voter in a healthy cluster. A voter that is further
+// behind cannot stand in for another one: if a node stops now, its shard may be without a
+// majority until this voter has caught up.
 const healthyLag = 1024
 
-// problem says what is wrong with a replica; empty: nothing.
+// problem describes the problem of a replica. It returns "" if there is none.
 func (r *ReplicaStatus) problem() string {
 	switch {
 	case !r.Reached:
@@ -96,7 +109,7 @@ func (r *ReplicaStatus) problem() string {
 	return ""
 }
 
-// shardStatuses asks about all shards at the same time, the meta group included.
+// shardStatuses asks about all shards in parallel, the meta group included.
 func (n *Node) shardStatuses(ctx context.Context, t *placement.Table) []ShardStatus {
 	if t.ClusterID() == "" {
 		return nil
@@ -111,7 +124,7 @@ func (n *Node) shardStatuses(ctx context.Context, t *placement.Table) []ShardSta
 		wg.Go(func() {
 			st, err := n.placementStatus(ctx, uint32(i))
 			if err != nil {
-				return // no leader answers: Status says so
+				return // Leader stays empty: no leader answers
 			}
 			out[i].Leader, out[i].Term, out[i].Commit = st.Leader, st.Term, st.Commit
 			for _, r := range st.Servers {

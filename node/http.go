@@ -13,26 +13,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Bounds of the HTTP listener.
+// Time limits of the HTTP server.
 const (
-	httpHeaderTimeout = 5 * time.Second
-	httpStatusTimeout = 4 * time.Second
-	httpStopTimeout   = 2 * time.Second
+	httpHeaderTimeout = 5 * time.Second // reading the header of a request
+	httpStatusTimeout = 4 * time.Second // collecting the answer of /status
+	httpStopTimeout   = 2 * time.Second // finishing requests when the server stops
 )
 
-// httpServer answers health, status and metrics. It is never on the way of a command.
+// httpServer serves health, status and metrics. Clients' commands do not pass through it.
 type httpServer struct {
 	ln  net.Listener
 	srv *http.Server
 }
 
-// httpSource is what the pages are made from.
+// httpSource provides the content of the pages. Node implements it.
 type httpSource interface {
-	// Ready returns nil when this node can serve clients, or why it cannot.
+	// Ready returns nil when this node can serve clients. Otherwise its error says why not.
 	Ready() error
+	// Status returns the state of the cluster.
 	Status(context.Context) Status
 }
 
+// listenHTTP opens the listener and prepares the pages. serve answers requests.
 func listenHTTP(addr string, src httpSource, reg *prometheus.Registry, withPprof bool) (*httpServer, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -51,7 +53,7 @@ func listenHTTP(addr string, src httpSource, reg *prometheus.Registry, withPprof
 		ctx, cancel := context.WithTimeout(r.Context(), httpStatusTimeout)
 		defer cancel()
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(src.Status(ctx)) // the client has gone
+		_ = json.NewEncoder(w).Encode(src.Status(ctx)) // fails only if the client is gone
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	if withPprof {
@@ -64,13 +66,14 @@ func listenHTTP(addr string, src httpSource, reg *prometheus.Registry, withPprof
 	return &httpServer{ln, &http.Server{Handler: mux, ReadHeaderTimeout: httpHeaderTimeout}}, nil
 }
 
-// writeOK answers that all is well; an error says that the client has gone.
+// writeOK answers "ok". It fails only if the client is gone.
 func writeOK(w http.ResponseWriter) { _, _ = w.Write([]byte("ok\n")) }
 
-// serve runs until ctx ends, then gives requests under way a moment to finish.
+// serve answers requests until ctx ends, and then waits up to httpStopTimeout for those
+// under way.
 func (s *httpServer) serve(ctx context.Context) error {
 	done := make(chan error, 1)
-	go func() { done <- s.srv.Serve(s.ln) }() // ends with Shutdown or Close below
+	go func() { done <- s.srv.Serve(s.ln) }() // ended by Shutdown or Close below
 	select {
 	case err := <-done:
 		return err

@@ -11,11 +11,11 @@ import (
 // lockFile is locked by the process that uses a data directory.
 const lockFile = "LOCK"
 
-// ErrInUse: another process uses the data directory.
+// ErrInUse means that another process uses the data directory.
 var ErrInUse = errors.New("the data directory is in use by another process")
 
-// lockDir locks dir against other processes until the file is closed. The lock goes
-// with the process, so that a killed one leaves nothing to clean.
+// lockDir locks dir against other processes until the returned file is closed. The system
+// releases the lock when the process ends, so a killed process leaves no lock behind.
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -62,12 +62,12 @@ func openMeta(n *Node) error {
 	return m.open(false)
 }
 
-// open starts the replica. If found is set and the replica has no state yet, it becomes
+// open starts the replica. If create is set and the replica has no state yet, it becomes
 // the only voter of a new group.
-func (m *metaGroup) open(found bool) error {
+func (m *metaGroup) open(create bool) error {
 	cfg := m.n.hosting.config(placement.MetaShard, placement.MetaSlot, placement.MetaSlot, m.machine)
 	cfg.Timing.CommitTimeout = mapCommitTimeout
-	if found {
+	if create {
 		cfg.Founders = []string{m.n.id}
 	}
 	s, err := shard.Open(cfg)

@@ -20,7 +20,7 @@ import (
 	"millrace/stream"
 )
 
-// offline is the data directory of a node that does not run.
+// offline is the data directory of a node that is not running.
 type offline struct {
 	dir   string
 	id    identity
@@ -29,7 +29,7 @@ type offline struct {
 	state *disk.DB
 }
 
-// openOffline takes dir for itself. The databases are opened by the methods.
+// openOffline locks dir and reads its identity. openLog and openState open the databases.
 func openOffline(dir string) (*offline, error) {
 	id, err := readIdentity(dir)
 	if err != nil {
@@ -42,8 +42,8 @@ func openOffline(dir string) (*offline, error) {
 	return &offline{dir: dir, id: id, lock: lock}, nil
 }
 
-// openLog opens the Raft logs, openState the state; fatal hears of what cannot be read
-// later and must not return.
+// openLog opens the Raft logs. fatal is called if a later read or write fails, and must not
+// return.
 func (o *offline) openLog(readOnly bool, logger *slog.Logger, fatal func(disk.Class, error)) (err error) {
 	open := raftlog.Open
 	if readOnly {
@@ -53,28 +53,22 @@ func (o *offline) openLog(readOnly bool, logger *slog.Logger, fatal func(disk.Cl
 	return diskFailure(err)
 }
 
+// openState opens the state in the same way as openLog.
 func (o *offline) openState(readOnly bool, logger *slog.Logger, fatal func(disk.Class, error)) (err error) {
 	o.state, err = disk.Open(filepath.Join(o.dir, stateDir), disk.Options{Name: "state", ReadOnly: readOnly, Logger: logger, Fatal: fatal})
 	return diskFailure(err)
 }
 
-// readMap returns the cluster map as of the end of the meta group's log, or nil if there
-// is none. After a crash the state is behind the log, so a copy of it is brought up.
+// readMap returns the cluster map at the end of the meta group's log, or nil if there is no
+// map. After a crash the state may be behind the log. So readMap copies the state of the
+// meta group to memory and replays the log on the copy; the directory stays unchanged.
 func (o *offline) readMap() (_ *placement.Map, err error) {
 	scratch, err := disk.Open("scratch", disk.Options{Name: "scratch", FS: vfs.NewMem()})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	lo, hi := kv.SlotBounds(placement.MetaSlot, placement.MetaSlot)
-	it, err := o.state.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
-	if err != nil {
-		return nil, err
-	}
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		err = scratch.Set(it.Key(), it.Value(), pebble.NoSync)
-	}
-	if err := errors.Join(err, it.Error(), it.Close()); err != nil {
+	if err := o.copyMeta(scratch); err != nil {
 		return nil, err
 	}
 	cfg, err := o.replica(nil, placement.MetaShard, nil)
@@ -94,8 +88,21 @@ func (o *offline) readMap() (_ *placement.Map, err error) {
 	return m, nil
 }
 
-// replica returns the configuration of a replica that does not run. m may be nil for
-// the meta group.
+// copyMeta copies the state of the meta group to another database.
+func (o *offline) copyMeta(to *disk.DB) error {
+	lo, hi := kv.SlotBounds(placement.MetaSlot, placement.MetaSlot)
+	it, err := o.state.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		err = to.Set(it.Key(), it.Value(), pebble.NoSync)
+	}
+	return errors.Join(err, it.Error(), it.Close())
+}
+
+// replica returns the configuration of a replica, for functions of package shard that work
+// on a stopped one. m may be nil for the meta group.
 func (o *offline) replica(m *placement.Map, id uint32, logger *slog.Logger) (shard.Config, error) {
 	cfg := shard.Config{
 		ID: id, NodeID: o.id.NodeID, Log: o.log.Store(id), State: o.state.DB,
@@ -115,6 +122,7 @@ func (o *offline) replica(m *placement.Map, id uint32, logger *slog.Logger) (sha
 	return cfg, nil
 }
 
+// close closes the databases that are open, and unlocks the directory.
 func (o *offline) close() error {
 	var errs []error
 	if o.state != nil {
@@ -126,16 +134,17 @@ func (o *offline) close() error {
 	return errors.Join(append(errs, o.lock.Close())...)
 }
 
-// marks returns the names of the marks in dir that something was cut short.
+// marks returns the names of the files in dir that mark an interrupted removal of a replica
+// or an interrupted recovery.
 func marks(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, e := range entries {
-		if ok, _ := filepath.Match(retirePrefix+"*", e.Name()); ok || e.Name() == recoveryFile {
-			out = append(out, e.Name())
+	for _, f := range files {
+		if ok, _ := filepath.Match(retirePrefix+"*", f.Name()); ok || f.Name() == recoveryFile {
+			out = append(out, f.Name())
 		}
 	}
 	return out, nil

@@ -18,11 +18,11 @@ func testID(c byte) string { return strings.Repeat(string(c), 40) }
 func TestPlanRecovery(t *testing.T) {
 	a, b, x, y := testID('a'), testID('b'), testID('c'), testID('d')
 	all := []string{a, x, y}
-	rep := func(shard uint32, term, index uint64, voters ...string) SurveyedShard {
-		return SurveyedShard{Shard: shard, LastTerm: term, LastIndex: index, Voters: voters}
+	rep := func(shard uint32, term, index uint64, voters ...string) SurveyedReplica {
+		return SurveyedReplica{Shard: shard, LastTerm: term, LastIndex: index, Voters: voters}
 	}
-	spoilt := func(r SurveyedShard) SurveyedShard { r.Problem = "spoilt"; return r }
-	survey := func(id string, replicas ...SurveyedShard) Survey {
+	spoilt := func(r SurveyedReplica) SurveyedReplica { r.Problem = "spoilt"; return r }
+	survey := func(id string, replicas ...SurveyedReplica) Survey {
 		return Survey{Format: recoveryFormat, NodeID: id, ClusterID: testID('e'), Shards: 2, Replicas: replicas}
 	}
 	meta := rep(0, 5, 9, all...)
@@ -49,7 +49,7 @@ func TestPlanRecovery(t *testing.T) {
 		{"a majority is there", []Survey{survey(a, rep(0, 1, 1, a, x), rep(1, 1, 1, a, b, y), rep(2, 1, 1, b, a, x)), survey(b), survey(x)}, false, "", ErrNoNeed, ""},
 		{"half is no majority", []Survey{survey(a, rep(0, 1, 1, a), rep(1, 1, 1, a), rep(2, 1, 1, a, b))}, false, "0=a 1=a 2=a", nil, ""},
 		{"nobody", nil, true, "", ErrPlan, "no surveys"},
-		{"one twice", []Survey{survey(a, meta), survey(a, meta)}, true, "", ErrPlan, "twice"},
+		{"one twice", []Survey{survey(a, meta), survey(a, meta)}, true, "", ErrPlan, "two surveys"},
 		{"two clusters", []Survey{survey(a, meta), {Format: recoveryFormat, NodeID: b, ClusterID: testID('f')}}, true, "", ErrPlan, "two clusters"},
 		{"a newer format", []Survey{{Format: recoveryFormat + 1}}, true, "", ErrPlan, "format"},
 	} {

@@ -12,34 +12,40 @@ import (
 	"millrace/shard"
 )
 
-// retirePrefix begins the name of the mark that a replica is being removed. Removing
-// one takes several steps, and a replica that lost some of its parts does not open: so
-// a removal that was cut short is gone through again at the next start.
+// retirePrefix begins the name of the file that marks a replica as being removed. A removal
+// takes several steps, and a replica that has lost some of its parts cannot be opened. So
+// the next start repeats a removal whose mark is still there.
 const retirePrefix = "retiring-"
 
-// retirement is the content of a mark.
+// retirement is the content of the file "retiring-N", where N is the shard.
 type retirement struct {
 	Shard uint32 `json:"shard"`
 	First uint16 `json:"first_slot"`
 	Last  uint16 `json:"last_slot"`
 }
 
+// path returns the path of the mark in the data directory dir.
 func (r retirement) path(dir string) string {
 	return filepath.Join(dir, fmt.Sprintf("%s%d", retirePrefix, r.Shard))
 }
 
-// retire removes a replica that the map no longer gives this node, once the shard's
-// leader has said that its configuration is without it.
+// retire removes a replica that the map no longer gives this node, once the shard's leader
+// confirms that its Raft configuration does not contain it. It takes four steps:
 //
-// The leader is asked twice. What it says of a replica that runs is out of date in a
-// moment: the shard may be handed back, and the replica, which has nearly all the log, be
-// a voter at once. One that is closed becomes none: the leader asks it how far it is
-// after it has made it a member, and gets no answer. It votes and acknowledges nothing
-// either, so the term on its disk is the last it has seen.
+//  1. Ask the leader while the replica runs.
+//  2. Close the replica.
+//  3. Ask the leader again.
+//  4. Destroy the replica.
+//
+// The first answer may soon be out of date. The shard may be handed back to this node, and
+// a running replica, which has nearly all of the log, may become a voter at once. A closed
+// replica cannot: before it becomes a voter, the leader asks it how far it is, and gets no
+// answer. It does not vote or acknowledge records either, so the term on its disk remains
+// the last term that it has seen. So the second answer stays true.
 func (h *hosting) retire(ctx context.Context, s *placement.Shard) error {
 	r := h.n.replicas.get(s.ID)
 	if st, err := h.status(ctx, s.ID); err != nil || !mayRetire(h.n.id, r.Probe().Term, st) {
-		return nil // not yet, or nobody to ask: it stays
+		return nil // still a member, or no leader answers: the replica stays
 	}
 	h.n.replicas.put(s.ID, nil)
 	if err := r.Close(); err != nil {
@@ -50,27 +56,27 @@ func (h *hosting) retire(ctx context.Context, s *placement.Shard) error {
 		return err
 	}
 	if st, err := h.status(ctx, s.ID); err != nil || !mayRetire(h.n.id, term, st) {
-		return nil // the next reconciliation opens it again
+		return nil // the next round opens it again
 	}
 	if err := h.destroy(retirement{s.ID, s.First, s.Last}, func() error {
 		return shard.Destroy(h.config(s.ID, s.First, s.Last, nil))
 	}); err != nil {
 		return err
 	}
-	h.n.log.Info("a replica that moved away was removed", "shard", s.ID)
+	h.n.log.Info("this node's replica was removed, because the shard has moved away", "shard", s.ID)
 	return nil
 }
 
-// mayRetire reports whether the leader that answered st knows that node has no part in
-// the shard. A leader that was paused, or cut off, may know less than this replica,
-// which has seen term: such a one does not remember that the node was added.
+// mayRetire reports whether st, the status that a leader answered, proves that node is no
+// member of the shard. term is the last term that node's replica has seen. A leader of an
+// older term was paused or cut off, and may not know that node was added since.
 func mayRetire(node string, term uint64, st shard.Status) bool {
 	return term != 0 && st.Term >= term && len(st.Voters) > 0 &&
 		!slices.Contains(st.Voters, node) && !slices.Contains(st.Nonvoters, node)
 }
 
-// destroy runs remove between setting the mark and lifting it, all of it synced. A
-// mark that came back later would take a newer replica away.
+// destroy sets the mark, runs remove, and removes the mark. Every step is synced. If a
+// crash could bring the mark back later, the next start would destroy a newer replica.
 func (h *hosting) destroy(r retirement, remove func() error) error {
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -86,15 +92,15 @@ func (h *hosting) destroy(r retirement, remove func() error) error {
 	return removeFileSync(path)
 }
 
-// finishRetiring goes through removals again that a crash has cut short. It runs before
-// any replica is opened.
+// finishRetiring repeats the removals that a crash has interrupted. It runs before any
+// replica is opened.
 func (h *hosting) finishRetiring() error {
 	paths, err := filepath.Glob(filepath.Join(h.n.cfg.DataDir, retirePrefix+"*"))
 	if err != nil {
 		return err
 	}
 	for _, path := range paths {
-		if filepath.Ext(path) == ".new" { // a mark that was never set
+		if filepath.Ext(path) == ".new" { // a crash came before the mark was set
 			if err := os.Remove(path); err != nil {
 				return err
 			}
@@ -106,7 +112,7 @@ func (h *hosting) finishRetiring() error {
 		}
 		var r retirement
 		if err := json.Unmarshal(b, &r); err != nil || r.Shard == placement.MetaShard || r.path(h.n.cfg.DataDir) != path {
-			return fmt.Errorf("%s does not say which replica is being removed: %w", path, err)
+			return fmt.Errorf("%s does not name the replica to remove: %w", path, err)
 		}
 		if err := shard.Destroy(h.config(r.Shard, r.First, r.Last, nil)); err != nil {
 			return err
@@ -114,7 +120,7 @@ func (h *hosting) finishRetiring() error {
 		if err := removeFileSync(path); err != nil {
 			return err
 		}
-		h.n.log.Info("the removal of a replica has been finished", "shard", r.Shard)
+		h.n.log.Info("an interrupted removal of a replica was finished", "shard", r.Shard)
 	}
 	return nil
 }

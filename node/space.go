@@ -19,42 +19,44 @@ import (
 )
 
 const (
-	// maxReserve bounds the reserve: free space below which a node takes no more. It is
-	// a twentieth of the disk where that is less.
+	// maxReserve and reserveShare set the reserve, the free space below which the disk counts
+	// as nearly full: 1/20 of the disk, but at most 2 GiB.
 	maxReserve   = 2 << 30
 	reserveShare = 20
-	// spaceEvery is how often the free space is looked at.
-	spaceEvery = time.Second
-	// fullFor is for how long a flush or a compaction that met a full disk counts.
+	// spaceInterval is the time between two checks of the free space.
+	spaceInterval = time.Second
+	// fullFor is the time for which the disk counts as nearly full after a flush or a
+	// compaction has met a full disk.
 	fullFor = 10 * time.Second
-	// handOverEvery is how often a node that has no space tries to get rid of what it leads.
-	handOverEvery = 5 * time.Second
+	// handOverInterval is the time between two attempts to hand over the leaderships of a
+	// node whose disk is nearly full.
+	handOverInterval = 5 * time.Second
 
-	// ballastFile is kept for the day that the disk is full: removing it gives the node
-	// the room that it needs to start and have something deleted.
+	// ballastFile only takes up room. When the disk is full, an operator removes it, so that
+	// the node has room to start and clients can delete data.
 	ballastFile = "ballast"
-	// ballastShare bounds the ballast: one in so many bytes of the disk.
+	// ballastShare limits the ballast to 1/100 of the disk.
 	ballastShare = 100
 )
 
-// space knows whether the disk has room. A Raft log that meets a full disk ends the
-// process. Before that, below the reserve, the node refuses commands that need more
-// memory or disk and hands its leaderships to nodes that have room; it goes on
-// following, and takes commands that delete.
+// space knows whether the disk has room. If the Raft log meets a full disk, the process
+// ends. To avoid that, a node whose free space is below the reserve refuses commands that
+// need room, and hands its leaderships to other nodes. It still follows other leaders, and
+// still runs commands that delete.
 type space struct {
 	fs  vfs.FS
 	dir string
 
-	low    atomic.Bool
-	fullAt atomic.Int64 // ns since the Unix epoch: when a flush last met a full disk
-	free   atomic.Uint64
+	low    atomic.Bool   // whether the disk is nearly full
+	fullAt atomic.Int64  // ns since the Unix epoch: the last flush that met a full disk
+	free   atomic.Uint64 // free bytes at the last check
 }
 
-// reserveOf returns the reserve of a disk of so many bytes.
+// reserveOf returns the reserve of a disk of total bytes.
 func reserveOf(total uint64) uint64 { return min(total/reserveShare, maxReserve) }
 
-// look reads the free space, and reports whether it has become low, or has ceased to be.
-func (s *space) look(now time.Time) (changed bool, err error) {
+// check reads the free space and sets low. It reports whether low has changed.
+func (s *space) check(now time.Time) (changed bool, err error) {
 	u, err := s.fs.GetDiskUsage(s.dir)
 	if err != nil {
 		return false, err
@@ -63,23 +65,23 @@ func (s *space) look(now time.Time) (changed bool, err error) {
 	reserve := reserveOf(u.TotalBytes)
 	was := s.low.Load()
 	if was {
-		reserve += reserve / 8 // so that it does not go to and fro
+		reserve += reserve / 8 // so that low does not change to and fro
 	}
 	low := u.AvailBytes < reserve || now.Sub(time.Unix(0, s.fullAt.Load())) < fullFor
 	s.low.Store(low)
 	return low != was, nil
 }
 
-// diskFull notes that a flush or a compaction met a full disk.
+// diskFull records that a flush or a compaction met a full disk.
 func (s *space) diskFull(error) { s.fullAt.Store(time.Now().UnixNano()) }
 
-// refuses reports whether c is to be refused for want of space.
+// refuses reports whether c must be refused because the disk is nearly full.
 func (s *space) refuses(c *call.Call) bool {
 	return s.low.Load() && c.Kind == call.Write && c.Shard != placement.MetaShard && grows(c)
 }
 
-// grows reports whether a command of c is of those that need more room, by the flag that
-// Redis refuses commands by when its memory is full.
+// grows reports whether any command of c needs more room. Those commands have the flag by
+// which Redis refuses commands when its memory is full.
 func grows(c *call.Call) bool {
 	for _, argv := range c.Cmds {
 		if len(argv) == 0 {
@@ -92,17 +94,18 @@ func grows(c *call.Call) bool {
 	return false
 }
 
-// watchSpace looks at the disk until ctx ends.
+// watchSpace checks the free space until ctx ends. While the disk is nearly full, it hands
+// over the leaderships of this node.
 func (n *Node) watchSpace(ctx context.Context) error {
-	t := time.NewTimer(tick.Until(spaceEvery))
+	t := time.NewTimer(tick.Until(spaceInterval))
 	defer t.Stop()
 	var handedOver time.Time
 	for {
-		changed, err := n.space.look(time.Now())
+		changed, err := n.space.check(time.Now())
 		low := n.space.low.Load()
 		switch {
 		case err != nil:
-			n.log.Warn("the free space cannot be read", "error", err)
+			n.log.Warn("the free space of the disk cannot be read", "error", err)
 		case changed && low:
 			n.log.Error("the disk is nearly full: commands that need room are refused", "free_bytes", n.space.free.Load())
 			n.gossip.SetMeta(n.gossipMeta())
@@ -110,7 +113,7 @@ func (n *Node) watchSpace(ctx context.Context) error {
 			n.log.Info("there is room on the disk again", "free_bytes", n.space.free.Load())
 			n.gossip.SetMeta(n.gossipMeta())
 		}
-		if low && time.Since(handedOver) > handOverEvery {
+		if low && time.Since(handedOver) > handOverInterval {
 			handedOver = time.Now()
 			hctx, cancel := context.WithTimeout(ctx, transferTimeout)
 			n.handOver(hctx)
@@ -120,12 +123,12 @@ func (n *Node) watchSpace(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			t.Reset(tick.Until(spaceEvery))
+			t.Reset(tick.Until(spaceInterval))
 		}
 	}
 }
 
-// layBallast sets room for the ballast aside, unless it is there, or there is little.
+// layBallast creates the ballast file, unless it exists or the disk has little room.
 func (n *Node) layBallast() {
 	path := filepath.Join(n.cfg.DataDir, ballastFile)
 	if _, err := os.Stat(path); n.cfg.BallastBytes == 0 || !errors.Is(err, os.ErrNotExist) {
@@ -137,7 +140,7 @@ func (n *Node) layBallast() {
 	}
 	size := min(uint64(n.cfg.BallastBytes), u.TotalBytes/ballastShare)
 	if u.AvailBytes < 2*(size+reserveOf(u.TotalBytes)) {
-		n.log.Warn("no ballast: there is little room", "free_bytes", u.AvailBytes)
+		n.log.Warn("no ballast file was made: the disk has little room", "free_bytes", u.AvailBytes)
 		return
 	}
 	f, err := n.fs.Create(path, vfs.WriteCategoryUnspecified)
@@ -145,15 +148,15 @@ func (n *Node) layBallast() {
 		err = errors.Join(f.Preallocate(0, int64(size)), f.Close())
 	}
 	if err != nil {
-		n.log.Warn("no ballast", "error", errors.Join(err, n.fs.RemoveAll(path)))
+		n.log.Warn("no ballast file was made", "error", errors.Join(err, n.fs.RemoveAll(path)))
 	}
 }
 
-// spaceHint says what an operator can do about a full disk.
+// spaceHint returns advice for the operator of a node whose disk is full.
 func (n *Node) spaceHint() string {
 	path := filepath.Join(n.cfg.DataDir, ballastFile)
 	if _, err := os.Stat(path); err != nil {
 		return "make room on the disk"
 	}
-	return fmt.Sprintf("make room on the disk, or remove %s, start, and delete what is not needed", path)
+	return fmt.Sprintf("make room on the disk; or remove %s, start the node, and delete streams that are not needed", path)
 }

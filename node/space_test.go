@@ -47,7 +47,7 @@ func TestSpace(t *testing.T) {
 		if step.full > 0 {
 			s.fullAt.Store(now.Add(-step.full).UnixNano())
 		}
-		changed, err := s.look(now)
+		changed, err := s.check(now)
 		if err != nil || s.low.Load() != step.low || changed != step.changed {
 			t.Errorf("step %d: low %v, changed %v, %v", i, s.low.Load(), changed, err)
 		}
