@@ -8,36 +8,36 @@ import (
 	"millrace/test/chaos/netlab"
 )
 
-// inject does a fault by chance and says how to undo it.
+// inject injects a fault with random details. The result tells how to heal it.
 type inject func(w *World, rng *rand.Rand) (*injury, error)
 
-// injury is a fault that has been done.
+// injury is a fault that was injected and is not yet healed.
 type injury struct {
-	what  string
-	nodes []int // what has suffered: the shards they lead must be served by others
-	hold  time.Duration
+	what  string        // a description for the report
+	nodes []int         // the nodes whose shards must get other leaders
+	hold  time.Duration // how long to wait before healing
 	heal  func() error
 }
 
 // card is a kind of fault.
 type card struct {
 	name   string
-	copies int // in a deck
+	copies int // number of cards in a deck
 	inject inject
-	// single is true of what takes one node away, or a few: the promises of availability
-	// hold where it is one, and are measured when that comes alone.
+	// single marks a fault that takes away a minority of the nodes. If that is one node,
+	// and the fault is the only one of its round, the promises of availability are measured.
 	single bool
-	// network is true of what needs a lab. There is one such fault at a time: healing
-	// makes all links whole.
+	// network marks a fault that needs a lab. A round has at most one such fault, because
+	// healing one heals all links.
 	network bool
-	// alone is true of what is never combined with others.
+	// alone marks a fault that is never combined with others.
 	alone bool
-	// faulty is true of what needs a server that was built with the tag faults.
+	// faulty marks a fault that needs servers built with the tag faults.
 	faulty bool
-	// member is true of what takes a node's data from it. There is one such fault at a
-	// time: of three replicas, two with empty disks are a loss that nobody survives.
+	// member marks a fault that takes a node's data away. A round has at most one such
+	// fault, because a shard does not survive two empty disks among three replicas.
 	member bool
-	nodes  int // how many nodes it needs at least
+	nodes  int // the smallest number of nodes that it needs
 }
 
 // cards are all kinds of faults.
@@ -87,15 +87,15 @@ var cards = []card{
 	{name: "rotten file", copies: 1, inject: rotten, member: true, alone: true, nodes: 4},
 }
 
-// deck deals cards in an order that chance has made; when it is empty it is shuffled
-// anew.
+// deck deals cards in a random order. An empty deck is filled and shuffled anew.
 type deck struct {
 	rng   *rand.Rand
-	all   []*card
-	cards []*card
+	all   []*card // a full deck
+	cards []*card // the cards not yet dealt
 }
 
-// newDeck returns the deck of a world, of kinds named by only where that is not empty.
+// newDeck returns the deck of all kinds of faults that are possible in a world. If only is
+// not empty, it holds no other kinds than these.
 func newDeck(rng *rand.Rand, w *World, only []string) *deck {
 	d := &deck{rng: rng}
 	for i := range cards {
@@ -113,8 +113,7 @@ func newDeck(rng *rand.Rand, w *World, only []string) *deck {
 	return d
 }
 
-// deal returns the next card for which fits answers true; nil when none of what is left
-// does.
+// deal returns the next card that fits, or nil when none of the remaining cards does.
 func (d *deck) deal(fits func(*card) bool) *card {
 	if len(d.cards) == 0 {
 		d.cards = append(d.cards, d.all...)

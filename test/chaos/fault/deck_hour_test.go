@@ -8,8 +8,8 @@ import (
 	"millrace/test/chaos/netlab"
 )
 
-// yield is what a kind of fault takes and gives on five nodes: about how long it is under
-// way, as measured, and what it adds to the report's counters.
+// yield is the measured duration of a kind of fault on five nodes, and the amounts that it
+// adds to the report's counters.
 type yield struct {
 	took                   time.Duration
 	kills, pauses, members int
@@ -18,8 +18,8 @@ type yield struct {
 
 const (
 	tenth = 100 * time.Millisecond
-	// roundRest is about what a round takes beside its faults: healing, and the time
-	// before the next.
+	// roundRest is the usual time of a round without its faults: healing, and the pause
+	// before the next round.
 	roundRest = 2300 * time.Millisecond
 )
 
@@ -69,8 +69,8 @@ var yields = map[string]yield{
 	"without one":         {took: 195 * tenth},
 }
 
-// An hour of `make chaos` reaches what docs/reliability.md says of it, with a quarter to
-// spare for a machine that is busy.
+// TestHour checks that an hour of `make chaos` injects as many faults as
+// docs/reliability.md promises, and a quarter more, because a busy machine is slower.
 func TestHour(t *testing.T) {
 	w := newWorld(5)
 	w.Lab, w.SmallDisk, w.FaultyDisks = &netlab.Lab{}, 4, true
@@ -87,7 +87,7 @@ func TestHour(t *testing.T) {
 		for _, c := range n.hand() {
 			y, ok := yields[c.name]
 			if !ok {
-				t.Fatalf("nobody says what %q takes", c.name)
+				t.Fatalf("yields has no line for %q", c.name)
 			}
 			took = max(took, y.took)
 			kills, pauses, members = kills+y.kills, pauses+y.pauses, members+y.members
@@ -109,7 +109,7 @@ func TestHour(t *testing.T) {
 		{"one way", shapes["one way"], 50}, {"clients from leader", shapes["clients from leader"], 50},
 	} {
 		if got := tc.got / hours; 4*got < 5*tc.wanted {
-			t.Errorf("%s: %d an hour, of which %d are wanted, and a quarter more", tc.what, got, tc.wanted)
+			t.Errorf("%s: %d an hour, want %d and a quarter more", tc.what, got, tc.wanted)
 		}
 	}
 }

@@ -10,17 +10,18 @@ import (
 
 const (
 	digestEvery = 3 * time.Second
-	// digestsKept bounds the digests of a shard that others are compared with.
+	// digestsKept bounds the digests that are kept of a shard. The oldest one goes first.
 	digestsKept = 512
-	// levelWithin is how long the replicas of a cluster without load may take to come
-	// to the same index.
+	// levelWithin bounds the time in which the replicas of a cluster without load come to
+	// the same index.
 	levelWithin = 30 * time.Second
 )
 
-// digests are the state hashes of a shard's replicas by applied index.
+// digests are the state hashes of a shard by applied index, each from the first replica
+// that reported one.
 type digests struct {
 	byIndex map[int64]digest
-	order   []int64 // of arrival
+	order   []int64 // indexes in the order of their arrival
 }
 
 type digest struct {
@@ -28,8 +29,8 @@ type digest struct {
 	node int
 }
 
-// take compares a digest with that of another replica at the same index. It reports
-// whether there was one.
+// take compares a replica's digest with the one that is kept for the same index, or keeps
+// it if there is none. It reports whether two different replicas were compared.
 func (d *digests) take(w *World, shard, index int64, hash string, node int) bool {
 	if old, ok := d.byIndex[index]; ok {
 		if old.hash != hash {
@@ -46,8 +47,8 @@ func (d *digests) take(w *World, shard, index int64, hash string, node int) bool
 	return false
 }
 
-// WatchDigests compares the states of all replicas at equal applied indexes, again and
-// again, until stop is closed.
+// WatchDigests compares the state hashes of all replicas at equal applied indexes, every
+// digestEvery until stop is closed. Replicas report a hash at certain indexes, their marks.
 func (w *World) WatchDigests(stop <-chan struct{}) {
 	seen := map[int64]*digests{}
 	tick := time.NewTicker(digestEvery)
@@ -64,7 +65,7 @@ func (w *World) WatchDigests(stop <-chan struct{}) {
 			}
 			v, err := w.debug(node, "SHARDHASH")
 			if err != nil {
-				continue // it is paused, or cut off
+				continue // the node is paused or cut off
 			}
 			for _, s := range v.Elems {
 				shard := field(s, "shard").Int
@@ -81,11 +82,11 @@ func (w *World) WatchDigests(stop <-chan struct{}) {
 	}
 }
 
-// CompareNow takes the state hash of every replica of a cluster without load, which must
-// be at the same index and equal.
+// CompareNow compares the present state hashes of all replicas in a cluster without load.
+// The replicas of a shard must come to the same index and hash within levelWithin.
 func (w *World) CompareNow() error {
 	for deadline := time.Now().Add(levelWithin); ; time.Sleep(300 * time.Millisecond) {
-		states := map[int64][]string{} // index and hash, by shard
+		states := map[int64][]string{} // by shard: index and hash of each replica
 		for node := range w.Cluster.Nodes {
 			v, err := w.debug(node, "SHARDHASH", "NOW")
 			if err != nil {
@@ -115,7 +116,7 @@ func (w *World) CompareNow() error {
 	}
 }
 
-// field returns the value of a name in a map.
+// field returns the value that follows a name in a flat map.
 func field(m resp.Value, name string) resp.Value {
 	for i := 0; i+1 < len(m.Elems); i += 2 {
 		if string(m.Elems[i].Str) == name {

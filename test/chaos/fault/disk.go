@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Exit codes of a node whose disk is not as it should be.
+// Exit codes of a node with a bad disk.
 const (
 	exitDiskFull    = 10
 	exitDiskFailing = 11
@@ -21,8 +21,8 @@ const (
 // filler is the file that fills a small disk.
 const filler = "filler"
 
-// diskFull fills the disk of the node that has a small one. The node refuses writes or
-// ends with exitDiskFull, and comes back when there is space.
+// diskFull fills the disk of the node with the small one. The node refuses writes or exits
+// with exitDiskFull. Healing frees the space and starts the node again.
 func diskFull(w *World, rng *rand.Rand) (*injury, error) {
 	n := w.Cluster.Nodes[w.SmallDisk]
 	path := filepath.Join(filepath.Dir(n.Dir), filler)
@@ -41,8 +41,8 @@ func diskFull(w *World, rng *rand.Rand) (*injury, error) {
 	}}, nil
 }
 
-// recover starts a node again that has ended as it was allowed to, or lifts what was
-// wrong with its disk.
+// recover lifts the fault of a node's disk. If the node has ended in an allowed way, it
+// starts the node again.
 func (w *World) recover(node int, counter string) error {
 	code, ended := w.ended(node)
 	if !ended {
@@ -51,10 +51,10 @@ func (w *World) recover(node int, counter string) error {
 				break
 			}
 			if code, ended = w.ended(node); ended {
-				break // just now
+				break // it ended between the two calls
 			}
 			if time.Now().After(deadline) {
-				return fmt.Errorf("node %d: its disk could not be set right in %v", node+1, clockPatience)
+				return fmt.Errorf("node %d: the fault of its disk could not be lifted within %v", node+1, clockPatience)
 			}
 		}
 	}
@@ -64,7 +64,7 @@ func (w *World) recover(node int, counter string) error {
 			how = "dies"
 		}
 		w.Count(fmt.Sprintf("%s: %s", counter, how), 1)
-		w.Cluster.Kill(w.Cluster.Nodes[node]) // it is gone; this says so
+		w.Cluster.Kill(w.Cluster.Nodes[node]) // the process has ended; this only notes it
 		if err := w.Cluster.Launch(w.Cluster.Nodes[node]); err != nil {
 			return err
 		}
@@ -74,9 +74,10 @@ func (w *World) recover(node int, counter string) error {
 	return nil
 }
 
-// disk makes a fault of a disk that fails by a rule of faultfs, until the node has ended
-// with one of codes or the time is over. With must, it has to have ended. The node leads
-// a shard of clients': one with no replica but the map's may not write for a minute.
+// disk returns a fault of a disk that fails by a rule of faultfs. The fault holds until the
+// node ends with one of codes, or for a time between lo and hi; with must, the node has to
+// end in that time. The node leads a shard that clients write to, because one with the meta
+// group only may not write, and so not meet the fault, for a minute.
 func disk(counter string, rule []string, lo, hi time.Duration, must bool, codes ...int) inject {
 	return func(w *World, rng *rand.Rand) (*injury, error) {
 		s, ok := w.shard(rng, 0, -1)
@@ -100,7 +101,7 @@ func disk(counter string, rule []string, lo, hi time.Duration, must bool, codes 
 		}
 		return &injury{what: what, nodes: []int{n}, heal: func() error {
 			if _, ended := w.ended(n); must && !ended {
-				w.Problems.Add("L0", "%s: it did not end with %v within %v", what, codes, hold)
+				w.Problems.Add("L0", "%s: the node did not exit with one of %v within %v", what, codes, hold)
 			}
 			if !must && len(codes) > 0 {
 				w.awaitEnd(n, noticeWithin)
@@ -110,10 +111,12 @@ func disk(counter string, rule []string, lo, hi time.Duration, must bool, codes 
 	}
 }
 
-// noticeWithin is how long a node may take to notice what it has read wrong, and to end.
+// noticeWithin bounds the time in which a node notices that it has read damaged bytes, and
+// ends.
 const noticeWithin = 3 * time.Second
 
-// awaitEnd waits until a node has ended, if the rule that it may end by has struck it.
+// awaitEnd waits until a node has ended. It returns at once if the rule of the fault has
+// not struck yet, because then the node has no reason to end.
 func (w *World) awaitEnd(node int, within time.Duration) {
 	v, err := w.debug(node, "FAULT")
 	if err == nil && len(v.Elems) == 1 && strings.HasSuffix(string(v.Elems[0].Str), "struck 0)") {
@@ -126,7 +129,7 @@ func (w *World) awaitEnd(node int, within time.Duration) {
 	}
 }
 
-// fill writes a file until its file system has no more space.
+// fill extends a file until its file system has no space left.
 func fill(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -139,7 +142,7 @@ func fill(path string) error {
 	}
 	for size, chunk := int64(0), int64(st.Bavail)*st.Bsize; chunk >= st.Bsize; {
 		if err := unix.Fallocate(int(f.Fd()), 0, size, chunk); err != nil {
-			chunk /= 2 // the node writes as well
+			chunk /= 2 // the node may have taken space meanwhile
 			continue
 		}
 		size += chunk

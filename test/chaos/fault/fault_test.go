@@ -53,27 +53,28 @@ func TestDeck(t *testing.T) {
 	}
 	same := newDeck(rand.New(rand.NewPCG(1, 1)), w, nil)
 	if again := deal(same, len(same.all)); !slices.Equal(once, again) {
-		t.Error("one seed, two orders")
+		t.Error("the same seed gives two orders")
 	}
 	if d.deal(func(*card) bool { return false }) != nil {
 		t.Error("a card that does not fit was dealt")
 	}
 }
 
-// What a world does not have is not in its deck.
+// TestDeckWithout checks that a deck has no faults that are impossible in its world.
 func TestDeckWithout(t *testing.T) {
 	d := newDeck(rand.New(rand.NewPCG(1, 1)), newWorld(3), nil)
 	for _, c := range d.all {
 		if c.network || c.faulty || c.name == "disk full" || c.name == "overload" || c.name == "ring" {
-			t.Errorf("%s is in it", c.name)
+			t.Errorf("the deck has %s", c.name)
 		}
 	}
 	if len(d.all) == 0 {
-		t.Error("it is empty")
+		t.Error("the deck is empty")
 	}
 }
 
-// A round has one fault of the network at most, and what comes alone comes alone.
+// TestHands checks that a round has at most one network fault, and that a fault which is
+// marked alone is the only one of its round.
 func TestHands(t *testing.T) {
 	w := newWorld(5)
 	w.Lab, w.FaultyDisks = &netlab.Lab{}, true
@@ -97,7 +98,7 @@ func TestHands(t *testing.T) {
 			}
 		}
 		if networks > 1 || members > 1 {
-			t.Fatalf("%d faults of the network, %d nodes lose their data", networks, members)
+			t.Fatalf("%d network faults and %d nodes that lose their data in one round", networks, members)
 		}
 		most = max(most, len(cs))
 	}
@@ -110,30 +111,30 @@ func TestDisturbed(t *testing.T) {
 	at := time.Minute
 	d := NewDisturbed(func() time.Duration { return at })
 	if !d.Calm(1, time.Second, at) || !d.Clocks() {
-		t.Error("nothing has happened")
+		t.Error("disturbed before the first fault")
 	}
 	d.begin(1)
 	d.begin(1)
 	d.end(1)
 	if d.Calm(1, at, at) || !d.Calm(2, time.Second, at) {
-		t.Error("one fault of two is over")
+		t.Error("calm while one of two faults holds, or another node is not calm")
 	}
 	d.end(1)
 	if d.Calm(1, at, at) || !d.Calm(1, at+grace+1, at+grace+2) {
-		t.Error("both are over")
+		t.Error("calm at the end of the second fault, or disturbed after its grace")
 	}
 	d.beginClock()
 	if d.Clocks() {
-		t.Error("a clock is off")
+		t.Error("the clocks count as right while one is wrong")
 	}
 	d.endClock(10 * time.Second)
 	at += 11 * time.Second
 	if d.Clocks() {
-		t.Error("a shard's clock may be ahead")
+		t.Error("the clocks count as right while a shard's clock may be ahead")
 	}
 	at += 2 * time.Second
 	if !d.Clocks() {
-		t.Error("all clocks are right")
+		t.Error("the clocks count as wrong although all are right")
 	}
 }
 
@@ -164,10 +165,10 @@ func TestDigests(t *testing.T) {
 	w := newWorld(3)
 	d := &digests{byIndex: map[int64]digest{}}
 	if d.take(w, 1, 128, "a", 0) || !d.take(w, 1, 128, "a", 1) || d.take(w, 1, 128, "a", 0) {
-		t.Error("two nodes of one mind")
+		t.Error("take compared a digest with itself, or did not compare two nodes")
 	}
 	if _, n := w.Problems.All(); n != 0 {
-		t.Error("nothing is wrong")
+		t.Error("equal digests are reported")
 	}
 	d.take(w, 1, 128, "b", 2)
 	kept, n := w.Problems.All()
@@ -178,7 +179,7 @@ func TestDigests(t *testing.T) {
 		d.take(w, 1, i, "a", 0)
 	}
 	if len(d.byIndex) > digestsKept {
-		t.Errorf("%d are kept", len(d.byIndex))
+		t.Errorf("%d digests are kept", len(d.byIndex))
 	}
 }
 

@@ -8,13 +8,14 @@ import (
 )
 
 const (
-	transferEvery = 250 * time.Millisecond // in a storm
-	transferTimes = 5                      // that are measured, one after another
-	transferRest  = 600 * time.Millisecond
+	transferEvery = 250 * time.Millisecond // the pause in a storm
+	transferTimes = 5                      // number of measured transfers
+	transferRest  = 600 * time.Millisecond // the time in which a stall is measured
 )
 
-// transfer hands the leadership of a shard over, by word of some node, and returns which;
-// 0 when it was refused, which a replica that is behind may be.
+// transfer asks a random node to hand the leadership of a random shard over to a random
+// node. It returns the shard, or 0 when the transfer was refused: the target may have no
+// replica, or one that is behind.
 func (w *World) transfer(rng *rand.Rand) uint32 {
 	led := w.led()
 	if len(led) < 2 {
@@ -29,7 +30,7 @@ func (w *World) transfer(rng *rand.Rand) uint32 {
 	return id
 }
 
-// transfers hands leaderships over, one at a time, and measures how long the shard's
+// transfers hands leaderships over, one at a time, and measures for how long the shard's
 // writes stall.
 func transfers(w *World, rng *rand.Rand) (*injury, error) {
 	done := 0
@@ -61,7 +62,7 @@ func transferStorm(w *World, rng *rand.Rand) (*injury, error) {
 	return &injury{what: fmt.Sprintf("a storm of %d leadership transfers", done), heal: func() error { return nil }}, nil
 }
 
-// overload has clients ask for too much.
+// overload starts clients that ask for more than the nodes can send.
 func overload(w *World, rng *rand.Rand) (*injury, error) {
 	d := between(rng, 2*time.Second, 8*time.Second)
 	w.Overload(rng, d)

@@ -9,18 +9,19 @@ import (
 	"millrace/node"
 )
 
-// Bounds of a change of members (L3). Faults that are combined with it end well before.
+// Bounds of the steps of a membership change (L3). Other faults of the round end long
+// before.
 const (
-	movedWithin  = 90 * time.Second // until other nodes have all replicas of one that leaves
+	movedWithin  = 90 * time.Second // until a leaving node's replicas are all on other nodes
 	goneWithin   = 60 * time.Second // until a node that has left is off the map
-	joinedWithin = 60 * time.Second // until an empty node has its place
+	joinedWithin = 60 * time.Second // until an empty node has joined
 	memberPoll   = 100 * time.Millisecond
 )
 
-// members are the nodes that have a replica of each shard, the meta group included.
+// members lists the nodes with a replica of each shard, the meta group included.
 type members map[uint32][]string
 
-// changes returns how many replicas came and went between two moments.
+// changes returns the number of replicas that came or went from before to after.
 func (before members) changes(after members) int {
 	n := 0
 	for id, nodes := range after {
@@ -38,7 +39,7 @@ func (before members) changes(after members) int {
 	return n
 }
 
-// holds returns how many shards have a replica at a node.
+// holds returns the number of shards with a replica on a node.
 func (m members) holds(node string) (n int) {
 	for _, nodes := range m {
 		if slices.Contains(nodes, node) {
@@ -48,9 +49,9 @@ func (m members) holds(node string) (n int) {
 	return n
 }
 
-// view asks the nodes other than except, one after another, until one knows the leader of
-// every shard. It reports false when none does.
-func (w *World) view(except int) (st node.Status, m members, ok bool) {
+// survey asks the nodes other than except, one after another, for the status of the
+// cluster, until one knows the leader of every shard. It returns false when none does.
+func (w *World) survey(except int) (st node.Status, m members, ok bool) {
 	for i, n := range w.Cluster.Nodes {
 		if i == except || !n.Running() {
 			continue
@@ -59,7 +60,7 @@ func (w *World) view(except int) (st node.Status, m members, ok bool) {
 		if err != nil && len(st.Shards) == 0 {
 			continue
 		}
-		// A new node goes through all that the map was: at first it had no shards.
+		// A new node replays the history of the map, which begins without shards.
 		m, all := members{}, len(st.Shards) == w.Shards.Count()+1
 		for _, s := range st.Shards {
 			all = all && s.Leader != ""
@@ -74,24 +75,25 @@ func (w *World) view(except int) (st node.Status, m members, ok bool) {
 	return st, nil, false
 }
 
-// await waits until what the other nodes see satisfies done. What takes longer than
-// within is a violation, and the wait goes on; hopeless is an error.
-func (w *World) await(except int, within time.Duration, what string, done func(node.Status, members) bool) error {
+// await waits until done accepts the status by the nodes other than except. goal names the
+// awaited state. After the time within, await adds a violation and waits on; after
+// hopelessAfter more it returns an error.
+func (w *World) await(except int, within time.Duration, goal string, done func(node.Status, members) bool) error {
 	began, late := time.Now(), false
 	for ; ; time.Sleep(memberPoll) {
-		if st, m, ok := w.view(except); ok && done(st, m) {
+		if st, m, ok := w.survey(except); ok && done(st, m) {
 			return nil
 		}
 		if took := time.Since(began); took > within && !late {
 			late = true
-			w.Problems.Add("L3", "%s: not so after %v", what, within)
+			w.Problems.Add("L3", "not reached after %v: %s", within, goal)
 		} else if took > within+hopelessAfter {
-			return fmt.Errorf("%s: not so after %v", what, took.Round(time.Second))
+			return fmt.Errorf("not reached after %v: %s", took.Round(time.Second), goal)
 		}
 	}
 }
 
-// forget has the cluster forget a node by the word of any other than except.
+// forget sends CLUSTER FORGET for a node to the nodes other than except, until one accepts.
 func (w *World) forget(id string, except int) error {
 	var last error
 	for deadline := time.Now().Add(goneWithin); time.Now().Before(deadline); time.Sleep(memberPoll) {
@@ -104,7 +106,7 @@ func (w *World) forget(id string, except int) error {
 			}
 		}
 	}
-	return fmt.Errorf("CLUSTER FORGET was not taken in %v: %w", goneWithin, last)
+	return fmt.Errorf("no node accepted CLUSTER FORGET within %v: %w", goneWithin, last)
 }
 
 // inMap reports whether a status lists a node.
@@ -112,29 +114,33 @@ func inMap(st node.Status, id string) bool {
 	return slices.ContainsFunc(st.Nodes, func(n node.NodeStatus) bool { return n.ID == id })
 }
 
-// leaver takes a node for one fault that has replicas of clients' shards, by chance; any,
-// if none is known to.
+// leaver holds a random node for a fault, if possible one with a replica of a shard other
+// than the meta group. It also returns the present members.
 func (w *World) leaver(rng *rand.Rand) (n int, before members, ok bool) {
-	_, before, ok = w.view(-1)
+	_, before, ok = w.survey(-1)
 	if !ok {
 		return 0, nil, false
 	}
 	order := w.some(rng, w.nodes())
 	only := slices.DeleteFunc(slices.Clone(order), func(i int) bool {
-		return before.holds(w.Cluster.Nodes[i].ID()) < 2 // every node has the meta group's
+		return before.holds(w.Cluster.Nodes[i].ID()) < 2 // every node has a replica of the meta group
 	})
 	n, ok = w.hold(append(only, order...))
 	return n, before, ok
 }
 
-// noNode is a fault that had nobody to befall: other faults have all nodes, or the
-// cluster has no leaders just now.
+// noNode is the injury of a fault that was not injected, because other faults hold all
+// nodes, or because the cluster has no leaders at the moment.
 func noNode(what string) *injury {
-	return &injury{what: what + ": no node can be taken", heal: func() error { return nil }}
+	return &injury{what: what + ": no node is free for it", heal: func() error { return nil }}
 }
 
-// replace has a node leave for good while it serves: it is forgotten, its replicas move
-// to others, it stops, and an empty one takes its place.
+// replace replaces a node that serves:
+//
+//  1. The cluster forgets it.
+//  2. Its replicas move to other nodes.
+//  3. It is stopped or killed, and disappears from the map.
+//  4. An empty node starts in its place.
 func replace(w *World, rng *rand.Rand) (*injury, error) {
 	i, before, ok := w.leaver(rng)
 	if !ok {
@@ -147,8 +153,8 @@ func replace(w *World, rng *rand.Rand) (*injury, error) {
 	if err := w.forget(old, i); err != nil {
 		return nil, err
 	}
-	if err := w.await(i, movedWithin, name+", was forgotten: its replicas are elsewhere", func(_ node.Status, m members) bool {
-		delete(m, 0) // a node keeps the map until it stops
+	if err := w.await(i, movedWithin, name+", was forgotten, and all its replicas have moved", func(_ node.Status, m members) bool {
+		delete(m, 0) // a node keeps its replica of the meta group until it stops
 		return m.holds(old) == 0
 	}); err != nil {
 		return nil, err
@@ -160,7 +166,7 @@ func replace(w *World, rng *rand.Rand) (*injury, error) {
 		w.Cluster.Kill(n)
 		w.Count("kills", 1)
 	} else if code := w.Cluster.Terminate(n); code != 0 {
-		w.Problems.Add("L0", "%s, was asked to stop and ended with %d\n%s", name, code, w.Cluster.LogTail(n, 12))
+		w.Problems.Add("L0", "%s, was asked to stop and exited with code %d\n%s", name, code, w.Cluster.LogTail(n, 12))
 	}
 	if err := w.gone(i, old); err != nil {
 		return nil, err
@@ -172,8 +178,8 @@ func replace(w *World, rng *rand.Rand) (*injury, error) {
 	return w.rebuilt(fmt.Sprintf("replace node %d, whose replicas moved in %v", i+1, moved.Round(time.Millisecond)), before)
 }
 
-// wiped kills a node and takes its disk from it. It goes by docs/recovery.md: an empty
-// node starts in its place, and the old one is forgotten.
+// wiped kills a node and empties its disk. It then follows docs/recovery.md: an empty node
+// starts in its place, and the cluster forgets the old one.
 func wiped(w *World, rng *rand.Rand) (*injury, error) {
 	i, before, ok := w.leaver(rng)
 	if !ok {
@@ -193,8 +199,8 @@ func wiped(w *World, rng *rand.Rand) (*injury, error) {
 	return w.rebuilt(fmt.Sprintf("wipe node %d", i+1), before)
 }
 
-// rebuild puts an empty node in the place of one that does not run, and has the cluster
-// forget that.
+// rebuild starts an empty node in the place of one that does not run, and forgets the old
+// one.
 func (w *World) rebuild(i int, old string) error {
 	if err := w.startEmpty(i); err != nil {
 		return err
@@ -205,17 +211,17 @@ func (w *World) rebuild(i int, old string) error {
 	return w.gone(i, old)
 }
 
-// gone waits until a node that was forgotten and does not run is off the map, which it is
-// not before all its replicas have moved.
+// gone waits until a forgotten node that does not run is off the map. That happens only
+// after all its replicas have moved.
 func (w *World) gone(i int, old string) error {
-	what := fmt.Sprintf("node %d, which was %.8s, is gone: it is off the map", i+1, old)
-	return w.await(i, movedWithin+goneWithin, what, func(st node.Status, m members) bool {
+	goal := fmt.Sprintf("node %d, which was %.8s, is off the map", i+1, old)
+	return w.await(i, movedWithin+goneWithin, goal, func(st node.Status, m members) bool {
 		return !inMap(st, old) && m.holds(old) == 0
 	})
 }
 
-// startEmpty empties the disk of a node that does not run, starts it, and waits until the
-// others have it as a new node.
+// startEmpty empties the disk of a node that does not run, starts it, and waits until it
+// has joined as a new node.
 func (w *World) startEmpty(i int) error {
 	n := w.Cluster.Nodes[i]
 	old := n.ID()
@@ -226,17 +232,18 @@ func (w *World) startEmpty(i int) error {
 		return err
 	}
 	if n.ID() == old {
-		w.Problems.Add("L0", "node %d: its empty directory has the identity of the old one, %s", i+1, old)
+		w.Problems.Add("L0", "node %d has the same identity after its directory was emptied: %s", i+1, old)
 	}
 	return w.await(i, joinedWithin, fmt.Sprintf("node %d, with an empty disk, has joined", i+1), func(st node.Status, m members) bool {
 		return inMap(st, n.ID()) && slices.Contains(m[0], n.ID())
 	})
 }
 
-// rebuilt counts what has changed since before.
+// rebuilt waits until all shards have leaders, and counts the membership changes since
+// before.
 func (w *World) rebuilt(what string, before members) (*injury, error) {
 	var after members
-	if err := w.await(-1, joinedWithin, what+": all shards are led", func(_ node.Status, m members) bool { after = m; return true }); err != nil {
+	if err := w.await(-1, joinedWithin, what+", and all shards have leaders", func(_ node.Status, m members) bool { after = m; return true }); err != nil {
 		return nil, err
 	}
 	changes := before.changes(after)

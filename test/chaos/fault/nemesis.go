@@ -12,63 +12,66 @@ import (
 	"millrace/test/chaos/measure"
 )
 
-// What is promised of availability (L1), and how long healing may take (L3).
+// The promises of availability (L1), the bound of healing (L3), and the pace of rounds.
 const (
-	ResumeWithin  = 4 * time.Second        // writes to the shards of a node that is gone
-	StallWithin   = 500 * time.Millisecond // writes to other shards
-	PlannedWithin = 300 * time.Millisecond // writes, when a node is asked to stop
+	ResumeWithin  = 4 * time.Second        // until writes to the shards of a lost node go on
+	StallWithin   = 500 * time.Millisecond // for which writes to other shards may stall
+	PlannedWithin = 300 * time.Millisecond // for which writes may stall when a node is asked to stop
 	healthyWithin = 60 * time.Second
 	// hopelessAfter is how much longer a run waits before it gives up.
 	hopelessAfter = 4 * time.Minute
 	// lullMin and lullMax bound the time between two rounds.
 	lullMin = 100 * time.Millisecond
 	lullMax = 1200 * time.Millisecond
-	// lagLimit is how late the harness may run while it measures.
+	// lagLimit is how late the harness may run during a measurement; otherwise the
+	// measurement is dropped.
 	lagLimit = 100 * time.Millisecond
-	// combineShare is how many rounds have more than one fault.
+	// combineShare is the share of rounds with more than one fault, if their first fault
+	// may be combined.
 	combineShare = 0.55
 )
 
-// Kinds of samples.
+// Kinds of samples, one for each promise.
 const (
 	sampleResume  = "resume"
 	sampleStall   = "stall"
 	samplePlanned = "planned"
 )
 
-// Event is a fault of the report's timeline.
+// Event is a fault in the report's timeline.
 type Event struct {
 	Round   int           `json:"round"`
-	Name    string        `json:"name"`
-	What    string        `json:"what"`
-	From    time.Duration `json:"from_ns"`
-	To      time.Duration `json:"to_ns"`                // healed
-	Healthy time.Duration `json:"healthy_ns,omitempty"` // the cluster said so
-	// Of a fault that came alone and left a majority: how long until the shards it hit
-	// served again, and for how long others did not.
+	Name    string        `json:"name"`                 // the name of the card
+	What    string        `json:"what"`                 // a description with the nodes
+	From    time.Duration `json:"from_ns"`              // when it was injected
+	To      time.Duration `json:"to_ns"`                // when it was healed
+	Healthy time.Duration `json:"healthy_ns,omitempty"` // when the cluster was healthy again
+	// Resumed and Stalled are measured for a fault that took one node away and was the
+	// only one of its round. Resumed is the time until the shards of this node served
+	// again. Stalled is the longest time for which another shard did not serve.
 	Resumed time.Duration `json:"resumed_ns,omitempty"`
 	Stalled time.Duration `json:"stalled_ns,omitempty"`
 }
 
-// Nemesis breaks things. One goroutine uses it.
+// Nemesis injects rounds of faults. Only Events may be called from other goroutines.
 type Nemesis struct {
-	w    *World
-	rng  *rand.Rand
-	deck *deck
+	w     *World
+	rng   *rand.Rand
+	deck  *deck
+	round int
 
 	mu     sync.Mutex
-	events []Event
-	round  int
+	events []Event // guarded by mu
 }
 
-// sample keeps a measured time.
+// sample records a measured time.
 func (w *World) sample(kind string, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.samples[kind] = append(w.samples[kind], d)
 }
 
-// Promise is a promise of availability and how it was kept.
+// Promise is a promise of availability, with the measured times.
 type Promise struct {
 	Name    string        `json:"name"`
 	Within  time.Duration `json:"within_ns"`
@@ -79,18 +82,19 @@ type Promise struct {
 	Kept    bool          `json:"kept"`
 }
 
-// enoughSamples is from how many on the 99th percentile is judged; of fewer, none may
-// take longer than twice the time.
+// enoughSamples is the number of samples from which on a promise is judged by the 99th
+// percentile alone. With fewer samples, it is also kept if none takes longer than twice
+// the promised time.
 const enoughSamples = 50
 
-// Promises judges what was measured.
+// Promises returns the promises of availability and whether they were kept.
 func (w *World) Promises() []Promise {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := []Promise{
-		{Name: "writes to the shards of a node that is gone go on", Within: ResumeWithin},
-		{Name: "writes to other shards stall", Within: StallWithin},
-		{Name: "writes stall when a node is asked to stop", Within: PlannedWithin},
+		{Name: "time until writes to the shards of a lost node go on", Within: ResumeWithin},
+		{Name: "stall of writes to other shards", Within: StallWithin},
+		{Name: "stall of writes when a node is asked to stop or a leadership is handed over", Within: PlannedWithin},
 	}
 	for i, kind := range []string{sampleResume, sampleStall, samplePlanned} {
 		p, all := &out[i], slices.Clone(w.samples[kind])
@@ -105,18 +109,19 @@ func (w *World) Promises() []Promise {
 	return out
 }
 
-// New returns a nemesis whose choices follow from seed. With only, it deals no other
-// kinds of faults than these. A world that has none of them is an error.
+// New returns a nemesis whose choices follow from seed. If only is not empty, it deals no
+// other kinds of faults than these. It returns an error for an unknown name, and when none
+// of them is possible in this world.
 func New(w *World, seed uint64, only []string) (*Nemesis, error) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for _, name := range only {
 		if !slices.ContainsFunc(cards, func(c card) bool { return c.name == name }) {
-			return nil, fmt.Errorf("no fault %q: there are %s", name, strings.Join(Names(), ", "))
+			return nil, fmt.Errorf("unknown fault %q: the faults are %s", name, strings.Join(Names(), ", "))
 		}
 	}
 	d := newDeck(rng, w, only)
 	if len(d.all) == 0 {
-		return nil, fmt.Errorf("of the faults %q none can be done here", only)
+		return nil, fmt.Errorf("none of the faults %q is possible here", only)
 	}
 	return &Nemesis{w: w, rng: rng, deck: d}, nil
 }
@@ -129,15 +134,15 @@ func Names() (out []string) {
 	return out
 }
 
-// Events returns the faults so far.
+// Events returns the faults of all rounds that have ended.
 func (n *Nemesis) Events() []Event {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.events)
 }
 
-// Run does one round of faults after another until ctx ends. When it returns nil the
-// cluster is whole.
+// Run plays one round after another until ctx ends. When it returns nil, all faults are
+// healed and the cluster is healthy.
 func (n *Nemesis) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := n.play(); err != nil {
@@ -155,7 +160,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// hand draws the faults of a round.
+// hand draws the faults of a round: one, or with combineShare up to three that go together.
 func (n *Nemesis) hand() []*card {
 	c := n.deck.deal(func(*card) bool { return true })
 	cs := []*card{c}
@@ -174,7 +179,8 @@ func (n *Nemesis) hand() []*card {
 	return cs
 }
 
-// play does one round: all its faults, until all are healed and the cluster is well.
+// play plays one round: it injects all faults side by side, heals them, and waits until the
+// cluster is healthy.
 func (n *Nemesis) play() error {
 	w := n.w
 	cs := n.hand()
@@ -203,22 +209,22 @@ func (n *Nemesis) play() error {
 			return fmt.Errorf("after %s: %w", texts(events), err)
 		}
 	}
-	well := w.Problems.Now()
+	healthy := w.Problems.Now()
 	for i := range events {
-		events[i].Healthy = well
+		events[i].Healthy = healthy
 	}
 	n.mu.Lock()
 	n.events = append(n.events, events...)
 	n.mu.Unlock()
-	w.Logf("round %d: %s; healthy after %v", n.round, texts(events), (well - healed).Round(time.Millisecond))
+	w.Logf("round %d: %s; healthy after %v", n.round, texts(events), (healthy - healed).Round(time.Millisecond))
 	return nil
 }
 
-// fault does one fault from its beginning to its end.
+// fault injects one fault, holds it and heals it. led are the leaders before it, by shard.
 func (n *Nemesis) fault(c *card, rng *rand.Rand, measured bool, led map[uint32]int) (Event, error) {
 	w := n.w
 	if !measured {
-		time.Sleep(time.Duration(rng.Int64N(int64(time.Second)))) // faults that overlap
+		time.Sleep(time.Duration(rng.Int64N(int64(time.Second)))) // so that the faults of a round overlap differently
 	}
 	ev := Event{Round: n.round, Name: c.name, From: w.Problems.Now()}
 	acked := w.Acked()
@@ -228,7 +234,8 @@ func (n *Nemesis) fault(c *card, rng *rand.Rand, measured bool, led map[uint32]i
 	}
 	w.Count("faults", 1)
 	ev.What = hurt.what
-	// Two nodes of five may have two replicas of a shard that a third one leads.
+	// Nothing is promised for two lost nodes of five, because they may hold two of the
+	// three replicas of a shard that another node leads.
 	if measured && len(hurt.nodes) == 1 {
 		n.measure(&ev, hurt, led, acked)
 	} else {
@@ -242,13 +249,14 @@ func (n *Nemesis) fault(c *card, rng *rand.Rand, measured bool, led map[uint32]i
 	return ev, nil
 }
 
-// measure holds a fault, and longer where a shard does not serve yet, and samples how
-// long shards were not served. So many XADDs were acked before it.
+// measure holds a fault, longer than planned while a shard does not serve yet, and samples
+// how long the shards did not serve. It also checks that enough XADDs were acknowledged
+// (L2); acked is their number before the fault.
 func (n *Nemesis) measure(ev *Event, hurt *injury, led map[uint32]int, acked int) {
 	w := n.w
 	time.Sleep(hurt.hold)
 	hit := func(id uint32) bool { return slices.Contains(hurt.nodes, led[id]) }
-	// Less than this is over before anybody would elect a leader.
+	// A fault of less than a second ends before another leader would be elected.
 	for deadline := time.Now().Add(2*ResumeWithin - hurt.hold); hurt.hold > time.Second && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if !slices.ContainsFunc(keys(led), func(id uint32) bool { return id != 0 && !w.Shards.Served(id).Resumed }) {
 			break
@@ -279,11 +287,11 @@ func (n *Nemesis) measure(ev *Event, hurt *injury, led map[uint32]int, acked int
 	}
 }
 
-// measurable reports whether the harness has run on time since Lag was last asked: what
-// it measures while it is late itself is its own.
+// measurable reports whether a measurement counts: the harness has run on time since the
+// last call of Lag, so that the measured times do not include its own delay.
 func (w *World) measurable() bool { return w.onTime(lagLimit) }
 
-// onTime reports whether the harness has run no later than limit since Lag was last asked.
+// onTime reports whether the harness ran late by at most limit since the last call of Lag.
 func (w *World) onTime(limit time.Duration) bool {
 	if w.Lag() <= limit {
 		return true
@@ -300,6 +308,7 @@ func keys(m map[uint32]int) []uint32 {
 	return out
 }
 
+// texts describes the faults of a round.
 func texts(events []Event) string {
 	text := ""
 	for i, e := range events {

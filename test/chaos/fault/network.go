@@ -19,16 +19,17 @@ const (
 // host returns the lab's host of a node.
 func host(node int) int { return node + 1 }
 
-// cut is a link that lets nothing pass.
+// cut is a link that drops every packet.
 var cut = netlab.Link{Cut: true}
 
-// holds of network faults.
+// Bounds of the time for which partitions hold.
 const (
 	shortest = 500 * time.Millisecond
 	longest  = 6 * time.Second
 )
 
-// partition makes a fault of cutting links between nodes.
+// partition returns a fault that cuts links between nodes in the way of shapeCut. That
+// returns a description and the nodes that are left without a majority.
 func partition(shape string, shapeCut func(w *World, rng *rand.Rand) (what string, nodes []int)) inject {
 	return func(w *World, rng *rand.Rand) (*injury, error) {
 		what, nodes := shapeCut(w, rng)
@@ -38,7 +39,7 @@ func partition(shape string, shapeCut func(w *World, rng *rand.Rand) (what strin
 	}
 }
 
-// halves splits the nodes in two; the smaller half is without a majority.
+// halves splits the nodes into two sides. The smaller one has no majority.
 func halves(w *World, rng *rand.Rand) (string, []int) {
 	order := rng.Perm(w.nodes())
 	few := order[:1+rng.IntN((w.nodes()-1)/2)]
@@ -61,8 +62,8 @@ func alone(w *World, rng *rand.Rand) (string, []int) {
 	return "alone: " + names([]int{n}), []int{n}
 }
 
-// bridge leaves one node that reaches all, between two sides that do not reach each
-// other.
+// bridge splits all nodes but one into two sides that cannot reach each other. The
+// remaining node reaches both.
 func bridge(w *World, rng *rand.Rand) (string, []int) {
 	order := rng.Perm(w.nodes())
 	rest := order[1:]
@@ -75,7 +76,8 @@ func bridge(w *World, rng *rand.Rand) (string, []int) {
 	return "bridge: only " + names(order[:1]) + " reaches " + names(left) + " and " + names(rest[len(left):]), nil
 }
 
-// oneWay lets a leader send and not hear, or hear and not send.
+// oneWay cuts the links of a leader in one direction: it can send and not hear, or hear
+// and not send.
 func oneWay(w *World, rng *rand.Rand) (string, []int) {
 	n, deaf := w.leader(rng), rng.IntN(2) == 0
 	for i := range w.nodes() {
@@ -94,7 +96,7 @@ func oneWay(w *World, rng *rand.Rand) (string, []int) {
 	return "one way: no node hears " + names([]int{n}), []int{n}
 }
 
-// ring leaves each node its two neighbours.
+// ring puts the nodes in a circle and leaves each one only the links to its two neighbours.
 func ring(w *World, rng *rand.Rand) (string, []int) {
 	order := rng.Perm(w.nodes())
 	for i := range order {
@@ -107,7 +109,7 @@ func ring(w *World, rng *rand.Rand) (string, []int) {
 	return "ring: " + names(order), nil
 }
 
-// oneLink cuts the link between two nodes, which a ring of three would be all of.
+// oneLink cuts the link between two nodes.
 func oneLink(w *World, rng *rand.Rand) (string, []int) {
 	pair := w.some(rng, 2)
 	w.Lab.SetBoth(host(pair[0]), host(pair[1]), cut)
@@ -128,8 +130,8 @@ func clientCut(w *World, rng *rand.Rand) (*injury, error) {
 	}}, nil
 }
 
-// vanished cuts a leader off from nodes and clients alike: all its connections are half
-// open, and nobody is told.
+// vanished cuts a leader off from nodes and clients alike. Its connections stay half open,
+// because neither end gets a reset.
 func vanished(w *World, rng *rand.Rand) (*injury, error) {
 	n := w.leader(rng)
 	w.Disturbed.begin(n)
@@ -146,7 +148,7 @@ func vanished(w *World, rng *rand.Rand) (*injury, error) {
 	}}, nil
 }
 
-// bad makes a fault of links that are bad between all nodes, and clients too.
+// bad returns a fault that makes all links the given one, those of clients included.
 func bad(counter, what string, link netlab.Link) inject {
 	return func(w *World, rng *rand.Rand) (*injury, error) {
 		all := w.some(rng, w.nodes())
@@ -182,7 +184,7 @@ func slow(w *World, rng *rand.Rand) (*injury, error) {
 	}}, nil
 }
 
-// gossipCut splits gossip in two, and leaves Raft's links alone.
+// gossipCut splits the nodes into two sides for gossip only. Raft's packets pass.
 func gossipCut(w *World, rng *rand.Rand) (*injury, error) {
 	order := rng.Perm(w.nodes())
 	few := order[:w.nodes()/2]
@@ -198,7 +200,7 @@ func gossipCut(w *World, rng *rand.Rand) (*injury, error) {
 	}}, nil
 }
 
-// swizzle cuts links one by one and opens them in another order.
+// swizzle cuts links one by one and heals them one by one in another order.
 func swizzle(w *World, rng *rand.Rand) (*injury, error) {
 	type pair struct{ a, b int }
 	var pairs []pair

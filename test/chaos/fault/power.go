@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// powerCut makes a fault of cutting the power of nodes: a kill that takes with it what
-// their disks had not synced.
+// powerCut returns a fault that cuts the power of nodes: it kills them, and their disks
+// lose everything that was not synced.
 func powerCut(choose func(w *World, rng *rand.Rand) []int) inject {
 	return func(w *World, rng *rand.Rand) (*injury, error) {
 		nodes, cut := w.cutPower(choose(w, rng))
@@ -22,14 +22,14 @@ func powerCut(choose func(w *World, rng *rand.Rand) []int) inject {
 	}
 }
 
-// cutPower cuts the power of nodes. One that cannot be told to is killed; cut counts the
-// others.
+// cutPower cuts the power of nodes, and kills those that do not answer. It returns the
+// nodes that it brought down, and the number of them whose power was cut.
 func (w *World) cutPower(nodes []int) (fell []int, cut int) {
 	var cuts atomic.Int64
 	fell = w.fell(nodes, func(i int) {
 		w.allow(i, killedBySignal)
 		defer w.allow(i)
-		_, _ = w.debug(i, "FAULT", "CUT") // the answer is that it dies
+		_, _ = w.debug(i, "FAULT", "CUT") // no reply comes, because the node dies
 		for deadline := time.Now().Add(commandTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 			if _, ended := w.ended(i); ended {
 				cuts.Add(1)

@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// between draws a time, small ones as likely as great ones: the logarithm is even.
+// between draws a time from lo to hi whose logarithm is evenly distributed: from 100 ms to
+// 10 s, half of the times are below 1 s.
 func between(rng *rand.Rand, lo, hi time.Duration) time.Duration {
 	x := math.Log(float64(lo)) + rng.Float64()*(math.Log(float64(hi))-math.Log(float64(lo)))
 	return time.Duration(math.Exp(x)).Round(time.Millisecond)
 }
 
-// killed makes a fault of killing nodes with -9 and starting them again.
+// killed returns a fault that kills nodes with SIGKILL and starts them again.
 func killed(choose func(w *World, rng *rand.Rand) []int) inject {
 	return func(w *World, rng *rand.Rand) (*injury, error) {
 		nodes := w.kill(choose(w, rng))
@@ -24,7 +25,7 @@ func killed(choose func(w *World, rng *rand.Rand) []int) inject {
 	}
 }
 
-// paused makes a fault of stopping nodes for a while with SIGSTOP.
+// paused returns a fault that stops nodes with SIGSTOP for a while.
 func paused(choose func(w *World, rng *rand.Rand) []int, lo, hi time.Duration) inject {
 	return func(w *World, rng *rand.Rand) (*injury, error) {
 		hold := between(rng, lo, hi)
@@ -42,8 +43,9 @@ func anyOne(w *World, rng *rand.Rand) []int      { return w.some(rng, 1) }
 func majority(w *World, rng *rand.Rand) []int    { return w.some(rng, w.majority()) }
 func everyone(w *World, rng *rand.Rand) []int    { return w.some(rng, w.nodes()) }
 
-// rolling stops the nodes in order with SIGTERM, one after another, and starts each
-// again. Each has to end with 0, and its shards to be led elsewhere before it does.
+// rolling restarts all nodes, one after another, with SIGTERM. Each has to exit with code
+// 0. It measures the stalls of writes, which are short only if the node hands over its
+// leaderships before it stops.
 func rolling(w *World, rng *rand.Rand) (*injury, error) {
 	for _, i := range w.some(rng, w.nodes()) {
 		n := w.Cluster.Nodes[i]
@@ -55,7 +57,7 @@ func rolling(w *World, rng *rand.Rand) (*injury, error) {
 		took := w.Problems.Now() - began
 		w.Count("restarts", 1)
 		if code != 0 {
-			w.Problems.Add("L0", "node %d was asked to stop and ended with %d after %v\n%s", i+1, code, took, w.Cluster.LogTail(n, 12))
+			w.Problems.Add("L0", "node %d was asked to stop and exited with code %d after %v\n%s", i+1, code, took, w.Cluster.LogTail(n, 12))
 		}
 		served := map[uint32]time.Duration{}
 		for id := range w.led() {
@@ -78,7 +80,7 @@ func rolling(w *World, rng *rand.Rand) (*injury, error) {
 	return &injury{what: "rolling restart", heal: func() error { return nil }}, nil
 }
 
-// names shows nodes as people count them.
+// names prints nodes, counted from 1: "node 2", "nodes 1, 3".
 func names(nodes []int) string {
 	text := "node"
 	if len(nodes) != 1 {

@@ -7,40 +7,40 @@ import (
 	"time"
 )
 
-// What is promised of throughput while a minority of the nodes is gone (L2).
+// The promise about throughput while a minority of the nodes is lost (L2).
 const (
-	ProgressAfter = 10 * time.Second // it is judged from then on
-	ProgressShare = 0.5              // of what it was before
-	// ProgressLeast is how many XADDs are acknowledged in any such time.
+	ProgressAfter = 10 * time.Second // the throughput is measured from then on
+	ProgressShare = 0.5              // the least throughput, relative to the one before
+	// ProgressLeast is the least number of XADDs that must be acknowledged during a fault.
 	ProgressLeast = 100
 
-	// progressWindow is how long a fault must last for ProgressLeast to be asked of it.
+	// progressWindow is the shortest fault for which ProgressLeast is checked.
 	progressWindow = 5 * time.Second
-	baselineFor    = 4 * time.Second
-	progressFor    = 5 * time.Second
-	// progressLag is how late the harness may run while it counts for seconds.
+	baselineFor    = 4 * time.Second // how long the throughput before is measured
+	progressFor    = 5 * time.Second // how long the throughput after ProgressAfter is measured
+	// progressLag is how late the harness may run while it counts XADDs for seconds.
 	progressLag = 500 * time.Millisecond
 )
 
-// progress is what was acknowledged before a minority was gone, and while it was.
+// progress is the throughput before and after the loss of a minority.
 type progress struct {
-	before, after float64 // XADDs a second
-	during        int     // XADDs, from the first moment on
+	before, after float64 // XADDs a second; after is measured from ProgressAfter on
+	during        int     // XADDs acknowledged since the loss
 }
 
-// broken says what of the promise was not kept; empty: all was.
+// broken describes the part of the promise that was not kept; empty: all was kept.
 func (p progress) broken() string {
 	switch {
 	case p.during < ProgressLeast:
-		return fmt.Sprintf("%d XADDs were acknowledged meanwhile, fewer than %d", p.during, ProgressLeast)
+		return fmt.Sprintf("only %d XADDs were acknowledged meanwhile, fewer than %d", p.during, ProgressLeast)
 	case p.after < ProgressShare*p.before:
 		return fmt.Sprintf("%.0f XADDs a second from %v on, less than half of the %.0f before", p.after, ProgressAfter, p.before)
 	}
 	return ""
 }
 
-// minorities are the ways in which a minority of the nodes is gone for good, as far as
-// the others can tell.
+// minorities are the ways to lose a minority of the nodes. The other nodes cannot tell that
+// it will come back. lab marks a way that needs a lab.
 var minorities = []struct {
 	name string
 	lab  bool
@@ -68,8 +68,8 @@ var minorities = []struct {
 	}},
 }
 
-// withoutOne takes one node away, a leader, for so long that what the others do without
-// it can be compared with what all did before.
+// withoutOne takes a leader away for so long that the throughput without it can be compared
+// with the throughput before.
 func withoutOne(w *World, rng *rand.Rand) (*injury, error) {
 	few := []int{w.leader(rng)}
 	ways := slices.Clone(minorities)
@@ -94,12 +94,13 @@ func withoutOne(w *World, rng *rand.Rand) (*injury, error) {
 	}}, nil
 }
 
-// judge takes a progress as broken only if it is so by what all nodes do after it as
-// well: the machine may have been given other work meanwhile.
+// judge adds a violation if a progress is broken. It then measures once more with all
+// nodes, and takes the lower throughput as the one before, because the machine itself may
+// have become slower meanwhile.
 func (w *World) judge(p progress, what string) error {
 	if p.broken() != "" {
 		if err := w.Cluster.AwaitHealthy(healthyWithin); err != nil {
-			return nil // the round waits longer, and says so
+			return nil // play waits longer and reports it
 		}
 		p.before = min(p.before, rate(w.acked(baselineFor), baselineFor))
 	}
@@ -113,16 +114,16 @@ func (w *World) judge(p progress, what string) error {
 	return nil
 }
 
-// stuck says that too little was acknowledged while one fault that left a majority lasted
-// for so long; empty: it was enough, or the fault was short.
+// stuck describes too few acknowledged XADDs during a fault that left a majority. It
+// returns "" when there were enough, or when the fault was shorter than progressWindow.
 func stuck(acked int, lasted time.Duration) string {
 	if lasted < progressWindow || acked >= ProgressLeast {
 		return ""
 	}
-	return fmt.Sprintf("%d XADDs were acknowledged in %v, fewer than %d", acked, lasted.Round(time.Millisecond), ProgressLeast)
+	return fmt.Sprintf("only %d XADDs were acknowledged in %v, fewer than %d", acked, lasted.Round(time.Millisecond), ProgressLeast)
 }
 
-// acked returns how many XADDs are acknowledged within d from now.
+// acked waits for d, and returns the number of XADDs that were acknowledged meanwhile.
 func (w *World) acked(d time.Duration) int {
 	before := w.Acked()
 	time.Sleep(d)

@@ -12,19 +12,20 @@ import (
 	"time"
 )
 
-// A rot is a kind of file that loses what was written to it.
+// rot is a kind of file that can be damaged.
 //
-// What nobody can tell from a crash is not done: the end of a log that is damaged or gone
-// looks like a write that was cut short, and so does that of a MANIFEST. So those are
-// damaged well before their ends, and only the other files are cut.
+// A damaged or missing end of a log or a MANIFEST looks like a write that a crash cut
+// short, so that no node could report it. These files are damaged well before their ends,
+// and only files of the other kinds are cut.
 type rot struct {
 	name string
 	glob string
-	// live returns how much of a file may be damaged; 0: nothing.
+	// live returns how many bytes at the start of a file may be damaged; 0: none.
 	live func(path string) (int64, error)
-	cut  bool
-	// read is true of what each start reads in full: it must end with exitCorrupt then.
-	// A state's WAL is not, since what was not synced may be damaged.
+	cut  bool // the file may be cut short
+	// read marks a file that each start of a node reads in full, so that the node must
+	// exit with exitCorrupt. The WAL of the state is no such file, because its unsynced
+	// part may be damaged by a crash.
 	read bool
 }
 
@@ -38,15 +39,14 @@ var rots = []rot{
 	{name: "identity", glob: "node.json", live: wholeFile, cut: true},
 }
 
-// zeroed is how much of a file is zeroed at most.
+// zeroed bounds the bytes that are zeroed.
 const zeroed = 4096
 
-// rottenHold is how long a node that has started on a damaged file is watched.
+// rottenHold is how long a node is watched after a start with a damaged file.
 const rottenHold = 4 * time.Second
 
-// rotten kills a node, damages one of its files, and starts it. It must end with
-// exitCorrupt, at once or when it meets the damage, or never say anything wrong. Then it
-// is rebuilt.
+// rotten kills a node, damages one of its files, and starts it. The node must exit with
+// exitCorrupt when it reads the damage, or never read it. Afterwards the node is rebuilt.
 func rotten(w *World, rng *rand.Rand) (*injury, error) {
 	i, before, ok := w.leaver(rng)
 	if !ok {
@@ -74,8 +74,9 @@ func rotten(w *World, rng *rand.Rand) (*injury, error) {
 	return w.rebuilt(what+": "+how, before)
 }
 
-// onDamage starts a node on a damaged file, which with read it must notice at its start,
-// and returns how it fares. It does not run after.
+// onDamage starts a node with a damaged file, watches it, and stops it. It checks that the
+// node and the doctor report the damage; read is the file's. It returns a description such
+// as "exits with 12 at its start, the doctor says why".
 func (w *World) onDamage(i int, what string, read bool) string {
 	n := w.Cluster.Nodes[i]
 	how := "it goes on"
@@ -89,10 +90,10 @@ func (w *World) onDamage(i int, what string, read bool) string {
 			how += " at its start"
 		}
 	} else if n.Exited() != nil || err != nil {
-		w.Problems.Add("F9", "%s: it ended with %v, or %v\n%s", what, n.Exited(), err, w.Cluster.LogTail(n, 12))
+		w.Problems.Add("F9", "%s: the node ended in another way than by exit code %d: %v, start: %v\n%s", what, exitCorrupt, n.Exited(), err, w.Cluster.LogTail(n, 12))
 		how = "ends otherwise"
 	} else if read {
-		w.Problems.Add("F9", "%s: it started, and has read that file", what)
+		w.Problems.Add("F9", "%s: the node runs, although each start reads this file", what)
 	}
 	exited := n.Exited() != nil
 	w.Cluster.Kill(n)
@@ -101,13 +102,13 @@ func (w *World) onDamage(i int, what string, read bool) string {
 	case err == nil && code == exitCorrupt:
 		return how + ", the doctor says why"
 	case exited:
-		w.Problems.Add("F9", "%s: it %s, and the doctor exits with %d, %v:\n%s", what, how, code, err, out)
+		w.Problems.Add("F9", "%s: the node %s, but the doctor exits with code %d, %v:\n%s", what, how, code, err, out)
 	}
 	return how
 }
 
-// spoil damages a file of a data directory by chance. It returns the kind of the file,
-// and what was done to it.
+// spoil damages a random file in a data directory. It returns the kind of the file and a
+// description of the damage.
 func spoil(dir string, rng *rand.Rand) (r *rot, what string, err error) {
 	for _, k := range rng.Perm(len(rots)) {
 		r := &rots[k]
@@ -130,8 +131,8 @@ func spoil(dir string, rng *rand.Rand) (r *rot, what string, err error) {
 	return nil, "", fmt.Errorf("%s has no file that could be damaged", dir)
 }
 
-// damage flips a bit of the first bytes of a file, so many as are live, or zeroes some;
-// or cuts the file short if it may.
+// damage damages one of the first live bytes of a file: it flips a bit there, zeroes up to
+// zeroed bytes, or cuts the file there if cut allows it. It returns a description.
 func damage(path string, live int64, cut bool, rng *rand.Rand) (what string, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -166,7 +167,7 @@ func wholeFile(path string) (int64, error) {
 	return st.Size(), nil
 }
 
-// liveManifest returns the first half of the MANIFEST in use, nothing of older ones.
+// liveManifest returns half the size of the MANIFEST in use, and 0 for older ones.
 func liveManifest(path string) (int64, error) {
 	marks, err := filepath.Glob(filepath.Join(filepath.Dir(path), "marker.manifest.*."+filepath.Base(path)))
 	if err != nil || len(marks) == 0 {
@@ -176,8 +177,9 @@ func liveManifest(path string) (int64, error) {
 	return size / 2, err
 }
 
-// A WAL of Pebble is of blocks, and in each are chunks. A file that is used again still
-// holds chunks of the log that it was: their numbers are others.
+// A WAL of Pebble consists of blocks, and each block of chunks with this header. Pebble
+// recycles the files of old logs. A recycled file still contains chunks of its old log,
+// whose log number differs.
 //
 //	 0     4     6      7        11
 //	+-----+-----+------+--------+----------------+
@@ -187,15 +189,17 @@ func liveManifest(path string) (int64, error) {
 const (
 	walBlock    = 32 << 10
 	walHead     = 11
-	walSyncHead = 19 // with a sync offset: types from walSyncType on
+	walSyncHead = 19 // header with a sync offset, for types from walSyncType on
 	walSyncType = 9
-	// leastWAL is how much a log must hold at least, so that its first half is far from
-	// its end: later chunks show that what comes before was synced.
+	// leastWAL is the smallest log that is damaged, so that its first half is far from its
+	// end. Damage there cannot be a write that was cut short, because the chunks behind it
+	// were written later.
 	leastWAL = 4 * walBlock
 )
 
-// liveWAL returns the first half of what a WAL holds; 0 when that is little, and of all
-// but the newest: what they hold may be in tables, and nobody reads them any more.
+// liveWAL returns half of the used bytes of the newest WAL, or 0 when it is short. It also
+// returns 0 for older ones, because their content may be in tables, and then no start reads
+// them.
 func liveWAL(path string) (int64, error) {
 	logs, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*.log"))
 	if err != nil || path != slices.Max(logs) {
@@ -216,7 +220,7 @@ func liveWAL(path string) (int64, error) {
 	return used / 2, nil
 }
 
-// walUsed returns how much of a file the chunks of its own log take.
+// walUsed returns the number of bytes that the chunks of log number take in its file.
 func walUsed(b []byte, number uint32) int64 {
 	at := 0
 	for at+walHead <= len(b) {

@@ -14,15 +14,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// What a WAL holds is told from what it held before it was used again, for logs that
-// Pebble has written.
+// TestWALUsed checks, with a log that Pebble wrote, that walUsed stops at the chunks of an
+// older log.
 func TestWALUsed(t *testing.T) {
 	dir := t.TempDir()
 	db, err := pebble.Open(dir, &pebble.Options{FS: vfs.Default, FormatMajorVersion: pebble.FormatNewest})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 18 { // as much as the first memtable takes, so that the log is not turned
+	for range 18 { // less than the first memtable, so that Pebble begins no second log
 		if err := db.Set([]byte("k"), bytes.Repeat([]byte("v"), 10_000), pebble.Sync); err != nil {
 			t.Fatal(err)
 		}
@@ -50,17 +50,18 @@ func TestWALUsed(t *testing.T) {
 	old := bytes.Repeat([]byte{1}, 100)
 	binary.LittleEndian.PutUint32(old[7:], number-1)
 	if got := walUsed(append(b[:used:used], old...), number); got != used {
-		t.Errorf("with the rest of an older log it holds %d, want %d", got, used)
+		t.Errorf("with the rest of an older log %d bytes are used, want %d", got, used)
 	}
 	if got := walUsed(b, number+1); got != 0 {
-		t.Errorf("another log's chunks count as its own: %d", got)
+		t.Errorf("%d bytes of another log's chunks count as used", got)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Every way of damage changes the file, and only where it may.
+// TestDamage checks that every kind of damage changes the live bytes of a file and no
+// others.
 func TestDamage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	path := filepath.Join(t.TempDir(), "file")
@@ -84,7 +85,7 @@ func TestDamage(t *testing.T) {
 				t.Errorf("%s: %d bytes are left", what, len(b))
 			}
 		case bytes.Equal(b, whole) || !bytes.Equal(b[live:], whole[live:]):
-			t.Errorf("%s: nothing changed, or what is not live", what)
+			t.Errorf("%s: no byte changed, or one that is not live", what)
 		}
 	}
 	if cuts == 0 {

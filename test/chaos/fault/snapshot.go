@@ -20,30 +20,31 @@ import (
 
 // Bounds of the faults that end in a snapshot.
 const (
-	outrunWithin  = 20 * time.Second // until a shard's log has gone on by more than it holds
-	installWithin = 30 * time.Second // after healing
+	outrunWithin  = 20 * time.Second // for outrun
+	installWithin = 30 * time.Second // from healing to the installed snapshot
 	installPoll   = 200 * time.Millisecond
-	pushFor       = 500 * time.Millisecond
-	pushDepth     = 8
-	pushBytes     = 600 // of a value
-	pushLength    = 1500
-	// slowRate is how fast a snapshot gets through, in bytes a second: it takes seconds.
+	pushFor       = 500 * time.Millisecond // how long push writes
+	pushDepth     = 8                      // commands in its pipeline
+	pushBytes     = 600                    // of a value
+	pushLength    = 1500                   // entries that its stream keeps
+	// slowRate is the rate of the link to a follower, in bytes a second, so that a snapshot
+	// takes seconds.
 	slowRate = 96 << 10
 )
 
-// ledShard is a shard of clients' and the node that leads it.
+// ledShard is a shard other than the meta group, with its leader.
 type ledShard struct {
 	id          uint32
 	first, last int // slots
-	leader      int
+	leader      int // index of the node
 	followers   []int
-	commit      uint64
+	commit      uint64 // commit index
 }
 
-// shard returns a shard of clients' that is led, by chance, or the one with an ID where
-// that is not 0, by the word of nodes other than except.
+// shard returns a random shard with a leader, or the one with the given id unless that is
+// 0. It asks only nodes other than except.
 func (w *World) shard(rng *rand.Rand, id uint32, except int) (s ledShard, ok bool) {
-	st, _, ok := w.view(except)
+	st, _, ok := w.survey(except)
 	if !ok || len(st.Shards) < 2 {
 		return s, false
 	}
@@ -72,7 +73,7 @@ func (w *World) shard(rng *rand.Rand, id uint32, except int) (s ledShard, ok boo
 	return s, false
 }
 
-// key returns the name of a stream of the shard that no client uses.
+// key returns the name of a stream in the shard that no client uses.
 func (s ledShard) key() string {
 	for i := 0; ; i++ {
 		name := fmt.Sprintf("pushed-%d-%d", s.id, i)
@@ -82,7 +83,7 @@ func (s ledShard) key() string {
 	}
 }
 
-// isolate cuts a node off from all other nodes, not from clients.
+// isolate cuts a node off from all other nodes, but not from clients.
 func (w *World) isolate(n int) {
 	for i := range w.nodes() {
 		if i != n {
@@ -93,11 +94,11 @@ func (w *World) isolate(n int) {
 	w.Count("partition: one node", 1)
 }
 
-// outrun writes to a shard through nodes other than away until its log has gone on by more
-// than it holds, so that away cannot have what it misses from the log. It reports false
-// when that took too long.
+// outrun writes to a shard through nodes other than away, until the shard has more new
+// records than its log keeps. Then the log no longer has the records that away misses, and
+// away needs a snapshot. It returns false when outrunWithin is not enough.
 func (w *World) outrun(rng *rand.Rand, s ledShard, away int) bool {
-	// A log that is full is cut to a quarter; that takes a moment.
+	// The margin of an eighth is for the moment in which a full log is truncated.
 	target := s.commit + uint64(w.LogRecords) + uint64(w.LogRecords)/8
 	for deadline := time.Now().Add(outrunWithin); time.Now().Before(deadline); {
 		for i, n := range w.Cluster.Nodes {
@@ -112,7 +113,8 @@ func (w *World) outrun(rng *rand.Rand, s ledShard, away int) bool {
 	return false
 }
 
-// push appends entries through a node for a moment.
+// push adds entries of random bytes through a node for pushFor. It does not look at the
+// replies.
 func (w *World) push(rng *rand.Rand, node int, key string) error {
 	c, err := client.Dial(node, w.Cluster.Nodes[node].Addr.Client, client.Options{Password: w.Password, Dial: commandTimeout, Reply: commandTimeout})
 	if err != nil {
@@ -140,7 +142,7 @@ func (w *World) push(rng *rand.Rand, node int, key string) error {
 	return nil
 }
 
-// metric returns a node's metric of a shard. Nodes can be asked while they are cut off.
+// metric returns a node's metric of a shard. It also works while the node is cut off.
 func (w *World) metric(node int, name string, shard uint32) (uint64, error) {
 	r, err := (&http.Client{Timeout: commandTimeout}).Get("http://" + w.Cluster.Nodes[node].Addr.HTTP + "/metrics")
 	if err != nil {
@@ -150,7 +152,7 @@ func (w *World) metric(node int, name string, shard uint32) (uint64, error) {
 	return metricOf(r.Body, name, shard)
 }
 
-// metricOf reads the metric of a shard out of all metrics of a node.
+// metricOf returns the metric of a shard from a node's page of metrics.
 func metricOf(page io.Reader, name string, shard uint32) (uint64, error) {
 	prefix := fmt.Sprintf("millrace_%s{shard=\"%d\"} ", name, shard)
 	for lines := bufio.NewScanner(page); lines.Scan(); {
@@ -162,8 +164,8 @@ func metricOf(page io.Reader, name string, shard uint32) (uint64, error) {
 	return 0, errors.New("no metric " + prefix)
 }
 
-// watchInstalls returns a function that reports whether a node's log says by then that it
-// has installed a snapshot of the shard since.
+// watchInstalls returns a function that reports whether a node has installed a snapshot of
+// the shard since watchInstalls was called, by the node's log.
 func (w *World) watchInstalls(node int, shard uint32) (func() (bool, error), error) {
 	path := w.Cluster.Nodes[node].Dir + ".log"
 	st, err := os.Stat(path)
@@ -184,8 +186,7 @@ func (w *World) watchInstalls(node int, shard uint32) (func() (bool, error), err
 	}, nil
 }
 
-// installed reports whether lines of a node's log say that it has installed a snapshot of
-// a shard.
+// installed reports whether a node's log has a line about an installed snapshot of a shard.
 func installed(log string, shard uint32) bool {
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, InstalledLine) && strings.Contains(line, fmt.Sprintf(" shard=%d ", shard)) {
@@ -195,11 +196,11 @@ func installed(log string, shard uint32) bool {
 	return false
 }
 
-// InstalledLine is in a node's log for each snapshot that it has installed.
+// InstalledLine is part of the line in a node's log for each snapshot that it has installed.
 const InstalledLine = `msg="installed a snapshot"`
 
-// awaitInstall waits until a node has installed a snapshot, or for installWithin: it
-// may have had the records after all.
+// awaitInstall waits until done returns true. It returns false after installWithin, because
+// the node may have got all records and needed no snapshot.
 func awaitInstall(done func() (bool, error)) (bool, error) {
 	for deadline := time.Now().Add(installWithin); ; time.Sleep(installPoll) {
 		if ok, err := done(); ok || err != nil || time.Now().After(deadline) {
@@ -208,9 +209,12 @@ func awaitInstall(done func() (bool, error)) (bool, error) {
 	}
 }
 
-// divergent cuts a leader off from all other nodes while clients write to it, until the
-// others have more records of its shard than a log holds: what it took alone must give
-// way to a snapshot, and none of it may have been acknowledged.
+// divergent makes a snapshot replace records that only one node has:
+//
+//  1. It cuts a leader off from all other nodes, and writes to it. The leader appends
+//     records that it can never commit, and so never acknowledge.
+//  2. The other nodes elect a leader and outrun the first one.
+//  3. After healing, the first leader installs a snapshot and drops its own records.
 func divergent(w *World, rng *rand.Rand) (*injury, error) {
 	s, ok := w.shard(rng, 0, -1)
 	if !ok {
@@ -223,16 +227,16 @@ func divergent(w *World, rng *rand.Rand) (*injury, error) {
 	}
 	w.isolate(n)
 	for range 3 {
-		_ = w.push(rng, n, s.key()) // it takes records, and can answer none of them
+		_ = w.push(rng, n, s.key()) // no reply comes, because the records cannot be committed
 	}
 	outran := w.outrun(rng, s, n)
 	last, err := w.metric(n, "shard_last_index", s.id)
 	applied, err2 := w.metric(n, "shard_applied_index", s.id)
 	alone := last - applied
 	if err != nil || err2 != nil || last < applied {
-		alone = 0 // another fault has ended it
+		alone = 0 // the node does not run, because of another fault
 	}
-	what := fmt.Sprintf("divergent: node %d alone, with %d records of shard %d that nobody else has", n+1, alone, s.id)
+	what := fmt.Sprintf("divergent: node %d alone, with %d records of shard %d that no other node has", n+1, alone, s.id)
 	return &injury{what: what, nodes: []int{n}, heal: func() error {
 		w.Lab.Heal()
 		if !outran {
@@ -247,7 +251,7 @@ func divergent(w *World, rng *rand.Rand) (*injury, error) {
 		case ok && alone > 0:
 			w.Count("divergent suffixes replaced by a snapshot", 1)
 		case ok:
-			w.Count("divergent suffixes: it had none, and got a snapshot", 1)
+			w.Count("divergent suffixes: none, but a snapshot", 1)
 		default:
 			w.Count("divergent suffixes: no snapshot was needed", 1)
 		}
@@ -255,8 +259,8 @@ func divergent(w *World, rng *rand.Rand) (*injury, error) {
 	}}, nil
 }
 
-// unpush deletes what push has written, through whichever node answers; left over it does
-// no harm.
+// unpush deletes the stream of push through the first node that answers. If none does, the
+// stream stays and does no harm.
 func (w *World) unpush(s ledShard) error {
 	for i := range w.Cluster.Nodes {
 		if _, err := w.command(i, "DEL", s.key()); err == nil {
@@ -266,8 +270,9 @@ func (w *World) unpush(s ledShard) error {
 	return nil
 }
 
-// late cuts a follower off until it needs a snapshot, lets that through slowly, and
-// disturbs it under way: the leader changes, or one of the two stops or dies.
+// late cuts a follower off until it needs a snapshot, sends that over a slow link, and
+// disturbs the transfer: the leader changes, or the sender or the receiver is paused or
+// killed.
 func late(w *World, rng *rand.Rand) (*injury, error) {
 	s, ok := w.shard(rng, 0, -1)
 	if !ok {
@@ -286,7 +291,7 @@ func late(w *World, rng *rand.Rand) (*injury, error) {
 		}
 	}
 	w.Disturbed.begin(f)
-	time.Sleep(between(rng, 500*time.Millisecond, 3*time.Second)) // the snapshot is under way
+	time.Sleep(between(rng, 500*time.Millisecond, 3*time.Second)) // the transfer begins
 	under, err := done()
 	if err != nil {
 		return nil, err
@@ -312,7 +317,7 @@ func late(w *World, rng *rand.Rand) (*injury, error) {
 			w.Count("late snapshots", 1)
 			w.Count("late snapshots: "+how[:strings.IndexByte(how+":", ':')], 1)
 		case ok:
-			w.Count("late snapshots: installed before anything happened", 1)
+			w.Count("late snapshots: installed before the disturbance", 1)
 		default:
 			w.Count("late snapshots: none was needed", 1)
 		}
@@ -320,8 +325,8 @@ func late(w *World, rng *rand.Rand) (*injury, error) {
 	}}, nil
 }
 
-// disturb does something to a snapshot on its way to node f, and returns what, up to a
-// colon its kind, and how to undo it.
+// disturb disturbs the transfer of a snapshot to node f. It returns a description, which
+// begins with the kind of the disturbance and a colon, and a function that undoes it.
 func (w *World) disturb(rng *rand.Rand, id uint32, f int) (what string, restore func() error) {
 	s, ok := w.shard(rng, id, f)
 	if !ok {

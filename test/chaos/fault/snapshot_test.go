@@ -18,7 +18,7 @@ millrace_shard_last_index{shard="11"} 1.234567e+06
 		t.Error(v, err)
 	}
 	if _, err := metricOf(strings.NewReader(page), "shard_last_index", 2); err == nil {
-		t.Error("a shard that is not there has a metric")
+		t.Error("a missing shard has a metric")
 	}
 }
 
@@ -27,7 +27,7 @@ func TestInstalled(t *testing.T) {
 time=x level=INFO msg="installed a snapshot" node=1 shard=12 index=5 bytes=7
 `
 	if !installed(log, 12) || installed(log, 2) || installed(log, 1) {
-		t.Error("lines are taken for others")
+		t.Error("a line counts for another shard or another message")
 	}
 }
 

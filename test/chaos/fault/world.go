@@ -18,56 +18,56 @@ import (
 	"millrace/test/cluster"
 )
 
-// World is what faults are done to. Nodes are counted from 0; node n is host n+1 of the
-// lab.
+// World is the cluster with its network, into which faults are injected, and their counts.
+// Nodes are counted from 0. Node n is host n+1 of the lab.
 type World struct {
 	Cluster     *cluster.Cluster
-	Lab         *netlab.Lab // nil: the network is left alone
+	Lab         *netlab.Lab // nil: there are no network faults
 	Problems    *check.Problems
 	Shards      *measure.Shards
 	Disturbed   *Disturbed
-	Password    string // of clients
+	Password    string // for clients; empty: none
 	FaultyDisks bool   // the servers were built with the tag faults
-	// HourJumps lets clocks jump by an hour as well: the shards' clocks then stand for
-	// as long, so that a run has such jumps at its end only.
+	// HourJumps allows clock jumps of an hour. A run allows them only at its end, because
+	// a shard's clock stands still for an hour after one.
 	HourJumps atomic.Bool
-	// Overload, if set, makes clients that ask for too much and do not read, for so long.
+	// Overload, if set, overloads the nodes for the time d and then returns.
 	Overload func(rng *rand.Rand, d time.Duration)
 	// SmallDisk is the node whose data directory is on a file system that can be filled;
 	// negative: none.
 	SmallDisk int
-	// LogRecords is how many records a shard's log holds.
+	// LogRecords is the number of records that a shard's log keeps.
 	LogRecords int
-	// Acked returns how many XADDs have been acknowledged so far.
+	// Acked returns the number of XADDs acknowledged so far.
 	Acked func() int
-	// Lag returns how late the harness itself has run since the last call.
+	// Lag returns by how much the harness itself ran late since the last call.
 	Lag func() time.Duration
-	// Logf writes a line for whoever watches.
+	// Logf logs a line.
 	Logf func(format string, args ...any)
 
-	mu      sync.Mutex
-	down    map[int]bool  // nodes that were killed and not yet started again
-	paused  map[int]int   // how many faults have stopped a node
-	held    map[int]bool  // nodes that one fault has for itself
-	expect  map[int][]int // exit codes that a node may end with by itself
-	counts  map[string]int
-	samples map[string][]time.Duration
+	mu      sync.Mutex                 // guards the fields below
+	down    map[int]bool               // nodes that were killed and not yet started again
+	paused  map[int]int                // number of faults that pause a node now
+	held    map[int]bool               // nodes that one fault holds: see hold
+	expect  map[int][]int              // exit codes with which a node may end by itself
+	counts  map[string]int             // counters of the report
+	samples map[string][]time.Duration // measured times by kind
 }
 
-// Prepare makes w ready for use: its exported fields are set.
+// Prepare completes w. It is called before the first use, after Problems is set.
 func (w *World) Prepare() {
 	w.down, w.paused, w.held = map[int]bool{}, map[int]int{}, map[int]bool{}
 	w.expect, w.counts, w.samples = map[int][]int{}, map[string]int{}, map[string][]time.Duration{}
 }
 
-// Count adds to a counter of the report.
+// Count adds n to a counter of the report.
 func (w *World) Count(name string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.counts[name] += n
 }
 
-// Counts returns the counters of the report.
+// Counts returns a copy of the report's counters.
 func (w *World) Counts() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,8 +80,8 @@ func (w *World) Counts() map[string]int {
 
 func (w *World) nodes() int { return len(w.Cluster.Nodes) }
 
-// led returns which node leads each shard, the meta group included, by the word of the
-// first node that answers; -1 where there is no leader.
+// led returns the leader of each shard, the meta group included, by the status of the first
+// node that answers; -1 for a shard without a leader.
 func (w *World) led() map[uint32]int {
 	index := map[string]int{}
 	for i, n := range w.Cluster.Nodes {
@@ -107,7 +107,7 @@ func (w *World) led() map[uint32]int {
 	return nil
 }
 
-// leader returns a node that leads something, by chance.
+// leader returns a random node among those that lead a shard.
 func (w *World) leader(rng *rand.Rand) int {
 	led := w.led()
 	for range 4 * (len(led) + 1) {
@@ -118,7 +118,7 @@ func (w *World) leader(rng *rand.Rand) int {
 	return rng.IntN(w.nodes())
 }
 
-// follower returns a node that leads less than others, by chance.
+// follower returns a random node that probably leads few shards: the best of three draws.
 func (w *World) follower(rng *rand.Rand) int {
 	led := map[int]int{}
 	for _, n := range w.led() {
@@ -133,15 +133,15 @@ func (w *World) follower(rng *rand.Rand) int {
 	return best
 }
 
-// some returns so many nodes, by chance.
+// some returns n random nodes.
 func (w *World) some(rng *rand.Rand, n int) []int { return rng.Perm(w.nodes())[:n] }
 
-// majority is how many nodes are one.
+// majority returns the smallest number of nodes that is a majority.
 func (w *World) majority() int { return w.nodes()/2 + 1 }
 
-// hold takes one of the nodes for one fault, which release ends: none that another fault
-// has killed or paused is taken, and no other fault kills or pauses it meanwhile. It
-// reports false when there is none.
+// hold reserves the first free one of nodes for one fault: a node is free if no other fault
+// has killed, paused or held it. Until release, no other fault kills or pauses it. hold
+// returns false when no node is free.
 func (w *World) hold(nodes []int) (node int, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,19 +154,20 @@ func (w *World) hold(nodes []int) (node int, ok bool) {
 	return 0, false
 }
 
+// release ends a hold.
 func (w *World) release(node int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.held, node)
 }
 
-// kill kills nodes, and returns those that another fault had not killed or taken before.
+// kill kills those of nodes that no other fault has killed or holds, and returns them.
 func (w *World) kill(nodes []int) []int {
 	return w.fell(nodes, func(i int) { w.Cluster.Kill(w.Cluster.Nodes[i]) })
 }
 
-// fell ends nodes, side by side, each in the way of end, but those that are down already.
-// It returns which.
+// fell calls end, side by side, for those of nodes that no other fault has killed or holds.
+// It returns these nodes, which count as down until revive.
 func (w *World) fell(nodes []int, end func(i int)) []int {
 	w.mu.Lock()
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return w.down[i] || w.held[i] })
@@ -184,7 +185,7 @@ func (w *World) fell(nodes []int, end func(i int)) []int {
 	return nodes
 }
 
-// revive starts nodes that were killed or asked to stop.
+// revive starts nodes that kill or fell brought down, or that were asked to stop.
 func (w *World) revive(nodes []int) error {
 	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
@@ -206,7 +207,7 @@ func (w *World) revive(nodes []int) error {
 	return nil
 }
 
-// pause stops nodes, and returns those that another fault had not taken before.
+// pause pauses those of nodes that no other fault holds, and returns them.
 func (w *World) pause(nodes []int) []int {
 	w.mu.Lock()
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(i int) bool { return w.held[i] })
@@ -222,6 +223,7 @@ func (w *World) pause(nodes []int) []int {
 	return nodes
 }
 
+// proceed continues nodes that pause returned.
 func (w *World) proceed(nodes []int) {
 	w.mu.Lock()
 	for _, i := range nodes {
@@ -234,18 +236,18 @@ func (w *World) proceed(nodes []int) {
 	w.Disturbed.end(nodes...)
 }
 
-// killedBySignal stands for an exit code where there is none.
+// killedBySignal stands for the exit code of a process that a signal ended.
 const killedBySignal = -1
 
-// allow says with which exit codes a node may end by itself; none takes it back.
+// allow sets the exit codes with which a node may end by itself; none, if there are none.
 func (w *World) allow(node int, codes ...int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.expect[node] = codes
 }
 
-// ended returns the exit code of a node that has ended by itself in a way that was
-// allowed, and notes that it is gone.
+// ended returns the exit code of a node that has ended by itself, and whether that code is
+// allowed.
 func (w *World) ended(node int) (code int, ok bool) {
 	n := w.Cluster.Nodes[node]
 	st := n.Exited()
@@ -257,8 +259,8 @@ func (w *World) ended(node int) (code int, ok bool) {
 	return st.ExitCode(), slices.Contains(w.expect[node], st.ExitCode())
 }
 
-// WatchProcesses notices nodes that end by themselves, and starts them again. It ends
-// with stop.
+// WatchProcesses reports nodes that end by themselves with no allowed exit code, and starts
+// them again, until stop is closed.
 func (w *World) WatchProcesses(stop <-chan struct{}) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -274,14 +276,14 @@ func (w *World) WatchProcesses(stop <-chan struct{}) {
 				continue
 			}
 			if _, expected := w.ended(i); expected {
-				continue // whoever expects it starts it again
+				continue // the fault that allowed it starts the node again
 			}
 			how := fmt.Sprint(st)
 			if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 				how = ws.Signal().String()
 			}
 			w.Problems.Add("L0", "node %d ended by itself: %s\n%s", i+1, how, w.Cluster.LogTail(n, 12))
-			w.Cluster.Kill(n) // it is gone; this says so
+			w.Cluster.Kill(n) // the process has ended; this only notes it
 			if err := w.Cluster.Launch(n); err != nil {
 				w.Problems.Add("L0", "node %d does not start again: %v", i+1, err)
 			}
@@ -297,7 +299,7 @@ func (w *World) debug(node int, words ...string) (resp.Value, error) {
 	return w.command(node, append([]string{"DEBUG"}, words...)...)
 }
 
-// command sends a command to a node. A reply that is an error is one, too.
+// command sends a command to a node. It returns an error reply as an error.
 func (w *World) command(node int, words ...string) (resp.Value, error) {
 	c, err := client.Dial(node, w.Cluster.Nodes[node].Addr.Client, client.Options{Password: w.Password, Dial: commandTimeout, Reply: commandTimeout})
 	if err != nil {
