@@ -89,7 +89,7 @@ func benchmarkXADD(b *testing.B, streams int, words []string, commit bool) {
 var deadEntries = flag.Int("dead", 300_000, "entries that are trimmed or deleted in BenchmarkHeadOfQueue")
 
 // BenchmarkHeadOfQueue reads the first entries of a stream from which so many have been
-// trimmed, one by one or by nodes, or deleted with XDEL: the dead ones before the first
+// trimmed, one by one or by chunks, or deleted with XDEL: the dead ones before the first
 // must not matter, neither right after they died nor once compactions are through. Each
 // read is made of a fresh stream in the same database in turn, so that nothing else
 // makes a difference. It reports the medians of both.

@@ -154,7 +154,7 @@ type nameCheck struct {
 
 	value  []byte                 // of a string; nil: none was met
 	ids    []ID                   // of the entries
-	nodes  []node                 // but the last
+	chunks []chunk                // but the last
 	iids   map[byte]uint64        // records of idempotent IDs, by kind
 	byPID  uint64                 // idempotent IDs as the producers count them
 	groups map[uint64]*groupCheck // by number
@@ -209,10 +209,10 @@ func (c *nameCheck) add(kind byte, rest, value []byte) (err error) {
 		c.value = append([]byte{}, value...)
 	case kindEntry:
 		err = c.addEntry(rest, value)
-	case kindNode:
-		var n node
-		n, err = decodeNode(idOfKey(rest), value)
-		c.nodes = append(c.nodes, n)
+	case kindChunk:
+		var n chunk
+		n, err = decodeChunk(idOfKey(rest), value)
+		c.chunks = append(c.chunks, n)
 	case kindIID, kindIIDOrder, kindIIDAge, kindProducer:
 		c.iids[kind]++
 		if _, err = printIDMPRecord(c.head, kind, value); err == nil && kind == kindProducer {
@@ -278,7 +278,7 @@ func (c *nameCheck) finish() error {
 	}
 	err.that(h.First == first, "first entry %v, not %v", h.First, first)
 	err.that(h.LastEntry == last, "last entry %v, not %v", h.LastEntry, last)
-	c.checkNodes(&err)
+	c.checkChunks(&err)
 	err.count("idempotent IDs", h.IDMP.IIDs, c.iids[kindIID])
 	err.count("idempotent IDs of producers", h.IDMP.IIDs, c.byPID)
 	err.count("idempotent IDs in order", h.IDMP.IIDs, c.iids[kindIIDOrder])
@@ -307,36 +307,36 @@ func (c *nameCheck) finishString() error {
 	err := disagreement{}
 	err.that(c.value != nil, "there is no value")
 	err.count("bytes", c.head.Length, uint64(len(c.value)))
-	err.that(len(c.ids)+len(c.nodes)+len(c.iids)+len(c.groups) == 0, "it has keys of a stream")
+	err.that(len(c.ids)+len(c.chunks)+len(c.iids)+len(c.groups) == 0, "it has keys of a stream")
 	if err.first != nil {
 		return fmt.Errorf("string %q: %w", c.head.Name, err.first)
 	}
 	return nil
 }
 
-// checkNodes verifies that each entry is in the one node that covers it.
-func (c *nameCheck) checkNodes(err *disagreement) {
+// checkChunks verifies that each entry is in the one chunk that covers it.
+func (c *nameCheck) checkChunks(err *disagreement) {
 	h := c.head
-	if h.Nodes > 0 {
-		c.nodes = append(c.nodes, h.Tail)
+	if h.Chunks > 0 {
+		c.chunks = append(c.chunks, h.Tail)
 	} else {
-		err.that(h.Tail == node{}, "there is a last node and no node")
+		err.that(h.Tail == chunk{}, "there is a last chunk and no chunk")
 	}
-	err.count("nodes", h.Nodes, uint64(len(c.nodes)))
+	err.count("chunks", h.Chunks, uint64(len(c.chunks)))
 	ids := c.ids
-	for i, n := range c.nodes {
+	for i, n := range c.chunks {
 		live := 0
 		for live < len(ids) && !n.Last.Less(ids[live]) {
 			live++
 		}
-		err.that(live > 0 || h.deadTail(), "node %v has no entries", n.First)
-		err.count("entries of a node", n.Live, uint64(live))
-		err.that(live == 0 || !ids[0].Less(n.First), "entry before node %v", n.First)
-		err.that(n.Live <= n.Total, "node %v has %d live entries of %d", n.First, n.Live, n.Total)
-		err.that(i == 0 || c.nodes[i-1].Last.Less(n.First), "node %v begins in the one before", n.First)
+		err.that(live > 0 || h.deadTail(), "chunk %v has no entries", n.First)
+		err.count("entries of a chunk", n.Live, uint64(live))
+		err.that(live == 0 || !ids[0].Less(n.First), "entry before chunk %v", n.First)
+		err.that(n.Live <= n.Total, "chunk %v has %d live entries of %d", n.First, n.Live, n.Total)
+		err.that(i == 0 || c.chunks[i-1].Last.Less(n.First), "chunk %v begins in the one before", n.First)
 		ids = ids[live:]
 	}
-	err.that(len(ids) == 0, "%d entries are in no node", len(ids))
+	err.that(len(ids) == 0, "%d entries are in no chunk", len(ids))
 }
 
 func (g *groupCheck) finish() error {

@@ -70,7 +70,7 @@ func (r *rig) passed(line string) int {
 }
 
 // deadQueue makes a stream of queueLive entries after so many dead ones. how they died
-// is as in queue, or: one trim of all; trims of a node or so; or acknowledged and
+// is as in queue, or: one trim of all; trims of a chunk or so; or acknowledged and
 // deleted by a group.
 func (r *rig) deadQueue(key string, dead int, how string) {
 	const step = 100
@@ -106,7 +106,7 @@ func TestDeadEntriesAreNotPassed(t *testing.T) {
 		t.Skip("it takes so many dead entries that most are compacted away")
 	}
 	const dead = 20_000
-	// A stream of nodes has records that one of its last node alone has not.
+	// A stream of chunks has records that one of its last chunk alone has not.
 	const slack = 2 * queueLive
 	for _, how := range []string{"MAXLEN", "MAXLEN ~", "MINID", "XDEL", "one trim", "XACKDEL"} {
 		t.Run(how, func(t *testing.T) {

@@ -5,7 +5,7 @@
 // no clock, no randomness, no network, no map order. So every replica that runs the
 // same commands in the same order holds the same bytes and computes the same replies.
 //
-// Where to start: key.go draws the keys, head.go what a name holds, node.go the runs
+// Where to start: key.go draws the keys, head.go what a name holds, chunk.go the runs
 // of entries that trims with "~" remove, group.go consumer groups, idmp.go idempotent
 // producers. command.go holds the table; xadd.go is a command like all others.
 //

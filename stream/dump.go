@@ -78,7 +78,7 @@ func (tx *Tx) dumpStream(h *Head) (*rdb.Stream, error) {
 	d := &dumper{tx: tx, h: h, budget: dumpBudget(h.Name), out: &rdb.Stream{
 		Length: h.Length, Last: rdb.ID(h.Last), MaxDeleted: rdb.ID(h.MaxDeleted), Added: h.Added,
 	}}
-	if err := d.nodes(); err != nil {
+	if err := d.chunks(); err != nil {
 		return nil, err
 	}
 	groups, err := tx.listGroups(h)
@@ -93,55 +93,55 @@ func (tx *Tx) dumpStream(h *Head) (*rdb.Stream, error) {
 	return d.out, d.producers()
 }
 
-// nodes dumps the entries, in the runs in which they are kept.
-func (d *dumper) nodes() error {
+// chunks dumps the entries, in the runs in which they are kept.
+func (d *dumper) chunks() error {
 	firsts, err := d.firsts()
 	if err != nil || len(firsts) == 0 {
 		return err
 	}
-	var n *rdb.Node
+	var n *rdb.Chunk
 	return d.tx.eachEntry(d.h, ID{}, MaxID, false, func(id ID, raw []byte) (bool, error) {
 		if len(firsts) > 0 && !id.Less(firsts[0]) {
-			d.out.Nodes = append(d.out.Nodes, rdb.Node{ID: rdb.ID(firsts[0])})
-			n, firsts = &d.out.Nodes[len(d.out.Nodes)-1], firsts[1:]
+			d.out.Chunks = append(d.out.Chunks, rdb.Chunk{ID: rdb.ID(firsts[0])})
+			n, firsts = &d.out.Chunks[len(d.out.Chunks)-1], firsts[1:]
 		}
 		words, err := entryWords(bytes.Clone(raw))
 		if err != nil {
 			return false, fmt.Errorf("entry %v: %w", id, err)
 		}
 		if n == nil {
-			return false, fmt.Errorf("stream: entry %v is before the first node", id)
+			return false, fmt.Errorf("stream: entry %v is before the first chunk", id)
 		}
 		n.Entries = append(n.Entries, rdb.Entry{ID: rdb.ID(id), Words: words})
 		return true, d.budget.Entry(len(words), len(raw))
 	})
 }
 
-// firsts returns the IDs of all nodes.
+// firsts returns the IDs of all chunks.
 func (d *dumper) firsts() ([]ID, error) {
 	h := d.h
-	if h.Nodes == 0 {
+	if h.Chunks == 0 {
 		return nil, nil
 	}
 	var ids []ID
-	if h.Nodes > 1 {
-		front, err := d.tx.nodeOf(h, h.First)
+	if h.Chunks > 1 {
+		front, err := d.tx.chunkOf(h, h.First)
 		if err != nil {
 			return nil, err
 		}
-		lo, hi := d.tx.bounds(h, kindNode, front.First, h.Tail.First)
+		lo, hi := d.tx.bounds(h, kindChunk, front.First, h.Tail.First)
 		err = d.tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
 			ids = append(ids, idOfKey(key))
-			return true, d.budget.Node()
+			return true, d.budget.Chunk()
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	if uint64(len(ids)) != h.Nodes-1 {
-		return nil, fmt.Errorf("stream: %q counts %d nodes before its last and has %d", h.Name, h.Nodes-1, len(ids))
+	if uint64(len(ids)) != h.Chunks-1 {
+		return nil, fmt.Errorf("stream: %q counts %d chunks before its last and has %d", h.Name, h.Chunks-1, len(ids))
 	}
-	return append(ids, h.Tail.First), d.budget.Node()
+	return append(ids, h.Tail.First), d.budget.Chunk()
 }
 
 func (d *dumper) group(g *group) error {

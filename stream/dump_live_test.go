@@ -67,7 +67,7 @@ func TestDumpToRedis(t *testing.T) {
 		defer ours.close()
 		ours.nowMS = time.Now().UnixMilli() // so that Redis forgets no idempotent IDs
 		m := &streamMaker{T: rt, idmp: idmp}
-		ours.do(fmt.Sprintf("_setting stream-node-max-entries %d", 1+m.intn("node", 6)))
+		ours.do(fmt.Sprintf("_setting stream-node-max-entries %d", 1+m.intn("chunk", 6)))
 		for range 1 + m.intn("commands", 60) {
 			ours.do(m.command())
 			ours.nowMS += int64(m.intn("wait", 30))
@@ -103,7 +103,7 @@ func TestDumpFromRedis(t *testing.T) {
 		compress := m.pick("compression", "yes", "no")
 		for _, line := range []string{
 			"DEL s", "CONFIG SET rdbcompression " + compress,
-			fmt.Sprintf("CONFIG SET stream-node-max-entries %d", 1+m.intn("node", 6)),
+			fmt.Sprintf("CONFIG SET stream-node-max-entries %d", 1+m.intn("chunk", 6)),
 		} {
 			redis.line(line)
 		}
@@ -134,7 +134,7 @@ func TestDumpFromRedis(t *testing.T) {
 			rt.Fatalf("before:\n%s\nand back in Redis:\n%s", before, after)
 		}
 		dumps++
-		// Redis keeps deleted entries in its nodes and compresses; otherwise the bytes are
+		// Redis keeps deleted entries in its chunks and compresses; otherwise the bytes are
 		// the same, where it writes the same type.
 		if compress == "no" && !m.deleted && payload.Str[0] == back[0] {
 			same++

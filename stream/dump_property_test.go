@@ -106,7 +106,7 @@ func TestDumpRestore(t *testing.T) {
 		defer from.close()
 		defer to.close()
 		m := &streamMaker{T: rt, idmp: true, nack: true}
-		from.do(fmt.Sprintf("_setting stream-node-max-entries %d", 1+m.intn("node", 6)))
+		from.do(fmt.Sprintf("_setting stream-node-max-entries %d", 1+m.intn("chunk", 6)))
 		for range m.intn("commands", 60) {
 			from.do(m.command())
 			from.nowMS += int64(m.intn("wait", 30))

@@ -16,7 +16,7 @@ import (
 )
 
 // entryModel is one stream without groups, written down as plainly as can be. It
-// trims exactly, and knows nothing of nodes.
+// trims exactly, and knows nothing of chunks.
 type entryModel struct {
 	exists     bool
 	ids        []stream.ID
@@ -103,8 +103,8 @@ func (w *entryWalk) trim(m *entryModel, exact bool) (words []string, by string, 
 	words = []string{by}
 	approx := !exact && rapid.Bool().Draw(w.T, "approx")
 	if !exact && by == "MINID" && w.deleted {
-		// Redis leaves a node of deleted entries alone behind where all live ones of it
-		// go and its last, deleted ID does not. Here such a node goes.
+		// Redis leaves a chunk of deleted entries alone behind where all live ones of it
+		// go and its last, deleted ID does not. Here such a chunk goes.
 		approx = true
 	}
 	if approx {
@@ -149,7 +149,7 @@ func TestEntriesAgainstModel(t *testing.T) {
 				rt.Fatalf("%q\n got %s\nwant %s", words, got, want)
 			}
 		}
-		expect("+OK", "_setting", "stream-node-max-entries", fmt.Sprint(rapid.IntRange(1, 5).Draw(rt, "node size")))
+		expect("+OK", "_setting", "stream-node-max-entries", fmt.Sprint(rapid.IntRange(1, 5).Draw(rt, "chunk size")))
 		rt.Repeat(map[string]func(*rapid.T){
 			"": func(rt *rapid.T) {
 				if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
@@ -278,8 +278,8 @@ func TestEntriesAgainstRedis(t *testing.T) {
 			r.run(argvOf("_setting", name, fmt.Sprint(value)))
 			redis.do(argvOf("CONFIG", "SET", name, fmt.Sprint(value)))
 		}
-		set("stream-node-max-entries", rapid.SampledFrom([]int{0, 1, 2, 3, 10, 100, 200}).Draw(rt, "node size"))
-		set("stream-node-max-bytes", rapid.SampledFrom([]int{0, 100, 400, 4096}).Draw(rt, "node bytes"))
+		set("stream-node-max-entries", rapid.SampledFrom([]int{0, 1, 2, 3, 10, 100, 200}).Draw(rt, "chunk size"))
+		set("stream-node-max-bytes", rapid.SampledFrom([]int{0, 100, 400, 4096}).Draw(rt, "chunk bytes"))
 		add := func(before ...string) {
 			id, fields := w.newID(), w.fields()
 			m.ids = append(m.ids, id)

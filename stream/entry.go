@@ -130,7 +130,7 @@ func (tx *Tx) putEntry(h *Head, id ID, words [][]byte, size uint64) error {
 	h.Added++
 	h.Last, h.LastEntry = id, id
 	tx.modified(h)
-	return tx.appendNode(h, id, words, size)
+	return tx.appendChunk(h, id, words, size)
 }
 
 // deleteEntry deletes the entry id of h, and reports whether there was one. tombstone
@@ -159,7 +159,7 @@ func (tx *Tx) dropEntry(h *Head, id ID, tombstone bool) error {
 		tx.unsettle(h)
 	}
 	tx.modified(h)
-	return tx.shrinkNode(h, id)
+	return tx.shrinkChunk(h, id)
 }
 
 // unsettle says that First and LastEntry of h are bounds only.

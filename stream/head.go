@@ -27,7 +27,7 @@ const pointDeleteMax = 512
 //	| u8   | u8 = 1   | length uvarint | added uvarint                           |
 //	|      |          | last 16 | maxDeleted 16 | first 16 | lastEntry 16         |
 //	|      |          | groups uvarint | nextGID uvarint | pending uvarint        |
-//	|      |          | nodes uvarint | tail: first 16, a node record (node.go)    |
+//	|      |          | chunks uvarint | tail: first 16, a chunk record (chunk.go)  |
 //	|      |          | idmp: 8 uvarints (idmp.go)                                 |
 //	+------+----------+----------------------------------------------------------+
 //
@@ -56,8 +56,8 @@ type Head struct {
 	NextGID    uint64
 	Pending    uint64 // pending entries over all groups; decides how a delete is done
 
-	Nodes uint64 // nodes with live entries, or one without; see node.go
-	Tail  node   // the last of them, which takes the next entry; see node.go
+	Chunks uint64 // chunks with live entries, or one without; see chunk.go
+	Tail   chunk  // the last of them, which takes the next entry; see chunk.go
 
 	IDMP idmpHead // idempotent producers; see idmp.go
 
@@ -68,9 +68,9 @@ type Head struct {
 	// groupsCached counts the groups in groups and their members.
 	groupsCached int
 
-	front      node // the first node, where it is not the last and a trim has looked at it
-	frontDirty bool // front is newer than its record
-	ahead      []ID // IDs of the entries right after First, as a trim has read them
+	front      chunk // the first chunk, where it is not the last and a trim has looked at it
+	frontDirty bool  // front is newer than its record
+	ahead      []ID  // IDs of the entries right after First, as a trim has read them
 
 	dirty     bool
 	gone      bool   // deleted; what still holds it writes nothing
@@ -122,7 +122,7 @@ func (h *Head) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, h.GroupCount)
 	b = binary.AppendUvarint(b, h.NextGID)
 	b = binary.AppendUvarint(b, h.Pending)
-	b = binary.AppendUvarint(b, h.Nodes)
+	b = binary.AppendUvarint(b, h.Chunks)
 	b = h.Tail.append(h.Tail.First.appendBytes(b))
 	return h.IDMP.append(b)
 }
@@ -143,8 +143,8 @@ func decodeHead(name, b []byte) (*Head, error) {
 		*id = r.id()
 	}
 	h.GroupCount, h.NextGID, h.Pending = r.uvarint(), r.uvarint(), r.uvarint()
-	h.Nodes = r.uvarint()
-	h.Tail = readNode(r.id(), &r)
+	h.Chunks = r.uvarint()
+	h.Tail = readChunk(r.id(), &r)
 	h.IDMP = readIDMP(&r)
 	return h, r.err("head", name)
 }
@@ -174,7 +174,7 @@ func (h *Head) flush(b kv.Batch, buf []byte) ([]byte, error) {
 	h.changed = h.changed[:0]
 	if h.frontDirty {
 		h.frontDirty = false
-		buf = h.front.First.appendBytes(append(append(buf[:0], h.prefix...), kindNode))
+		buf = h.front.First.appendBytes(append(append(buf[:0], h.prefix...), kindChunk))
 		n := len(buf)
 		buf = h.front.append(buf)
 		if err := b.Set(buf[:n], buf[n:]); err != nil {

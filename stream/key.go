@@ -16,7 +16,7 @@ import (
 //	                       'a'    –                              head
 //	                       'v'    –                              value of a string
 //	                       'e'    ms u64, seq u64                entry
-//	                       'n'    ms u64, seq u64                node: run of entries
+//	                       'n'    ms u64, seq u64                chunk: a run of entries
 //	                       'g'    group name                     group
 //	                       'i'    gid u64, consumer name         consumer's number
 //	                       'c'    gid u64, cid u64               consumer
@@ -44,7 +44,7 @@ const (
 	kindHead     = 'a'
 	kindValue    = 'v'
 	kindEntry    = 'e'
-	kindNode     = 'n'
+	kindChunk    = 'n'
 	kindGroup    = 'g'
 	kindName     = 'i'
 	kindConsumer = 'c'
@@ -135,7 +135,7 @@ func appendDueKey(dst, prefix []byte, gid, due uint64, id ID) []byte {
 	return id.appendBytes(binary.BigEndian.AppendUint64(appendGIDKey(dst, prefix, kindDue, gid), due))
 }
 
-// idOfKey returns the ID at the end of an entry, node, pending, owned or due key.
+// idOfKey returns the ID at the end of an entry, chunk, pending, owned or due key.
 func idOfKey(key []byte) ID { return idFromBytes(key[len(key)-idBytes:]) }
 
 // dueOfKey returns the place in the order of claims that stands in a due key.
@@ -193,9 +193,9 @@ func PrintKey(key []byte) string {
 		return "head " + at
 	case kind == kindValue && len(rest) == 0:
 		return "value " + at
-	case (kind == kindEntry || kind == kindNode) && len(rest) == idBytes:
+	case (kind == kindEntry || kind == kindChunk) && len(rest) == idBytes:
 		what := "entry "
-		if kind == kindNode {
+		if kind == kindChunk {
 			what = "node "
 		}
 		return what + at + " " + idOfKey(key).String()

@@ -52,11 +52,11 @@ func printValue(key, value []byte) (string, error) {
 		return h.print(), nil
 	case kindEntry:
 		return printEntry(value)
-	case kindNode:
+	case kindChunk:
 		if len(rest) != idBytes {
-			return "", fmt.Errorf("stream: node key of %d bytes", len(rest))
+			return "", fmt.Errorf("stream: chunk key of %d bytes", len(rest))
 		}
-		nd, err := decodeNode(idOfKey(rest), value)
+		nd, err := decodeChunk(idOfKey(rest), value)
 		return nd.print(), err
 	case kindGroup:
 		g, err := decodeGroup(rest, value)
@@ -106,7 +106,7 @@ func printSystem(tag byte, value []byte) (string, error) {
 	}
 	return fmt.Sprintf("keys=%d modified=%d expires=%d dueMS=%d nodeMaxEntries=%d nodeMaxBytes=%d idmpSeconds=%d idmpMaxSize=%d",
 		s.keys, s.modified, s.expires, s.dueMS,
-		s.settings.nodeMaxEntries, s.settings.nodeMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize), nil
+		s.settings.chunkMaxEntries, s.settings.chunkMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize), nil
 }
 
 func printEntry(value []byte) (string, error) {
@@ -124,7 +124,7 @@ func printEntry(value []byte) (string, error) {
 	return b.String(), nil
 }
 
-func (n *node) print() string {
+func (n *chunk) print() string {
 	return fmt.Sprintf("last=%v total=%d live=%d bytes=%d fields=%016x", n.Last, n.Total, n.Live, n.Bytes, n.Fields)
 }
 
@@ -135,6 +135,6 @@ func (h *Head) print() string {
 	m := &h.IDMP
 	return fmt.Sprintf("%v expireAtMS=%d modified=%d length=%d added=%d last=%v maxDeleted=%v first=%v lastEntry=%v groups=%d nextGID=%d pending=%d nodes=%d "+
 		"tail=[%v %s] idmp=[seconds=%d maxSize=%d pids=%d iids=%d added=%d duplicates=%d nextSeq=%d oldestSeq=%d]",
-		h.Type, h.ExpireAtMS, h.Modified, h.Length, h.Added, h.Last, h.MaxDeleted, h.First, h.LastEntry, h.GroupCount, h.NextGID, h.Pending, h.Nodes,
+		h.Type, h.ExpireAtMS, h.Modified, h.Length, h.Added, h.Last, h.MaxDeleted, h.First, h.LastEntry, h.GroupCount, h.NextGID, h.Pending, h.Chunks,
 		h.Tail.First, h.Tail.print(), m.Seconds, m.MaxSize, m.PIDs, m.IIDs, m.Added, m.Duplicates, m.NextSeq, m.OldestSeq)
 }

@@ -19,8 +19,8 @@ var records = []struct {
 }{
 	{"head", Head{
 		Name: []byte("s"), Type: TypeStream, ExpireAtMS: 1 << 41, Modified: 77, Length: 3, Added: 200, Last: ID{1 << 40, 7}, MaxDeleted: ID{5, 0},
-		First: ID{6, 1}, LastEntry: ID{1 << 40, 6}, GroupCount: 2, NextGID: 9, Pending: 4, Nodes: 2,
-		Tail: node{First: ID{6, 2}, Last: ID{1 << 40, 6}, Total: 5, Live: 2, Bytes: 300, Fields: 0x0102030405060708},
+		First: ID{6, 1}, LastEntry: ID{1 << 40, 6}, GroupCount: 2, NextGID: 9, Pending: 4, Chunks: 2,
+		Tail: chunk{First: ID{6, 2}, Last: ID{1 << 40, 6}, Total: 5, Live: 2, Bytes: 300, Fields: 0x0102030405060708},
 		IDMP: idmpHead{100, 101, 2, 3, 4, 5, 6, 1}, prefix: appendName(nil, []byte("s")),
 	}, func(v any) []byte { h := v.(Head); return h.append(nil) }, func(b []byte) (any, error) {
 		h, err := decodeHead([]byte("s"), b)
@@ -52,9 +52,9 @@ var records = []struct {
 		"01010000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000" +
 			"000000000000000000000000000000000000000000000000000000000001000000000000000000000000000000000000000000000000000000000000" +
 			"0000000000"},
-	{"node", node{First: ID{1, 2}, Last: ID{3, 4}, Total: 128, Live: 100, Bytes: 4000, Fields: math.MaxUint64},
-		func(v any) []byte { n := v.(node); return n.append(nil) },
-		func(b []byte) (any, error) { return decodeNode(ID{1, 2}, b) }, "0100000000000000030000000000000004800164a01fffffffffffffffff"},
+	{"chunk", chunk{First: ID{1, 2}, Last: ID{3, 4}, Total: 128, Live: 100, Bytes: 4000, Fields: math.MaxUint64},
+		func(v any) []byte { n := v.(chunk); return n.append(nil) },
+		func(b []byte) (any, error) { return decodeChunk(ID{1, 2}, b) }, "0100000000000000030000000000000004800164a01fffffffffffffffff"},
 	{"entry", [][]byte{[]byte("f"), []byte("v"), {}, []byte(strings.Repeat("x", 130))},
 		func(v any) []byte { return appendEntry(nil, v.([][]byte)) },
 		func(b []byte) (any, error) { return entryWords(b) },

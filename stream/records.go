@@ -59,10 +59,10 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 			return err
 		}
 	}
-	if h.Nodes > 1 {
-		front, err := tx.frontNode(h)
+	if h.Chunks > 1 {
+		front, err := tx.frontChunk(h)
 		if err == nil {
-			err = kind(kindNode, front.First, h.Tail.First)
+			err = kind(kindChunk, front.First, h.Tail.First)
 		}
 		if err != nil {
 			return err

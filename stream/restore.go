@@ -190,9 +190,9 @@ func (tx *Tx) restoreStream(name []byte, s *rdb.Stream, expireAtMS int64) error 
 	tx.touchHead(h)
 	h.Length, h.Added = s.Length, s.Added
 	h.Last, h.MaxDeleted, h.First = ID(s.Last), ID(s.MaxDeleted), ID(s.First())
-	h.Nodes = uint64(len(s.Nodes))
-	for i := range s.Nodes {
-		if err := tx.restoreNode(h, &s.Nodes[i], i == len(s.Nodes)-1); err != nil {
+	h.Chunks = uint64(len(s.Chunks))
+	for i := range s.Chunks {
+		if err := tx.restoreChunk(h, &s.Chunks[i], i == len(s.Chunks)-1); err != nil {
 			return err
 		}
 	}
@@ -204,13 +204,13 @@ func (tx *Tx) restoreStream(name []byte, s *rdb.Stream, expireAtMS int64) error 
 	return firstError(tx.restoreIDMP(h, s.IDMP), tx.setDeadline(h, expireAtMS))
 }
 
-func (tx *Tx) restoreNode(h *Head, from *rdb.Node, last bool) error {
+func (tx *Tx) restoreChunk(h *Head, from *rdb.Chunk, last bool) error {
 	fields := make([][]byte, 2*len(from.Fields))
 	for i, f := range from.Fields {
 		fields[2*i] = f
 	}
 	live := uint64(len(from.Entries))
-	n := node{
+	n := chunk{
 		First: ID(from.ID), Last: ID(from.Last), Total: live + from.Deleted, Live: live,
 		Bytes: uint64(from.Bytes), Fields: hashFields(fields),
 	}
@@ -225,7 +225,7 @@ func (tx *Tx) restoreNode(h *Head, from *rdb.Node, last bool) error {
 		h.Tail = n
 		return nil
 	}
-	return tx.putNode(h, &n)
+	return tx.putChunk(h, &n)
 }
 
 func (tx *Tx) restoreGroup(h *Head, from *rdb.Group) error {

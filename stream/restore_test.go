@@ -175,7 +175,7 @@ func TestRestoreBent(t *testing.T) {
 		r := openRig(rt)
 		defer r.close()
 		m := &streamMaker{T: rt, idmp: true, nack: true}
-		r.do(fmt.Sprintf("_setting stream-node-max-entries %d", 1+m.intn("node", 6)))
+		r.do(fmt.Sprintf("_setting stream-node-max-entries %d", 1+m.intn("chunk", 6)))
 		r.do("XGROUP CREATE s g 0 MKSTREAM")
 		for range m.intn("commands", 40) {
 			r.do(m.command())

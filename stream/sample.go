@@ -44,10 +44,10 @@ func (tx *Tx) sampleRecords(h *Head, n int64) (size uint64, err error) {
 	if h.Length > 0 {
 		add(tx.sampleEntries(h, n))
 	}
-	if h.Nodes > 1 {
-		front, e := tx.frontNode(h)
+	if h.Chunks > 1 {
+		front, e := tx.frontChunk(h)
 		add(0, e)
-		add(tx.sample(front.First.appendBytes(prefix(kindNode)), after(prefix(kindNode)), h.Nodes-1, n))
+		add(tx.sample(front.First.appendBytes(prefix(kindChunk)), after(prefix(kindChunk)), h.Chunks-1, n))
 	}
 	if h.GroupCount > 0 {
 		add(tx.sampleGroups(h, n))

@@ -59,8 +59,8 @@ var settingTable = []struct {
 	min, max int64
 	field    func(*settings) *uint64
 }{
-	{"stream-node-max-bytes", true, 0, math.MaxInt64, func(s *settings) *uint64 { return &s.nodeMaxBytes }},
-	{"stream-node-max-entries", false, 0, math.MaxInt64, func(s *settings) *uint64 { return &s.nodeMaxEntries }},
+	{"stream-node-max-bytes", true, 0, math.MaxInt64, func(s *settings) *uint64 { return &s.chunkMaxBytes }},
+	{"stream-node-max-entries", false, 0, math.MaxInt64, func(s *settings) *uint64 { return &s.chunkMaxEntries }},
 	{"stream-idmp-duration", false, minIDMPSeconds, maxIDMPSeconds, func(s *settings) *uint64 { return &s.idmpSeconds }},
 	{"stream-idmp-maxsize", false, minIDMPSize, maxIDMPSize, func(s *settings) *uint64 { return &s.idmpMaxSize }},
 }

@@ -9,11 +9,11 @@ import (
 // system is what a shard's stream state keeps under SystemKey(first, SystemState).
 //
 //	 0         1      9          17
-//	+---------+------+----------+------------------------+----------------------+
-//	| version | keys | modified | nodeMaxEntries uvarint | nodeMaxBytes uvarint |
-//	| u8 = 1  | u64  | u64      | idmpSeconds uvarint    | idmpMaxSize uvarint  |
-//	|         |      |          | expires uvarint        | dueMS uvarint        |
-//	+---------+------+----------+------------------------+----------------------+
+//	+---------+------+----------+-------------------------+-----------------------+
+//	| version | keys | modified | chunkMaxEntries uvarint | chunkMaxBytes uvarint |
+//	| u8 = 1  | u64  | u64      | idmpSeconds uvarint     | idmpMaxSize uvarint   |
+//	|         |      |          | expires uvarint         | dueMS uvarint         |
+//	+---------+------+----------+-------------------------+-----------------------+
 type system struct {
 	keys     uint64 // names that have a head
 	modified uint64 // modifications of names ever; see Tx.modified
@@ -26,18 +26,18 @@ type system struct {
 // settings are Redis's stream-* parameters. They decide what commands do to the state,
 // so they are part of it.
 type settings struct {
-	nodeMaxEntries uint64 // stream-node-max-entries; zero: no limit
-	nodeMaxBytes   uint64 // stream-node-max-bytes; zero: no limit
-	idmpSeconds    uint64 // stream-idmp-duration, of streams made from now on
-	idmpMaxSize    uint64 // stream-idmp-maxsize, likewise
+	chunkMaxEntries uint64 // stream-node-max-entries; zero: no limit
+	chunkMaxBytes   uint64 // stream-node-max-bytes; zero: no limit
+	idmpSeconds     uint64 // stream-idmp-duration, of streams made from now on
+	idmpMaxSize     uint64 // stream-idmp-maxsize, likewise
 }
 
 // defaultSettings are Redis's.
 var defaultSettings = settings{
-	nodeMaxEntries: defaultNodeMaxEntries,
-	nodeMaxBytes:   defaultNodeMaxBytes,
-	idmpSeconds:    100,
-	idmpMaxSize:    100,
+	chunkMaxEntries: defaultChunkMaxEntries,
+	chunkMaxBytes:   defaultChunkMaxBytes,
+	idmpSeconds:     100,
+	idmpMaxSize:     100,
 }
 
 const systemVersion = 1
@@ -45,7 +45,7 @@ const systemVersion = 1
 func (s *system) encode() []byte {
 	b := binary.BigEndian.AppendUint64([]byte{systemVersion}, s.keys)
 	b = binary.BigEndian.AppendUint64(b, s.modified)
-	for _, v := range [...]uint64{s.settings.nodeMaxEntries, s.settings.nodeMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize} {
+	for _, v := range [...]uint64{s.settings.chunkMaxEntries, s.settings.chunkMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize} {
 		b = binary.AppendUvarint(b, v)
 	}
 	b = binary.AppendUvarint(b, s.expires)
@@ -58,7 +58,7 @@ func decodeSystem(b []byte) (*system, error) {
 		return nil, fmt.Errorf("stream: system record has version %d: not known here", v)
 	}
 	s := &system{keys: r.u64(), modified: r.u64()}
-	for _, v := range [...]*uint64{&s.settings.nodeMaxEntries, &s.settings.nodeMaxBytes, &s.settings.idmpSeconds, &s.settings.idmpMaxSize} {
+	for _, v := range [...]*uint64{&s.settings.chunkMaxEntries, &s.settings.chunkMaxBytes, &s.settings.idmpSeconds, &s.settings.idmpMaxSize} {
 		*v = r.uvarint()
 	}
 	s.expires, s.dueMS = r.uvarint(), int64(r.uvarint())

@@ -32,9 +32,9 @@ type trimArgs struct {
 
 // The bounds of the default LIMIT of a trim with "~".
 const (
-	defaultTrimNodes = 100
-	defaultTrimLimit = 10000
-	maxTrimLimit     = 1000000
+	defaultTrimChunks = 100
+	defaultTrimLimit  = 10000
+	maxTrimLimit      = 1000000
 )
 
 // Refusals of trimming options.
@@ -117,7 +117,7 @@ func (t *trimArgs) check() *resp.Value {
 
 // effectiveLimit returns how many entries one call may delete. Exact trims have no
 // limit; they delete long runs with one tombstone.
-func (t *trimArgs) effectiveLimit(nodeMaxEntries uint64) uint64 {
+func (t *trimArgs) effectiveLimit(chunkMaxEntries uint64) uint64 {
 	switch {
 	case !t.approx:
 		return math.MaxUint64
@@ -125,18 +125,18 @@ func (t *trimArgs) effectiveLimit(nodeMaxEntries uint64) uint64 {
 		return math.MaxUint64
 	case t.limitGiven:
 		return t.limit
-	case nodeMaxEntries == 0:
+	case chunkMaxEntries == 0:
 		return defaultTrimLimit
 	}
-	return min(defaultTrimNodes*min(nodeMaxEntries, maxTrimLimit), maxTrimLimit)
+	return min(defaultTrimChunks*min(chunkMaxEntries, maxTrimLimit), maxTrimLimit)
 }
 
-// nodesOnly reports whether nothing goes but whole nodes. In Redis "~" means that only
+// chunksOnly reports whether nothing goes but whole chunks. In Redis "~" means that only
 // where references are kept; with DELREF and ACKED all it does is to set a limit.
-func (t *trimArgs) nodesOnly() bool { return t.approx && t.refs == keepRef }
+func (t *trimArgs) chunksOnly() bool { return t.approx && t.refs == keepRef }
 
 // whole reports whether all of n may go, where length entries are left.
-func (t *trimArgs) whole(n *node, length uint64) bool {
+func (t *trimArgs) whole(n *chunk, length uint64) bool {
 	if t.by == trimMaxLen {
 		return length >= n.Live && length-n.Live >= t.maxLen
 	}
@@ -167,32 +167,32 @@ func (tx *Tx) trim(h *Head, t *trimArgs) (uint64, error) {
 	if t.refs != keepRef && h.GroupCount > 0 {
 		return tx.trimRefs(h, t)
 	}
-	front, err := tx.frontNode(h)
+	front, err := tx.frontChunk(h)
 	if err != nil {
 		return 0, err
 	}
-	limit := t.effectiveLimit(tx.settings().nodeMaxEntries)
+	limit := t.effectiveLimit(tx.settings().chunkMaxEntries)
 	if front.Live > limit {
 		return 0, nil
 	}
 	if !t.whole(&front, h.Length) {
-		if t.nodesOnly() {
+		if t.chunksOnly() {
 			return 0, nil
 		}
 		return tx.trimWithin(h, front, t)
 	}
-	cut, deleted, err := tx.dropNodes(h, front, t, limit)
-	if err != nil || h.Length == 0 || t.nodesOnly() || deleted+cut.Live > limit {
+	cut, deleted, err := tx.dropChunks(h, front, t, limit)
+	if err != nil || h.Length == 0 || t.chunksOnly() || deleted+cut.Live > limit {
 		return deleted, err
 	}
 	more, err := tx.trimWithin(h, cut, t)
 	return deleted + more, err
 }
 
-// dropNodes deletes the nodes of h from front, its first, that may go as a whole, and
+// dropChunks deletes the chunks of h from front, its first, that may go as a whole, and
 // their entries. It returns the first that stays and how many entries went.
-func (tx *Tx) dropNodes(h *Head, front node, t *trimArgs, limit uint64) (cut node, deleted uint64, err error) {
-	nodes := uint64(0)
+func (tx *Tx) dropChunks(h *Head, front chunk, t *trimArgs, limit uint64) (cut chunk, deleted uint64, err error) {
+	chunks := uint64(0)
 	n, length := front, h.Length
 	visit := func() bool {
 		if t.by == trimMaxLen && length <= t.maxLen || n.Live > limit-deleted || !t.whole(&n, length) {
@@ -200,49 +200,49 @@ func (tx *Tx) dropNodes(h *Head, front node, t *trimArgs, limit uint64) (cut nod
 		}
 		length -= n.Live
 		deleted += n.Live
-		nodes++
+		chunks++
 		return true
 	}
 	visit() // the caller knows that front goes
-	if h.Nodes > 2 {
-		lo, hi := tx.bounds(h, kindNode, front.First, h.Tail.First)
+	if h.Chunks > 2 {
+		lo, hi := tx.bounds(h, kindChunk, front.First, h.Tail.First)
 		err = tx.scan(lo, hi, func(key, value []byte) (bool, error) {
 			first := idOfKey(key)
 			if !front.First.Less(first) {
 				return true, nil
 			}
-			if n, err = decodeNode(first, value); err != nil {
+			if n, err = decodeChunk(first, value); err != nil {
 				return false, err
 			}
 			return visit(), nil
 		})
 		if err != nil {
-			return node{}, 0, fmt.Errorf("trim nodes of %q: %w", h.Name, err)
+			return chunk{}, 0, fmt.Errorf("trim chunks of %q: %w", h.Name, err)
 		}
 	}
-	if nodes == h.Nodes-1 {
+	if chunks == h.Chunks-1 {
 		n = h.Tail
 		visit()
 	}
-	if nodes == h.Nodes {
-		return node{}, deleted, tx.dropAll(h)
+	if chunks == h.Chunks {
+		return chunk{}, deleted, tx.dropAll(h)
 	}
-	if err = tx.deleteSpan(h, kindNode, front.First, n.First, nodes); err != nil {
-		return node{}, 0, fmt.Errorf("trim nodes of %q: %w", h.Name, err)
+	if err = tx.deleteSpan(h, kindChunk, front.First, n.First, chunks); err != nil {
+		return chunk{}, 0, fmt.Errorf("trim chunks of %q: %w", h.Name, err)
 	}
-	h.Nodes -= nodes
-	h.front, h.frontDirty = node{}, false
-	if h.Nodes > 1 {
+	h.Chunks -= chunks
+	h.front, h.frontDirty = chunk{}, false
+	if h.Chunks > 1 {
 		h.front = n
 	}
 	return n, deleted, tx.dropEntries(h, deleted, n.First, false)
 }
 
-// trimWithin deletes entries from the start of n, the first node of h, which does not
+// trimWithin deletes entries from the start of n, the first chunk of h, which does not
 // go as a whole. By minimal ID all its entries may go nevertheless, where its last ID is
 // of a deleted one.
-func (tx *Tx) trimWithin(h *Head, n node, t *trimArgs) (uint64, error) {
-	// When whole nodes went before it, First may be a deleted entry of n.
+func (tx *Tx) trimWithin(h *Head, n chunk, t *trimArgs) (uint64, error) {
+	// When whole chunks went before it, First may be a deleted entry of n.
 	if err := tx.settle(h); err != nil {
 		return 0, err
 	}
@@ -260,10 +260,10 @@ func (tx *Tx) trimWithin(h *Head, n node, t *trimArgs) (uint64, error) {
 		return 0, err
 	}
 	n.drop(count)
-	return count, tx.updateNode(h, &n)
+	return count, tx.updateChunk(h, &n)
 }
 
-// countWithin returns how many entries of the first node of h go, and the first entry
+// countWithin returns how many entries of the first chunk of h go, and the first entry
 // of h that stays.
 func (tx *Tx) countWithin(h *Head, t *trimArgs) (count uint64, upTo ID, err error) {
 	if t.by == trimMaxLen {
@@ -317,7 +317,7 @@ func (tx *Tx) entryAfter(h *Head, n uint64) (at ID, err error) {
 }
 
 // dropEntries deletes the first count entries of h, which are those before upTo, and
-// leaves their nodes to the caller. exact says that upTo is an entry.
+// leaves their chunks to the caller. exact says that upTo is an entry.
 func (tx *Tx) dropEntries(h *Head, count uint64, upTo ID, exact bool) error {
 	var err error
 	switch {
@@ -344,17 +344,17 @@ func (tx *Tx) dropEntries(h *Head, count uint64, upTo ID, exact bool) error {
 	return nil
 }
 
-// dropAll deletes all entries and nodes of h.
+// dropAll deletes all entries and chunks of h.
 func (tx *Tx) dropAll(h *Head) error {
 	err := firstError(
 		tx.deleteSpan(h, kindEntry, h.First, MaxID, h.Length),
-		tx.deleteSpan(h, kindNode, ID{}, h.Tail.First, h.Nodes))
+		tx.deleteSpan(h, kindChunk, ID{}, h.Tail.First, h.Chunks))
 	if err != nil {
 		return fmt.Errorf("trim all of %q: %w", h.Name, err)
 	}
-	h.Length, h.Nodes = 0, 0
+	h.Length, h.Chunks = 0, 0
 	h.First, h.LastEntry = ID{}, ID{}
-	h.Tail, h.front, h.frontDirty = node{}, node{}, false
+	h.Tail, h.front, h.frontDirty = chunk{}, chunk{}, false
 	h.ahead = h.ahead[:0]
 	tx.modified(h)
 	return nil

@@ -13,7 +13,7 @@ import (
 // TestLongTrims trims so much at once that it is done with range tombstones, and goes
 // on with what is left.
 func TestLongTrims(t *testing.T) {
-	const entries = 5000 // 39 and some a node
+	const entries = 5000 // 39 and some a chunk
 	for _, c := range []struct {
 		trim string
 		want int // entries that go

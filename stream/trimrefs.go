@@ -1,12 +1,12 @@
 package stream
 
 // trimRefs is trim where groups have a say: entry by entry up to the threshold, be it
-// approximate or not, through the nodes that may go as a whole and the one after them.
+// approximate or not, through the chunks that may go as a whole and the one after them.
 // DELREF makes each deleted entry no longer pending; ACKED passes over entries that a
 // group still needs, and goes on behind them. The rule is streamTrim's in redis
 // src/t_stream.c.
 func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
-	limit := t.effectiveLimit(tx.settings().nodeMaxEntries)
+	limit := t.effectiveLimit(tx.settings().chunkMaxEntries)
 	unread := MaxID // entries after it have not reached some group
 	if t.refs == ackedRef {
 		groups, err := tx.listGroups(h)
@@ -19,7 +19,7 @@ func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 			}
 		}
 	}
-	n, err := tx.frontNode(h)
+	n, err := tx.frontChunk(h)
 	if err != nil {
 		return 0, err
 	}
@@ -53,7 +53,7 @@ func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 		if reached || h.Length == 0 || !whole {
 			break
 		}
-		next, ok, err := tx.nodeAfter(h, n.First)
+		next, ok, err := tx.chunkAfter(h, n.First)
 		if err != nil || !ok {
 			return deleted, err
 		}
@@ -63,7 +63,7 @@ func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 }
 
 // trimmable returns the entries of n that may go, and whether no later entry of h may.
-func (tx *Tx) trimmable(h *Head, n *node, t *trimArgs, unread ID) (ids []ID, reached bool, err error) {
+func (tx *Tx) trimmable(h *Head, n *chunk, t *trimArgs, unread ID) (ids []ID, reached bool, err error) {
 	length := h.Length
 	err = tx.eachEntry(h, n.First, n.Last, false, func(id ID, _ []byte) (bool, error) {
 		if t.by == trimMaxLen && length <= t.maxLen || t.by == trimMinID && !id.Less(t.minID) || unread.Less(id) {
@@ -83,18 +83,18 @@ func (tx *Tx) trimmable(h *Head, n *node, t *trimArgs, unread ID) (ids []ID, rea
 	return ids, reached, err
 }
 
-// nodeAfter returns the first node of h after first.
-func (tx *Tx) nodeAfter(h *Head, first ID) (n node, ok bool, err error) {
-	if h.Nodes == 0 || !first.Less(h.Tail.First) {
-		return node{}, false, nil
+// chunkAfter returns the first chunk of h after first.
+func (tx *Tx) chunkAfter(h *Head, first ID) (n chunk, ok bool, err error) {
+	if h.Chunks == 0 || !first.Less(h.Tail.First) {
+		return chunk{}, false, nil
 	}
 	next, err := first.Succ()
 	if err != nil {
-		return node{}, false, err // not where another node follows
+		return chunk{}, false, err // not where another chunk follows
 	}
-	lo, hi := tx.bounds(h, kindNode, next, h.Tail.First)
+	lo, hi := tx.bounds(h, kindChunk, next, h.Tail.First)
 	err = tx.scan(lo, hi, func(key, value []byte) (bool, error) {
-		n, err = decodeNode(idOfKey(key), value)
+		n, err = decodeChunk(idOfKey(key), value)
 		ok = err == nil
 		return false, err
 	})

@@ -122,20 +122,20 @@ func parseFull(argv [][]byte) (full bool, count int64, refusal *resp.Value) {
 const radixExactMax = 10000
 
 // radixTree returns how many keys and how many nodes the radix tree has in which
-// Redis would keep the nodes of h: one key a node, of 16 bytes. A tree node is the
+// Redis would keep the chunks of h: one key a chunk, of 16 bytes. A tree node is the
 // root, a leaf for each key, a branch for each place where keys part, and a run of
 // bytes on each way between two of these that is longer than the byte it starts with.
 func (tx *Tx) radixTree(h *Head) (keys, nodes uint64, err error) {
-	if h.Nodes == 0 {
+	if h.Chunks == 0 {
 		return 0, 1, nil
 	}
 	t := radixCounter{}
-	if h.Nodes > 1 {
-		front, err := tx.nodeOf(h, h.First)
+	if h.Chunks > 1 {
+		front, err := tx.chunkOf(h, h.First)
 		if err != nil {
 			return 0, 0, err
 		}
-		lo, hi := tx.bounds(h, kindNode, front.First, h.Tail.First)
+		lo, hi := tx.bounds(h, kindChunk, front.First, h.Tail.First)
 		err = tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
 			t.add([idBytes]byte(key[len(key)-idBytes:]))
 			return t.keys < radixExactMax, nil
@@ -148,10 +148,10 @@ func (tx *Tx) radixTree(h *Head) (keys, nodes uint64, err error) {
 		t.add([idBytes]byte(h.Tail.First.appendBytes(nil)))
 	}
 	nodes = t.nodes
-	if t.keys < h.Nodes {
-		nodes = nodes / t.keys * h.Nodes
+	if t.keys < h.Chunks {
+		nodes = nodes / t.keys * h.Chunks
 	}
-	return h.Nodes, nodes, nil
+	return h.Chunks, nodes, nil
 }
 
 // radixCounter counts the nodes of a radix tree of keys given in order.

@@ -21,8 +21,8 @@ const (
 // Bytes counts n bytes, and returns ErrTooLarge where fewer are left.
 func (b *Budget) Bytes(n int) error { return b.take(0, n) }
 
-// Node counts a run of entries, without these.
-func (b *Budget) Node() error { return b.take(1, entryBytes) }
+// Chunk counts a run of entries, without these.
+func (b *Budget) Chunk() error { return b.take(1, entryBytes) }
 
 // Entry counts an entry of so many words that have so many bytes.
 func (b *Budget) Entry(words, bytes int) error { return b.take(1, entryBytes+words*wordBytes+bytes) }

@@ -6,6 +6,6 @@
 // is returned holds what a server of Redis would have written: IDs in order, counts
 // that count, one owner for each pending entry. Everything else is [ErrFormat].
 //
-// Where to start: payload.go draws a payload, stream.go a stream in it, node.go the
+// Where to start: payload.go draws a payload, stream.go a stream in it, chunk.go the
 // listpack that holds a run of entries. The package knows neither commands nor state.
 package rdb

@@ -10,7 +10,7 @@ import (
 // parts is the value of a stream of the newest type in parts that a test can bend.
 type parts struct {
 	kind                 byte
-	nodes                [][2][]byte // key, listpack
+	chunks               [][2][]byte // key, listpack
 	length               uint64
 	last, first, deleted ID
 	added                uint64
@@ -53,7 +53,7 @@ func listpackOf(elems ...any) []byte {
 func goodParts() *parts {
 	return &parts{
 		kind: typeStream5,
-		nodes: [][2][]byte{{
+		chunks: [][2][]byte{{
 			appendRawID(nil, ID{5, 1}),
 			listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 0, 1, "w", 4, 0, 1, -1, 1, "g", "x", 6),
 		}},
@@ -69,8 +69,8 @@ func goodParts() *parts {
 }
 
 func (p *parts) value() []byte {
-	b := appendLength([]byte{p.kind}, uint64(len(p.nodes)))
-	for _, n := range p.nodes {
+	b := appendLength([]byte{p.kind}, uint64(len(p.chunks)))
+	for _, n := range p.chunks {
 		b = appendString(appendString(b, n[0]), n[1])
 	}
 	b = appendID(appendLength(b, p.length), p.last)
@@ -122,55 +122,55 @@ func TestHostile(t *testing.T) {
 	}{
 		{"unknown type", func(p *parts) { p.kind = typeStream5 + 1 }},
 		{"another length", func(p *parts) { p.length = 3 }},
-		{"no entries, but a length", func(p *parts) { p.nodes = nil }},
+		{"no entries, but a length", func(p *parts) { p.chunks = nil }},
 		{"an entry above the last ID", func(p *parts) { p.last = ID{5, 9} }},
 		{"deleted above the last ID", func(p *parts) { p.deleted = ID{9, 10} }},
 		{"fewer added than there are", func(p *parts) { p.added = 1 }},
 		{"more added than a number holds", func(p *parts) { p.added = 1 << 63 }},
-		{"a short node key", func(p *parts) { p.nodes[0][0] = p.nodes[0][0][1:] }},
-		{"node 0-0", func(p *parts) { p.nodes[0][0] = make([]byte, 16) }},
-		{"a node twice", func(p *parts) { p.nodes = append(p.nodes, p.nodes[0]); p.length = 4 }},
-		{"nodes that overlap", func(p *parts) {
-			p.nodes = append(p.nodes, [2][]byte{appendRawID(nil, ID{6, 0}), p.nodes[0][1]})
+		{"a short chunk key", func(p *parts) { p.chunks[0][0] = p.chunks[0][0][1:] }},
+		{"chunk 0-0", func(p *parts) { p.chunks[0][0] = make([]byte, 16) }},
+		{"a chunk twice", func(p *parts) { p.chunks = append(p.chunks, p.chunks[0]); p.length = 4 }},
+		{"chunks that overlap", func(p *parts) {
+			p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{6, 0}), p.chunks[0][1]})
 			p.length = 4
 		}},
-		{"nodes out of order", func(p *parts) {
-			p.nodes = append(p.nodes, [2][]byte{appendRawID(nil, ID{4, 0}), p.nodes[0][1]})
+		{"chunks out of order", func(p *parts) {
+			p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{4, 0}), p.chunks[0][1]})
 			p.length = 4
 		}},
-		{"an empty listpack", func(p *parts) { p.nodes[0][1] = listpackOf() }},
-		{"no listpack", func(p *parts) { p.nodes[0][1] = []byte("listpack") }},
-		{"a node without entries", func(p *parts) { p.nodes[0][1] = listpackOf(0, 0, 1, "f", 0); p.length = 0 }},
-		{"a node counts more", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4) }},
-		{"a node counts no deleted", func(p *parts) {
-			p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 3, 0, 1, "w", 4, 2, 1, 0, "v", 4)
+		{"an empty listpack", func(p *parts) { p.chunks[0][1] = listpackOf() }},
+		{"no listpack", func(p *parts) { p.chunks[0][1] = []byte("listpack") }},
+		{"a chunk without entries", func(p *parts) { p.chunks[0][1] = listpackOf(0, 0, 1, "f", 0); p.length = 0 }},
+		{"a chunk counts more", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4) }},
+		{"a chunk counts no deleted", func(p *parts) {
+			p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 3, 0, 1, "w", 4, 2, 1, 0, "v", 4)
 		}},
-		{"negative counts", func(p *parts) { p.nodes[0][1] = listpackOf(2, -1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"a count that is a string", func(p *parts) { p.nodes[0][1] = listpackOf("x", 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"more fields than bytes", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1<<40, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"fields without an end", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 1, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"no fields", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 0, 0, 2, 0, 0, 3, 2, 1, 0, 3) }},
-		{"an entry without fields", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, 0, 4) }},
+		{"negative counts", func(p *parts) { p.chunks[0][1] = listpackOf(2, -1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+		{"a count that is a string", func(p *parts) { p.chunks[0][1] = listpackOf("x", 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+		{"more fields than bytes", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1<<40, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+		{"fields without an end", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 1, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+		{"no fields", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 0, 0, 2, 0, 0, 3, 2, 1, 0, 3) }},
+		{"an entry without fields", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, 0, 4) }},
 		{"an entry with many fields", func(p *parts) {
-			p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, 1<<62, "g", "x", 6)
+			p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, 1<<62, "g", "x", 6)
 		}},
 		{"an entry with negative fields", func(p *parts) {
-			p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, -1, "g", "x", 6)
+			p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, -1, "g", "x", 6)
 		}},
-		{"unknown flags", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 6, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"a wrong number of elements", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 5, 2, 1, 0, "v", 4) }},
-		{"an entry twice", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 0, 0, "v", 4) }},
-		{"entries out of order", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 1, 0, "v", 4, 2, 0, 0, "v", 4) }},
-		{"an entry below its node", func(p *parts) { p.nodes[0][1] = listpackOf(2, 0, 1, "f", 0, 2, -1, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"a deleted entry below its node", func(p *parts) {
-			p.nodes[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, -1, 0, "v", 4, 2, 1, 0, "v", 4)
+		{"unknown flags", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 6, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+		{"a wrong number of elements", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 5, 2, 1, 0, "v", 4) }},
+		{"an entry twice", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 0, 0, "v", 4) }},
+		{"entries out of order", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 1, 0, "v", 4, 2, 0, 0, "v", 4) }},
+		{"an entry below its chunk", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, -1, 0, "v", 4, 2, 1, 0, "v", 4) }},
+		{"a deleted entry below its chunk", func(p *parts) {
+			p.chunks[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, -1, 0, "v", 4, 2, 1, 0, "v", 4)
 		}},
-		{"a node below a deleted entry", func(p *parts) {
-			p.nodes = append(p.nodes, [2][]byte{appendRawID(nil, ID{7, 0}), p.nodes[0][1]})
-			p.nodes[0][1] = listpackOf(1, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 2, 0, "v", 4)
+		{"a chunk below a deleted entry", func(p *parts) {
+			p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{7, 0}), p.chunks[0][1]})
+			p.chunks[0][1] = listpackOf(1, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 2, 0, "v", 4)
 			p.length = 3
 		}},
-		{"an entry cut off", func(p *parts) { p.nodes[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v") }},
+		{"an entry cut off", func(p *parts) { p.chunks[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v") }},
 		{"a group twice", func(p *parts) { p.groups = append(p.groups, p.groups[0]) }},
 		{"a group that has read -2", func(p *parts) { p.groups[0].read = 1<<64 - 2 }},
 		{"pending twice", func(p *parts) { p.groups[0].pending[1] = ID{5, 1} }},
@@ -238,13 +238,13 @@ func TestTrailer(t *testing.T) {
 func TestDeletedAhead(t *testing.T) {
 	for _, c := range []struct{ last, want ID }{{ID{9, 9}, ID{8, 1}}, {ID{6, 1}, ID{6, 1}}} {
 		p := goodParts()
-		p.nodes[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 3, 0, "v", 4, 2, 1, 0, "v", 4)
+		p.chunks[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 3, 0, "v", 4, 2, 1, 0, "v", 4)
 		p.last = c.last
 		v, err := Decode(seal(p.value(), maxVersion), plenty)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := v.Stream.Nodes[0]; n.Last != c.want || n.Deleted != 1 || len(n.Entries) != 2 {
+		if n := v.Stream.Chunks[0]; n.Last != c.want || n.Deleted != 1 || len(n.Entries) != 2 {
 			t.Errorf("up to %v: %+v", c.last, n)
 		}
 	}
@@ -275,7 +275,7 @@ func TestBudget(t *testing.T) {
 			}
 		}
 		p := &parts{kind: typeStream2, length: uint64(entries), last: ID{1 << 40, 0}, added: uint64(entries)}
-		p.nodes = [][2][]byte{{appendRawID(nil, ID{1, 0}), w.finish()}}
+		p.chunks = [][2][]byte{{appendRawID(nil, ID{1, 0}), w.finish()}}
 		return seal(p.value(), versionStream2)
 	}
 	packed := []byte{typeString, encodedLZF}

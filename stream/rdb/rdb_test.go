@@ -190,7 +190,7 @@ func example() *Stream {
 		return out
 	}
 	return &Stream{
-		Nodes: []Node{
+		Chunks: []Chunk{
 			{ID: ID{1, 1}, Entries: []Entry{{ID{1, 1}, word("f", "v")}, {ID{2, 0}, word("f", "12")}}},
 			{ID: ID{3, 0}, Entries: []Entry{{ID{3, 5}, word("f", "v", "g", "")}, {ID{3, 6}, word("f", "v")}}},
 		},
@@ -208,12 +208,12 @@ func example() *Stream {
 	}
 }
 
-// normal returns s as it reads from a payload: of a node's past nothing is left.
+// normal returns s as it reads from a payload: of a chunk's past nothing is left.
 func normal(s *Stream) *Stream {
 	out := *s
-	out.Nodes = slices.Clone(s.Nodes)
-	for i := range out.Nodes {
-		n := &out.Nodes[i]
+	out.Chunks = slices.Clone(s.Chunks)
+	for i := range out.Chunks {
+		n := &out.Chunks[i]
 		n.Last, n.Deleted, n.Bytes = n.end(), 0, 0
 		n.Fields = nil
 	}
@@ -266,7 +266,7 @@ func TestGolden(t *testing.T) {
 	s := example()
 	s.Groups[0].Consumers[0].ActiveMS = -1
 	want := strings.Join([]string{
-		"13", "02", // type, nodes
+		"13", "02", // type, chunks
 		"10" + "0000000000000001" + "0000000000000001", "28", // key and size of the first
 		"28000000" + "0f00",                                // listpack: bytes, elements
 		"0201" + "0001" + "0101" + "816602" + "0001",       // live, dead, fields: f
@@ -305,7 +305,7 @@ func TestOlderTypes(t *testing.T) {
 		"01" + "00000000000000010000000000000001" + "e803000000000000" + "05" +
 		"01" + "0161" + "e903000000000000"
 	owned := "01" + "00000000000000010000000000000001"
-	node := "01" + "10" + "0000000000000001" + "0000000000000001" + "28" + "28000000" + "0f00" +
+	chunk := "01" + "10" + "0000000000000001" + "0000000000000001" + "28" + "28000000" + "0f00" +
 		"0201" + "0001" + "0101" + "816602" + "0001" + "0201" + "0001" + "0001" + "817602" + "0401" +
 		"0201" + "0101" + "dfff02" + "0c01" + "0401" + "ff"
 	for _, c := range []struct {
@@ -314,9 +314,9 @@ func TestOlderTypes(t *testing.T) {
 		read, activeMS   int64
 		maxDeleted, last ID
 	}{
-		{"Redis 5", "0f" + node + "02" + "0200" + "01" + groups + owned, 2, 2, 1001, ID{}, ID{2, 0}},
-		{"Redis 5, further on", "0f" + node + "02" + "0900" + "01" + groups + owned, 2, -1, 1001, ID{}, ID{9, 0}},
-		{"Redis 7.2", "15" + node + "02" + "0900" + "0101" + "0105" + "0c" + "01" +
+		{"Redis 5", "0f" + chunk + "02" + "0200" + "01" + groups + owned, 2, 2, 1001, ID{}, ID{2, 0}},
+		{"Redis 5, further on", "0f" + chunk + "02" + "0900" + "01" + groups + owned, 2, -1, 1001, ID{}, ID{9, 0}},
+		{"Redis 7.2", "15" + chunk + "02" + "0900" + "0101" + "0105" + "0c" + "01" +
 			"0167" + "0200" + "04" + groups[8:] + "f201000000000000" + owned, 12, 4, 498, ID{1, 5}, ID{9, 0}},
 	} {
 		raw, err := hex.DecodeString(c.value)
@@ -339,7 +339,7 @@ func TestOlderTypes(t *testing.T) {
 
 // TestReadUpTo is what a group of Redis 5 is taken to have read.
 func TestReadUpTo(t *testing.T) {
-	s := &Stream{Nodes: []Node{{Entries: []Entry{{ID: ID{3, 0}}}}}, Length: 4, Added: 4, Last: ID{9, 0}}
+	s := &Stream{Chunks: []Chunk{{Entries: []Entry{{ID: ID{3, 0}}}}}, Length: 4, Added: 4, Last: ID{9, 0}}
 	for _, c := range []struct {
 		id   ID
 		want int64

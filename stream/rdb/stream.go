@@ -8,7 +8,7 @@ import (
 // A stream. Numbers are lengths (reader.go) where nothing else is said; an ID is two of
 // them, a raw ID sixteen bytes, big-endian, a time an i64, little-endian.
 //
-//	nodes × { node (node.go) }
+//	chunks × { chunk (chunk.go) }
 //	length, last ID
 //	first ID, greatest deleted ID, added             from 19 on
 //	groups × {
@@ -39,9 +39,9 @@ const trailer = "MRA"
 
 // Stream is a stream as a payload holds it.
 type Stream struct {
-	Nodes      []Node // in order
-	Length     uint64 // entries of all nodes
-	Last       ID     // greatest ID ever
+	Chunks     []Chunk // in order
+	Length     uint64  // entries of all chunks
+	Last       ID      // greatest ID ever
 	MaxDeleted ID
 	Added      uint64 // entries ever
 	Groups     []Group
@@ -50,10 +50,10 @@ type Stream struct {
 
 // First returns the ID of the first entry, 0-0 where there is none.
 func (s *Stream) First() ID {
-	if len(s.Nodes) == 0 {
+	if len(s.Chunks) == 0 {
 		return ID{}
 	}
-	return s.Nodes[0].Entries[0].ID
+	return s.Chunks[0].Entries[0].ID
 }
 
 // Group is a consumer group.
@@ -107,26 +107,26 @@ func (r *reader) stream(kind byte) *Stream {
 	s := &Stream{}
 	after := ID{}
 	for n := r.length(); n > 0 && r.err == nil; n-- {
-		node := r.node(after)
-		// XTRIM MINID can leave a node in Redis whose entries are all deleted.
-		if after = node.Last; r.err == nil && len(node.Entries) > 0 {
-			s.Nodes = append(s.Nodes, node)
-			s.Length += uint64(len(node.Entries))
+		chunk := r.chunk(after)
+		// XTRIM MINID can leave a chunk in Redis whose entries are all deleted.
+		if after = chunk.Last; r.err == nil && len(chunk.Entries) > 0 {
+			s.Chunks = append(s.Chunks, chunk)
+			s.Length += uint64(len(chunk.Entries))
 		}
 	}
 	if n := r.length(); n != s.Length {
 		r.fail("stream of %d entries counts %d", s.Length, n)
 	}
 	s.Last = r.id()
-	if n := len(s.Nodes); n > 0 && s.Last.less(after) {
-		if end := s.Nodes[n-1].end(); s.Last.less(end) {
+	if n := len(s.Chunks); n > 0 && s.Last.less(after) {
+		if end := s.Chunks[n-1].end(); s.Last.less(end) {
 			r.fail("greatest ID %v is below the entry %v", s.Last, end)
 		}
-		s.Nodes[n-1].Last = s.Last
+		s.Chunks[n-1].Last = s.Last
 	}
 	s.Added = s.Length
 	if kind >= typeStream2 {
-		r.id() // the first one, which the nodes tell
+		r.id() // the first one, which the chunks tell
 		s.MaxDeleted, s.Added = r.id(), r.signed("entries added")
 	}
 	if s.Added < s.Length || s.Last.less(s.MaxDeleted) {
@@ -299,7 +299,7 @@ func (r *reader) trailer(s *Stream) {
 }
 
 // EncodeStream returns the payload of a stream, of the oldest type that can hold it.
-// Entries that were deleted are left out of the nodes.
+// Entries that were deleted are left out of the chunks.
 func EncodeStream(s *Stream) []byte {
 	kind, version := byte(typeStream2), uint16(versionStream2)
 	if s.IDMP != nil {
@@ -316,9 +316,9 @@ func EncodeStream(s *Stream) []byte {
 			inactive = inactive || c.ActiveMS != c.SeenMS
 		}
 	}
-	b := appendLength([]byte{kind}, uint64(len(s.Nodes)))
-	for i := range s.Nodes {
-		b = appendNode(b, &s.Nodes[i])
+	b := appendLength([]byte{kind}, uint64(len(s.Chunks)))
+	for i := range s.Chunks {
+		b = appendChunk(b, &s.Chunks[i])
 	}
 	b = appendID(appendLength(b, s.Length), s.Last)
 	b = appendLength(appendID(appendID(b, s.First()), s.MaxDeleted), s.Added)

@@ -5,74 +5,74 @@ import (
 	"millrace/command"
 )
 
-// node describes a run of entries. Redis keeps a stream's entries in listpacks, each
+// chunk describes a run of entries. Redis keeps a stream's entries in listpacks, each
 // one key of a radix tree, of up to stream-node-max-entries entries or
-// stream-node-max-bytes bytes, and trimming with "~" removes whole nodes only. The runs
+// stream-node-max-bytes bytes, and trimming with "~" removes whole chunks only. The runs
 // are kept alike here, so that it removes the same entries as in Redis, and XINFO says
 // the same.
 //
-// All nodes but the last are records of their own, under the ID of their first entry;
-// the last is in the head. A node without live entries does not exist, but for the only
+// All chunks but the last are records of their own, under the ID of their first entry;
+// the last is in the head. A chunk without live entries does not exist, but for the only
 // one of an empty stream: where a trim by minimal ID deletes the last live entries of a
-// node, and greater ones of it were deleted before, Redis keeps it for what comes.
+// chunk, and greater ones of it were deleted before, Redis keeps it for what comes.
 //
 //	+---------+------+---------------+--------------+---------------+--------+
 //	| version | last | total uvarint | live uvarint | bytes uvarint | fields |
 //	| u8 = 1  | 16   |               |              |               | u64    |
 //	+---------+------+---------------+--------------+---------------+--------+
-type node struct {
-	First  ID     // ID the node was made with; the node's key
+type chunk struct {
+	First  ID     // ID the chunk was made with; the chunk's key
 	Last   ID     // ID of the last entry put into it, deleted or not
 	Total  uint64 // entries ever put into it
-	Live   uint64 // entries not deleted; zero: there is no such node, or see above
-	Bytes  uint64 // size of Redis's listpack, which decides when the node is full
+	Live   uint64 // entries not deleted; zero: there is no such chunk, or see above
+	Bytes  uint64 // size of Redis's listpack, which decides when the chunk is full
 	Fields uint64 // hash of the field names of its first entry, which Redis stores once
 }
 
-const nodeVersion = 1
+const chunkVersion = 1
 
 // Redis's defaults of stream-node-max-entries and stream-node-max-bytes, and the size
-// above which it makes a new node whatever the settings.
+// above which it makes a new chunk whatever the settings.
 const (
-	defaultNodeMaxEntries = 100
-	defaultNodeMaxBytes   = 4096
-	listpackMaxBytes      = 1 << 30
+	defaultChunkMaxEntries = 100
+	defaultChunkMaxBytes   = 4096
+	listpackMaxBytes       = 1 << 30
 )
 
-func (n *node) append(dst []byte) []byte {
-	dst = n.Last.appendBytes(append(dst, nodeVersion))
+func (n *chunk) append(dst []byte) []byte {
+	dst = n.Last.appendBytes(append(dst, chunkVersion))
 	dst = binary.AppendUvarint(dst, n.Total)
 	dst = binary.AppendUvarint(dst, n.Live)
 	dst = binary.AppendUvarint(dst, n.Bytes)
 	return binary.BigEndian.AppendUint64(dst, n.Fields)
 }
 
-// readNode reads what append wrote.
-func readNode(first ID, r *recordReader) node {
-	if r.u8() != nodeVersion {
+// readChunk reads what append wrote.
+func readChunk(first ID, r *recordReader) chunk {
+	if r.u8() != chunkVersion {
 		r.bad = true
 	}
-	return node{First: first, Last: r.id(), Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint(), Fields: r.u64()}
+	return chunk{First: first, Last: r.id(), Total: r.uvarint(), Live: r.uvarint(), Bytes: r.uvarint(), Fields: r.u64()}
 }
 
-func decodeNode(first ID, b []byte) (node, error) {
+func decodeChunk(first ID, b []byte) (chunk, error) {
 	r := recordReader{b: b}
-	n := readNode(first, &r)
-	return n, r.err("node "+first.String(), nil)
+	n := readChunk(first, &r)
+	return n, r.err("chunk "+first.String(), nil)
 }
 
-// full reports whether an entry of size bytes of fields and values needs a new node.
+// full reports whether an entry of size bytes of fields and values needs a new chunk.
 // The rule is streamAppendItem's.
-func (n *node) full(size, maxEntries, maxBytes uint64) bool {
+func (n *chunk) full(size, maxEntries, maxBytes uint64) bool {
 	if maxBytes == 0 || maxBytes > listpackMaxBytes {
 		maxBytes = listpackMaxBytes
 	}
 	return n.Bytes+size >= maxBytes || maxEntries > 0 && n.Total >= maxEntries
 }
 
-// begin makes n the node of its first entry.
-func (n *node) begin(id ID, words [][]byte, fields uint64) {
-	*n = node{First: id, Last: id, Total: 1, Live: 1, Fields: fields}
+// begin makes n the chunk of its first entry.
+func (n *chunk) begin(id ID, words [][]byte, fields uint64) {
+	*n = chunk{First: id, Last: id, Total: 1, Live: 1, Fields: fields}
 	n.Bytes = listpackEmpty + listpackInt(1) + listpackInt(0) + listpackInt(int64(len(words)/2)) + listpackInt(0)
 	for i := 0; i < len(words); i += 2 {
 		n.Bytes += listpackString(words[i])
@@ -81,7 +81,7 @@ func (n *node) begin(id ID, words [][]byte, fields uint64) {
 }
 
 // add appends an entry to n.
-func (n *node) add(id ID, words [][]byte, fields uint64) {
+func (n *chunk) add(id ID, words [][]byte, fields uint64) {
 	n.Bytes += entryListpackBytes(n.First, id, words, fields == n.Fields)
 	n.Bytes += listpackInt(int64(n.Live+1)) - listpackInt(int64(n.Live))
 	n.Last = id
@@ -90,7 +90,7 @@ func (n *node) add(id ID, words [][]byte, fields uint64) {
 }
 
 // drop marks count entries of n as deleted.
-func (n *node) drop(count uint64) {
+func (n *chunk) drop(count uint64) {
 	live, dead := n.Live-count, n.Total-n.Live+count
 	n.Bytes += listpackInt(int64(live)) - listpackInt(int64(n.Live))
 	n.Bytes += listpackInt(int64(dead)) - listpackInt(int64(n.Total-n.Live))
@@ -100,9 +100,9 @@ func (n *node) drop(count uint64) {
 // listpackEmpty is the size of a listpack without elements: header and end.
 const listpackEmpty = 7
 
-// entryListpackBytes is what an entry adds to a node's listpack: flags, the
-// differences to the node's ID, the number of fields and the fields unless they are
-// those of the node's first entry, the values, and the number of elements.
+// entryListpackBytes is what an entry adds to a chunk's listpack: flags, the
+// differences to the chunk's ID, the number of fields and the fields unless they are
+// those of the chunk's first entry, the values, and the number of elements.
 func entryListpackBytes(first, id ID, words [][]byte, sameFields bool) uint64 {
 	pairs := int64(len(words) / 2)
 	size := listpackInt(0) + listpackInt(int64(id.MS-first.MS)) + listpackInt(int64(id.Seq-first.Seq))
@@ -165,7 +165,7 @@ func listpackString(s []byte) uint64 {
 }
 
 // hashFields is FNV-1a over the number of fields and each field name with its length.
-// It stands for the names themselves: two lists of one hash would only make a node's
+// It stands for the names themselves: two lists of one hash would only make a chunk's
 // size differ from Redis's, in the same way on every replica.
 func hashFields(words [][]byte) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211

@@ -1,25 +1,25 @@
 package rdb
 
-// A node is a run of entries: a listpack under the ID of the first entry it was made
+// A chunk is a run of entries: a listpack under the ID of the first entry it was made
 // with, to which the others are relative.
 //
 //	live, dead, n, n field names, 0          the first entry's fields
 //	flags, ms, seq, values …, size           an entry that has the same fields
 //	flags, ms, seq, n, field, value …, size  any other
 //
-// ms and seq are differences to the node's ID; size is the number of elements before
+// ms and seq are differences to the chunk's ID; size is the number of elements before
 // it in the entry. A deleted entry stays, with a flag.
 const (
 	flagDeleted    = 1
 	flagSameFields = 2
 )
 
-// Node is a run of entries.
-type Node struct {
+// Chunk is a run of entries.
+type Chunk struct {
 	ID      ID       // below or equal to all entries'
 	Last    ID       // greatest ID of an entry, deleted or not, that is not above the stream's
 	Deleted uint64   // entries that are no more
-	Fields  [][]byte // of the entry that the node was made with
+	Fields  [][]byte // of the entry that the chunk was made with
 	Entries []Entry  // at least one, in order of their IDs
 	Bytes   int      // size of the listpack
 }
@@ -30,19 +30,19 @@ type Entry struct {
 	Words [][]byte
 }
 
-// node reads a node. Entries have to follow one another from after on.
-func (r *reader) node(after ID) Node {
+// chunk reads a chunk. Entries have to follow one another from after on.
+func (r *reader) chunk(after ID) Chunk {
 	key := r.string()
 	if len(key) != 16 && r.err == nil {
-		r.fail("node under a key of %d bytes", len(key))
+		r.fail("chunk under a key of %d bytes", len(key))
 	}
 	raw := r.string()
 	if r.err != nil {
-		return Node{}
+		return Chunk{}
 	}
-	n := Node{ID: idFromBytes(key), Bytes: len(raw)}
+	n := Chunk{ID: idFromBytes(key), Bytes: len(raw)}
 	if !after.less(n.ID) {
-		r.fail("node %v is not after %v", n.ID, after)
+		r.fail("chunk %v is not after %v", n.ID, after)
 		return n
 	}
 	l, err := openListpack(raw)
@@ -53,16 +53,16 @@ func (r *reader) node(after ID) Node {
 	live, dead := l.count(), l.count()
 	n.Fields = r.words(&l, l.count(), nil)
 	if l.integer() != 0 {
-		l.fail("the fields of a node do not end with 0")
+		l.fail("the fields of a chunk do not end with 0")
 	}
 	for r.err == nil && l.err == nil && len(l.b) > 0 {
 		r.entry(&l, &n)
 	}
 	r.stop(l.close(raw))
 	if live != uint64(len(n.Entries)) || dead != n.Deleted || live+dead == 0 {
-		r.fail("node counts %d and %d deleted entries, and has %d and %d", live, dead, len(n.Entries), n.Deleted)
+		r.fail("chunk counts %d and %d deleted entries, and has %d and %d", live, dead, len(n.Entries), n.Deleted)
 	}
-	r.stop(r.budget.Node())
+	r.stop(r.budget.Chunk())
 	return n
 }
 
@@ -96,7 +96,7 @@ func (r *reader) words(l *listpack, n uint64, fields [][]byte) [][]byte {
 }
 
 // entry reads one entry into n, or counts it as deleted.
-func (r *reader) entry(l *listpack, n *Node) {
+func (r *reader) entry(l *listpack, n *Chunk) {
 	first := l.read
 	flags := l.integer()
 	if flags&^(flagDeleted|flagSameFields) != 0 {
@@ -115,7 +115,7 @@ func (r *reader) entry(l *listpack, n *Node) {
 		l.fail("entry %v of %d words in %d elements ends with another number", id, len(words), size)
 	}
 	if id.less(n.ID) {
-		l.fail("entry %v is before its node, %v", id, n.ID)
+		l.fail("entry %v is before its chunk, %v", id, n.ID)
 	}
 	if flags&flagDeleted != 0 {
 		// Before Redis 7.0 a stream could go on below a deleted entry.
@@ -135,10 +135,10 @@ func (r *reader) entry(l *listpack, n *Node) {
 }
 
 // end returns the ID of the last entry.
-func (n *Node) end() ID { return n.Entries[len(n.Entries)-1].ID }
+func (n *Chunk) end() ID { return n.Entries[len(n.Entries)-1].ID }
 
-// appendNode appends a node that has only its live entries: deleted ones are no more.
-func appendNode(dst []byte, n *Node) []byte {
+// appendChunk appends a chunk that has only its live entries: deleted ones are no more.
+func appendChunk(dst []byte, n *Chunk) []byte {
 	var key [16]byte
 	dst = appendString(dst, appendRawID(key[:0], n.ID))
 	w := beginListpack(nil)
@@ -156,15 +156,15 @@ func appendNode(dst []byte, n *Node) []byte {
 	return appendString(dst, w.finish())
 }
 
-func (w *listpackWriter) entry(node ID, master [][]byte, e *Entry) {
+func (w *listpackWriter) entry(chunk ID, master [][]byte, e *Entry) {
 	first, same := w.count, sameFields(master, e.Words)
 	flags := int64(0)
 	if same {
 		flags = flagSameFields
 	}
 	w.integer(flags)
-	w.integer(int64(e.ID.MS - node.MS))
-	w.integer(int64(e.ID.Seq - node.Seq))
+	w.integer(int64(e.ID.MS - chunk.MS))
+	w.integer(int64(e.ID.Seq - chunk.Seq))
 	if !same {
 		w.integer(int64(len(e.Words) / 2))
 	}
