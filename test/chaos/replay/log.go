@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/raft"
 
@@ -96,6 +97,7 @@ func readRecord(l *raft.Log, keep func(words []string) bool) (Record, error) {
 			for i, w := range argv {
 				words[i] = string(w)
 			}
+			words[0] = strings.ToUpper(words[0]) // a router that writes a call anew uses lower case
 			kept = kept || keep(words)
 			call.Commands = append(call.Commands, words)
 		}
