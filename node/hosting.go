@@ -105,7 +105,7 @@ func (h *hosting) onDisk(id uint32) (bool, error) {
 func (h *hosting) open(s *placement.Shard) error {
 	state := stream.NewState(s.First, s.Last)
 	state.CountLookups(&h.n.lookups)
-	cfg := h.config(s.ID, s.First, s.Last, state)
+	cfg := h.config(s.ID, s.First, s.Last, streamMachine{state})
 	if !s.Founded && slices.Contains(s.Founders, h.n.id) {
 		cfg.Founders = s.Founders
 	}
@@ -116,6 +116,15 @@ func (h *hosting) open(s *placement.Shard) error {
 	h.n.replicas.put(s.ID, r)
 	return nil
 }
+
+// streamMachine hands the state machine of Redis Streams to a shard. Package stream does
+// not know the shard's interfaces, so its blocked commands are passed on here.
+type streamMachine struct{ *stream.State }
+
+var _ shard.Blocker = streamMachine{}
+
+// Block implements shard.Blocker.
+func (m streamMachine) Block(argv [][]byte) shard.Blocked { return m.State.Block(argv) }
 
 // config returns the configuration of a replica: the given values, and the part that all
 // replicas of this node have in common.

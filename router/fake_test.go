@@ -69,8 +69,9 @@ type fakeShard struct {
 }
 
 type fakeWait struct {
-	call  *call.Call
-	timer *time.Timer
+	blocked *stream.Blocked
+	call    *call.Call
+	timer   *time.Timer
 }
 
 func nodeID(i int) string { return fmt.Sprintf("%040d", i) }
@@ -254,23 +255,24 @@ func (s *fakeShard) serve(node string, c *call.Call) (res call.Result, later boo
 	switch c.Kind {
 	case call.Read, call.ReadStale:
 		s.reads++
-		return call.Result{Reply: s.read(c, s.state.Read)}, false
+		return call.Result{Reply: s.read(c)}, false
 	case call.Write:
 		reply := s.write(c)
 		s.wake()
 		return call.Result{Reply: reply}, false
 	case call.Block, call.Wait:
-		if c.Kind == call.Block && !s.state.WritesWhenServed(c.Cmds[0]) { // the first look is a read
-			if reply := s.read(c, s.state.Read); !isNull(reply) {
+		b := s.state.Block(c.Cmds[0])
+		if c.Kind == call.Block && !b.Writes() { // the first look is a read
+			if reply := s.read(c); !isNull(reply) {
 				return call.Result{Reply: reply}, false
 			}
-		} else if res, ok := s.try(c, s.state.Read); ok {
+		} else if res, ok := s.try(c, b); ok {
 			return res, false
 		}
-		if argv, err := s.state.Arrival(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0]); err == nil && argv != nil && c.Kind == call.Block {
+		if argv, err := b.Arrival(pebblekv.Reader{R: s.db}, s.nowMS); err == nil && argv != nil && c.Kind == call.Block {
 			s.write(&call.Call{Cmds: [][][]byte{argv}})
 		}
-		w := &fakeWait{call: c}
+		w := &fakeWait{call: c, blocked: b}
 		if c.BlockMS > 0 {
 			w.timer = time.AfterFunc(time.Duration(c.BlockMS)*time.Millisecond, func() { s.expire(w) })
 		}
@@ -280,8 +282,12 @@ func (s *fakeShard) serve(node string, c *call.Call) (res call.Result, later boo
 	return call.Result{Err: call.ErrNoShard}, false
 }
 
-func (s *fakeShard) read(c *call.Call, read readFunc) []byte {
-	v, err := read(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0])
+func (s *fakeShard) read(c *call.Call) []byte {
+	v, err := s.state.Read(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0])
+	return fakeReply(c, v, err)
+}
+
+func fakeReply(c *call.Call, v resp.Value, err error) []byte {
 	if err != nil {
 		v = resp.Err("ERR fake: " + err.Error())
 	}
@@ -312,12 +318,9 @@ func (s *fakeShard) write(c *call.Call) []byte {
 	return encode(replies[0], c.Proto)
 }
 
-// readFunc is how a shard reads: at once, or after a wait.
-type readFunc func(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
-
 // try serves a blocking call if it would get something. s.mu is held.
-func (s *fakeShard) try(c *call.Call, read readFunc) (call.Result, bool) {
-	ready, err := s.state.Ready(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0])
+func (s *fakeShard) try(c *call.Call, b *stream.Blocked) (call.Result, bool) {
+	ready, err := b.Ready(pebblekv.Reader{R: s.db}, s.nowMS)
 	switch {
 	case err != nil:
 		return call.Result{Err: err}, true
@@ -325,17 +328,18 @@ func (s *fakeShard) try(c *call.Call, read readFunc) (call.Result, bool) {
 		return call.Result{}, false
 	case c.Kind == call.Wait:
 		return call.Result{Reply: encode(resp.OK, c.Proto)}, true
-	case s.state.WritesWhenServed(c.Cmds[0]):
+	case b.Writes():
 		return call.Result{Reply: s.write(c)}, true
 	}
-	return call.Result{Reply: s.read(c, read)}, true
+	v, err := b.Read(pebblekv.Reader{R: s.db}, s.nowMS)
+	return call.Result{Reply: fakeReply(c, v, err)}, true
 }
 
 // wake serves blocked calls. s.mu is held; Done must not block, so that is fine here.
 func (s *fakeShard) wake() {
 	for i := 0; i < len(s.blocked); {
 		w := s.blocked[i]
-		res, ok := s.try(w.call, s.state.ReadWaited)
+		res, ok := s.try(w.call, w.blocked)
 		if !ok {
 			i++
 			continue

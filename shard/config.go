@@ -19,7 +19,7 @@ import (
 
 // Machine is the replicated state machine of a shard. Apply, Flush, Reset, Touched
 // and Committed are called by one goroutine at a time; Read, and the methods of
-// Blocker and Timed, may run beside them and beside each other.
+// Blocked and Timed, may run beside them and beside each other.
 type Machine interface {
 	// Apply runs one call's commands at nowMS, which never goes back, and returns one
 	// reply for each. It must be deterministic. An error halts the shard: the disk
@@ -38,25 +38,31 @@ type Machine interface {
 	Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
 }
 
-// Blocker is what a Machine also implements when it has blocking commands.
+// Blocker is implemented by a Machine that has blocking commands.
 type Blocker interface {
-	// BlockKeys returns the keys that a blocking command waits on.
-	BlockKeys(argv [][]byte) [][]byte
-	// Ready reports whether the command, run now, would answer something: data or an
-	// error.
-	Ready(v kv.Reader, nowMS int64, argv [][]byte) (bool, error)
-	// Arrival returns the command to be run when the command is made and finds nothing, for
-	// what it leaves all the same; nil when there is nothing to leave.
-	Arrival(v kv.Reader, nowMS int64, argv [][]byte) ([][]byte, error)
-	// ReadWaited runs a command that does not write and that was found ready after it has
-	// waited. What it would be refused for when it is made need not end it.
-	ReadWaited(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
-	// Ages reports whether the passing of time alone can make the command answer
-	// something: nothing touches its keys then.
-	Ages(argv [][]byte) bool
-	// WritesWhenServed reports whether the command changes the state when it finds
-	// something, so that it has to be proposed.
-	WritesWhenServed(argv [][]byte) bool
+	// Block reads the words of a blocking command once, for a call that may wait.
+	Block(argv [][]byte) Blocked
+}
+
+// Blocked is the command of one blocked call. Its methods change nothing; they may run
+// beside each other and beside the applier.
+type Blocked interface {
+	// Keys returns the keys that the command waits on.
+	Keys() [][]byte
+	// Writes reports whether the command changes the state when it finds something, so
+	// that it has to be proposed.
+	Writes() bool
+	// Ages reports whether time alone can make the command answer something. No record
+	// touches its keys then.
+	Ages() bool
+	// Ready reports whether the command, run now, would answer data or an error.
+	Ready(v kv.Reader, nowMS int64) (bool, error)
+	// Arrival returns the command to propose when the first look finds nothing, or nil. It
+	// leaves the traces that a call leaves even before it is served.
+	Arrival(v kv.Reader, nowMS int64) ([][]byte, error)
+	// Read runs a command that does not write, and that was found ready after it had
+	// waited. An error that would have refused it at the start need not end it.
+	Read(v kv.Reader, nowMS int64) (resp.Value, error)
 }
 
 // Timed is what a Machine also implements when its state changes by the passing of time

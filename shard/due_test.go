@@ -13,7 +13,9 @@ import (
 )
 
 // withStreams makes replicas run the state machine of streams.
-func withStreams(_ string, cfg *Config) { cfg.Machine = stream.NewState(cfg.FirstSlot, cfg.LastSlot) }
+func withStreams(_ string, cfg *Config) {
+	cfg.Machine = streamMachine{stream.NewState(cfg.FirstSlot, cfg.LastSlot)}
+}
 
 // streamNames returns n names in the slots of the test shard.
 func streamNames(n int) []string {

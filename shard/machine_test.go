@@ -211,12 +211,21 @@ func (m *listMachine) Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value,
 	return m.query(v, h, argv)
 }
 
-func (m *listMachine) BlockKeys(argv [][]byte) [][]byte { return argv[1:2] }
+// listBlocked is a blocking command of a list machine.
+type listBlocked struct {
+	m    *listMachine
+	argv [][]byte
+}
+
+func (m *listMachine) Block(argv [][]byte) Blocked { return listBlocked{m, argv} }
+
+func (b listBlocked) Keys() [][]byte { return b.argv[1:2] }
 
 // Ages is never so: what a list machine holds does not grow old.
-func (m *listMachine) Ages([][]byte) bool { return false }
+func (b listBlocked) Ages() bool { return false }
 
-func (m *listMachine) Ready(v kv.Reader, nowMS int64, argv [][]byte) (bool, error) {
+func (b listBlocked) Ready(v kv.Reader, _ int64) (bool, error) {
+	m, argv := b.m, b.argv
 	h, err := m.readHead(v, argv[1])
 	if err != nil {
 		return false, err
@@ -229,15 +238,16 @@ func (m *listMachine) Ready(v kv.Reader, nowMS int64, argv [][]byte) (bool, erro
 }
 
 // Arrival is something for a TAKE with a third word.
-func (m *listMachine) Arrival(_ kv.Reader, _ int64, argv [][]byte) ([][]byte, error) {
+func (b listBlocked) Arrival(kv.Reader, int64) ([][]byte, error) {
+	argv := b.argv
 	if len(argv) < 3 || string(argv[0]) != "TAKE" {
 		return nil, nil
 	}
 	return [][]byte{[]byte("JOIN"), argv[1]}, nil
 }
 
-func (m *listMachine) ReadWaited(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
-	return m.Read(v, nowMS, argv)
+func (b listBlocked) Read(v kv.Reader, nowMS int64) (resp.Value, error) {
+	return b.m.Read(v, nowMS, b.argv)
 }
 
-func (m *listMachine) WritesWhenServed(argv [][]byte) bool { return string(argv[0]) == "TAKE" }
+func (b listBlocked) Writes() bool { return string(b.argv[0]) == "TAKE" }

@@ -16,7 +16,7 @@ func newStreamCluster(t *testing.T, ids ...string) *testCluster {
 	c.tune = func(id string, cfg *Config) {
 		smallLogs(60)(id, cfg)
 		cfg.FirstSlot, cfg.LastSlot = 0, kv.Slots-1
-		cfg.Machine = stream.NewState(cfg.FirstSlot, cfg.LastSlot)
+		cfg.Machine = streamMachine{stream.NewState(cfg.FirstSlot, cfg.LastSlot)}
 		skew := int64(id[0]) * 7_200_000
 		cfg.Clock = func() int64 { return c.clock.Load() + skew }
 	}
@@ -81,3 +81,8 @@ func TestGroupsOnAllReplicas(t *testing.T) {
 	}
 	c.converge()
 }
+
+// streamMachine is the state machine of Redis Streams, as package node hands it in.
+type streamMachine struct{ *stream.State }
+
+func (m streamMachine) Block(argv [][]byte) Blocked { return m.State.Block(argv) }

@@ -50,25 +50,25 @@ func (vw *viewer) read(v pebblekv.Reader, nowMS int64, argv [][]byte) (val resp.
 }
 
 // readWaited is read for a blocked command that the machine has found ready.
-func (vw *viewer) readWaited(v pebblekv.Reader, nowMS int64, argv [][]byte) (val resp.Value, err error) {
+func (vw *viewer) readWaited(v pebblekv.Reader, nowMS int64, b Blocked) (val resp.Value, err error) {
 	defer vw.recovered(func() { val, err = resp.Err("ERR internal error"), nil })
-	val, err = vw.blocker.ReadWaited(v, nowMS, argv)
+	val, err = b.Read(v, nowMS)
 	return val, vw.failed(err)
 }
 
 // ready asks whether a blocked command would answer something. A command that panics is
 // refused, because proposing it would halt every replica.
-func (vw *viewer) ready(v pebblekv.Reader, nowMS int64, argv [][]byte) (ready bool, err error) {
+func (vw *viewer) ready(v pebblekv.Reader, nowMS int64, b Blocked) (ready bool, err error) {
 	defer vw.recovered(func() { ready, err = false, call.ErrStopping })
-	ready, err = vw.blocker.Ready(v, nowMS, argv)
+	ready, err = b.Ready(v, nowMS)
 	return ready, vw.failed(err)
 }
 
 // arrival asks for the command to propose when a blocked command has found nothing at its
 // first look. It returns nil when there is none.
-func (vw *viewer) arrival(v pebblekv.Reader, nowMS int64, argv [][]byte) (run [][]byte, err error) {
+func (vw *viewer) arrival(v pebblekv.Reader, nowMS int64, b Blocked) (run [][]byte, err error) {
 	defer vw.recovered(func() { run, err = nil, call.ErrStopping })
-	run, err = vw.blocker.Arrival(v, nowMS, argv)
+	run, err = b.Arrival(v, nowMS)
 	return run, vw.failed(err)
 }
 

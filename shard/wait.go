@@ -87,12 +87,12 @@ func (w *waits) accept(c *call.Call) error {
 	if w.blocker == nil || len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
 		return errEmptyCall
 	}
-	wt := &waiter{call: c, timer: -1}
-	wt.writes = c.Kind == call.Block && w.blocker.WritesWhenServed(c.Cmds[0])
-	return w.register(wt, w.blocker.BlockKeys(c.Cmds[0]), w.watch.now())
+	wt := &waiter{call: c, blocked: w.blocker.Block(c.Cmds[0]), timer: -1}
+	wt.writes = c.Kind == call.Block && wt.blocked.Writes()
+	return w.register(wt, w.watch.now())
 }
 
-func (w *waits) register(wt *waiter, names [][]byte, now int64) error {
+func (w *waits) register(wt *waiter, now int64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := wt.call
@@ -113,8 +113,8 @@ func (w *waits) register(wt *waiter, names [][]byte, now int64) error {
 		w.count.Add(-1)
 		return err
 	}
-	w.registry.add(wt, names)
-	if w.blocker.Ages(c.Cmds[0]) && w.registry.addAging(wt) {
+	w.registry.add(wt, wt.blocked.Keys())
+	if wt.blocked.Ages() && w.registry.addAging(wt) {
 		w.wake.send()
 	}
 	if c.BlockMS > 0 && w.registry.addTimer(wt, now+int64(min(c.BlockMS, maxBlockMS))*int64(time.Millisecond)) {
@@ -199,7 +199,7 @@ func (w *waits) judgeLocked(out *finished, wt *waiter, v verdict) (propose bool)
 	return false
 }
 
-// arriveLocked proposes the command that Blocker.Arrival returned for an idle waiter.
+// arriveLocked proposes the command that Blocked.Arrival returned for an idle waiter.
 func (w *waits) arriveLocked(out *finished, wt *waiter, argv [][]byte) {
 	wt.arrived = true
 	a := &attempt{waits: w, waiter: wt, call: &call.Call{Cmds: [][][]byte{argv}}, arrival: true}

@@ -28,14 +28,15 @@ const (
 
 // waiter is one blocked call: a Block or Wait call that has not been answered.
 type waiter struct {
-	call   *call.Call
-	writes bool // its command changes the state, so that serving it takes a proposal
-	queues []*keyQueue
-	places []*list.Element // places[i] is its place in queues[i]
+	call    *call.Call
+	blocked Blocked // its command
+	writes  bool    // its command changes the state, so that serving it takes a proposal
+	queues  []*keyQueue
+	places  []*list.Element // places[i] is its place in queues[i]
 
 	state      waiterState
 	attempt    *attempt // while state is waiterProposed
-	arrived    bool     // its Blocker.Arrival has been proposed
+	arrived    bool     // its Blocked.Arrival has been proposed
 	looked     bool     // a look since its read index found that it is not ready
 	expired    bool     // its time is over, and it is answered as soon as it may be
 	canceled   bool     // likewise, for a call that was canceled
@@ -54,12 +55,12 @@ func (wt *waiter) null() []byte {
 }
 
 // attempt is a command on its way through the log for a waiter: the waiter's own, which
-// serves it if it finds something, or the one that Blocker.Arrival returned.
+// serves it if it finds something, or the one that Blocked.Arrival returned.
 type attempt struct {
 	waits   *waits
 	waiter  *waiter
 	call    *call.Call
-	arrival bool      // Blocker.Arrival returned it: it serves nobody and is in no bundle
+	arrival bool      // Blocked.Arrival returned it: it serves nobody and is in no bundle
 	queue   *keyQueue // whose bundle it belongs to; nil for none
 	touches []uint64  // keyQueue.touches of the waiter's queues when it was proposed
 }

@@ -45,16 +45,15 @@ func (w *waits) look(list []*waiter, enough int, first bool) []verdict {
 // lookByReading looks at a waiter whose command only reads, and runs the command.
 func (w *waits) lookByReading(v pebblekv.Reader, nowMS int64, wt *waiter, first bool) verdict {
 	out := verdict{looked: true}
-	argv := wt.call.Cmds[0]
 	var val resp.Value
 	if first {
-		val, out.err = w.views.read(v, nowMS, argv)
+		val, out.err = w.views.read(v, nowMS, wt.call.Cmds[0])
 	} else {
 		var ready bool
-		if ready, out.err = w.views.ready(v, nowMS, argv); out.err != nil || !ready {
+		if ready, out.err = w.views.ready(v, nowMS, wt.blocked); out.err != nil || !ready {
 			return out
 		}
-		val, out.err = w.views.readWaited(v, nowMS, argv)
+		val, out.err = w.views.readWaited(v, nowMS, wt.blocked)
 	}
 	if out.ready = out.err == nil && !val.IsNull(); out.ready {
 		out.reply = resp.AppendValue(nil, val, int(wt.call.Proto))
@@ -66,10 +65,9 @@ func (w *waits) lookByReading(v pebblekv.Reader, nowMS int64, wt *waiter, first 
 // the command.
 func (w *waits) lookIfReady(v pebblekv.Reader, nowMS int64, wt *waiter, first bool) verdict {
 	out := verdict{looked: true}
-	argv := wt.call.Cmds[0]
-	out.ready, out.err = w.views.ready(v, nowMS, argv)
+	out.ready, out.err = w.views.ready(v, nowMS, wt.blocked)
 	if wt.writes && first && !out.ready && out.err == nil {
-		out.arrival, out.err = w.views.arrival(v, nowMS, argv)
+		out.arrival, out.err = w.views.arrival(v, nowMS, wt.blocked)
 	}
 	return out
 }

@@ -20,7 +20,7 @@ import (
 // the same.
 func TestWatchContended(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
-	c.tune = func(_ string, cfg *Config) { cfg.Machine = stream.NewState(cfg.FirstSlot, cfg.LastSlot) }
+	c.tune = func(_ string, cfg *Config) { cfg.Machine = streamMachine{stream.NewState(cfg.FirstSlot, cfg.LastSlot)} }
 	c.startAll()
 	key := keyBelow(99)
 	c.leader()
@@ -95,7 +95,7 @@ func TestWatchContended(t *testing.T) {
 // TestFlushWakes removes all names of a shard while a call is blocked on one of them.
 func TestFlushWakes(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
-	c.tune = func(_ string, cfg *Config) { cfg.Machine = stream.NewState(cfg.FirstSlot, cfg.LastSlot) }
+	c.tune = func(_ string, cfg *Config) { cfg.Machine = streamMachine{stream.NewState(cfg.FirstSlot, cfg.LastSlot)} }
 	c.startAll()
 	n := c.leader()
 	key := keyBelow(99)

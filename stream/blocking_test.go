@@ -13,7 +13,7 @@ import (
 // ready reports whether a blocked call would answer something now.
 func (r *rig) ready(line string) bool {
 	r.t.Helper()
-	ok, err := r.state.Ready(pebblekv.Reader{R: r.db}, r.nowMS, argvOf(strings.Fields(line)...))
+	ok, err := r.state.Block(argvOf(strings.Fields(line)...)).Ready(pebblekv.Reader{R: r.db}, r.nowMS)
 	if err != nil {
 		r.t.Fatalf("%s: %v", line, err)
 	}
@@ -115,7 +115,7 @@ func TestXReadGroupArrival(t *testing.T) {
 	r.do("XGROUP CREATECONSUMER s g c")
 	arrival := func(line string) string {
 		t.Helper()
-		argv, err := r.state.Arrival(pebblekv.Reader{R: r.db}, r.nowMS, argvOf(strings.Fields(line)...))
+		argv, err := r.state.Block(argvOf(strings.Fields(line)...)).Arrival(pebblekv.Reader{R: r.db}, r.nowMS)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,46 +153,6 @@ func TestXReadGroupArrival(t *testing.T) {
 	if n := len(r.do("XINFO CONSUMERS t g").Elems); n != 1 {
 		t.Errorf("the group has %d consumers", n)
 	}
-}
-
-// TestXReadGroupReadyAt tells when time alone makes a call with CLAIM ready.
-func TestXReadGroupReadyAt(t *testing.T) {
-	const call = "XREADGROUP GROUP g c BLOCK 0 CLAIM 100 STREAMS s t > >"
-	r := newRig(t)
-	at := func() int64 {
-		t.Helper()
-		ms, err := r.state.ReadyAt(pebblekv.Reader{R: r.db}, r.nowMS, argvOf(strings.Fields(call)...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ms
-	}
-	expect := func(line string, want int64) {
-		t.Helper()
-		if v := r.do(line); v.IsErr() {
-			t.Fatalf("%s: %v", line, v)
-		}
-		if got := at(); got != want {
-			t.Errorf("after %s it is ready at %d, not %d", line, got, want)
-		}
-	}
-	r.nowMS = 5000
-	expect("XGROUP CREATE s g 0 MKSTREAM", 0) // NOGROUP is no matter of time
-	expect("XGROUP CREATE t g 0 MKSTREAM", 0)
-	expect("XADD t 1-0 f v", 0)
-	expect("XREADGROUP GROUP g c STREAMS t >", 5100)
-	r.nowMS = 5030
-	expect("XADD s 1-0 f v", 5100)
-	expect("XREADGROUP GROUP g c STREAMS s >", 5100)
-	expect("XCLAIM t g c 0 1-0", 5130)
-	expect("XCLAIM s g c 0 1-0 IDLE 20", 5110)
-	r.nowMS = 5110
-	if !r.ready(call) {
-		t.Error("it is not ready then")
-	}
-	expect("XNACK t g FAIL IDS 1 1-0", 5110)
-	expect("XACK t g 1-0", 5110)
-	expect("XDEL s 1-0", 0)
 }
 
 // TestReadKeys finds the keys of commands whose other words may be called as options are.

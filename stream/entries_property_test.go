@@ -210,7 +210,7 @@ func TestEntriesAgainstModel(t *testing.T) {
 					want = `[["s", ` + all + `]]`
 				}
 				expect(want, "XREAD", "STREAMS", "s", after.String())
-				ready, err := r.state.Ready(pebblekv.Reader{R: r.db}, r.nowMS, argvOf("XREAD", "BLOCK", "0", "STREAMS", "s", after.String()))
+				ready, err := r.state.Block(argvOf("XREAD", "BLOCK", "0", "STREAMS", "s", after.String())).Ready(pebblekv.Reader{R: r.db}, r.nowMS)
 				if err != nil || ready != (want != "*-1") {
 					rt.Fatalf("ready after %v: %v, %v", after, ready, err)
 				}

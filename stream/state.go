@@ -172,79 +172,7 @@ func (tx *Tx) read(argv [][]byte) (resp.Value, error) {
 	return out, nil
 }
 
-// ReadWaited is Read for a command that has waited until it was Ready: what it is refused
-// for when it is made need not end it. Redis checks types then only.
-func (s *State) ReadWaited(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
-	tx := s.reading(v, nowMS)
-	tx.lookups, tx.waited = s.lookups, true
-	return tx.read(argv)
-}
-
 // reading returns what a command that does not write sees of v.
 func (s *State) reading(v kv.Reader, nowMS int64) *Tx {
 	return &Tx{NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: v}
-}
-
-// BlockKeys returns the names that a blocking command waits on.
-func (s *State) BlockKeys(argv [][]byte) [][]byte {
-	c, _ := Lookup(argv)
-	if c == nil {
-		return nil
-	}
-	idx := c.KeyIndexes(argv)
-	keys := make([][]byte, len(idx))
-	for i, k := range idx {
-		keys[i] = argv[k]
-	}
-	return keys
-}
-
-// Ready reports whether a blocking command, run now, would answer data or an error.
-func (s *State) Ready(v kv.Reader, nowMS int64, argv [][]byte) (bool, error) {
-	c, refusal := Lookup(argv)
-	if c == nil || refusal != nil || c.Ready == nil {
-		return true, nil
-	}
-	return c.Ready(s.reading(v, nowMS), argv)
-}
-
-// Arrival returns the command to be run for a blocking command that finds nothing when it
-// is made, for what it leaves all the same, or nil: XREADGROUP makes its consumer. The
-// command itself might find something when its turn in the log comes, and take what
-// belongs to a call that came before.
-func (s *State) Arrival(v kv.Reader, nowMS int64, argv [][]byte) ([][]byte, error) {
-	c, refusal := Lookup(argv)
-	if c == nil || refusal != nil || c.Arrival == nil {
-		return nil, nil
-	}
-	return c.Arrival(s.reading(v, nowMS), argv)
-}
-
-// Ages reports whether the passing of time alone can make a blocked command answer
-// something. It looks at the words only.
-func (s *State) Ages(argv [][]byte) bool {
-	c, refusal := Lookup(argv)
-	if c == nil || refusal != nil || c.ReadyAt == nil {
-		return false
-	}
-	a, refusal := command.ParseRead(argv, true)
-	return refusal == nil && a.Claims
-}
-
-// ReadyAt returns when a blocking command becomes ready if nothing but time passes, in
-// milliseconds of the shard's time; zero is never. XREADGROUP with CLAIM waits for
-// entries to grow old: nothing touches their key then.
-func (s *State) ReadyAt(v kv.Reader, nowMS int64, argv [][]byte) (int64, error) {
-	c, refusal := Lookup(argv)
-	if c == nil || refusal != nil || c.ReadyAt == nil {
-		return 0, nil
-	}
-	return c.ReadyAt(s.reading(v, nowMS), argv)
-}
-
-// WritesWhenServed reports whether serving a blocked command changes the state, so
-// that it has to be proposed.
-func (s *State) WritesWhenServed(argv [][]byte) bool {
-	c, _ := Lookup(argv)
-	return c != nil && c.Is(command.Write)
 }

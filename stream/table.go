@@ -14,18 +14,20 @@ type Command struct {
 	// Run executes the command. A refusal is a reply and changes nothing. An error means
 	// that the disk failed or the state is broken; it stops the shard.
 	Run func(tx *Tx, argv [][]byte) (resp.Value, error)
-	// Ready reports whether a blocked call of this command would answer data or an error
-	// if it ran now. Only Blocking commands have it.
-	Ready func(tx *Tx, argv [][]byte) (bool, error)
+	// Blocked is set for commands that can wait: XREAD and XREADGROUP.
+	Blocked *blocking
+}
+
+// blocking is what a command does while it waits. Its words have been read already.
+type blocking struct {
+	// Ready reports whether the command would answer data or an error if it ran now.
+	Ready func(tx *Tx, r *command.Read) (bool, error)
 	// Arrival returns the command that records the arrival of a call that is about to
-	// wait, or nil when there is nothing to record. For example, an XREADGROUP that finds
-	// no entry still creates its consumer. The field is nil for commands whose calls leave
-	// no trace before they are served.
-	Arrival func(tx *Tx, argv [][]byte) ([][]byte, error)
-	// ReadyAt returns when a blocked call becomes ready because time passes, in
-	// milliseconds since the Unix epoch; zero means never. The field is nil for commands
-	// that time alone does not make ready.
-	ReadyAt func(tx *Tx, argv [][]byte) (int64, error)
+	// wait, or nil when there is nothing to record. The field is nil for commands whose
+	// calls leave no trace before they are served.
+	Arrival func(tx *Tx, r *command.Read) ([][]byte, error)
+	// Read runs the command. The field is nil for commands that write.
+	Read func(tx *Tx, r *command.Read) (resp.Value, error)
 }
 
 // all lists every command that runs on the state of a shard, one line each.

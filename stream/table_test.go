@@ -35,8 +35,8 @@ func TestTable(t *testing.T) {
 		if c.Is(command.Write) && c.Is(command.ReadOnly) {
 			t.Errorf("%s both writes and does not", c.Name)
 		}
-		if c.Is(command.Blocking) != (c.Ready != nil) {
-			t.Errorf("%s is blocking and has no Ready, or the reverse", c.Name)
+		if c.Is(command.Blocking) != (c.Blocked != nil) {
+			t.Errorf("%s is blocking and has no Blocked, or the reverse", c.Name)
 		}
 		if c.Is(command.Internal) != strings.HasPrefix(c.Name, "_") {
 			t.Errorf("%s is internal by its flag or by its name only", c.Name)

@@ -26,8 +26,8 @@ var xread = Command{
 			return refusal
 		},
 	},
-	Run:   runXRead,
-	Ready: readyXRead,
+	Run:     runXRead,
+	Blocked: &blocking{Ready: readyXRead, Read: (*Tx).xread},
 }
 
 var errReadGreater = resp.Err("ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.")
@@ -101,7 +101,12 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if refusal != nil {
 		return *refusal, nil
 	}
-	reads, refusal, err := tx.streamReads(&a)
+	return tx.xread(&a)
+}
+
+// xread runs an XREAD whose words have been read.
+func (tx *Tx) xread(a *command.Read) (resp.Value, error) {
+	reads, refusal, err := tx.streamReads(a)
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
 	}
@@ -141,11 +146,7 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 
 // readyXRead reports whether a blocked XREAD would answer entries. Redis checks types
 // when the call is made only: one that finds another type later goes on waiting.
-func readyXRead(tx *Tx, argv [][]byte) (bool, error) {
-	a, refusal := command.ParseRead(argv, false)
-	if refusal != nil {
-		return true, nil
-	}
+func readyXRead(tx *Tx, a *command.Read) (bool, error) {
 	for i := range a.Keys {
 		one := command.Read{Keys: a.Keys[i : i+1], IDs: a.IDs[i : i+1]}
 		reads, refusal, err := tx.streamReads(&one)

@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"math"
-
 	"millrace/command"
 	"millrace/resp"
 )
@@ -38,9 +36,7 @@ var xreadgroup = Command{
 		},
 	},
 	Run:     runXReadGroup,
-	Ready:   readyXReadGroup,
-	Arrival: arrivalXReadGroup,
-	ReadyAt: whenXReadGroupReady,
+	Blocked: &blocking{Ready: readyXReadGroup, Arrival: arrivalXReadGroup},
 }
 
 // One call of XREADGROUP is one step of the shard, so it ends after this many entries
@@ -308,12 +304,8 @@ func (tx *Tx) deliverClaimed(r *groupRead, c *consumer, minIdleMS int64, take *r
 }
 
 // readyXReadGroup reports whether the call would answer entries or an error.
-func readyXReadGroup(tx *Tx, argv [][]byte) (bool, error) {
-	a, refusal := command.ParseRead(argv, true)
-	if refusal != nil {
-		return true, nil
-	}
-	reads, refusal, err := tx.groupReads(&a)
+func readyXReadGroup(tx *Tx, a *command.Read) (bool, error) {
+	reads, refusal, err := tx.groupReads(a)
 	if refusal != nil || err != nil {
 		return true, err
 	}
@@ -340,12 +332,8 @@ const seenGrainMS = 1000
 
 // arrivalXReadGroup returns what notes that the consumer of a call that is to wait has been
 // seen, where it is not there or was not seen for a while.
-func arrivalXReadGroup(tx *Tx, argv [][]byte) ([][]byte, error) {
-	a, refusal := command.ParseRead(argv, true)
-	if refusal != nil {
-		return nil, nil
-	}
-	reads, refusal, err := tx.groupReads(&a)
+func arrivalXReadGroup(tx *Tx, a *command.Read) ([][]byte, error) {
+	reads, refusal, err := tx.groupReads(a)
 	if refusal != nil || err != nil {
 		return nil, err
 	}
@@ -357,36 +345,6 @@ func arrivalXReadGroup(tx *Tx, argv [][]byte) ([][]byte, error) {
 		}
 	}
 	return nil, nil
-}
-
-// whenXReadGroupReady returns when the first pending entry is old enough for a call
-// with CLAIM; zero when there is none.
-func whenXReadGroupReady(tx *Tx, argv [][]byte) (atMS int64, err error) {
-	a, refusal := command.ParseRead(argv, true)
-	if refusal != nil || !a.Claims {
-		return 0, nil
-	}
-	reads, refusal, err := tx.groupReads(&a)
-	if refusal != nil || err != nil {
-		return 0, err
-	}
-	for i := range reads {
-		p, ok, err := tx.firstClaimable(&reads[i], math.MaxUint64)
-		if err != nil {
-			return 0, err
-		}
-		if !ok {
-			continue
-		}
-		at := tx.NowMS
-		if p.cid != 0 {
-			at = max(at, int64(p.time)+min(a.MinIdleMS, command.MaxTimeoutMS))
-		}
-		if atMS == 0 || at < atMS {
-			atMS = at
-		}
-	}
-	return atMS, nil
 }
 
 // firstClaimable returns the first pending entry below a place in the order of claims
