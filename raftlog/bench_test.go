@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// BenchmarkStoreLogs appends records on a real disk from several shards at once.
-// One operation is one StoreLogs; shards share fsyncs, so the time of one falls
-// with their number.
+// BenchmarkStoreLogs appends records on a real disk from several shards at once. One
+// operation is one StoreLog call. The more shards append, the less time each operation
+// takes, because they share fsyncs.
 func BenchmarkStoreLogs(b *testing.B) {
 	for _, size := range []int{100, 16 << 10, 128 << 10} {
 		for _, shards := range []int{1, 3, 8} {
@@ -55,6 +55,7 @@ func BenchmarkStoreLogs(b *testing.B) {
 	}
 }
 
+// BenchmarkGetLog reads records from the cache, and from disk.
 func BenchmarkGetLog(b *testing.B) {
 	for _, cacheBytes := range []int64{64 << 20, -1} {
 		b.Run(fmt.Sprintf("cache=%d", cacheBytes), func(b *testing.B) {

@@ -6,23 +6,27 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// cache keeps the newest records of all shards in memory, within one bound in
-// bytes, so that replication and apply do not read from disk what was just written.
+// cache keeps the newest records of all shards in memory, within one bound in bytes,
+// so that replication and apply need not read fresh records from disk.
 //
-// What goes in together is a chunk: a run of records with consecutive indexes. All
-// chunks are in one list, oldest first, and each shard has its own in order of
-// index. Over the bound the oldest chunk goes, whichever shard's it is; since a
-// shard only ever appends, it is that shard's lowest too.
+// Records that are added together form a chunk, a run of consecutive indexes. All
+// chunks are in one list, oldest first. In addition, each shard has a slice of its own
+// chunks, in order of index. While the cache is over its bound, it drops the oldest
+// chunk of all. Because a shard only ever appends, that chunk is also the lowest of
+// its shard.
 //
-// The chunk's records are copies of the structs, not of their bytes: nobody reuses
-// the bytes of a command.
+//	by age:   [shard 1: 7–9] → [shard 2: 4–4] → [shard 1: 10–12]
+//	shard 1:  [7–9] [10–12]       7–9 is dropped first
+//	shard 2:  [4–4]
+//
+// A chunk copies the raft.Log structs but shares their bytes, which never change.
 type cache struct {
 	limit int64
 
 	mu     sync.RWMutex
 	bytes  int64               // guarded by mu
-	oldest *chunk              // guarded by mu, as all chunks are
-	newest *chunk              //
+	oldest *chunk              // guarded by mu, as are all fields of all chunks
+	newest *chunk              // guarded by mu
 	shards map[uint32][]*chunk // guarded by mu; indexes rise from chunk to chunk
 }
 
@@ -33,7 +37,8 @@ type chunk struct {
 	prev, next *chunk // by age
 }
 
-// recordOverhead is what a cached record costs beyond its bytes.
+// recordOverhead is the size of a cached record's struct, in bytes; its data comes on
+// top.
 const recordOverhead = 112
 
 func newCache(limit int64) *cache {
@@ -45,7 +50,8 @@ func cost(l *raft.Log) int64 { return recordOverhead + int64(len(l.Data)+len(l.E
 func (c *chunk) first() uint64 { return c.logs[0].Index }
 func (c *chunk) last() uint64  { return c.logs[len(c.logs)-1].Index }
 
-// get copies the record into l when it is there.
+// get copies the record at index into l and returns true, or returns false when the
+// cache does not have it.
 func (c *cache) get(shard uint32, index uint64, l *raft.Log) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -65,8 +71,9 @@ func (c *cache) get(shard uint32, index uint64, l *raft.Log) bool {
 	return true
 }
 
-// add puts logs in, whose indexes rise. They replace whatever the shard has at their
-// indexes or above. Records that do not fit at all are not kept.
+// add stores logs, whose indexes rise. The shard's records at or above the first of
+// these indexes are dropped: after 1–9, add(5–6) leaves 1–6. A run of records that
+// exceeds the bound on its own is not kept.
 func (c *cache) add(shard uint32, logs []*raft.Log) {
 	if c.limit <= 0 {
 		return
@@ -99,7 +106,7 @@ func (c *cache) add(shard uint32, logs []*raft.Log) {
 	}
 }
 
-// removeLocked takes out the chunk at place i of its shard.
+// removeLocked removes k, the first or the last chunk of its shard, at position i.
 func (c *cache) removeLocked(k *chunk, i int) {
 	c.bytes -= k.bytes
 	if k.prev != nil {
@@ -126,7 +133,7 @@ func (c *cache) removeLocked(k *chunk, i int) {
 	}
 }
 
-// dropTo forgets the shard's records up to and including index.
+// dropTo drops the shard's records up to and including index.
 func (c *cache) dropTo(shard uint32, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,7 +153,7 @@ func (c *cache) dropTo(shard uint32, index uint64) {
 	}
 }
 
-// dropFrom forgets the shard's records from index on.
+// dropFrom drops the shard's records at index and above.
 func (c *cache) dropFrom(shard uint32, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,7 +178,8 @@ func (c *cache) dropFromLocked(shard uint32, index uint64) {
 	}
 }
 
-// cutLocked takes the gone records of k off the count, and lets go of their bytes.
+// cutLocked subtracts the size of gone, records that leave k, and clears them so that
+// their bytes can be collected.
 func (c *cache) cutLocked(k *chunk, gone []raft.Log) {
 	for i := range gone {
 		k.bytes -= cost(&gone[i])

@@ -9,24 +9,24 @@ import (
 	"millrace/raftlog/disk"
 )
 
-// Part is what Check found of one shard.
+// Part describes the keys of one shard, as Check found them.
 type Part struct {
 	Shard       uint32
 	First, Last uint64 // of the log; both 0 when it is empty
 	LastTerm    uint64 // of the record at Last
 	Records     uint64
 	Bytes       int64
-	Marker      *Marker // nil: there is none
-	// Configuration is the newest in log or marker, committed or not, set by the record
-	// at ConfigurationIndex; 0 where there is none.
+	Marker      *Marker // nil when there is none
+	// Configuration is the newest one in the log and the marker, committed or not. The
+	// record at ConfigurationIndex set it; 0 means that there is none.
 	Configuration      raft.Configuration
 	ConfigurationIndex uint64
 }
 
-// End returns the term and index that the shard's data goes up to: those of the last
-// record, or of the marker where that is further. Of two replicas, the one that is
-// greater here has everything that was ever acknowledged by a majority which the other
-// has.
+// End returns the term and index of the end of the shard's data: those of the last
+// record, or those of the marker if they are greater, compared by term first. Of two
+// replicas, the one with the greater End has every record of the other one that a
+// majority has acknowledged. For example, (term 3, index 7) is greater than (2, 9).
 func (p *Part) End() (term, index uint64) {
 	term, index = p.LastTerm, p.Last
 	if m := p.Marker; m != nil && (m.Term > term || m.Term == term && m.Index > index) {
@@ -35,8 +35,9 @@ func (p *Part) End() (term, index uint64) {
 	return term, index
 }
 
-// Verify compares everything that is on disk in tables with its checksums, also what was
-// truncated and is not read by Check any more. It returns the first damage.
+// Verify reads every block of every table and compares it with its checksum, including
+// the blocks of truncated records, which Check does not read. It returns the first
+// damage.
 func (db *DB) Verify() error {
 	if err := db.enter(); err != nil {
 		return err
@@ -45,10 +46,14 @@ func (db *DB) Verify() error {
 	return db.pebble.VerifyTables()
 }
 
-// Check reads everything that there is, checksums included, and returns what there is of each shard,
-// in order. problem hears of what is wrong: keys and values that cannot be read, records
-// that are missing between others, terms that fall. progress, if not nil, hears now and
-// then how many keys have been read. An error means that reading had to stop.
+// Check reads all keys and values and describes each shard, in ascending order. It calls
+// problem for every fault: a key or a value that cannot be decoded, a gap between
+// records, a term that falls, as in
+//
+//	problem(2, "record: corruption: records 3 to 4 are missing")
+//
+// It calls progress, unless nil, with the number of keys read so far, once for every
+// 20,000 keys. An error means that the read ended early.
 func (db *DB) Check(problem func(shard uint32, text string), progress func(keys int)) ([]Part, error) {
 	if err := db.enter(); err != nil {
 		return nil, err
@@ -70,7 +75,7 @@ func (db *DB) Check(problem func(shard uint32, text string), progress func(keys 
 			return parts, err
 		}
 		if string(it.Key()) == string(formatKey) {
-			continue // read at the opening
+			continue // Open has checked it
 		}
 		shard, kind, rest, ok := splitKey(it.Key())
 		if !ok {
@@ -87,10 +92,11 @@ func (db *DB) Check(problem func(shard uint32, text string), progress func(keys 
 	return parts, it.Error()
 }
 
-// checkEvery is after how many keys the progress of Check is told.
+// checkEvery is the number of keys between two calls of Check's progress.
 const checkEvery = 20_000
 
-// add takes a key and its value in, and returns what is wrong with them.
+// add counts a key and its value in, and returns the fault that it finds in them. rest
+// is the key after kind.
 func (p *Part) add(kind byte, rest, v []byte) error {
 	var err error
 	switch kind {
@@ -123,6 +129,8 @@ func (p *Part) add(kind byte, rest, v []byte) error {
 	return nil
 }
 
+// addRecord counts the next record in. It returns an error when the record does not
+// follow the one before it.
 func (p *Part) addRecord(l *raft.Log) (err error) {
 	switch {
 	case p.Records == 0:
@@ -145,6 +153,7 @@ func (p *Part) addRecord(l *raft.Log) (err error) {
 	return err
 }
 
+// configure keeps c, set by the record at index, unless a newer one is known.
 func (p *Part) configure(index uint64, c raft.Configuration) {
 	if index >= p.ConfigurationIndex {
 		p.ConfigurationIndex, p.Configuration = index, c

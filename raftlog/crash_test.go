@@ -16,19 +16,26 @@ import (
 	"millrace/raftlog/disk/crashfs"
 )
 
-// crashModel is what one shard was told and what it was promised. Its writer
-// changes it under mu; a power cut looks at it under mu.
+// crashModel holds the calls that were made on one shard, and their acknowledgements. The
+// shard's writer changes it, and a power cut reads it, both under powerCut.mu.
 type crashModel struct {
-	log       map[uint64]*raft.Log // acknowledged, and not asked to be deleted
-	last      uint64
-	maybe     map[uint64]*raft.Log // being appended
-	maybeGone bool                 // a tail from last+1 on is being deleted or replaced
-	written   map[uint64]map[string]bool
-	term      [2]uint64 // acknowledged, under way
-	vote      [2]string
-	marker    [2]uint64
-	first     uint64 // everything below was asked to be deleted
-	resetting bool
+	log       map[uint64]*raft.Log       // acknowledged, and no call asked to delete it
+	last      uint64                     // last index of the log
+	maybe     map[uint64]*raft.Log       // records of a StoreLogs under way
+	maybeGone bool                       // a deletion of the records above last is under way
+	written   map[uint64]map[string]bool // texts of all records ever written, by index
+	term      [2]uint64                  // acknowledged, and under way
+	vote      [2]string                  // acknowledged, and under way
+	marker    [2]uint64                  // index: acknowledged, and under way
+	first     uint64                     // a call asked to delete everything below
+	resetting bool                       // a ResetLog is under way
+}
+
+func newCrashModel() *crashModel {
+	return &crashModel{
+		log: map[uint64]*raft.Log{}, maybe: map[uint64]*raft.Log{},
+		written: map[uint64]map[string]bool{}, first: 1,
+	}
 }
 
 func (m *crashModel) wrote(l *raft.Log) {
@@ -42,6 +49,15 @@ func recordText(l *raft.Log) string { return fmt.Sprintf("%d/%d/%s", l.Term, l.T
 
 // check compares a store that was opened after a power cut with the model.
 func (m *crashModel) check(s *Store) error {
+	for _, compare := range []func(*Store) error{m.checkLog, m.checkStable, m.checkMarker} {
+		if err := compare(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *crashModel) checkLog(s *Store) error {
 	first, last := s.bounds()
 	for i, want := range m.log {
 		var got raft.Log
@@ -55,20 +71,24 @@ func (m *crashModel) check(s *Store) error {
 			return fmt.Errorf("record %d is %s, acknowledged was %s", i, recordText(&got), recordText(want))
 		}
 	}
-	// Whatever else there is was written by somebody, without a hole, and below or
-	// at the last record there may be.
+	// The log may hold more records than the acknowledged ones. They must have been
+	// written at some time, have no gap, and not be above the last possible record.
 	for i := first; i <= last && first > 0; i++ {
 		var got raft.Log
 		if err := s.GetLog(i, &got); err != nil {
 			return fmt.Errorf("record %d of [%d, %d]: %w", i, first, last, err)
 		}
 		if !m.written[i][recordText(&got)] {
-			return fmt.Errorf("record %d is %s, which nobody wrote", i, recordText(&got))
+			return fmt.Errorf("record %d is %s, which was never written", i, recordText(&got))
 		}
 		if i > m.last && m.maybe[i] == nil && !m.maybeGone {
 			return fmt.Errorf("record %d was deleted from the tail and is back; last is %d", i, m.last)
 		}
 	}
+	return nil
+}
+
+func (m *crashModel) checkStable(s *Store) error {
 	if term, err := s.GetUint64([]byte("CurrentTerm")); m.term[0] > 0 && err != nil || term != m.term[0] && term != m.term[1] {
 		return fmt.Errorf("term is %d (%v), want %v", term, err, m.term)
 	}
@@ -83,23 +103,27 @@ func (m *crashModel) check(s *Store) error {
 	if got != m.vote[0] && got != m.vote[1] {
 		return fmt.Errorf("vote is %q, want one of %q", got, m.vote)
 	}
+	return nil
+}
+
+func (m *crashModel) checkMarker(s *Store) error {
 	if k, ok, _ := s.Marker(); m.marker[0] > 0 && !ok || k.Index != m.marker[0] && k.Index != m.marker[1] {
 		return fmt.Errorf("marker is %v (%v), want %v", k.Index, ok, m.marker)
 	}
 	return nil
 }
 
-// crashWriter does to a shard what Raft does, at random, and keeps the model.
+// crashWriter calls a store as Raft does, at random, and keeps the model up to date.
 type crashWriter struct {
-	mu    *sync.Mutex
+	mu    *sync.Mutex // powerCut.mu
 	model *crashModel
 	s     *Store
 	rng   *rand.Rand
-	raft  uint64 // its term
+	term  uint64 // Raft's current term
 }
 
-// do runs one call of the store: before it the model knows what is under way,
-// after it what is promised.
+// do makes one call of the store. Before the call, begin notes in the model that it is
+// under way; after it, end notes that it is acknowledged.
 func (w *crashWriter) do(begin func(*crashModel), call func() error, end func(*crashModel)) error {
 	w.mu.Lock()
 	begin(w.model)
@@ -113,60 +137,74 @@ func (w *crashWriter) do(begin func(*crashModel), call func() error, end func(*c
 	return nil
 }
 
+// step makes the calls of one random event of a Raft group.
 func (w *crashWriter) step() error {
 	m := w.model
 	switch n := w.rng.IntN(100); {
 	case n < 60:
 		return w.append(m.last+1, 1+w.rng.IntN(6))
 	case n < 68 && m.last > m.first+2: // a new leader replaces the tail
-		w.raft++
+		w.term++
 		from := m.last - w.rng.Uint64N(min(m.last-m.first, 80))
 		if err := w.deleteTail(from); err != nil {
 			return err
 		}
 		return w.append(from, 1+w.rng.IntN(4))
-	case n < 78: // election
-		w.raft++
-		if err := w.do(func(m *crashModel) { m.term[1] = w.raft },
-			func() error { return w.s.SetUint64([]byte("CurrentTerm"), w.raft) },
-			func(m *crashModel) { m.term[0] = w.raft }); err != nil {
-			return err
-		}
-		who := fmt.Sprint("n", w.rng.IntN(3))
-		v := fmt.Sprintf("%d/%s", w.raft, who)
-		return w.do(func(m *crashModel) { m.vote[1] = v },
-			func() error {
-				if err := w.s.SetUint64(nameVoteTerm, w.raft); err != nil {
-					return err
-				}
-				return w.s.Set(nameVoteCandidate, []byte(who))
-			},
-			func(m *crashModel) { m.vote[0] = v })
-	case n < 95 && m.last > m.first+20: // snapshot: marker, then the head goes
-		to := m.first + (m.last-m.first)*3/4
-		if err := w.do(func(m *crashModel) { m.marker[1] = to },
-			func() error { return w.s.PutMarker(Marker{Index: to, Term: w.raft}) },
-			func(m *crashModel) { m.marker[0] = to }); err != nil {
-			return err
-		}
-		return w.do(func(m *crashModel) {
-			for i := m.first; i <= to; i++ {
-				delete(m.log, i)
-			}
-			m.first = to + 1
-		}, func() error { return w.s.DeleteRange(1, to) }, func(*crashModel) {})
-	case n < 97: // a snapshot beyond the log was installed
-		return w.do(func(m *crashModel) { m.resetting, m.maybeGone = true, true },
-			w.s.ResetLog,
-			func(m *crashModel) {
-				m.resetting, m.maybeGone = false, false
-				clear(m.log)
-				clear(m.written)
-				m.last += 5
-				m.first = m.last + 1
-			})
+	case n < 78:
+		return w.elect()
+	case n < 95 && m.last > m.first+20:
+		return w.snapshot(m.first + (m.last-m.first)*3/4)
+	case n < 97: // a received snapshot was installed that ends above the log
+		return w.reset()
 	}
 	return nil
+}
+
+// elect begins a new term and votes in it.
+func (w *crashWriter) elect() error {
+	w.term++
+	if err := w.do(func(m *crashModel) { m.term[1] = w.term },
+		func() error { return w.s.SetUint64([]byte("CurrentTerm"), w.term) },
+		func(m *crashModel) { m.term[0] = w.term }); err != nil {
+		return err
+	}
+	candidate := fmt.Sprint("n", w.rng.IntN(3))
+	v := fmt.Sprintf("%d/%s", w.term, candidate)
+	return w.do(func(m *crashModel) { m.vote[1] = v },
+		func() error {
+			if err := w.s.SetUint64(nameVoteTerm, w.term); err != nil {
+				return err
+			}
+			return w.s.Set(nameVoteCandidate, []byte(candidate))
+		},
+		func(m *crashModel) { m.vote[0] = v })
+}
+
+// snapshot writes a marker for index to, and then deletes the records up to there.
+func (w *crashWriter) snapshot(to uint64) error {
+	if err := w.do(func(m *crashModel) { m.marker[1] = to },
+		func() error { return w.s.PutMarker(Marker{Index: to, Term: w.term}) },
+		func(m *crashModel) { m.marker[0] = to }); err != nil {
+		return err
+	}
+	return w.do(func(m *crashModel) {
+		for i := m.first; i <= to; i++ {
+			delete(m.log, i)
+		}
+		m.first = to + 1
+	}, func() error { return w.s.DeleteRange(1, to) }, func(*crashModel) {})
+}
+
+func (w *crashWriter) reset() error {
+	return w.do(func(m *crashModel) { m.resetting, m.maybeGone = true, true },
+		w.s.ResetLog,
+		func(m *crashModel) {
+			m.resetting, m.maybeGone = false, false
+			clear(m.log)
+			clear(m.written)
+			m.last += 5
+			m.first = m.last + 1
+		})
 }
 
 func (w *crashWriter) append(from uint64, n int) error {
@@ -176,7 +214,7 @@ func (w *crashWriter) append(from uint64, n int) error {
 		for j := range data {
 			data[j] = 'a' + byte(w.rng.IntN(26))
 		}
-		logs = append(logs, &raft.Log{Index: from + uint64(i), Term: w.raft, Data: data})
+		logs = append(logs, &raft.Log{Index: from + uint64(i), Term: w.term, Data: data})
 	}
 	return w.do(func(m *crashModel) {
 		for _, l := range logs {
@@ -204,9 +242,23 @@ func (w *crashWriter) deleteTail(from uint64) error {
 	})
 }
 
-// TestPowerCut takes a power cut before and after every sync of a database that
-// several shards write at once, with nothing, some or all of the unsynced bytes
-// kept, and opens what is left: whatever a call had returned from is there.
+// powerCut cuts the power at the syncs of a file system and checks the remains.
+type powerCut struct {
+	fs   *vfs.MemFS
+	opts Options // of the databases that are opened on clones of fs
+
+	mu      sync.Mutex
+	rng     *rand.Rand    // guarded by mu, as are all below
+	models  []*crashModel // by shard
+	armed   bool          // the writers run
+	points  int           // number of cuts
+	left    int           // cuts still to come
+	failure error         // the first
+}
+
+// TestPowerCut lets several shards write one database, and cuts the power before and
+// after every sync. Each cut keeps none, some or all of the unsynced bytes. The database
+// that is opened from the remains must have the effects of every call that had returned.
 func TestPowerCut(t *testing.T) {
 	const shards = 3
 	points := 3000
@@ -215,78 +267,77 @@ func TestPowerCut(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-
-	mem := vfs.NewCrashableMem()
-	var mu sync.Mutex // of all models, and of what follows
-	var models [shards]*crashModel
-	rng := rand.New(rand.NewPCG(seed, 0))
-	left := points
-	var failure error
-	armed := false
-	opts := Options{MemTableBytes: 64 << 10, CacheBytes: 16 << 10}
-
-	cut := func(path string) {
-		mu.Lock()
-		defer mu.Unlock()
-		if !armed || left == 0 || failure != nil {
-			return
-		}
-		left--
-		percent := []int{0, 100, rng.IntN(101)}[rng.IntN(3)]
-		clone := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
-		if err := checkClone(clone, opts, models[:]); err != nil {
-			failure = fmt.Errorf("cut %d, at a sync of %s with %d %% of the unsynced kept: %w", points-left, path, percent, err)
-		}
+	p := &powerCut{
+		fs: vfs.NewCrashableMem(), opts: Options{MemTableBytes: 64 << 10, CacheBytes: 16 << 10},
+		rng: rand.New(rand.NewPCG(seed, 0)), points: points, left: points,
 	}
-	o := opts
-	o.FS = crashfs.Wrap(mem, cut)
+	o := p.opts
+	o.FS = crashfs.Wrap(p.fs, p.cut)
 	db, err := Open("log", o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var writers []*crashWriter
 	for i := range shards {
-		models[i] = &crashModel{
-			log: map[uint64]*raft.Log{}, maybe: map[uint64]*raft.Log{},
-			written: map[uint64]map[string]bool{}, first: 1,
-		}
+		m := newCrashModel()
 		writers = append(writers, &crashWriter{
-			mu: &mu, model: models[i], s: db.Store(uint32(i)), raft: 1,
+			mu: &p.mu, model: m, s: db.Store(uint32(i)), term: 1,
 			rng: rand.New(rand.NewPCG(seed, uint64(i+1))),
 		})
+		p.models = append(p.models, m)
 	}
-	mu.Lock()
-	armed = true
-	mu.Unlock()
+	p.mu.Lock()
+	p.armed = true
+	p.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, w := range writers {
-		wg.Go(func() {
-			for {
-				mu.Lock()
-				done := left == 0 || failure != nil
-				mu.Unlock()
-				if done {
-					return
-				}
-				if err := w.step(); err != nil {
-					mu.Lock()
-					failure = err
-					mu.Unlock()
-				}
-			}
-		})
+		wg.Go(func() { p.write(w) })
 	}
 	wg.Wait()
 	closeDB(t, db)
-	if failure != nil {
-		t.Fatal(failure)
+	if p.failure != nil {
+		t.Fatal(p.failure)
 	}
-	// Closed in order, nothing is lost either.
-	if err := checkClone(mem.CrashClone(vfs.CrashCloneCfg{}), opts, models[:]); err != nil {
+	// After Close, unsynced bytes must not matter either.
+	if err := checkClone(p.fs.CrashClone(vfs.CrashCloneCfg{}), p.opts, p.models); err != nil {
 		t.Fatal(err)
 	}
 }
 
+// cut is called before and after each sync of path. It opens and checks a clone of the
+// file system, as a power cut at this moment may leave it.
+func (p *powerCut) cut(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.armed || p.left == 0 || p.failure != nil {
+		return
+	}
+	p.left--
+	percent := []int{0, 100, p.rng.IntN(101)}[p.rng.IntN(3)]
+	clone := p.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: p.rng})
+	if err := checkClone(clone, p.opts, p.models); err != nil {
+		p.failure = fmt.Errorf("cut %d, at a sync of %s with %d %% of the unsynced bytes kept: %w", p.points-p.left, path, percent, err)
+	}
+}
+
+// write runs steps of w until all cuts were made, or one has failed.
+func (p *powerCut) write(w *crashWriter) {
+	for {
+		p.mu.Lock()
+		done := p.left == 0 || p.failure != nil
+		p.mu.Unlock()
+		if done {
+			return
+		}
+		if err := w.step(); err != nil {
+			p.mu.Lock()
+			p.failure = err
+			p.mu.Unlock()
+		}
+	}
+}
+
+// checkClone opens the database in fs and compares each shard with its model.
 func checkClone(fs vfs.FS, o Options, models []*crashModel) (err error) {
 	o.FS = fs
 	db, err := Open("log", o)
@@ -306,17 +357,15 @@ func checkClone(fs vfs.FS, o Options, models []*crashModel) (err error) {
 	return nil
 }
 
-// The checker must see what it is there to see.
+// TestPowerCutCheckerSees checks that crashModel.check finds each kind of loss.
 func TestPowerCutCheckerSees(t *testing.T) {
 	db := openMem(t, Options{})
 	s := db.Store(0)
 	storeLogs(t, s, commands(1, 5, 1))
 	setVote(t, s, 1, "n1")
 	model := func() *crashModel {
-		m := &crashModel{
-			log: map[uint64]*raft.Log{}, maybe: map[uint64]*raft.Log{},
-			written: map[uint64]map[string]bool{}, first: 1, last: 5, vote: [2]string{"1/n1", "1/n1"},
-		}
+		m := newCrashModel()
+		m.last, m.vote = 5, [2]string{"1/n1", "1/n1"}
 		for _, l := range commands(1, 5, 1) {
 			m.log[l.Index] = l
 			m.wrote(l)
@@ -324,7 +373,7 @@ func TestPowerCutCheckerSees(t *testing.T) {
 		return m
 	}
 	if err := model().check(s); err != nil {
-		t.Fatalf("the truth is refused: %v", err)
+		t.Fatalf("the correct model is refused: %v", err)
 	}
 	for name, lie := range map[string]func(*crashModel){
 		"lost record":    func(m *crashModel) { m.log[6] = command(6, 1); m.last = 6 },
@@ -338,15 +387,16 @@ func TestPowerCutCheckerSees(t *testing.T) {
 		m := model()
 		lie(m)
 		if m.check(s) == nil {
-			t.Errorf("%s is not seen", name)
+			t.Errorf("%s is not found", name)
 		}
 	}
 }
 
-// A flipped bit in what was synced to the WAL is not taken for its end. Pebble looks
-// for proof of damage from the next block of 32 KiB on, so only damage before the
-// last block can be told from a torn tail; the database is a new one, whose first
-// WAL must be as safe as later ones.
+// TestFlippedBitInWAL flips bits in synced parts of the WAL, and Open must report
+// corruption instead of taking the place for the end of the WAL. Pebble looks for intact
+// blocks of 32 KiB after the damage, so damage in the last block looks like a torn tail
+// and is left out here. The database is new, because its first WAL must be as safe as
+// the later ones.
 func TestFlippedBitInWAL(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	db := mustOpen(t, mem, Options{})
@@ -371,7 +421,7 @@ func TestFlippedBitInWAL(t *testing.T) {
 	}
 }
 
-// flipBit damages the longest WAL in fs.
+// flipBit flips a bit of byte at in the first WAL of fs that is long enough.
 func flipBit(t *testing.T, fs vfs.FS, at int64) {
 	t.Helper()
 	names, err := fs.List("log")

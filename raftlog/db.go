@@ -20,42 +20,47 @@ import (
 // formatVersion is the version of the key space and of all values in it.
 const formatVersion = 1
 
-// DefaultCacheBytes is the entry cache's bound when Options does not give one.
+// DefaultCacheBytes bounds the record cache when Options.CacheBytes is zero.
 const DefaultCacheBytes = 64 << 20
 
 var (
-	// ErrLocked: another process has the directory open, or this one a second time.
+	// ErrLocked is returned by Open when the directory is already open, in another
+	// process or in this one.
 	ErrLocked = disk.ErrLocked
-	// ErrNewerFormat: a newer version wrote the directory. No record was changed.
+	// ErrNewerFormat is returned by Open when a newer version wrote the directory. No
+	// record was changed.
 	ErrNewerFormat = disk.ErrNewerFormat
-	// ErrForeign: the directory holds a Pebble database that is not a Raft log.
+	// ErrForeign is returned by Open when the directory holds a Pebble database that is
+	// not a Raft log.
 	ErrForeign = errors.New("raftlog: not a Raft log")
-	// ErrClosed: the database was closed before the call.
+	// ErrClosed is returned by calls that begin after Close.
 	ErrClosed = errors.New("raftlog: closed")
 )
 
-// Options says how to open the logs. The zero value is usable, but for Fatal in a
-// server. Fields that are not described here are those of disk.Options.
+// Options configures a DB. The zero value works, but a server must set Fatal. Fields
+// without a comment are those of disk.Options.
 type Options struct {
 	FS     vfs.FS
 	Logger *slog.Logger
 	Fatal  func(class disk.Class, err error)
-	// CacheBytes bounds the records kept in memory, of all shards together. Zero is
-	// DefaultCacheBytes, below zero is no cache.
+	// CacheBytes bounds the records kept in memory, over all shards. Zero means
+	// DefaultCacheBytes; a negative value disables the cache.
 	CacheBytes      int64
 	BlockCache      *pebble.Cache
 	MemTableBytes   uint64
 	MinSyncInterval time.Duration
 	SlowAfter       time.Duration
 	Events          disk.Events
-	// OnSync hears how long each synced commit took, on the goroutine that made it.
+	// OnSync is called after each synced commit with its duration, on the goroutine
+	// that committed. Nil is not called.
 	OnSync func(time.Duration)
-	// RenderCommand describes the data of a command for Dump; nil quotes its
-	// beginning.
+	// RenderCommand describes the data of a command for Dump; nil quotes the first
+	// 64 bytes.
 	RenderCommand func(data []byte) string
 }
 
-// DB is the Raft logs of a node.
+// DB is the database with the Raft logs of a node. Its methods may be called from any
+// goroutine.
 type DB struct {
 	pebble *disk.DB
 	opts   Options
@@ -65,7 +70,8 @@ type DB struct {
 
 	batchBytes int // see maxBatchBytes
 
-	// life is read-locked by every call that uses pebble; Close takes it for good.
+	// life is read-locked by every call that uses pebble, so that Close, which locks
+	// it, waits for these calls.
 	life   sync.RWMutex
 	closed bool // guarded by life
 
@@ -79,28 +85,30 @@ type stats struct {
 	truncations            atomic.Uint64
 }
 
-// Metrics are a moment's counts. Those without a bound only rise.
+// Metrics holds counters, which start at zero with Open and only rise, and the gauges
+// Stores, SyncPending and CacheBytes.
 type Metrics struct {
-	Pebble      *pebble.Metrics
-	Stores      int           // shards in use
-	Records     uint64        // records written
-	RecordBytes uint64        // bytes of their values
-	Syncs       uint64        // synced commits, as many as calls: Pebble shares fsyncs among them
-	SyncTime    time.Duration // that they took, added up
-	SyncPending time.Duration // age of the oldest under way
-	Truncations uint64
-	CacheBytes  int64
+	Pebble      *pebble.Metrics // nil after Close
+	Stores      int             // shards in use
+	Records     uint64          // records written
+	RecordBytes uint64          // bytes of their values
+	Syncs       uint64          // synced commits; several may share one fsync
+	SyncTime    time.Duration   // their durations, added up
+	SyncPending time.Duration   // age of the oldest synced commit under way
+	Truncations uint64          // calls of DeleteRange that deleted something
+	CacheBytes  int64           // size of the record cache
 	CacheHits   uint64
 	CacheMisses uint64
 }
 
-// Open opens the logs in dir, or makes them. It returns ErrLocked, ErrNewerFormat,
-// ErrForeign, or what Pebble says; disk.Classify tells the kind of the last.
+// Open opens the database in dir, and creates it if there is none. It returns
+// ErrLocked, ErrNewerFormat, ErrForeign, or an error of Pebble, which disk.Classify
+// sorts into classes.
 func Open(dir string, o Options) (*DB, error) { return open(dir, o, false) }
 
-// OpenReadOnly opens the logs in dir for Dump, Shards and reading. It fails with
-// disk.ErrMissing when there are none, and with ErrLocked while a server runs. To
-// write through it is a fatal error.
+// OpenReadOnly opens the database in dir for Dump, Shards and reading. It returns
+// disk.ErrMissing when there is none, and ErrLocked while a server uses it. A write
+// through it calls Options.Fatal.
 func OpenReadOnly(dir string, o Options) (*DB, error) { return open(dir, o, true) }
 
 func open(dir string, o Options, readOnly bool) (*DB, error) {
@@ -125,7 +133,8 @@ func open(dir string, o Options, readOnly bool) (*DB, error) {
 		SlowAfter:       o.SlowAfter,
 		Events:          o.Events,
 		Tune: func(p *pebble.Options) {
-			// Records live minutes: compressing them costs more than it saves.
+			// Records are not compressed: they are deleted within minutes, so that
+			// compression would cost more than it saves.
 			for i := range p.Levels {
 				p.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 			}
@@ -147,7 +156,8 @@ func open(dir string, o Options, readOnly bool) (*DB, error) {
 	return db, nil
 }
 
-// checkFormat reads the format key, and writes it into an empty database.
+// checkFormat compares the format key with this version's. It writes the key if the
+// database is empty.
 func (db *DB) checkFormat(readOnly bool) error {
 	v, closer, err := db.pebble.Get(formatKey)
 	switch {
@@ -170,10 +180,10 @@ func (db *DB) checkFormat(readOnly bool) error {
 		return err
 	}
 	if !empty {
-		return fmt.Errorf("%w: it has keys and no format", ErrForeign)
+		return fmt.Errorf("%w: it has keys but no format key", ErrForeign)
 	}
 	if readOnly {
-		return nil // made, and stopped before its first use
+		return nil // its process ended between the creation and the format key
 	}
 	return db.pebble.Set(formatKey, binary.BigEndian.AppendUint32(nil, formatVersion), pebble.Sync)
 }
@@ -187,7 +197,8 @@ func (db *DB) empty() (bool, error) {
 	return !some, errors.Join(it.Error(), it.Close())
 }
 
-// Store returns the part of a shard, the same one each time.
+// Store returns the store of a shard, the same one at each call. The first call reads
+// the shard's bounds, vote and marker from disk, and may call Options.Fatal.
 func (db *DB) Store(shard uint32) *Store {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -200,11 +211,11 @@ func (db *DB) Store(shard uint32) *Store {
 	return s
 }
 
-// SyncPending is the age of the oldest synced commit that is under way, 0 when
-// there is none. Time spent waiting for room in the memtables counts.
+// SyncPending returns the age of the oldest synced commit under way, or 0 when there is
+// none. The age includes time spent waiting for room in the memtables.
 func (db *DB) SyncPending() time.Duration { return db.syncs.pending(time.Now()) }
 
-// Metrics returns what there is to tell.
+// Metrics returns the current counts.
 func (db *DB) Metrics() Metrics {
 	db.mu.Lock()
 	stores := len(db.stores)
@@ -227,8 +238,8 @@ func (db *DB) Metrics() Metrics {
 	return m
 }
 
-// Close waits for calls under way and closes the database. Stop Raft first: a later
-// call of a Store returns ErrClosed.
+// Close waits for the calls under way and closes the database. Stop Raft first, because
+// calls that begin later return ErrClosed.
 func (db *DB) Close() error {
 	db.life.Lock()
 	defer db.life.Unlock()
@@ -250,7 +261,8 @@ func (db *DB) enter() error {
 
 func (db *DB) leave() { db.life.RUnlock() }
 
-// commit commits b, and has only one way to fail: the process ends.
+// commit commits b and measures the time if o asks for a sync. A failure ends the
+// process.
 func (db *DB) commit(b *pebble.Batch, o *pebble.WriteOptions) {
 	if !o.Sync {
 		db.pebble.Commit(b, o)
@@ -267,7 +279,7 @@ func (db *DB) commit(b *pebble.Batch, o *pebble.WriteOptions) {
 	}
 }
 
-// fail ends the process because a shard's data cannot be read.
-func (db *DB) fail(shard uint32, what string, err error) {
-	db.pebble.Fail(fmt.Errorf("shard %d: %s: %w", shard, what, err))
+// fail ends the process because step, such as "load", failed for a shard.
+func (db *DB) fail(shard uint32, step string, err error) {
+	db.pebble.Fail(fmt.Errorf("shard %d: %s: %w", shard, step, err))
 }

@@ -7,14 +7,14 @@
 // returns. Raft may trim the head from one goroutine while it appends from another;
 // any number may read.
 //
-// The store never hands a disk error up: Raft would go on with a log that is not
-// what it believes. Options.Fatal ends the process instead (see package disk). The
-// errors that do come back are raft.ErrLogNotFound, [ErrNotFound], [ErrClosed], and
-// refusals of arguments.
+// The store never returns a disk error to Raft, because Raft would go on with a log
+// that differs from its idea of it. Options.Fatal ends the process instead (see
+// package disk). The errors that do come back are raft.ErrLogNotFound,
+// [ErrNotFound], [ErrClosed], and refusals of arguments.
 //
-// Store does not implement raft.MonotonicLogStore, on purpose: told that gaps are
-// not allowed, Raft deletes the whole log after any snapshot install, entries it
-// has acknowledged included.
+// Store does not implement raft.MonotonicLogStore, on purpose: if a store allows no
+// gaps, Raft deletes its whole log after every snapshot install, including records
+// that it has acknowledged.
 //
 // Keys are drawn in key.go, and no other package builds or parses them.
 package raftlog

@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Shards returns the shards that have anything stored, in order.
+// Shards returns the shards that have at least one key, in ascending order.
 func (db *DB) Shards() ([]uint32, error) {
 	if err := db.enter(); err != nil {
 		return nil, err
@@ -34,10 +34,12 @@ func (db *DB) Shards() ([]uint32, error) {
 	return shards, it.Error()
 }
 
-// Dump calls fn for every key, in order of shard and kind, until fn returns false.
-// It holds one value at a time. The kinds are format, floor, marker, record, stable,
-// vote and unknown; format has shard 0. What cannot be decoded is described, not
-// skipped, and does not end the dump.
+// Dump calls fn for every key, in order of shard and kind, until fn returns false. It
+// holds one value at a time. The kinds are format, floor, marker, record, stable, vote
+// and unknown; format has shard 0. A value that cannot be decoded does not end the
+// dump: its text begins with "undecodable: ". A record of shard 2 is reported as
+//
+//	2, "record", "index=199 term=1 type=LogCommand bytes=21 …"
 func (db *DB) Dump(fn func(shard uint32, kind string, text string) bool) error {
 	if err := db.enter(); err != nil {
 		return err
@@ -60,7 +62,7 @@ func (db *DB) Dump(fn func(shard uint32, kind string, text string) bool) error {
 	return it.Error()
 }
 
-// describe prints one key with its value.
+// describe returns the text for one key and its value.
 func (db *DB) describe(key, v []byte) (shard uint32, kind, text string) {
 	if string(key) == string(formatKey) {
 		if len(v) != 4 {
@@ -107,9 +109,10 @@ func (db *DB) describe(key, v []byte) (shard uint32, kind, text string) {
 	return shard, kind, text
 }
 
+// number decodes an integer of 8 bytes. If b has another length, it sets err.
 func number(b []byte, err *error) uint64 {
 	if len(b) != 8 {
-		*err = fmt.Errorf("%d bytes where 8 are wanted", len(b))
+		*err = fmt.Errorf("%d bytes instead of 8", len(b))
 		return 0
 	}
 	return binary.BigEndian.Uint64(b)

@@ -17,8 +17,8 @@ import (
 	"millrace/raftlog/disk"
 )
 
-// fatalOnce records the first failure and blocks whoever meets one, as a process
-// does that is about to end.
+// fatalOnce records the first failure and blocks the goroutine of every failure, as if
+// the process were about to end.
 type fatalOnce struct {
 	once sync.Once
 	done chan struct{}
@@ -45,8 +45,8 @@ func (f *fatalOnce) wait(t *testing.T) fatalPanic {
 	return f.got
 }
 
-// A write that fails never comes back to Raft: not from StoreLogs, DeleteRange, a
-// vote or a marker, whichever operation of the WAL it was.
+// TestWriteFailureIsFatal checks that no call returns after a failed write or sync of
+// the WAL: the failure goes to Fatal, with its class and cause.
 func TestWriteFailureIsFatal(t *testing.T) {
 	isWAL := func(op errorfs.Op) bool { return strings.HasSuffix(op.Path, ".log") }
 	kinds := map[string]errorfs.OpKind{"write": errorfs.OpFileWrite, "sync": errorfs.OpFileSyncData}
@@ -87,7 +87,7 @@ func TestWriteFailureIsFatal(t *testing.T) {
 					}
 					select {
 					case err := <-back:
-						t.Errorf("the call came back: %v", err)
+						t.Errorf("the call returned: %v", err)
 					default:
 					}
 				})
@@ -106,7 +106,8 @@ func setVoteOnly(s *Store) {
 	_ = s.Set(nameVoteCandidate, []byte("x"))
 }
 
-// A read that fails, or reads what is no record, never comes back to Raft either.
+// TestReadFailureIsFatal checks that failed reads and undecodable values go to Fatal as
+// well.
 func TestReadFailureIsFatal(t *testing.T) {
 	t.Run("corrupt record", func(t *testing.T) {
 		db := mustOpen(t, vfs.NewMem(), Options{Fatal: panicFatal, CacheBytes: -1})
@@ -156,7 +157,8 @@ func TestReadFailureIsFatal(t *testing.T) {
 	})
 }
 
-// A full disk under a flush is not fatal: it is told, and tried again.
+// TestFullDiskUnderFlush checks that a full disk during a flush is not fatal. It is
+// reported, and Pebble retries.
 func TestFullDiskUnderFlush(t *testing.T) {
 	var full atomic.Bool
 	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -189,7 +191,8 @@ func TestFullDiskUnderFlush(t *testing.T) {
 	wantBounds(t, s, 1, 12)
 }
 
-// Damage to an sstable is found when it is read, and ends the process.
+// TestDamagedTable checks that damage in an sstable is found when it is read, and is
+// fatal.
 func TestDamagedTable(t *testing.T) {
 	mem := vfs.NewMem()
 	db := mustOpen(t, mem, Options{})
@@ -199,34 +202,9 @@ func TestDamagedTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeDB(t, db)
-	names, err := mem.List("log")
-	if err != nil {
-		t.Fatal(err)
-	}
-	damaged := 0
-	for _, n := range names {
-		if !strings.HasSuffix(n, ".sst") {
-			continue
-		}
-		f, err := mem.OpenReadWrite("log/"+n, vfs.WriteCategoryUnspecified)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if fi, err := f.Stat(); err == nil && fi.Size() > 20_000 {
-			if _, err := f.WriteAt([]byte("damage"), fi.Size()/2); err != nil {
-				t.Fatal(err)
-			}
-			damaged++
-		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if damaged == 0 {
-		t.Fatal("no table was long enough to damage")
-	}
+	damageTables(t, mem)
 	f := newFatalOnce()
-	db, err = Open("log", Options{FS: mem, Fatal: f.fatal, CacheBytes: -1})
+	db, err := Open("log", Options{FS: mem, Fatal: f.fatal, CacheBytes: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,8 +224,39 @@ func TestDamagedTable(t *testing.T) {
 	}
 }
 
-// SyncPending is the age of a sync that hangs, however many have come after it, and
-// 0 once all are done.
+// damageTables overwrites some bytes in the middle of each table over 20,000 bytes.
+func damageTables(t *testing.T, fs vfs.FS) {
+	t.Helper()
+	names, err := fs.List("log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	for _, n := range names {
+		if !strings.HasSuffix(n, ".sst") {
+			continue
+		}
+		f, err := fs.OpenReadWrite("log/"+n, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fi, err := f.Stat(); err == nil && fi.Size() > 20_000 {
+			if _, err := f.WriteAt([]byte("damage"), fi.Size()/2); err != nil {
+				t.Fatal(err)
+			}
+			damaged++
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if damaged == 0 {
+		t.Fatal("no table was long enough to damage")
+	}
+}
+
+// TestSyncPending checks that SyncPending is the age of a hanging sync, even if others
+// began after it, and 0 once all have ended.
 func TestSyncPending(t *testing.T) {
 	var hang atomic.Bool
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -278,7 +287,7 @@ func TestSyncPending(t *testing.T) {
 	}
 	before := time.Since(start)
 	if d := db.SyncPending(); d < before {
-		t.Errorf("pending %v, hangs for at least %v", d, before)
+		t.Errorf("pending %v, but a sync has hung for at least %v", d, before)
 	}
 	hang.Store(false)
 	close(release)

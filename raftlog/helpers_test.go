@@ -11,6 +11,7 @@ import (
 	"millrace/raftlog/disk"
 )
 
+// mustOpen opens the database "log" in fs, with a small memtable unless o says otherwise.
 func mustOpen(t testing.TB, fs vfs.FS, o Options) *DB {
 	t.Helper()
 	o.FS = fs
@@ -39,10 +40,12 @@ func closeDB(t testing.TB, db *DB) {
 	}
 }
 
+// command returns the one record that tests store at index in term.
 func command(index, term uint64) *raft.Log {
 	return &raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: fmt.Appendf(nil, "command %d of term %d", index, term)}
 }
 
+// commands returns the commands from first to last, both included.
 func commands(first, last, term uint64) []*raft.Log {
 	var logs []*raft.Log
 	for i := first; i <= last; i++ {
@@ -80,7 +83,7 @@ func wantBounds(t testing.TB, s *Store, first, last uint64) {
 	}
 }
 
-// fatalPanic is what fatalTo panics with.
+// fatalPanic is the value that panicFatal panics with.
 type fatalPanic struct {
 	class disk.Class
 	err   error
@@ -89,7 +92,8 @@ type fatalPanic struct {
 // panicFatal is an Options.Fatal that a test can catch.
 func panicFatal(class disk.Class, err error) { panic(fatalPanic{class, err}) }
 
-// catchFatal runs f and returns what it told panicFatal; nil when f came back.
+// catchFatal runs f and returns the failure that f gave to panicFatal, or nil when f
+// returned.
 func catchFatal(f func()) (got *fatalPanic) {
 	defer func() {
 		if p := recover(); p != nil {

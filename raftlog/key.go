@@ -21,15 +21,15 @@ import (
 //	'f'                     floor: no record below this index is live, u64
 //	'm'                     marker of the newest snapshot (marker.go)
 //	'r'   index u64         record: one item of the log (record.go)
-//	's'   name              a value Raft named, as it gave it
+//	's'   name              a value of Raft's stable store, under Raft's name for it
 //	'v'                     vote: term and candidate in one value (vote.go)
 //
-// format leads the key space: it is read before anything else is trusted.
-// shard leads kind: all of a shard is one run of keys, and one range delete.
-// The vote is one value: half of it can never be on disk.
-// The floor is where a search for the first record starts: the records below it
-// are deleted, and a search from index 0 would have to step over what is left of
-// them.
+// format leads the key space, because it is read before anything else is trusted.
+// shard leads kind, so that a shard is one run of keys and one range delete removes it.
+// The vote is one value, so that half a vote is never on disk.
+// A search for the first record starts at the floor. The records below the floor are
+// deleted, but a search from index 0 would still have to step over their tombstones.
+// For example, after records 1 to 400 were trimmed, the floor is 401.
 const (
 	leadFormat = 0x00
 	leadShard  = 0x01
@@ -67,7 +67,7 @@ func recordKey(shard uint32, index uint64) []byte {
 	return k
 }
 
-// recordKeyAfter is the end of a range that includes index.
+// recordKeyAfter returns the exclusive end of a range that includes index.
 func recordKeyAfter(shard uint32, index uint64) []byte {
 	if index == math.MaxUint64 {
 		return recordsEnd(shard)
@@ -88,7 +88,7 @@ func shardEnd(shard uint32) []byte {
 	return shardStart(shard + 1)
 }
 
-// splitKey takes a shard's key apart. ok is false for any other key.
+// splitKey splits a shard's key into its fields. ok is false for any other key.
 func splitKey(key []byte) (shard uint32, kind byte, rest []byte, ok bool) {
 	if len(key) < prefixLen || key[0] != leadShard {
 		return 0, 0, nil, false

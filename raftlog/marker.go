@@ -6,31 +6,34 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
 )
 
-// Marker is a snapshot of a shard: the claim that its state, up to and including
-// Index, is durable outside the log. The state itself is elsewhere.
+// Marker stands for a snapshot of a shard. It claims that the state as of Index is
+// durable outside the log; it does not contain that state.
 type Marker struct {
 	// Index and Term are those of the last record the snapshot covers.
 	Index, Term uint64
-	// Applied is the applied index inside the state. It can be below Index: Raft
-	// counts records that the state machine never sees.
+	// Applied is the applied index inside the state. It can be below Index, because
+	// some records, such as Raft's no-ops, never reach the state machine: Index 120
+	// with Applied 118 is complete if 119 and 120 are no-ops.
 	Applied uint64
 	// Configuration is the shard's membership as of Index, set by the record at
 	// ConfigurationIndex.
 	ConfigurationIndex uint64
 	Configuration      raft.Configuration
-	// Staged names the directory that holds the state of a snapshot that was
-	// received and is not yet installed; empty when our own state holds it.
+	// Staged is the directory with the state of a received snapshot that is not yet
+	// installed. It is empty once the state database holds the snapshot's state.
 	Staged string
-	// StagedBytes is the size of what is staged.
+	// StagedBytes is the size of the files in Staged.
 	StagedBytes int64
 	// Version is Raft's snapshot version.
 	Version int
 }
 
-// A marker. Strings and the list of servers lead with their count.
+// The encoding of a marker. Strings and the list of servers are preceded by their
+// lengths.
 //
 //	 0         1       9      17        25          33       41        43
 //	+---------+-------+------+---------+-----------+--------+---------+--------+---------+
@@ -45,7 +48,8 @@ const (
 	markerHeaderLen = 43
 )
 
-// ErrBadMarker: PutMarker was given a marker that cannot be written.
+// ErrBadMarker is returned by PutMarker when a field is out of the range of its
+// encoding. Nothing was written.
 var ErrBadMarker = errors.New("raftlog: bad marker")
 
 func (m *Marker) encode() ([]byte, error) {
@@ -105,7 +109,7 @@ func decodeMarker(b []byte) (Marker, error) {
 	}
 	n := int(binary.BigEndian.Uint16(b))
 	b = b[2:]
-	for range n { // grows with what is there: n alone allocates nothing
+	for range n { // append per server, so that a large n alone allocates nothing
 		if len(b) < 1 {
 			return Marker{}, errors.New("marker: cut short in a server")
 		}
@@ -158,4 +162,37 @@ func cutString(b []byte) (s string, rest []byte, ok bool) {
 		return "", nil, false
 	}
 	return string(b[:n]), b[n:], true
+}
+
+// Marker returns the marker of the newest snapshot, and whether there is one. The error
+// is always nil.
+func (s *Store) Marker() (Marker, bool, error) {
+	m := s.marker.Load()
+	if m == nil {
+		return Marker{}, false, nil
+	}
+	return m.clone(), true, nil
+}
+
+// PutMarker replaces the marker atomically. The new one is on disk on return.
+func (s *Store) PutMarker(m Marker) error {
+	v, err := m.encode()
+	if err != nil {
+		return err
+	}
+	m = m.clone()
+	if err := s.db.enter(); err != nil {
+		return err
+	}
+	defer s.db.leave()
+	s.markerMu.Lock()
+	defer s.markerMu.Unlock()
+	b := s.db.pebble.NewBatch()
+	defer b.Close()
+	if err := b.Set(appendPrefix(nil, s.shard, kindMarker), v, nil); err != nil {
+		s.db.fail(s.shard, "build a batch", err)
+	}
+	s.db.commit(b, pebble.Sync)
+	s.marker.Store(&m)
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"millrace/raftlog/disk"
 )
 
+// TestLocked opens a directory that is open already, here and in another process.
 func TestLocked(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "log")
 	db, err := Open(dir, Options{})
@@ -37,8 +38,10 @@ func TestLocked(t *testing.T) {
 	}
 }
 
+// childDir is the environment variable that gives TestChildOpens its directory.
 const childDir = "RAFTLOG_TEST_OPEN"
 
+// openInChild opens dir in a process of its own, and returns its output.
 func openInChild(t *testing.T, dir string) string {
 	t.Helper()
 	exe, err := os.Executable()
@@ -54,6 +57,7 @@ func openInChild(t *testing.T, dir string) string {
 	return string(out)
 }
 
+// TestChildOpens is the other process of TestLocked.
 func TestChildOpens(t *testing.T) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
@@ -84,6 +88,7 @@ func TestDirectoryPermissions(t *testing.T) {
 	}
 }
 
+// TestNewerAndForeign opens databases of newer versions and of other programs.
 func TestNewerAndForeign(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -109,7 +114,7 @@ func TestNewerAndForeign(t *testing.T) {
 			if err := errors.Join(c.set(p), p.Close()); err != nil {
 				t.Fatal(err)
 			}
-			for range 2 { // and the first refusal left no lock behind
+			for range 2 { // the second round shows that a refusal releases the lock
 				if _, err := Open("log", Options{FS: fs}); !errors.Is(err, c.want) {
 					t.Errorf("Open: %v", err)
 				}
@@ -125,21 +130,26 @@ type quietLogger struct{ pebble.Logger }
 
 func (quietLogger) Infof(string, ...any) {}
 
-func TestReadOnly(t *testing.T) {
+// TestReadOnlyMissing checks that a read-only open creates nothing.
+func TestReadOnlyMissing(t *testing.T) {
 	fs := vfs.NewMem()
 	if _, err := OpenReadOnly("log", Options{FS: fs}); !errors.Is(err, disk.ErrMissing) {
-		t.Fatalf("of nothing: %v", err)
+		t.Fatalf("without a directory: %v", err)
 	}
 	if _, err := fs.Stat("log"); !errors.Is(err, os.ErrNotExist) {
-		t.Fatalf("a read-only open made the directory: %v", err)
+		t.Fatalf("a read-only open created the directory: %v", err)
 	}
 	if err := fs.MkdirAll("log", 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := OpenReadOnly("log", Options{FS: fs}); !errors.Is(err, disk.ErrMissing) {
-		t.Fatalf("of an empty directory: %v", err)
+		t.Fatalf("in an empty directory: %v", err)
 	}
+}
 
+// storeOneOfEach stores keys of all kinds, some undecodable, and closes the database.
+func storeOneOfEach(t *testing.T, fs vfs.FS) {
+	t.Helper()
 	db := mustOpen(t, fs, Options{})
 	s := db.Store(2)
 	storeLogs(t, s, commands(1, 200, 1))
@@ -150,14 +160,19 @@ func TestReadOnly(t *testing.T) {
 	if err := errors.Join(s.SetUint64([]byte("CurrentTerm"), 2), s.PutMarker(testMarker())); err != nil {
 		t.Fatal(err)
 	}
-	// Two keys that this version does not know, or cannot read.
+	// An undecodable record, and two keys of unknown kinds.
 	for _, k := range [][]byte{recordKey(3, 1), appendPrefix(nil, 3, 'q'), []byte("zz")} {
 		if err := db.pebble.Set(k, []byte{9, 9}, pebble.Sync); err != nil {
 			t.Fatal(err)
 		}
 	}
 	closeDB(t, db)
+}
 
+// TestDump prints keys of all kinds from a database that is open for reading only.
+func TestDump(t *testing.T) {
+	fs := vfs.NewMem()
+	storeOneOfEach(t, fs)
 	db, err := OpenReadOnly("log", Options{FS: fs, RenderCommand: func(b []byte) string { return strings.ToUpper(string(b)) }})
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +205,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	got = nil
 	if err := db.Dump(func(shard uint32, kind, text string) bool { dump(shard, kind, text); return len(got) < 3 }); err != nil || len(got) != 3 {
-		t.Errorf("a dump that was to end after 3 keys gave %d, %v", len(got), err)
+		t.Errorf("a dump that should end after 3 keys gave %d, %v", len(got), err)
 	}
 	wantBounds(t, db.Store(2), 199, 201)
 }

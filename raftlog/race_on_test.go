@@ -2,5 +2,6 @@
 
 package raftlog
 
-// raceEnabled: the race detector is on, and everything takes ten times as long.
+// raceEnabled tells long tests that the race detector is on, under which they run about
+// ten times slower.
 const raceEnabled = true

@@ -24,44 +24,25 @@ type noSnapshot struct{}
 func (noSnapshot) Persist(sink raft.SnapshotSink) error { return sink.Close() }
 func (noSnapshot) Release()                             {}
 
-// hashicorp/raft itself on a store: elected, appends, trims, and starts again with
-// its term, its vote and its log.
+// TestUnderRaft runs hashicorp/raft on a store three times over. Each time, Raft is
+// elected, appends and trims; then the power is cut, and term, vote and log survive.
 func TestUnderRaft(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	snaps := raft.NewInmemSnapshotStore()
-	var logged int
+	var applied int
 	for round := range 3 {
 		db := mustOpen(t, fs, Options{})
 		s := db.Store(1)
-		conf := raft.DefaultConfig()
-		conf.LocalID = "a"
-		conf.LogLevel = "OFF"
-		conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
-		conf.TrailingLogs = 10
-		conf.NoSnapshotRestoreOnStart = true
-		_, tr := raft.NewInmemTransport("a")
-		has, err := raft.HasExistingState(s, s, snaps)
-		if err != nil || has != (round > 0) {
-			t.Fatalf("round %d: HasExistingState = %v, %v", round, has, err)
-		}
-		if round == 0 {
-			if err := raft.BootstrapCluster(conf, s, s, snaps, tr, raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}); err != nil {
-				t.Fatal(err)
-			}
-		}
 		fsm := &countFSM{}
-		r, err := raft.NewRaft(conf, fsm, s, s, snaps, tr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := startRaft(t, s, fsm, snaps, round > 0)
 		waitLeader(t, r)
 		for range 100 {
-			logged++
-			if err := r.Apply(fmt.Append(nil, logged), time.Minute).Error(); err != nil {
+			applied++
+			if err := r.Apply(fmt.Append(nil, applied), time.Minute).Error(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got := len(fsm.applied); got < 100 || fsm.applied[got-1] != fmt.Sprint(logged) {
+		if got := len(fsm.applied); got < 100 || fsm.applied[got-1] != fmt.Sprint(applied) {
 			t.Fatalf("round %d: applied %d", round, got)
 		}
 		term := r.CurrentTerm()
@@ -90,12 +71,39 @@ func TestUnderRaft(t *testing.T) {
 	}
 }
 
+// startRaft starts Raft as the only server of its group, and bootstraps it unless s has
+// existing state.
+func startRaft(t *testing.T, s *Store, fsm raft.FSM, snaps raft.SnapshotStore, existing bool) *raft.Raft {
+	t.Helper()
+	conf := raft.DefaultConfig()
+	conf.LocalID = "a"
+	conf.LogLevel = "OFF"
+	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+	conf.TrailingLogs = 10
+	conf.NoSnapshotRestoreOnStart = true
+	_, tr := raft.NewInmemTransport("a")
+	has, err := raft.HasExistingState(s, s, snaps)
+	if err != nil || has != existing {
+		t.Fatalf("HasExistingState = %v, %v, want %v", has, err, existing)
+	}
+	if !existing {
+		if err := raft.BootstrapCluster(conf, s, s, snaps, tr, raft.Configuration{Servers: []raft.Server{{ID: "a", Address: "a"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := raft.NewRaft(conf, fsm, s, s, snaps, tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func waitLeader(t *testing.T, r *raft.Raft) {
 	t.Helper()
 	select {
 	case is := <-r.LeaderCh():
 		if !is {
-			t.Fatal("lost leadership before it began")
+			t.Fatal("leadership was lost before it began")
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("no leader")

@@ -16,22 +16,24 @@ import (
 //	| u8 = 1  | u8   | u64  | u32     | n B    | the rest   |
 //	+---------+------+------+---------+--------+------------+
 //
-// Raft's AppendedAt is not kept: it is a hint for metrics that nobody here reads.
+// Raft's AppendedAt is not stored, because it only feeds a metric that Millrace does
+// not use.
 const (
 	recordVersion   = 1
 	recordHeaderLen = 14
 
-	// maxRecordBytes bounds one record, far above what a shard proposes: a batch
-	// of Pebble ends at 4 GiB.
+	// maxRecordBytes bounds one record. Shards propose far smaller ones; the bound
+	// keeps a record within a Pebble batch, which ends at 4 GiB.
 	maxRecordBytes = 1 << 30
 )
 
-// ErrRecordTooLarge: StoreLogs was given a record over 1 GiB. Nothing was written.
+// ErrRecordTooLarge is returned by StoreLogs when a record is over 1 GiB. Nothing was
+// written.
 var ErrRecordTooLarge = errors.New("raftlog: record too large")
 
 func recordSize(l *raft.Log) int { return recordHeaderLen + len(l.Data) + len(l.Extensions) }
 
-// putRecord fills dst, of recordSize(l) bytes.
+// putRecord encodes l into dst, which has recordSize(l) bytes.
 func putRecord(dst []byte, l *raft.Log) {
 	dst[0] = recordVersion
 	dst[1] = byte(l.Type)
@@ -41,8 +43,8 @@ func putRecord(dst []byte, l *raft.Log) {
 	copy(dst[recordHeaderLen+n:], l.Extensions)
 }
 
-// getRecord reads the record v into l, which keeps parts of v: v must not be used
-// again by the caller.
+// getRecord decodes v into l. The fields of l point into v, so the caller must not
+// write to v afterwards.
 func getRecord(v []byte, index uint64, l *raft.Log) error {
 	if len(v) == 0 {
 		return errors.New("record: empty")
@@ -68,7 +70,7 @@ func getRecord(v []byte, index uint64, l *raft.Log) error {
 	return nil
 }
 
-// printRecord describes l on one line; command renders the data of a LogCommand.
+// printRecord describes l on one line. It calls command for the data of a LogCommand.
 func printRecord(l *raft.Log, command func([]byte) string) string {
 	s := fmt.Sprintf("index=%d term=%d type=%v bytes=%d", l.Index, l.Term, l.Type, len(l.Data))
 	if len(l.Extensions) > 0 {
@@ -87,7 +89,7 @@ func printRecord(l *raft.Log, command func([]byte) string) string {
 	return s
 }
 
-// printBytes shows the beginning of b.
+// printBytes quotes the first 64 bytes of b.
 func printBytes(b []byte) string {
 	const most = 64
 	if len(b) > most {
@@ -96,7 +98,8 @@ func printBytes(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// decodeConfiguration reads Raft's own encoding, which panics on bad bytes.
+// decodeConfiguration decodes Raft's encoding of a configuration. Raft's decoder
+// panics on bad bytes; decodeConfiguration returns an error instead.
 func decodeConfiguration(data []byte) (c raft.Configuration, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// These bytes are on disks. A change here is a new version, not a new expectation.
+// TestGolden pins the bytes of keys and values, because disks hold such bytes. Do not
+// adapt these to changed code: a change of bytes needs a new version number.
 func TestGolden(t *testing.T) {
 	l := &raft.Log{Index: 0x0102, Term: 3, Type: raft.LogCommand, Data: []byte("data"), Extensions: []byte("ext")}
 	value := make([]byte, recordSize(l))
@@ -42,6 +43,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// FuzzRecord checks that records survive encoding and decoding, and that any bytes that
+// decode are the encoding of the result.
 func FuzzRecord(f *testing.F) {
 	f.Add(uint64(1), uint64(2), byte(0), []byte("data"), []byte("ext"))
 	f.Add(uint64(0), uint64(0), byte(255), []byte{}, []byte{1})
@@ -57,7 +60,7 @@ func FuzzRecord(f *testing.F) {
 			!bytes.Equal(out.Data, data) || !bytes.Equal(out.Extensions, ext) {
 			t.Fatalf("%+v came back as %+v", in, out)
 		}
-		// Any bytes: either an error, or exactly what encodes to them.
+		// data as a record: it either fails to decode, or encodes to the same bytes again.
 		if err := getRecord(bytes.Clone(data), index, &out); err == nil {
 			again := make([]byte, recordSize(&out))
 			putRecord(again, &out)
@@ -69,6 +72,7 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
+// FuzzMarker checks that any bytes that decode are the encoding of the result.
 func FuzzMarker(f *testing.F) {
 	m := testMarker()
 	b, err := m.encode()
@@ -94,6 +98,7 @@ func FuzzMarker(f *testing.F) {
 	})
 }
 
+// TestBadValues decodes values that are cut short, too long or of another version.
 func TestBadValues(t *testing.T) {
 	good := make([]byte, recordSize(command(1, 1)))
 	putRecord(good, command(1, 1))

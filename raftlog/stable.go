@@ -10,39 +10,47 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// ErrNotFound is returned by Get and GetUint64 for a key that was never set. Raft
-// compares the text, so the text is part of the contract.
+// ErrNotFound is returned by Get and GetUint64 for a key that was never set. Its text
+// must stay as it is, because Raft compares the text.
 var ErrNotFound = errors.New("not found")
 
 // ErrNotUint64 is returned by GetUint64 for a value that SetUint64 did not write.
 var ErrNotUint64 = errors.New("raftlog: stable value is not an integer")
 
-// The names under which Raft stores its vote, as two values.
+// The names of the two values in which Raft stores its vote.
 var (
 	nameVoteTerm      = []byte("LastVoteTerm")
 	nameVoteCandidate = []byte("LastVoteCand")
 )
 
-// stable is a shard's part in raft.StableStore, all of it also in memory: Raft
-// keeps three values.
+// stable is the state behind raft.StableStore of one shard. Raft keeps only three
+// values, so all of them are in memory as well as on disk.
 //
-// Raft writes a vote as a term and then a candidate. After a crash between the two
-// it would take the old candidate for the one it voted for in the new term, and
-// confirm that vote without looking at the candidate's log. So the term is only
-// held, in memory, until the candidate comes, and then both are written as one
-// value. A held term reads back as itself, and the candidate as not found: a vote
-// for nobody, which Raft takes for no vote. A term whose candidate never comes is
-// gone at the next open, as if the vote had never begun; no answer depended on it.
+// Raft writes a vote as two values, first the term and then the candidate. After a
+// crash between the two, Raft would read the new term with the old candidate, and
+// confirm a vote that it never gave, without looking at that candidate's log. So Set
+// holds the term in memory until the candidate comes, and then writes both as one
+// value:
+//
+//	on disk: term 4, "a"
+//	SetUint64(LastVoteTerm, 5)   held: reads return term 5, candidate not found
+//	Set(LastVoteCand, "b")       written: term 5, "b"
+//
+// Raft takes a term without a candidate for "has not voted". After a crash between the
+// two calls, the vote is again term 4 for "a". That is safe, because Raft answers the
+// candidate only after both calls.
 type stable struct {
 	mu       sync.Mutex
-	values   map[string][]byte // guarded by mu, as all below; never the vote
-	vote     vote
-	hasVote  bool
-	heldTerm uint64
-	held     bool
+	values   map[string][]byte // guarded by mu, as are all below; without the vote
+	vote     vote              // as on disk
+	hasVote  bool              // whether vote is set
+	heldTerm uint64            // term of a vote whose candidate is not set yet
+	held     bool              // whether heldTerm is set
 }
 
-// Set implements raft.StableStore: on return the value is on disk.
+// Set implements raft.StableStore. On return the value is on disk, except for the term
+// of a vote, which is held until its candidate is set. It returns ErrClosed, and
+// ErrNotUint64 for a vote's term that is not 8 bytes long.
 func (s *Store) Set(key, val []byte) error {
 	if err := s.db.enter(); err != nil {
 		return err
@@ -64,7 +72,8 @@ func (s *Store) Set(key, val []byte) error {
 		s.stable.heldTerm, s.stable.held = binary.BigEndian.Uint64(val), true
 		return nil
 	}
-	// Raft writes its current term at every start, mostly the one that is there.
+	// Raft writes its current term at every start, even if it is unchanged. Skipping
+	// such a write saves an fsync for each shard.
 	if old, ok := s.stable.values[string(key)]; ok && bytes.Equal(old, val) {
 		return nil
 	}
@@ -92,8 +101,7 @@ func (s *Store) putVoteLocked(v vote) error {
 	return nil
 }
 
-// SetUint64 implements raft.StableStore: on return the value is on disk, save for
-// the term of a vote, which waits for its candidate.
+// SetUint64 implements raft.StableStore. It stores val as Set does, in 8 bytes.
 func (s *Store) SetUint64(key []byte, val uint64) error {
 	return s.Set(key, binary.BigEndian.AppendUint64(nil, val))
 }
@@ -136,7 +144,7 @@ func (s *Store) GetUint64(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(v), nil
 }
 
-// forget drops what is in memory, after it was deleted on disk.
+// forget clears the values in memory, after they were deleted on disk.
 func (st *stable) forget() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -145,5 +153,6 @@ func (st *stable) forget() {
 	st.heldTerm, st.held = 0, false
 }
 
-// copyBytes returns a copy that is not nil: Raft takes a nil candidate for none.
+// copyBytes returns a copy of b that is never nil, because Raft takes a nil candidate
+// for "has not voted".
 func copyBytes(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }

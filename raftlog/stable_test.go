@@ -30,7 +30,7 @@ func wantVote(t testing.TB, s *Store, term uint64, candidate string) {
 	}
 }
 
-// Raft compares the text of the error.
+// TestStableNotFound checks the error's text, because Raft compares it.
 func TestStableNotFound(t *testing.T) {
 	s := openMem(t, Options{}).Store(1)
 	for _, key := range []string{"CurrentTerm", "LastVoteTerm", "LastVoteCand", ""} {
@@ -43,6 +43,7 @@ func TestStableNotFound(t *testing.T) {
 	}
 }
 
+// TestStableValues reads values before and after a reopening.
 func TestStableValues(t *testing.T) {
 	fs := vfs.NewMem()
 	db := mustOpen(t, fs, Options{})
@@ -51,7 +52,7 @@ func TestStableValues(t *testing.T) {
 	if err := errors.Join(s.Set([]byte("k"), in), s.Set([]byte("empty"), nil), s.SetUint64([]byte("n"), 1<<40)); err != nil {
 		t.Fatal(err)
 	}
-	in[0] = 'X' // ours, not the store's
+	in[0] = 'X' // the store must have a copy
 	for range 2 {
 		s = db.Store(1)
 		if v, err := s.Get([]byte("k")); err != nil || string(v) != "value" {
@@ -72,7 +73,8 @@ func TestStableValues(t *testing.T) {
 	closeDB(t, db)
 }
 
-// Raft rewrites its term at each start; that must not cost an fsync.
+// TestIdenticalRewriteIsSkipped checks that a write of the present value costs no fsync,
+// because Raft rewrites its term at each start.
 func TestIdenticalRewriteIsSkipped(t *testing.T) {
 	db := openMem(t, Options{})
 	s := db.Store(1)
@@ -104,8 +106,9 @@ func TestIdenticalRewriteIsSkipped(t *testing.T) {
 	wantVote(t, s, 6, "b")
 }
 
-// The two halves of a vote become one: before the second, only memory has the first.
-func TestVoteIsOne(t *testing.T) {
+// TestVoteIsAtomic checks that a vote's term is only in memory until its candidate is
+// set.
+func TestVoteIsAtomic(t *testing.T) {
 	fs := vfs.NewMem()
 	db := mustOpen(t, fs, Options{})
 	s := db.Store(1)
@@ -116,14 +119,14 @@ func TestVoteIsOne(t *testing.T) {
 	if term, err := s.GetUint64(nameVoteTerm); err != nil || term != 5 {
 		t.Fatalf("held term reads as %d, %v", term, err)
 	}
-	// The old candidate beside the new term would look like a vote for it.
+	// The new term with the old candidate would look like a vote for that candidate.
 	if v, err := s.Get(nameVoteCandidate); !errors.Is(err, ErrNotFound) || v != nil {
 		t.Fatalf("candidate of a held term = %q, %v", v, err)
 	}
 	closeDB(t, db)
 	db = mustOpen(t, fs, Options{})
 	s = db.Store(1)
-	wantVote(t, s, 4, "a") // the half vote never was
+	wantVote(t, s, 4, "a") // the half vote is gone
 
 	setVote(t, s, 5, "b")
 	closeDB(t, db)
@@ -132,7 +135,7 @@ func TestVoteIsOne(t *testing.T) {
 	closeDB(t, db)
 }
 
-// Callers other than Raft may set either half alone.
+// TestVoteHalves sets each half of a vote alone, as callers other than Raft may.
 func TestVoteHalves(t *testing.T) {
 	s := openMem(t, Options{}).Store(1)
 	if err := s.Set(nameVoteCandidate, []byte("a")); err != nil {
@@ -153,10 +156,12 @@ func TestVoteHalves(t *testing.T) {
 		t.Fatal("an empty candidate reads as nil, which Raft takes for no vote")
 	}
 	if err := s.Set(nameVoteTerm, []byte("text")); !errors.Is(err, ErrNotUint64) {
-		t.Fatalf("Set of a term that is none: %v", err)
+		t.Fatalf("Set of a term that is not an integer: %v", err)
 	}
 }
 
+// FuzzVote checks that votes survive encoding and decoding, and that any bytes that
+// decode are the encoding of the result.
 func FuzzVote(f *testing.F) {
 	f.Add(uint64(3), []byte("node"))
 	f.Fuzz(func(t *testing.T, term uint64, candidate []byte) {

@@ -12,10 +12,11 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// TestEmptyLog reads and deletes in a log without records.
 func TestEmptyLog(t *testing.T) {
 	s := openMem(t, Options{}).Store(1)
 	wantBounds(t, s, 0, 0)
-	// Raft compares with ==, so a wrapped error would not do.
+	// Raft compares with ==, so that a wrapped error would be wrong.
 	if err := s.GetLog(1, new(raft.Log)); err != raft.ErrLogNotFound { //nolint:errorlint // see above
 		t.Fatalf("GetLog: %v", err)
 	}
@@ -27,13 +28,15 @@ func TestEmptyLog(t *testing.T) {
 	wantBounds(t, s, 0, 0)
 }
 
+// TestNotMonotonic checks that Store does not implement MonotonicLogStore; see doc.go.
 func TestNotMonotonic(t *testing.T) {
 	if _, ok := any(new(Store)).(raft.MonotonicLogStore); ok {
 		t.Fatal("Store implements MonotonicLogStore: Raft would delete acknowledged records after a snapshot install")
 	}
 }
 
-// A log that was written in one go, deleted from, and opened again.
+// TestDeleteRange deletes from a log and compares its bounds and records, before and
+// after a reopening.
 func TestDeleteRange(t *testing.T) {
 	long := uint64(pointDeletes * 3)
 	cases := []struct {
@@ -86,13 +89,13 @@ func TestDeleteRange(t *testing.T) {
 						t.Errorf("GetLog(%d) = %+v, %v", i, l, err)
 					}
 				}
-				closeDB(t, db) // and once more from disk
+				closeDB(t, db) // the second round reads from disk
 			}
 		})
 	}
 }
 
-// logsBetween is commands that stops at the end of numbers.
+// logsBetween is commands, except that last may be the greatest integer.
 func logsBetween(first, last uint64) []*raft.Log {
 	var logs []*raft.Log
 	for i := first; ; i++ {
@@ -103,8 +106,9 @@ func logsBetween(first, last uint64) []*raft.Log {
 	}
 }
 
-// After a truncation Raft may write any lower index again.
-func TestLogStartsAgainBelow(t *testing.T) {
+// TestLogRestartsBelow stores records below the floor, as Raft may after it deleted the
+// log.
+func TestLogRestartsBelow(t *testing.T) {
 	fs := vfs.NewMem()
 	db := mustOpen(t, fs, Options{})
 	s := db.Store(1)
@@ -122,6 +126,7 @@ func TestLogStartsAgainBelow(t *testing.T) {
 	}
 }
 
+// TestTailIsReplaced deletes a tail and stores records of a later term in its place.
 func TestTailIsReplaced(t *testing.T) {
 	for _, cacheBytes := range []int64{-1, 0} {
 		s := openMem(t, Options{CacheBytes: cacheBytes}).Store(1)
@@ -141,6 +146,7 @@ func TestTailIsReplaced(t *testing.T) {
 	}
 }
 
+// TestFieldsSurvive reads all kinds of records from the cache and from disk.
 func TestFieldsSurvive(t *testing.T) {
 	logs := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogNoop},
@@ -164,7 +170,7 @@ func TestFieldsSurvive(t *testing.T) {
 	closeDB(t, db)
 }
 
-// Records that are larger together than a batch may be, and one that is alone.
+// TestLargeBatches stores records that together exceed a batch, one of them on its own.
 func TestLargeBatches(t *testing.T) {
 	fs := vfs.NewMem()
 	db := mustOpen(t, fs, Options{CacheBytes: -1})
@@ -189,6 +195,7 @@ func TestLargeBatches(t *testing.T) {
 	closeDB(t, db)
 }
 
+// TestRefusals checks that bad arguments are refused and nothing is written.
 func TestRefusals(t *testing.T) {
 	s := openMem(t, Options{}).Store(1)
 	storeLogs(t, s, commands(1, 3, 1))
@@ -217,6 +224,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestShardsAreApart removes and resets some shards, and the others stay as they were.
 func TestShardsAreApart(t *testing.T) {
 	db := openMem(t, Options{})
 	ids := []uint32{0, 1, 2, 255, 256, math.MaxUint32}
@@ -256,7 +264,8 @@ func TestShardsAreApart(t *testing.T) {
 	wantBounds(t, db.Store(0), 1, 80)
 }
 
-// ResetLog keeps what is not log; Remove keeps nothing; both hold after an open.
+// TestResetAndRemove checks that ResetLog deletes only the log and Remove everything,
+// also after a reopening.
 func TestResetAndRemove(t *testing.T) {
 	fs := vfs.NewMem()
 	db := mustOpen(t, fs, Options{})
@@ -303,6 +312,7 @@ func TestResetAndRemove(t *testing.T) {
 	closeDB(t, db)
 }
 
+// TestMarker checks that a marker survives a reopening, and changes to its copies.
 func TestMarker(t *testing.T) {
 	fs := vfs.NewMem()
 	db := mustOpen(t, fs, Options{})
@@ -349,6 +359,7 @@ func testMarker() Marker {
 	}
 }
 
+// TestClosed checks that all calls after Close return ErrClosed.
 func TestClosed(t *testing.T) {
 	db := mustOpen(t, vfs.NewMem(), Options{CacheBytes: -1})
 	s := db.Store(1)
@@ -373,8 +384,8 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// After an open the log is searched from where it begins, not from index 0: the
-// records deleted below may still be there to be stepped over.
+// TestSearchStartsAtFloor checks the floor, from which Open searches for the first
+// record. A search from index 0 would step over the tombstones of deleted records.
 func TestSearchStartsAtFloor(t *testing.T) {
 	fs := vfs.NewMem()
 	db := mustOpen(t, fs, Options{})

@@ -5,15 +5,17 @@ import (
 	"time"
 )
 
-// syncs knows the synced commits that are under way, oldest first.
+// syncs is the list of synced commits under way, oldest first, and the totals of those
+// that have finished.
 type syncs struct {
 	mu     sync.Mutex
-	oldest *inflight // guarded by mu
+	oldest *inflight // guarded by mu, as are all below
 	newest *inflight
-	count  uint64        // finished
-	total  time.Duration // time the finished ones took
+	count  uint64        // finished commits
+	total  time.Duration // their durations, added up
 }
 
+// inflight is one synced commit under way.
 type inflight struct {
 	start      time.Time
 	prev, next *inflight
@@ -51,7 +53,8 @@ func (s *syncs) end(f *inflight, now time.Time) time.Duration {
 	return took
 }
 
-// pending is the age of the oldest, 0 without one.
+// pending returns the age of the oldest commit under way, at least 1 ns, or 0 when
+// there is none.
 func (s *syncs) pending(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// A vote, under one key, so that it is on disk as a whole or not at all.
+// vote is Raft's vote: the candidate that this replica voted for in a term. It has one
+// key, so that a crash never leaves half of it on disk.
 //
 //	 0         1      9
 //	+---------+------+-----------+
