@@ -26,7 +26,7 @@ func TestAdvertised(t *testing.T) {
 		}
 	}
 	if _, err := advertised("nowhere", ""); err == nil {
-		t.Error("an address without a port is advertised")
+		t.Error("an address without a port was advertised")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"millrace/resp"
 )
 
-// debugDo runs a subcommand of DEBUG.
+// debugDo runs a subcommand of DEBUG, given as one line.
 func debugDo(n *Node, line string) resp.Value {
 	var argv [][]byte
 	for _, w := range strings.Fields(line) {
@@ -20,7 +20,7 @@ func debugDo(n *Node, line string) resp.Value {
 	return n.debug(context.Background(), argv)
 }
 
-// field returns a field of a map.
+// field returns the value of a field of a map reply.
 func field(t *testing.T, m resp.Value, name string) resp.Value {
 	t.Helper()
 	for i := 0; i+1 < len(m.Elems); i += 2 {
@@ -51,7 +51,7 @@ func TestDebugCommands(t *testing.T) {
 	var marks resp.Value
 	for deadline := time.Now().Add(startTimeout); len(marks.Elems) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("no digest is taken")
+			t.Fatal("no digest was taken")
 		}
 		marks = field(t, debugDo(n.Node, "shardhash").Elems[1], "marks")
 	}
@@ -83,7 +83,7 @@ func TestDebugCommands(t *testing.T) {
 	}
 }
 
-// The node's clock goes where it is set; a shard's IDs rise all the same.
+// TestClockOffset sets the node's clock forward and back. Entry IDs rise all the same.
 func TestClockOffset(t *testing.T) {
 	c := testConfig(filepath.Join(t.TempDir(), "data"))
 	c.EnableDebug = true

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A name with a time to live goes by itself when its time has come, and INFO counts it
+// TestExpiry shows that a name is removed soon after its deadline, and that INFO counts it
 // until then.
 func TestExpiry(t *testing.T) {
 	c := testConfig(filepath.Join(t.TempDir(), "data"))
@@ -49,7 +49,7 @@ func TestExpiry(t *testing.T) {
 	debugDo(n.Node, fmt.Sprint("clock-offset ", hour))
 	for deadline := time.Now().Add(startTimeout); ask("DBSIZE") != ":1"; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("they do not go: %s", keyspace())
+			t.Fatalf("the expired names are not removed: %s", keyspace())
 		}
 	}
 	if got := keyspace(); got != "db0:keys=1,expires=0,avg_ttl=0" {
@@ -61,7 +61,7 @@ func TestExpiry(t *testing.T) {
 		}
 	}
 	const stats = "expired_keys:2 expired_stale_perc:0.00 keyspace_hits:1 keyspace_misses:2"
-	// The leader counts what has expired a moment after it is gone.
+	// The leader counts the expired names a moment after it has removed them.
 	for deadline := time.Now().Add(startTimeout); info("stats") != stats; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("INFO stats: %s", info("stats"))

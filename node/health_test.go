@@ -2,7 +2,8 @@ package node
 
 import "testing"
 
-// A cluster is healthy when each voter can stand in for another.
+// TestReplicaProblem shows that only a voter may not be far behind, because a voter must be
+// able to stand in for another one.
 func TestReplicaProblem(t *testing.T) {
 	for _, tc := range []struct {
 		r    ReplicaStatus
@@ -11,7 +12,7 @@ func TestReplicaProblem(t *testing.T) {
 		{ReplicaStatus{Voter: true, Reached: true}, ""},
 		{ReplicaStatus{Voter: true, Reached: true, Lag: healthyLag}, ""},
 		{ReplicaStatus{Voter: true, Reached: true, Lag: healthyLag + 1}, "is 1025 records behind"},
-		{ReplicaStatus{Reached: true, Lag: healthyLag + 1}, ""}, // it is about to join
+		{ReplicaStatus{Reached: true, Lag: healthyLag + 1}, ""}, // a non-voter that is catching up
 		{ReplicaStatus{Voter: true}, "does not answer"},
 		{ReplicaStatus{}, "does not answer"},
 	} {

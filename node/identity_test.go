@@ -10,7 +10,8 @@ import (
 	"millrace/placement"
 )
 
-// A directory is a node's from its first use on, and stays the same node's.
+// TestIdentityStays shows that the first use of a directory creates an identity, and that it
+// stays the same afterwards.
 func TestIdentityStays(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	if err := prepareDir(dir); err != nil {
@@ -35,7 +36,7 @@ func TestIdentityStays(t *testing.T) {
 	}
 	other, err := loadIdentity(t.TempDir())
 	if err != nil || other.NodeID == id.NodeID {
-		t.Errorf("two directories are of one node: %v, %v", other, err)
+		t.Errorf("two directories have the same node ID: %v, %v", other, err)
 	}
 }
 
@@ -71,7 +72,8 @@ func TestLoadIdentityRefuses(t *testing.T) {
 	}
 }
 
-// No flipped bit makes a file say that it is another node's, or of another cluster.
+// TestIdentityFlipped flips each bit of the file. The result is refused, or is the same
+// identity.
 func TestIdentityFlipped(t *testing.T) {
 	dir := t.TempDir()
 	id := identity{Format: identityFormat, NodeID: randomID(), ClusterID: randomID()}
@@ -100,7 +102,7 @@ func TestPrepareDir(t *testing.T) {
 	}{
 		{nil, nil},
 		{[]string{"lost+found"}, nil},
-		{[]string{lockFile, identityFile + ".new"}, nil}, // a first start that was cut short
+		{[]string{lockFile, identityFile + ".new"}, nil}, // an interrupted first start
 		{[]string{identityFile, stateDir, "anything"}, nil},
 		{[]string{"anything"}, ErrForeign},
 		{[]string{lockFile, "anything"}, ErrForeign},
@@ -117,12 +119,12 @@ func TestPrepareDir(t *testing.T) {
 			t.Errorf("%v: %v, want %v", tc.holds, err, tc.want)
 		}
 		if left, _ := os.ReadDir(dir); len(left) != len(tc.holds) {
-			t.Errorf("%v: it holds %v now", tc.holds, left)
+			t.Errorf("%v: the directory holds %v now", tc.holds, left)
 		}
 	}
 }
 
-// A crash while a file is replaced leaves the old one or the new one.
+// TestWriteFileSync replaces a file by a shorter one, and leaves no other file behind.
 func TestWriteFileSync(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -135,10 +137,10 @@ func TestWriteFileSync(t *testing.T) {
 		}
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
-		t.Errorf("left over: %v", left)
+		t.Errorf("files left: %v", left)
 	}
 	if err := writeFileSync(filepath.Join(dir, "f", "g"), nil); err == nil {
-		t.Error("written below a file")
+		t.Error("a file was written below a file")
 	}
 	if err := removeFileSync(path); err != nil {
 		t.Error(err)

@@ -14,10 +14,10 @@ import (
 	"millrace/resp"
 )
 
-// scripted are nodes that answer calls in a script. An answer of nil keeps silent.
+// scripted is a backend whose nodes answer from a script.
 type scripted struct {
-	answers map[string][]*call.Result // by node; the last one stays
-	asked   []string                  // "node@term", in order
+	answers map[string][]*call.Result // by node; the last is repeated; nil: no answer
+	asked   []string                  // the calls in order, as "node@term"
 }
 
 // Cancel implements router.Backend; a canceled call stays unanswered.
@@ -36,7 +36,7 @@ func (s *scripted) Submit(node string, c *call.Call) {
 		s.answers[node] = all[1:]
 	}
 	if c.Term == 0 && all[0] != nil && all[0].Err == nil {
-		c.Done(call.Result{Err: &call.NotLeader{}}) // whoever leads does nothing for term 0
+		c.Done(call.Result{Err: &call.NotLeader{}}) // a leader refuses a call in term 0
 		return
 	}
 	if all[0] != nil {
@@ -44,48 +44,59 @@ func (s *scripted) Submit(node string, c *call.Call) {
 	}
 }
 
+func replyOf(v resp.Value) *call.Result {
+	return &call.Result{Reply: resp.AppendValue(nil, v, 3)}
+}
+
+func failure(err error) *call.Result { return &call.Result{Err: err} }
+
+// moved is the answer of a node that knows another leader.
+func moved(node string, term uint64) *call.Result {
+	return failure(&call.NotLeader{Leader: node, Term: term})
+}
+
+var okReply = replyOf(resp.Int(7))
+
+var leaderCallerCases = []struct {
+	name    string
+	leader  string   // the node believed at first to lead in term 1; empty: none
+	ask     []string // result of nodesToAsk
+	answers map[string][]*call.Result
+	want    string   // expected text of the error; empty: okReply is expected
+	is      error    // expected error
+	asked   []string // expected calls; nil: not checked
+	within  time.Duration
+}{
+	{name: "the leader answers", leader: "a", ask: []string{"a", "b"},
+		answers: map[string][]*call.Result{"a": {okReply}}, asked: []string{"a@1"}},
+	{name: "an error reply is returned and not repeated", leader: "a",
+		answers: map[string][]*call.Result{"a": {replyOf(resp.Err("ERR no"))}}, want: "ERR no", asked: []string{"a@1"}},
+	{name: "the leadership has moved", leader: "a", ask: []string{"a", "b"},
+		answers: map[string][]*call.Result{"a": {moved("b", 2)}, "b": {okReply}}, asked: []string{"a@1", "b@2"}},
+	{name: "no leader is known, and the second node knows one", ask: []string{"b", "c"},
+		answers: map[string][]*call.Result{"b": {failure(call.ErrNoShard)}, "c": {moved("a", 3)}, "a": {okReply}},
+		asked:   []string{"b@0", "c@0", "a@3"}},
+	{name: "the leader is gone, and a node that hangs does not delay the others for long", leader: "a", ask: []string{"b", "c"},
+		answers: map[string][]*call.Result{"b": {nil}, "c": {moved("c", 2), okReply}},
+		asked:   []string{"a@1", "b@0", "c@0", "c@2"}, within: time.Second},
+	{name: "a call in doubt is not repeated", leader: "a", ask: []string{"a", "b"},
+		answers: map[string][]*call.Result{"a": {failure(call.ErrInDoubt), okReply}}, want: "unknown", is: call.ErrInDoubt, asked: []string{"a@1"}},
+	{name: "a call in doubt after a move is not repeated", leader: "a", ask: []string{"b"},
+		answers: map[string][]*call.Result{"a": {moved("b", 2)}, "b": {failure(call.ErrInDoubt), okReply}}, is: call.ErrInDoubt, asked: []string{"a@1", "b@2"}},
+	{name: "no answer in time is in doubt", leader: "a", ask: []string{"b"},
+		answers: map[string][]*call.Result{"a": {nil}}, is: call.ErrInDoubt, asked: []string{"a@1"}, within: leaderCallTimeout + time.Second},
+	{name: "an unreadable reply is in doubt", leader: "a",
+		answers: map[string][]*call.Result{"a": {{Reply: []byte("?")}, okReply}}, is: call.ErrInDoubt, asked: []string{"a@1"}},
+	{name: "a call that is too large is not repeated", leader: "a",
+		answers: map[string][]*call.Result{"a": {failure(call.ErrTooLarge), okReply}}, is: call.ErrTooLarge, asked: []string{"a@1"}},
+	{name: "an overloaded leader is tried again", leader: "a", ask: []string{"a"},
+		answers: map[string][]*call.Result{"a": {failure(call.ErrOverloaded), failure(call.ErrOverloaded), okReply}}, within: time.Second},
+	{name: "nobody leads", ask: []string{"b"},
+		answers: map[string][]*call.Result{"b": {failure(&call.NotLeader{})}}, want: "leader is unknown", within: leaderCallTimeout + time.Second},
+}
+
 func TestLeaderCaller(t *testing.T) {
-	reply := func(v resp.Value) *call.Result { return &call.Result{Reply: resp.AppendValue(nil, v, 3)} }
-	fail := func(err error) *call.Result { return &call.Result{Err: err} }
-	moved := func(node string, term uint64) *call.Result { return fail(&call.NotLeader{Leader: node, Term: term}) }
-	ok := reply(resp.Int(7))
-	for _, tc := range []struct {
-		name    string
-		leader  string // believed at first, in term 1
-		hosts   []string
-		answers map[string][]*call.Result
-		want    string   // in the error; empty: the reply
-		is      error    // of the error
-		asked   []string // all calls, if given
-		within  time.Duration
-	}{
-		{name: "the leader answers", leader: "a", hosts: []string{"a", "b"},
-			answers: map[string][]*call.Result{"a": {ok}}, asked: []string{"a@1"}},
-		{name: "a refusal is an error, and final", leader: "a",
-			answers: map[string][]*call.Result{"a": {reply(resp.Err("ERR no"))}}, want: "ERR no", asked: []string{"a@1"}},
-		{name: "it has moved", leader: "a", hosts: []string{"a", "b"},
-			answers: map[string][]*call.Result{"a": {moved("b", 2)}, "b": {ok}}, asked: []string{"a@1", "b@2"}},
-		{name: "nobody is known, and the second host knows", hosts: []string{"b", "c"},
-			answers: map[string][]*call.Result{"b": {fail(call.ErrNoShard)}, "c": {moved("a", 3)}, "a": {ok}},
-			asked:   []string{"b@0", "c@0", "a@3"}},
-		{name: "the leader is gone, and a host that hangs does not keep the others", leader: "a", hosts: []string{"b", "c"},
-			answers: map[string][]*call.Result{"b": {nil}, "c": {moved("c", 2), ok}},
-			asked:   []string{"a@1", "b@0", "c@0", "c@2"}, within: time.Second},
-		{name: "in doubt is not repeated", leader: "a", hosts: []string{"a", "b"},
-			answers: map[string][]*call.Result{"a": {fail(call.ErrInDoubt), ok}}, want: "unknown", is: call.ErrInDoubt, asked: []string{"a@1"}},
-		{name: "in doubt after a move is not repeated", leader: "a", hosts: []string{"b"},
-			answers: map[string][]*call.Result{"a": {moved("b", 2)}, "b": {fail(call.ErrInDoubt), ok}}, is: call.ErrInDoubt, asked: []string{"a@1", "b@2"}},
-		{name: "no answer in time is in doubt", leader: "a", hosts: []string{"b"},
-			answers: map[string][]*call.Result{"a": {nil}}, is: call.ErrInDoubt, asked: []string{"a@1"}, within: leaderCallTimeout + time.Second},
-		{name: "a reply that cannot be read was done", leader: "a",
-			answers: map[string][]*call.Result{"a": {{Reply: []byte("?")}, ok}}, is: call.ErrInDoubt, asked: []string{"a@1"}},
-		{name: "too large is final", leader: "a",
-			answers: map[string][]*call.Result{"a": {fail(call.ErrTooLarge), ok}}, is: call.ErrTooLarge, asked: []string{"a@1"}},
-		{name: "overloaded is tried again", leader: "a", hosts: []string{"a"},
-			answers: map[string][]*call.Result{"a": {fail(call.ErrOverloaded), fail(call.ErrOverloaded), ok}}, within: time.Second},
-		{name: "nobody leads", hosts: []string{"b"},
-			answers: map[string][]*call.Result{"b": {fail(&call.NotLeader{})}}, want: "leader is unknown", within: leaderCallTimeout + time.Second},
-	} {
+	for _, tc := range leaderCallerCases {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				nodes := &scripted{answers: tc.answers}
@@ -95,7 +106,7 @@ func TestLeaderCaller(t *testing.T) {
 				}
 				l := &leaderCaller{
 					backend: nodes, leaders: routerLeaders{leaders},
-					nodesToAsk: func(uint32) []string { return tc.hosts },
+					nodesToAsk: func(uint32) []string { return tc.ask },
 				}
 				began := time.Now()
 				v, err := l.do(context.Background(), 1, call.Write, []byte("X"))

@@ -12,7 +12,7 @@ func TestLockDir(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The lock is the open file's: a second one, in this process or another, is refused.
+	// The lock belongs to the open file, so even this process cannot lock dir again.
 	if _, err := lockDir(dir); !errors.Is(err, ErrInUse) || ExitCode(err) != 1 {
 		t.Errorf("locked twice: %v", err)
 	}
@@ -21,10 +21,10 @@ func TestLockDir(t *testing.T) {
 	}
 	again, err := lockDir(dir)
 	if err != nil {
-		t.Fatalf("after it was given free: %v", err)
+		t.Fatalf("after the lock was released: %v", err)
 	}
 	again.Close()
 	if _, err := lockDir(filepath.Join(dir, "nowhere")); err == nil || errors.Is(err, ErrInUse) {
-		t.Errorf("a directory that is not there: %v", err)
+		t.Errorf("a missing directory: %v", err)
 	}
 }

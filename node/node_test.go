@@ -18,10 +18,11 @@ import (
 	"millrace/placement"
 )
 
-// startTimeout bounds what a node in a test may take to serve; a race build on a busy
-// machine is slow.
+// startTimeout is the longest that a test waits for a node. It is generous, because a race
+// build on a busy machine is slow.
 const startTimeout = 60 * time.Second
 
+// testConfig returns the configuration of a node that founds a cluster with one shard.
 func testConfig(dir string) Config {
 	c := DefaultConfig()
 	c.DataDir, c.Shards, c.MemoryBytes = dir, 1, MinMemoryBytes
@@ -29,13 +30,14 @@ func testConfig(dir string) Config {
 	return c
 }
 
-// running is a node that runs.
+// running is a node whose Run has been started.
 type running struct {
 	*Node
 	stop func()
 	done chan error
 }
 
+// runNode opens and runs a node, and waits until it serves clients.
 func runNode(t *testing.T, c Config) *running {
 	t.Helper()
 	n, err := Open(c)
@@ -53,7 +55,7 @@ func runNode(t *testing.T, c Config) *running {
 		}
 		select {
 		case err := <-r.done:
-			t.Fatalf("it ended: %v", err)
+			t.Fatalf("the node ended: %v", err)
 		default:
 		}
 		if time.Now().After(deadline) {
@@ -62,7 +64,7 @@ func runNode(t *testing.T, c Config) *running {
 	}
 }
 
-// end stops the node and returns what Run returned.
+// end stops the node and returns the error of Run.
 func (r *running) end(t *testing.T) error {
 	t.Helper()
 	r.stop()
@@ -70,7 +72,7 @@ func (r *running) end(t *testing.T) error {
 	case err := <-r.done:
 		return err
 	case <-time.After(startTimeout):
-		t.Fatal("it does not stop")
+		t.Fatal("the node does not stop")
 		return nil
 	}
 }
@@ -82,6 +84,7 @@ type session struct {
 	r  *bufio.Reader
 }
 
+// dial connects a client to addr.
 func dial(t *testing.T, addr string) *session {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
@@ -92,6 +95,7 @@ func dial(t *testing.T, addr string) *session {
 	return &session{t, nc, bufio.NewReader(nc)}
 }
 
+// send sends an inline command.
 func (s *session) send(line string) {
 	s.t.Helper()
 	if _, err := s.nc.Write([]byte(line + "\r\n")); err != nil {
@@ -110,9 +114,9 @@ func (s *session) line() string {
 	return strings.TrimRight(l, "\r\n")
 }
 
-// goroutines fails the test, at its end, if goroutines of it live on. memberlist and
-// Pebble end theirs a moment after they were closed.
-func goroutines(t *testing.T) {
+// checkGoroutines makes the test fail if goroutines that it started are left at its end.
+// Goroutines of memberlist and Pebble end a moment after these were closed.
+func checkGoroutines(t *testing.T) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
@@ -126,10 +130,10 @@ func goroutines(t *testing.T) {
 	})
 }
 
-// A node that stops leaves nothing behind, whatever its clients are doing; the next
-// one on its directory has what was written.
+// TestStopLeavesNothing stops a node while a client is idle and another one is blocked. No
+// goroutine is left, and the next node on the directory has all data.
 func TestStopLeavesNothing(t *testing.T) {
-	goroutines(t)
+	checkGoroutines(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	for round := range 2 {
 		n := runNode(t, testConfig(dir))
@@ -152,13 +156,13 @@ func TestStopLeavesNothing(t *testing.T) {
 		if got := writer.line(); got != fmt.Sprintf(":%d", round+1) {
 			t.Errorf("round %d: %s entries", round, got)
 		}
-		idle.send("XREAD BLOCK 0 STREAMS s $") // still waits when the node stops
+		idle.send("XREAD BLOCK 0 STREAMS s $") // still blocked when the node stops
 		waitBlocked(t, n.Node)
 		if err := n.end(t); err != nil {
 			t.Errorf("Run returned %v", err)
 		}
 		if _, err := net.DialTimeout("tcp", n.addrs.Client, time.Second); err == nil {
-			t.Error("it listens on")
+			t.Error("the stopped node still listens")
 		}
 	}
 }
@@ -173,9 +177,10 @@ func waitBlocked(t *testing.T, n *Node) {
 	}
 }
 
-// A start that fails leaves nothing running, however far it came.
+// TestOpenFailureLeavesNothing makes Open fail at several steps. No goroutine, listener or
+// lock is left.
 func TestOpenFailureLeavesNothing(t *testing.T) {
-	goroutines(t)
+	checkGoroutines(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +202,7 @@ func TestOpenFailureLeavesNothing(t *testing.T) {
 			t.Errorf("%s: databases were made", setting)
 		}
 	}
-	// And late: everything is open but the map of a node that was in a cluster.
+	// A late failure: the databases open, but the logs of a node in a cluster are missing.
 	dir := t.TempDir()
 	id := identity{Format: identityFormat, NodeID: randomID(), ClusterID: randomID()}
 	if err := id.save(dir); err != nil {
@@ -206,7 +211,7 @@ func TestOpenFailureLeavesNothing(t *testing.T) {
 	if _, err := Open(testConfig(dir)); ExitCode(err) != 12 {
 		t.Errorf("a node of a cluster without its databases: %v", err)
 	}
-	// The directory is free again.
+	// The directory is unlocked again.
 	if f, err := lockDir(dir); err != nil {
 		t.Error(err)
 	} else {
@@ -214,17 +219,15 @@ func TestOpenFailureLeavesNothing(t *testing.T) {
 	}
 }
 
-// A founder that is killed after the meta group has begun, and before the cluster is
-// written down, founds it when it comes back. What the meta group does not know is
-// refused before it is proposed. A removal that was cut short is finished at the start.
+// TestFounderComesBack kills a node after it has started the meta group, but before the
+// cluster is in it. The next process on the directory creates the cluster.
 func TestFounderComesBack(t *testing.T) {
-	goroutines(t)
+	checkGoroutines(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	n, err := Open(testConfig(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As decide does, without the step that follows it.
 	if err := n.meta.create(); err != nil {
 		t.Fatal(err)
 	}
@@ -234,19 +237,27 @@ func TestFounderComesBack(t *testing.T) {
 		}
 	}
 	if n.meta.machine.Map() != nil {
-		t.Fatal("the cluster is written down already: this shows nothing")
+		t.Fatal("the cluster was created too early for this test")
 	}
 	if err := n.close(); err != nil {
 		t.Fatal(err)
 	}
-
 	r := runNode(t, testConfig(dir))
 	cluster := r.clusterID()
 	if !placement.ValidID(cluster) || r.meta.machine.Map().ClusterID != cluster {
 		t.Errorf("cluster %q, map %v", cluster, r.meta.machine.Map())
 	}
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnknownMetaCommand shows that a command unknown to the meta group is refused before it
+// is proposed, whether it comes from this node or from a peer.
+func TestUnknownMetaCommand(t *testing.T) {
+	r := runNode(t, testConfig(filepath.Join(t.TempDir(), "data")))
 	if err := r.meta.propose(context.Background(), []string{"SHARDS.FLY", "1"}); err == nil || !strings.Contains(err.Error(), "unknown command") {
-		t.Errorf("an unknown command: %v", err)
+		t.Errorf("from this node: %v", err)
 	}
 	leader, term := r.leaders.Get(placement.MetaShard)
 	answer := make(chan call.Result, 1)
@@ -255,39 +266,49 @@ func TestFounderComesBack(t *testing.T) {
 		Done: func(res call.Result) { answer <- res },
 	})
 	if res := <-answer; leader != r.id || res.Err != nil || !strings.HasPrefix(string(res.Reply), "-ERR unknown command") {
-		t.Errorf("an unknown command from a peer: %q, %v", res.Reply, res.Err)
+		t.Errorf("from a peer: %q, %v", res.Reply, res.Err)
 	}
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRemovalIsFinished interrupts the removal of a replica after the mark is set. The next
+// start finishes the removal.
+func TestRemovalIsFinished(t *testing.T) {
+	checkGoroutines(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	r := runNode(t, testConfig(dir))
 	w := dial(t, r.addrs.Client)
 	w.send("XADD s 1-1 a b")
 	w.line()
 	if err := r.end(t); err != nil {
 		t.Fatal(err)
 	}
-
-	// As a crash in the midst of retire would leave it.
 	h := &hosting{n: &Node{cfg: testConfig(dir)}}
-	err = h.destroy(retirement{Shard: 1, First: 0, Last: placement.Slots - 1}, func() error { return errors.New("power cut") })
+	err := h.destroy(retirement{Shard: 1, First: 0, Last: placement.Slots - 1}, func() error { return errors.New("power cut") })
 	if err == nil || err.Error() != "power cut" {
 		t.Fatal(err)
 	}
-	again, err := Open(testConfig(dir))
+	n, err := Open(testConfig(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := again.hosting.onDisk(1); kept || err != nil {
+	if kept, err := n.hosting.onDisk(1); kept || err != nil {
 		t.Errorf("the replica is still there: %v", err)
 	}
 	if _, err := os.Stat(retirement{Shard: 1}.path(dir)); err == nil {
 		t.Error("the mark is still there")
 	}
-	if err := again.close(); err != nil {
+	if err := n.close(); err != nil {
 		t.Error(err)
 	}
 }
 
-// A page that needs a cluster says so while there is none, and the rest answers.
+// TestReadyBeforeCluster asks a node that waits for other nodes. It is not ready, its status
+// is not healthy, and a call to the meta group ends in time.
 func TestReadyBeforeCluster(t *testing.T) {
-	goroutines(t)
+	checkGoroutines(t)
 	c := testConfig(t.TempDir())
 	c.BootstrapExpect = 3
 	n, err := Open(c)
@@ -309,6 +330,7 @@ func TestReadyBeforeCluster(t *testing.T) {
 	}
 }
 
+// expired returns a context that has ended.
 func expired() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -14,45 +14,62 @@ import (
 
 func testID(c byte) string { return strings.Repeat(string(c), 40) }
 
-// Which replica each shard goes on from.
+// Nodes and replicas of the surveys in planCases.
+var (
+	nodeA, nodeB, nodeX, nodeY = testID('a'), testID('b'), testID('c'), testID('d')
+	three                      = []string{nodeA, nodeX, nodeY} // the voters of most shards
+	metaOnA                    = rep(0, 5, 9, three...)
+)
+
+func rep(shard uint32, term, index uint64, voters ...string) SurveyedReplica {
+	return SurveyedReplica{Shard: shard, LastTerm: term, LastIndex: index, Voters: voters}
+}
+
+func damaged(r SurveyedReplica) SurveyedReplica {
+	r.Problem = "damaged"
+	return r
+}
+
+// surveyOf returns the survey of a node in a cluster with two data shards.
+func surveyOf(id string, replicas ...SurveyedReplica) Survey {
+	return Survey{Format: recoveryFormat, NodeID: id, ClusterID: testID('e'), Shards: 2, Replicas: replicas}
+}
+
+// planCases show from which replica each shard goes on.
+var planCases = []struct {
+	name    string
+	surveys []Survey
+	accept  bool
+	want    string // "shard=node …"
+	err     error
+	text    string // expected in the error
+}{
+	{"one survivor", []Survey{surveyOf(nodeA, metaOnA, rep(1, 2, 3, three...), rep(2, 2, 3, three...))}, false, "0=a 1=a 2=a", nil, ""},
+	{"the greater last term wins", []Survey{surveyOf(nodeA, metaOnA, rep(1, 2, 99, three...), rep(2, 3, 1, three...)),
+		surveyOf(nodeB, rep(1, 3, 5, three...), rep(2, 2, 50, three...))},
+		false, "0=a 1=b 2=a", nil, ""},
+	{"then the greater last index", []Survey{surveyOf(nodeA, metaOnA, rep(1, 2, 5, three...), rep(2, 2, 5, three...)),
+		surveyOf(nodeB, rep(1, 2, 6, three...), rep(2, 2, 4, three...))},
+		false, "0=a 1=b 2=a", nil, ""},
+	{"equal logs are spread over the nodes", []Survey{surveyOf(nodeA, metaOnA, rep(1, 2, 5, three...), rep(2, 2, 5, three...)),
+		surveyOf(nodeB, metaOnA, rep(1, 2, 5, three...), rep(2, 2, 5, three...))},
+		false, "0=a 1=b 2=a", nil, ""},
+	{"a damaged replica does not count", []Survey{surveyOf(nodeA, metaOnA, damaged(rep(1, 9, 9, three...)), rep(2, 2, 5, three...)),
+		surveyOf(nodeB, rep(1, 2, 5, three...))},
+		false, "0=a 1=b 2=a", nil, ""},
+	{"a shard is lost", []Survey{surveyOf(nodeA, metaOnA, rep(1, 2, 5, three...))}, false, "", ErrPlan, "shard 2"},
+	{"the loss of a shard is accepted", []Survey{surveyOf(nodeA, metaOnA, rep(1, 2, 5, three...))}, true, "0=a 1=a lost 2=a", nil, ""},
+	{"the map is lost", []Survey{surveyOf(nodeA, rep(1, 2, 5, three...), rep(2, 2, 5, three...))}, true, "", ErrPlan, "shard 0"},
+	{"a majority survives", []Survey{surveyOf(nodeA, rep(0, 1, 1, nodeA, nodeX), rep(1, 1, 1, nodeA, nodeB, nodeY), rep(2, 1, 1, nodeB, nodeA, nodeX)), surveyOf(nodeB), surveyOf(nodeX)}, false, "", ErrNoNeed, ""},
+	{"half of the voters is no majority", []Survey{surveyOf(nodeA, rep(0, 1, 1, nodeA), rep(1, 1, 1, nodeA), rep(2, 1, 1, nodeA, nodeB))}, false, "0=a 1=a 2=a", nil, ""},
+	{"no surveys", nil, true, "", ErrPlan, "no surveys"},
+	{"one node twice", []Survey{surveyOf(nodeA, metaOnA), surveyOf(nodeA, metaOnA)}, true, "", ErrPlan, "two surveys"},
+	{"two clusters", []Survey{surveyOf(nodeA, metaOnA), {Format: recoveryFormat, NodeID: nodeB, ClusterID: testID('f')}}, true, "", ErrPlan, "two clusters"},
+	{"a newer format", []Survey{{Format: recoveryFormat + 1}}, true, "", ErrPlan, "format"},
+}
+
 func TestPlanRecovery(t *testing.T) {
-	a, b, x, y := testID('a'), testID('b'), testID('c'), testID('d')
-	all := []string{a, x, y}
-	rep := func(shard uint32, term, index uint64, voters ...string) SurveyedReplica {
-		return SurveyedReplica{Shard: shard, LastTerm: term, LastIndex: index, Voters: voters}
-	}
-	spoilt := func(r SurveyedReplica) SurveyedReplica { r.Problem = "spoilt"; return r }
-	survey := func(id string, replicas ...SurveyedReplica) Survey {
-		return Survey{Format: recoveryFormat, NodeID: id, ClusterID: testID('e'), Shards: 2, Replicas: replicas}
-	}
-	meta := rep(0, 5, 9, all...)
-	for _, tc := range []struct {
-		name    string
-		surveys []Survey
-		accept  bool
-		want    string // shard=node …
-		err     error
-		text    string
-	}{
-		{"one survivor", []Survey{survey(a, meta, rep(1, 2, 3, all...), rep(2, 2, 3, all...))}, false, "0=a 1=a 2=a", nil, ""},
-		{"the greater term wins", []Survey{survey(a, meta, rep(1, 2, 99, all...), rep(2, 3, 1, all...)), survey(b, rep(1, 3, 5, all...), rep(2, 2, 50, all...))},
-			false, "0=a 1=b 2=a", nil, ""},
-		{"then the greater index", []Survey{survey(a, meta, rep(1, 2, 5, all...), rep(2, 2, 5, all...)), survey(b, rep(1, 2, 6, all...), rep(2, 2, 4, all...))},
-			false, "0=a 1=b 2=a", nil, ""},
-		{"equals are spread", []Survey{survey(a, meta, rep(1, 2, 5, all...), rep(2, 2, 5, all...)), survey(b, meta, rep(1, 2, 5, all...), rep(2, 2, 5, all...))},
-			false, "0=a 1=b 2=a", nil, ""},
-		{"what is spoilt does not count", []Survey{survey(a, meta, spoilt(rep(1, 9, 9, all...)), rep(2, 2, 5, all...)), survey(b, rep(1, 2, 5, all...))},
-			false, "0=a 1=b 2=a", nil, ""},
-		{"a shard is lost", []Survey{survey(a, meta, rep(1, 2, 5, all...))}, false, "", ErrPlan, "shard 2"},
-		{"and that is accepted", []Survey{survey(a, meta, rep(1, 2, 5, all...))}, true, "0=a 1=a lost 2=a", nil, ""},
-		{"the map is lost", []Survey{survey(a, rep(1, 2, 5, all...), rep(2, 2, 5, all...))}, true, "", ErrPlan, "shard 0"},
-		{"a majority is there", []Survey{survey(a, rep(0, 1, 1, a, x), rep(1, 1, 1, a, b, y), rep(2, 1, 1, b, a, x)), survey(b), survey(x)}, false, "", ErrNoNeed, ""},
-		{"half is no majority", []Survey{survey(a, rep(0, 1, 1, a), rep(1, 1, 1, a), rep(2, 1, 1, a, b))}, false, "0=a 1=a 2=a", nil, ""},
-		{"nobody", nil, true, "", ErrPlan, "no surveys"},
-		{"one twice", []Survey{survey(a, meta), survey(a, meta)}, true, "", ErrPlan, "two surveys"},
-		{"two clusters", []Survey{survey(a, meta), {Format: recoveryFormat, NodeID: b, ClusterID: testID('f')}}, true, "", ErrPlan, "two clusters"},
-		{"a newer format", []Survey{{Format: recoveryFormat + 1}}, true, "", ErrPlan, "format"},
-	} {
+	for _, tc := range planCases {
 		t.Run(tc.name, func(t *testing.T) {
 			p, err := PlanRecovery(tc.surveys, tc.accept)
 			if !errors.Is(err, tc.err) || err != nil && !strings.Contains(err.Error(), tc.text) {
@@ -78,8 +95,8 @@ func TestPlanRecovery(t *testing.T) {
 	}
 }
 
-// The map of the new cluster has the survivors, and shards where they are kept; a shard
-// that is lost is founded again.
+// TestRewrittenMap shows that the new map has the survivors as its nodes, that each shard
+// stays where it is kept, and that a lost shard is founded again.
 func TestRewrittenMap(t *testing.T) {
 	a, x := testID('a'), testID('c')
 	m := &placement.Map{
@@ -125,7 +142,7 @@ func TestRewrittenMap(t *testing.T) {
 	}
 }
 
-// stopped makes a directory of a node that was stopped in order.
+// stopped returns the data directory of a node that has written data and was stopped.
 func stopped(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -144,7 +161,7 @@ func stopped(t *testing.T) string {
 	return dir
 }
 
-// What a plan may not be applied to.
+// TestApplyRefuses applies plans that do not fit the directory. None of them changes it.
 func TestApplyRefuses(t *testing.T) {
 	dir := stopped(t)
 	s, err := MakeSurvey(dir)
@@ -152,7 +169,7 @@ func TestApplyRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := PlanRecovery([]Survey{s}, false); !errors.Is(err, ErrNoNeed) {
-		t.Errorf("a single node that is well: %v", err)
+		t.Errorf("a single healthy node: %v", err)
 	}
 	good := RecoveryPlan{Format: recoveryFormat, OldCluster: s.ClusterID, NewCluster: testID('f'), Survivors: []string{s.NodeID}}
 	for _, r := range s.Replicas {
@@ -178,14 +195,14 @@ func TestApplyRefuses(t *testing.T) {
 			t.Fatalf("%s: something was begun", name)
 		}
 	}
-	// Nothing was changed: the node starts.
+	// The node still starts, because nothing was changed.
 	n := runNode(t, testConfig(dir))
 	if err := n.end(t); err != nil {
 		t.Error(err)
 	}
 }
 
-// What millrace doctor says of a directory that is well, in use, or damaged.
+// TestDiagnose shows the checkup of a directory that is healthy, and that of one in use.
 func TestDiagnose(t *testing.T) {
 	dir := stopped(t)
 	up, err := Diagnose(dir, nil)
@@ -200,61 +217,46 @@ func TestDiagnose(t *testing.T) {
 	}
 	n := runNode(t, testConfig(dir))
 	if _, err := Diagnose(dir, nil); err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("a node that runs: %v", err)
+		t.Errorf("a running node: %v", err)
 	}
 	if err := n.end(t); err != nil {
 		t.Fatal(err)
 	}
-	damage := func(t *testing.T, how func(dir string) error) Checkup {
-		t.Helper()
-		broken := filepath.Join(t.TempDir(), "data")
-		if err := os.CopyFS(broken, os.DirFS(dir)); err != nil {
-			t.Fatal(err)
-		}
-		if err := how(broken); err != nil {
-			t.Fatal(err)
-		}
-		up, err := Diagnose(broken, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return up
-	}
-	replace := func(name, from, to string) func(string) error {
-		return func(dir string) error {
-			path := filepath.Join(dir, name)
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(path, []byte(strings.Replace(string(b), from, to, 1)), 0o600)
-		}
-	}
-	alter := func(f func(id *identity)) func(string) error {
-		return func(dir string) error {
-			id, err := readIdentity(dir)
-			if err != nil {
-				return err
-			}
-			f(&id)
-			return id.save(dir)
-		}
+}
+
+// TestDiagnoseDamage damages a directory in several ways. want is the first check that finds
+// a problem.
+func TestDiagnoseDamage(t *testing.T) {
+	dir := stopped(t)
+	// A restart moves the state from the WAL to a table, which flipTable needs.
+	if err := runNode(t, testConfig(dir)).end(t); err != nil {
+		t.Fatal(err)
 	}
 	other := testID('9')
 	for name, tc := range map[string]struct {
-		how  func(dir string) error
-		want string
+		damage func(dir string) error
+		want   string
 	}{
-		"identity":       {replace(identityFile, "format", "fromat"), "identity"},
-		"other cluster":  {alter(func(id *identity) { id.ClusterID = other }), "placement"},
-		"other node":     {alter(func(id *identity) { id.NodeID = other }), "placement"},
-		"cut recovery":   {func(dir string) error { return os.WriteFile(filepath.Join(dir, recoveryFile), nil, 0o600) }, "identity"},
-		"no raft logs":   {func(dir string) error { return os.RemoveAll(filepath.Join(dir, raftlogDir)) }, "raft logs"},
-		"logs of before": {func(dir string) error { return swapLogs(t, dir) }, "replicas"},
-		"a flipped bit":  {flipTable, "state"},
+		"identity":      {replaceIn(identityFile, "format", "fromat"), "identity"},
+		"other cluster": {alterIdentity(func(id *identity) { id.ClusterID = other }), "placement"},
+		"other node":    {alterIdentity(func(id *identity) { id.NodeID = other }), "placement"},
+		"cut recovery":  {func(dir string) error { return os.WriteFile(filepath.Join(dir, recoveryFile), nil, 0o600) }, "identity"},
+		"no raft logs":  {func(dir string) error { return os.RemoveAll(filepath.Join(dir, raftlogDir)) }, "raft logs"},
+		"older logs":    {func(dir string) error { return swapLogs(t, dir) }, "replicas"},
+		"flipped bit":   {flipTable, "state"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			up := damage(t, tc.how)
+			broken := filepath.Join(t.TempDir(), "data")
+			if err := os.CopyFS(broken, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if err := tc.damage(broken); err != nil {
+				t.Fatal(err)
+			}
+			up, err := Diagnose(broken, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var bad []string
 			for _, c := range up.Checks {
 				if len(c.Problems) > 0 {
@@ -268,7 +270,31 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
-// swapLogs puts the logs of a node that has done less in place of a node's own.
+// replaceIn returns a function that replaces the first from in a file with to.
+func replaceIn(name, from, to string) func(dir string) error {
+	return func(dir string) error {
+		path := filepath.Join(dir, name)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, []byte(strings.Replace(string(b), from, to, 1)), 0o600)
+	}
+}
+
+// alterIdentity returns a function that changes the identity, and keeps its sum correct.
+func alterIdentity(f func(id *identity)) func(dir string) error {
+	return func(dir string) error {
+		id, err := readIdentity(dir)
+		if err != nil {
+			return err
+		}
+		f(&id)
+		return id.save(dir)
+	}
+}
+
+// swapLogs replaces a node's logs with those of a node that has written less.
 func swapLogs(t *testing.T, dir string) error {
 	other := filepath.Join(t.TempDir(), "data")
 	n := runNode(t, testConfig(other))

@@ -14,15 +14,15 @@ import (
 func TestMayRetire(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		term uint64 // that this replica has seen
+		term uint64 // last term that this replica has seen
 		st   shard.Status
 		want bool
 	}{
 		{"moved away", 5, shard.Status{Term: 5, Voters: []string{"a", "b"}}, true},
 		{"a later leader", 5, shard.Status{Term: 6, Voters: []string{"a"}}, true},
-		{"a leader that knows less", 6, shard.Status{Term: 5, Voters: []string{"a"}}, false},
+		{"a leader of an older term", 6, shard.Status{Term: 5, Voters: []string{"a"}}, false},
 		{"a voter", 5, shard.Status{Term: 5, Voters: []string{"a", "me"}}, false},
-		{"to become one", 5, shard.Status{Term: 5, Voters: []string{"a"}, Nonvoters: []string{"me"}}, false},
+		{"a non-voter", 5, shard.Status{Term: 5, Voters: []string{"a"}, Nonvoters: []string{"me"}}, false},
 		{"a replica that does not run", 0, shard.Status{Term: 5, Voters: []string{"a"}}, false},
 		{"a leader that knows no members", 5, shard.Status{Term: 5}, false},
 	} {
@@ -32,9 +32,10 @@ func TestMayRetire(t *testing.T) {
 	}
 }
 
-// A shard that is handed back while its replica is being removed keeps the replica.
+// TestRetireThinksAgain hands a shard back while its replica is closed for removal. The
+// first retire therefore keeps the replica, and only the second one removes it.
 func TestRetireThinksAgain(t *testing.T) {
-	goroutines(t)
+	checkGoroutines(t)
 	n, err := Open(testConfig(t.TempDir()))
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +60,7 @@ func TestRetireThinksAgain(t *testing.T) {
 	answers := []shard.Status{gone, back, gone, gone}
 	n.hosting.status = func(context.Context, uint32) (shard.Status, error) {
 		if runs := n.replicas.get(1) != nil; runs != (len(answers)%2 == 0) {
-			t.Errorf("with %d answers left it runs: %v", len(answers), runs)
+			t.Errorf("with %d answers left, the replica runs: %v", len(answers), runs)
 		}
 		st := answers[0]
 		answers = answers[1:]
@@ -73,7 +74,7 @@ func TestRetireThinksAgain(t *testing.T) {
 			t.Errorf("kept: %v, %v; want %v", kept, err, want)
 		}
 		if _, err := os.Stat(retirement{Shard: 1}.path(n.cfg.DataDir)); err == nil {
-			t.Error("the mark is there")
+			t.Error("the mark is still there")
 		}
 		if want {
 			if err := n.hosting.open(s); err != nil {
@@ -82,11 +83,12 @@ func TestRetireThinksAgain(t *testing.T) {
 		}
 	}
 	if len(answers) != 0 {
-		t.Errorf("%d questions were not asked", len(answers))
+		t.Errorf("the leader was asked %d times too few", len(answers))
 	}
 }
 
-// A mark that says nothing ends the start; one that was never set is cleaned away.
+// TestFinishRetiringRefuses shows that a mark with wrong content ends the start, and that a
+// mark that was never set is removed.
 func TestFinishRetiringRefuses(t *testing.T) {
 	n := &Node{cfg: Config{DataDir: t.TempDir()}}
 	h := newHosting(n)
@@ -106,6 +108,6 @@ func TestFinishRetiringRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	if left, _ := os.ReadDir(n.cfg.DataDir); len(left) != 0 {
-		t.Errorf("left over: %v", left)
+		t.Errorf("files left: %v", left)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"millrace/placement"
 )
 
-// sizedFS says how large its disk is.
+// sizedFS is a file system on a disk of a given size.
 type sizedFS struct {
 	vfs.FS
 	total, free uint64
@@ -20,7 +20,7 @@ func (f *sizedFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{TotalBytes: f.total, AvailBytes: f.free}, nil
 }
 
-// When a disk is nearly full, and when it has ceased to be.
+// TestSpace shows when a disk begins and ceases to count as nearly full.
 func TestSpace(t *testing.T) {
 	const gib = 1 << 30
 	fs := &sizedFS{FS: vfs.NewMem(), total: 20 * gib}
@@ -28,7 +28,7 @@ func TestSpace(t *testing.T) {
 	now := time.Now()
 	for i, step := range []struct {
 		free, total  uint64
-		full         time.Duration // since a flush met a full disk; 0: never
+		full         time.Duration // time since a flush met a full disk; 0: never
 		low, changed bool
 	}{
 		{2 * gib, 20 * gib, 0, false, false},
@@ -36,7 +36,7 @@ func TestSpace(t *testing.T) {
 		{gib - 1, 20 * gib, 0, true, true},
 		{gib, 20 * gib, 0, true, false},
 		{gib + gib/8, 20 * gib, 0, false, true},
-		{3 * gib, 1000 * gib, 0, false, false}, // the reserve is bounded
+		{3 * gib, 1000 * gib, 0, false, false}, // the reserve is at most 2 GiB
 		{2*gib - 1, 1000 * gib, 0, true, true},
 		{900 * gib, 1000 * gib, 0, false, true},
 		{900 * gib, 1000 * gib, fullFor - time.Second, true, true},
@@ -54,7 +54,7 @@ func TestSpace(t *testing.T) {
 	}
 }
 
-// Which commands are refused for want of room.
+// TestSpaceRefuses shows which commands are refused while the disk is nearly full.
 func TestSpaceRefuses(t *testing.T) {
 	s := new(space)
 	ask := func(shard uint32, kind call.Kind, cmds ...string) bool {
@@ -79,7 +79,7 @@ func TestSpaceRefuses(t *testing.T) {
 		{false, 1, call.Write, []string{"XDEL", "DEL", "XTRIM", "XACK"}},
 		{false, 1, call.Read, []string{"XRANGE"}},
 		{false, placement.MetaShard, call.Write, []string{"NODE.STATE"}},
-		{false, 1, call.Write, nil}, // a record of the shard's own
+		{false, 1, call.Write, nil}, // a record that the shard itself proposes
 	} {
 		if got := ask(tc.shard, tc.kind, tc.cmds...); got != tc.want {
 			t.Errorf("%v of shard %d: refused is %v", tc.cmds, tc.shard, got)
