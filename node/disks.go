@@ -103,8 +103,8 @@ func (d *disks) checkComplete(dir string, id identity) error {
 	return nil
 }
 
-// diskFailure wraps err as a diskError with its class. It returns err unchanged if err is
-// no failure of the disk: a locked directory, or one of a newer format.
+// diskFailure wraps err as a diskError with its class. It returns err unchanged if err does
+// not prove a failure of the disk, such as that of a locked directory.
 func diskFailure(err error) error {
 	if errors.Is(err, disk.ErrLocked) || errors.Is(err, disk.ErrNewerFormat) {
 		return err

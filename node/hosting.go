@@ -44,7 +44,7 @@ func (h *hosting) notify() {
 }
 
 // run reconciles until ctx ends. It returns an error if a replica cannot be opened or
-// removed, which means that its disk is broken.
+// removed, because the disk is then likely to be broken.
 func (h *hosting) run(ctx context.Context) error {
 	t := time.NewTicker(hostingRetry)
 	defer t.Stop()
