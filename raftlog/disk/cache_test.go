@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Databases that have gone through many memtables read from the cache what they have
-// read once, whether they share it or it is their own.
+// TestMemTablesLeaveRoomForBlocks scans databases twice after they have filled many
+// memtables. The second scan must find all blocks in the cache, shared or not.
 func TestMemTablesLeaveRoomForBlocks(t *testing.T) {
 	const memTableBytes, blockBytes, databases = 1 << 20, 1 << 20, 2
 	for _, shared := range []bool{true, false} {
@@ -22,7 +22,7 @@ func TestMemTablesLeaveRoomForBlocks(t *testing.T) {
 		var dbs []*DB
 		for range databases {
 			o.FS = vfs.NewMem()
-			db := open1(t, o)
+			db := mustOpen(t, o)
 			defer db.Close()
 			writeMemTables(t, db, 8, memTableBytes)
 			dbs = append(dbs, db)
@@ -40,7 +40,7 @@ func TestMemTablesLeaveRoomForBlocks(t *testing.T) {
 	}
 }
 
-// writeMemTables writes so many memtables of bytes.
+// writeMemTables writes enough values to fill n memtables, and flushes the last.
 func writeMemTables(t *testing.T, db *DB, n, bytesEach int) {
 	t.Helper()
 	const valueBytes = 1 << 10

@@ -8,24 +8,26 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Class says what kind of disk failure stops the process. Its number is the
-// process's exit code.
+// Class is the kind of a disk failure that stops the process. Its number is the exit
+// code of the process.
 type Class int
 
 const (
-	// Full: no space left, or over quota.
+	// Full means that no space is left, or that a quota is used up.
 	Full Class = 10
-	// Failing: the device or file system refuses; every failure that is neither
-	// Full nor Corrupt.
+	// Failing means that the device or the file system refused an operation. Every
+	// failure that is neither Full nor Corrupt has this class.
 	Failing Class = 11
-	// Corrupt: what was read is not what was written.
+	// Corrupt means that the bytes read differ from the bytes written.
 	Corrupt Class = 12
 )
 
-// ErrCorrupt marks an error of ours as corruption, as Pebble marks its own.
+// ErrCorrupt is wrapped by errors about corruption that Millrace itself has found.
+// Pebble marks its own with pebble.ErrCorruption.
 var ErrCorrupt = errors.New("corruption")
 
-// Classify tells what kind of failure err is.
+// Classify returns the class of err: for example Full for an error that wraps ENOSPC.
+// An error that wraps both ENOSPC and ErrCorrupt is Corrupt.
 func Classify(err error) Class {
 	switch {
 	case errors.Is(err, ErrCorrupt), pebble.IsCorruptionError(err):
@@ -36,7 +38,7 @@ func Classify(err error) Class {
 	return Failing
 }
 
-// ExitCode is the code the process should end with.
+// ExitCode returns the code with which the process should end.
 func (c Class) ExitCode() int { return int(c) }
 
 func (c Class) String() string {

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 )
 
+// TestClassify classifies errors of the system, of Pebble and of ours.
 func TestClassify(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -35,7 +36,7 @@ func TestClassify(t *testing.T) {
 		{ErrCorrupt, Corrupt},
 		{fmt.Errorf("%w: record", ErrCorrupt), Corrupt},
 		{fmt.Errorf("open: %w", pebble.ErrCorruption), Corrupt},
-		// Damage found while the disk is full is still damage.
+		// Corruption takes precedence over a full disk.
 		{fmt.Errorf("%w and %w", syscall.ENOSPC, ErrCorrupt), Corrupt},
 	} {
 		if got := Classify(c.err); got != c.want {
@@ -49,24 +50,30 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func open1(t *testing.T, o Options) *DB {
+// mustOpen opens the database in the directory "db" of o.FS.
+func mustOpen(t *testing.T, o Options) *DB {
 	t.Helper()
-	db, err := Open("db", o)
+	return mustOpenIn(t, "db", o)
+}
+
+func mustOpenIn(t *testing.T, dir string, o Options) *DB {
+	t.Helper()
+	db, err := Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return db
 }
 
-// A database is in the named format from its first WAL on, and nothing is left
-// running after Close.
+// TestOpenClose checks that a database has the named format from its first opening on,
+// and that no goroutine runs after Close.
 func TestOpenClose(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	mem := vfs.NewMem()
 	var slow Events
 	slow.Slow = func(string, time.Duration) {}
 	for range 3 {
-		db := open1(t, Options{FS: mem, Events: slow})
+		db := mustOpen(t, Options{FS: mem, Events: slow})
 		if got := db.FormatMajorVersion(); got != Format {
 			t.Fatalf("format %v, want %v", got, Format)
 		}
@@ -82,21 +89,15 @@ func TestOpenClose(t *testing.T) {
 	}
 }
 
-// A power cut right after the first open leaves the directory itself there.
+// TestDirectoryIsDurable checks that new directories survive a power cut.
 func TestDirectoryIsDurable(t *testing.T) {
 	mem := vfs.NewCrashableMem()
-	db, err := Open("a/b/c", Options{FS: mem})
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := mustOpenIn(t, "a/b/c", Options{FS: mem})
 	defer db.Close()
 	if err := db.Set([]byte("k"), []byte("v"), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
-	clone, err := Open("a/b/c", Options{FS: mem.CrashClone(vfs.CrashCloneCfg{}), ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	clone := mustOpenIn(t, "a/b/c", Options{FS: mem.CrashClone(vfs.CrashCloneCfg{}), ReadOnly: true})
 	defer clone.Close()
 	v, closer, err := clone.Get([]byte("k"))
 	if err != nil || string(v) != "v" {
@@ -105,7 +106,8 @@ func TestDirectoryIsDurable(t *testing.T) {
 	_ = closer.Close()
 }
 
-// What is not a held lock is not called one.
+// TestOpenErrors checks that a directory or a lock file that cannot be created is not
+// reported as a held lock.
 func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -122,30 +124,23 @@ func TestOpenErrors(t *testing.T) {
 		return nil
 	}))
 	if _, err := Open("db", Options{FS: denied}); !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrLocked) {
-		t.Errorf("lock file may not be made: %v", err)
+		t.Errorf("the lock file cannot be created: %v", err)
 	}
 }
 
-// A table that has lost its end, or is gone, is corruption, for whoever opens the database
-// to change it or only to look.
+// TestOpenDamagedTable checks that a table that was cut short or is missing is corruption
+// to Open, also to a read-only one.
 func TestOpenDamagedTable(t *testing.T) {
 	for name, harm := range map[string]func(path string) error{
 		"cut short": func(path string) error { return os.Truncate(path, 100) },
 		"gone":      os.Remove,
 	} {
 		dir := t.TempDir()
-		db, err := Open(dir, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		db := mustOpenIn(t, dir, Options{})
 		if err := errors.Join(db.Set([]byte("k"), []byte("v"), pebble.Sync), db.Flush(), db.Close()); err != nil {
 			t.Fatal(err)
 		}
-		tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-		if err != nil || len(tables) != 1 {
-			t.Fatalf("tables %q, %v", tables, err)
-		}
-		if err := harm(tables[0]); err != nil {
+		if err := harm(onlyTable(t, dir)); err != nil {
 			t.Fatal(err)
 		}
 		for _, readOnly := range []bool{true, false} {
@@ -156,18 +151,21 @@ func TestOpenDamagedTable(t *testing.T) {
 	}
 }
 
-// Damage where only deleted keys are is found, though no key leads there.
+// onlyTable returns the path of the one table in dir.
+func onlyTable(t *testing.T, dir string) string {
+	t.Helper()
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(tables) != 1 {
+		t.Fatalf("tables %q, %v", tables, err)
+	}
+	return tables[0]
+}
+
+// TestVerifyTables damages a block that has only deleted keys. No iterator reads it, but
+// VerifyTables does.
 func TestVerifyTables(t *testing.T) {
 	dir := t.TempDir()
-	open := func(o Options) *DB {
-		t.Helper()
-		db, err := Open(dir, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return db
-	}
-	db := open(Options{})
+	db := mustOpenIn(t, dir, Options{})
 	for i := range 1000 {
 		if err := db.Set(fmt.Appendf(nil, "key%04d", i), bytes.Repeat([]byte{byte(i)}, 500), pebble.NoSync); err != nil {
 			t.Fatal(err)
@@ -180,25 +178,22 @@ func TestVerifyTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := db.VerifyTables(); err != nil {
-		t.Errorf("nothing is wrong: %v", err)
+		t.Errorf("before the damage: %v", err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-	if err != nil || len(tables) != 1 {
-		t.Fatalf("tables %q, %v", tables, err)
-	}
-	b, err := os.ReadFile(tables[0])
+	table := onlyTable(t, dir)
+	b, err := os.ReadFile(table)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b[len(b)/4] ^= 1
-	if err := os.WriteFile(tables[0], b, 0o600); err != nil {
+	if err := os.WriteFile(table, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 
-	db = open(Options{ReadOnly: true})
+	db = mustOpenIn(t, dir, Options{ReadOnly: true})
 	it, err := db.NewIter(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -208,26 +203,28 @@ func TestVerifyTables(t *testing.T) {
 		keys++
 	}
 	if err := it.Close(); err != nil || keys != 1 {
-		t.Errorf("%d keys, %v: the damage is where somebody looks", keys, err)
+		t.Errorf("%d keys, %v: the iterator has read the damaged block", keys, err)
 	}
-	if err := db.VerifyTables(); err == nil || Classify(err) != Corrupt || !strings.Contains(err.Error(), filepath.Base(tables[0])) {
-		t.Errorf("damaged: %v", err)
+	if err := db.VerifyTables(); err == nil || Classify(err) != Corrupt || !strings.Contains(err.Error(), filepath.Base(table)) {
+		t.Errorf("after the damage: %v", err)
 	}
 	if err := db.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-// Pebble's fatal errors, its panics, its events and a Fatal that returns: all end
-// the caller.
+// failure holds the arguments of a call of Fatal.
+type failure struct {
+	class Class
+	err   error
+}
+
+// TestFail checks that Pebble's fatal errors and events reach Fatal with the right class,
+// and that the caller does not go on even if Fatal returns.
 func TestFail(t *testing.T) {
-	type fatal struct {
-		class Class
-		err   error
-	}
-	var got []fatal
-	record := func(c Class, err error) { got = append(got, fatal{c, err}) }
-	db := open1(t, Options{FS: vfs.NewMem(), Name: "x", Fatal: record})
+	var got []failure
+	record := func(c Class, err error) { got = append(got, failure{c, err}) }
+	db := mustOpen(t, Options{FS: vfs.NewMem(), Name: "x", Fatal: record})
 	defer db.Close()
 	logger := pebbleLogger{log: slog.New(slog.DiscardHandler), fail: db.Fail}
 	o := Options{Logger: logger.log}
@@ -254,7 +251,7 @@ func TestFail(t *testing.T) {
 			return nil
 		}()
 		if panicked == nil {
-			t.Errorf("%s came back", c.name)
+			t.Errorf("%s returned", c.name)
 		}
 		if len(got) != 1 || got[0].class != c.want || !strings.Contains(got[0].err.Error(), c.text) {
 			t.Errorf("%s: %v, want %v with %q", c.name, got, c.want, c.text)
@@ -264,12 +261,13 @@ func TestFail(t *testing.T) {
 	events.BackgroundError(pebble.ErrCancelledCompaction)
 	events.BackgroundError(syscall.ENOSPC)
 	if len(got) != 0 {
-		t.Errorf("an error that will be tried again was fatal: %v", got)
+		t.Errorf("an error after which Pebble retries was fatal: %v", got)
 	}
 }
 
-// Any failure of the WAL has a class and ends the process, also under commits that
-// wait for no sync, as those of the state are, and also when the WAL is rotated.
+// TestWALFailureIsFatal fails operations on the WAL, including its rotation. Each failure
+// must reach Fatal with its class, even though the commits do not wait for a sync, as
+// those of the state do not.
 func TestWALFailureIsFatal(t *testing.T) {
 	for kind, name := range map[errorfs.OpKind]string{
 		errorfs.OpCreate: "create", errorfs.OpFileWrite: "write",
@@ -283,14 +281,10 @@ func TestWALFailureIsFatal(t *testing.T) {
 				}
 				return nil
 			}))
-			type fatal struct {
-				class Class
-				err   error
-			}
-			got := make(chan fatal, 1)
-			db := open1(t, Options{FS: fsys, MemTableBytes: 256 << 10, Fatal: func(c Class, err error) {
+			got := make(chan failure, 1)
+			db := mustOpen(t, Options{FS: fsys, MemTableBytes: 256 << 10, Fatal: func(c Class, err error) {
 				select {
-				case got <- fatal{c, err}:
+				case got <- failure{c, err}:
 				default:
 				}
 				select {} // as if the process had ended
@@ -310,13 +304,13 @@ func TestWALFailureIsFatal(t *testing.T) {
 					t.Errorf("%v: %v", f.class, f.err)
 				}
 			case <-time.After(20 * time.Second):
-				t.Fatal("not fatal")
+				t.Fatal("Fatal was not called")
 			}
 		})
 	}
 }
 
-// A sync that hangs is heard of while it hangs.
+// TestSlow checks that a hanging sync is reported while it hangs.
 func TestSlow(t *testing.T) {
 	release := make(chan struct{})
 	var hang atomic.Bool
@@ -327,7 +321,7 @@ func TestSlow(t *testing.T) {
 		return nil
 	}))
 	heard := make(chan string, 1)
-	db := open1(t, Options{FS: fsys, SlowAfter: 10 * time.Millisecond, Events: Events{Slow: func(op string, d time.Duration) {
+	db := mustOpen(t, Options{FS: fsys, SlowAfter: 10 * time.Millisecond, Events: Events{Slow: func(op string, d time.Duration) {
 		select {
 		case heard <- op:
 		default:
@@ -340,10 +334,10 @@ func TestSlow(t *testing.T) {
 	select {
 	case op := <-heard:
 		if !strings.Contains(op, ".log") {
-			t.Errorf("heard of %q", op)
+			t.Errorf("the slow operation is %q", op)
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("not heard of")
+		t.Error("no slow operation was reported")
 	}
 	hang.Store(false)
 	close(release)
@@ -352,10 +346,10 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// Pebble's chatter is for debugging only.
+// TestLogIsQuiet checks that Pebble's info messages are not logged by default.
 func TestLogIsQuiet(t *testing.T) {
 	var out bytes.Buffer
-	db := open1(t, Options{FS: vfs.NewMem(), Name: "x", Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	db := mustOpen(t, Options{FS: vfs.NewMem(), Name: "x", Logger: slog.New(slog.NewTextHandler(&out, nil))})
 	for i := range 100 {
 		if err := db.Set(fmt.Append(nil, i), make([]byte, 1000), pebble.Sync); err != nil {
 			t.Fatal(err)
@@ -365,6 +359,6 @@ func TestLogIsQuiet(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out.Len() > 0 {
-		t.Errorf("said %s", &out)
+		t.Errorf("logged %s", &out)
 	}
 }

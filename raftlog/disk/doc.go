@@ -1,14 +1,14 @@
-// Package disk opens Pebble the one way Millrace uses it, for the Raft logs and
-// for the state alike: one named format version, one way to tell that a directory
-// is in use or was written by a newer version, and one road on which every disk
-// failure leaves.
+// Package disk opens Pebble for the Raft logs and for the state, both in the same way:
+// with one named format version, with the same errors for a directory that is in use or
+// was written by a newer version, and with one path for every disk failure.
 //
-// That road is [Options].Fatal. A replica must never go on after a failed write or
-// a wrong read: an error handed up might be retried, and a retried fsync reports
-// success for data the kernel has dropped. So Fatal gets a [Class], which is also
-// an exit code, and does not come back.
+// That path is [Options].Fatal. A replica must never go on after a failed write or a
+// wrong read. If the error were returned, a caller might retry, and a retried fsync
+// reports success for data that the kernel has dropped. So Fatal is called with a
+// [Class], which is also the exit code, and ends the process.
 //
-// A full disk met by a flush or a compaction is the one exception: Pebble retries
-// it, nothing is lost, and [Events].BackgroundError lets the node refuse writes
-// until there is room. A full disk met by the log itself is fatal.
+// The one exception is a disk that is full during a flush or a compaction. Pebble
+// retries, nothing is lost, and [Events].BackgroundError lets the node refuse writes
+// until there is room again. If the WAL cannot be written because the disk is full, that
+// is fatal.
 package disk

@@ -9,17 +9,19 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Pebble reads its manifest up to the first record that is not whole, and takes what
-// follows for the torn end that a crash leaves. So one flipped bit in the middle makes
-// it forget tables, whose files it then deletes. But Pebble syncs the manifest after
-// each record: what a crash tears is the last one, and no record follows it.
+// Pebble reads its manifest up to the first damaged record, and ignores the rest as the
+// torn end that a crash leaves. So after one flipped bit in the middle, it forgets the
+// tables of all later records, and deletes their files. But a crash can only tear the
+// last record, because Pebble syncs the manifest after each one. A record after a damaged
+// one therefore proves corruption.
 
-// The form of a manifest: blocks, and in each chunks. A record is one full chunk, or a
-// first, some middle and a last one. The rest of a block, too short for a head, is zero.
+// A manifest consists of blocks of 32 KiB, and a block of chunks. A record is one full
+// chunk, or a first, some middle and a last one. When the rest of a block is shorter than
+// a head, it is zero.
 //
 //	 0      4     6     7        7+n
 //	+------+-----+------+---------+
-//	| crc  | n   | type | payload |   crc is of type and payload, masked
+//	| crc  | n   | type | payload |   crc covers type and payload, and is masked
 //	| u32  | u16 | u8   | n B     |   integers are little-endian
 //	+------+-----+------+---------+
 const (
@@ -30,7 +32,8 @@ const (
 	chunkLast     = 4
 )
 
-// maxManifest bounds the manifest that is read at once; Pebble begins another at 128 MiB.
+// maxManifest bounds the bytes of the manifest that are read. Pebble begins a new
+// manifest at 128 MiB.
 const maxManifest = 1 << 30
 
 // checkManifest returns ErrCorrupt when a record follows one that is damaged.
@@ -46,7 +49,8 @@ func checkManifest(fs vfs.FS, path string) error {
 	}
 	bad := firstBadChunk(b)
 	for at := bad + 1; at+chunkHead <= len(b); at++ {
-		// Later chunks of the torn record itself may have reached the disk.
+		// Middle and last chunks prove nothing, because later chunks of the torn record
+		// itself may have reached the disk.
 		if kind, n := chunkAt(b, at); n > 0 && (kind == chunkFull || kind == chunkFirst) {
 			return fmt.Errorf("%w: manifest %s: damaged at byte %d, and a record follows at byte %d", ErrCorrupt, path, bad, at)
 		}
@@ -54,7 +58,8 @@ func checkManifest(fs vfs.FS, path string) error {
 	return nil
 }
 
-// firstBadChunk returns where the chunks of b end to be whole; len(b) if all are.
+// firstBadChunk returns the position of the first damaged chunk in b, or len(b) when all
+// are intact.
 func firstBadChunk(b []byte) int {
 	at := 0
 	for at < len(b) {
@@ -71,8 +76,8 @@ func firstBadChunk(b []byte) int {
 	return len(b)
 }
 
-// chunkAt returns the type and the size, head included, of the whole chunk at b[at:];
-// 0 and 0 when there is none.
+// chunkAt returns the type of the chunk at b[at:] and its size with the head, or 0 and 0
+// when there is no intact chunk.
 func chunkAt(b []byte, at int) (kind byte, size int) {
 	room := min(len(b)-at, manifestBlock-at%manifestBlock)
 	if room < chunkHead {
@@ -89,7 +94,7 @@ func chunkAt(b []byte, at int) (kind byte, size int) {
 	return kind, chunkHead + n
 }
 
-// maskedCRC is the checksum of LevelDB's log format, which Pebble keeps.
+// maskedCRC returns the checksum of LevelDB's log format, which Pebble uses as well.
 func maskedCRC(b []byte) uint32 {
 	c := crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
 	return (c>>15 | c<<17) + 0xa282ead8

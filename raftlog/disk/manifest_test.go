@@ -10,12 +10,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// withManifest returns a database's files and the path and bytes of its manifest, which
-// has several records.
+// withManifest returns the file system of a database, and the path and bytes of its
+// manifest, which has several records.
 func withManifest(t *testing.T) (fsys *vfs.MemFS, path string, content []byte) {
 	t.Helper()
 	fsys = vfs.NewMem()
-	db := open1(t, Options{FS: fsys})
+	db := mustOpen(t, Options{FS: fsys})
 	for i := range 8 {
 		if err := db.Set(fmt.Append(nil, i), nil, pebble.Sync); err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func overwrite(t *testing.T, fsys vfs.FS, path string, content []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A copy: under the race detector this file system scribbles over what it was given.
+	// MemFS scrambles its argument under the race detector, so it gets a copy.
 	if _, err := f.Write(append([]byte(nil), content...)); err != nil {
 		t.Fatal(err)
 	}
@@ -58,11 +58,9 @@ func overwrite(t *testing.T, fsys vfs.FS, path string, content []byte) {
 	}
 }
 
-// Any flipped byte before the last record is corruption; any cut is what a crash
-// leaves. Neither says anything of the other.
-func TestManifest(t *testing.T) {
-	fsys, path, content := withManifest(t)
-	starts := []int{}
+// recordStarts returns the positions of the records in a manifest of one block.
+func recordStarts(t *testing.T, content []byte) (starts []int) {
+	t.Helper()
 	for at := 0; at < len(content); {
 		_, n := chunkAt(content, at)
 		if n == 0 {
@@ -72,8 +70,16 @@ func TestManifest(t *testing.T) {
 		at += n
 	}
 	if len(starts) < 4 {
-		t.Fatalf("%d records: this shows nothing", len(starts))
+		t.Fatalf("%d records are too few", len(starts))
 	}
+	return starts
+}
+
+// TestManifest checks that a flipped bit before the last record is corruption, and that a
+// manifest that was cut short, as by a crash, or ends with zeros, is not.
+func TestManifest(t *testing.T) {
+	fsys, path, content := withManifest(t)
+	starts := recordStarts(t, content)
 	last := starts[len(starts)-1]
 	for at := range content {
 		damaged := append([]byte(nil), content...)
@@ -91,15 +97,18 @@ func TestManifest(t *testing.T) {
 	if err := checkManifest(fsys, path); err != nil {
 		t.Errorf("zeros at its end: %v", err)
 	}
+}
 
-	// Open refuses it, and deletes nothing.
+// TestOpenDamagedManifest checks that Open refuses a damaged manifest and deletes no file.
+func TestOpenDamagedManifest(t *testing.T) {
+	fsys, path, content := withManifest(t)
 	before, _ := fsys.List("db")
 	damaged := append([]byte(nil), content...)
-	damaged[starts[1]+chunkHead] ^= 1
+	damaged[recordStarts(t, content)[1]+chunkHead] ^= 1
 	overwrite(t, fsys, path, damaged)
 	if db, err := Open("db", Options{FS: fsys}); err == nil {
 		db.Close()
-		t.Fatal("opened")
+		t.Fatal("Open succeeded")
 	} else if Classify(err) != Corrupt {
 		t.Error(err)
 	}
@@ -107,15 +116,16 @@ func TestManifest(t *testing.T) {
 		t.Errorf("files before %v, after %v", before, after)
 	}
 	overwrite(t, fsys, path, content)
-	if err := open1(t, Options{FS: fsys}).Close(); err != nil {
+	if err := mustOpen(t, Options{FS: fsys}).Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-// A manifest of many blocks is read as Pebble writes it.
+// TestManifestOfManyBlocks checks that no chunk of a long manifest of Pebble seems
+// damaged.
 func TestManifestOfManyBlocks(t *testing.T) {
 	fsys := vfs.NewMem()
-	db := open1(t, Options{FS: fsys})
+	db := mustOpen(t, Options{FS: fsys})
 	for i := range 300 {
 		if err := db.Set([]byte(fmt.Sprintf("%0500d", i)), nil, pebble.NoSync); err != nil {
 			t.Fatal(err)
@@ -131,7 +141,7 @@ func TestManifestOfManyBlocks(t *testing.T) {
 	path := desc.ManifestFilename
 	st, err := fsys.Stat(path)
 	if err != nil || st.Size() < 3*manifestBlock {
-		t.Fatalf("%d bytes, %v: this shows nothing", st.Size(), err)
+		t.Fatalf("%d bytes are too few, or %v", st.Size(), err)
 	}
 	f, err := fsys.Open(path)
 	if err != nil {

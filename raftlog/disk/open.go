@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -15,30 +14,32 @@ import (
 )
 
 var (
-	// ErrLocked: another process has the database open, or this one a second time.
+	// ErrLocked is returned by Open when the database is already open, in another process
+	// or in this one.
 	ErrLocked = errors.New("the data directory is in use by another process")
-	// ErrNewerFormat: a newer version wrote it. Nothing was changed.
+	// ErrNewerFormat is returned by Open when a newer version wrote the database. Nothing
+	// was changed.
 	ErrNewerFormat = errors.New("the data directory was written by a newer version")
-	// ErrMissing: a read-only open found no database.
+	// ErrMissing is returned by a read-only Open when there is no database.
 	ErrMissing = errors.New("no database in the data directory")
 )
 
-// DB is an open database. Close it, not the Pebble within.
+// DB is an open database. Close the DB rather than the pebble.DB inside.
 type DB struct {
 	*pebble.DB
 	name  string
 	dir   string
-	files vfs.FS // where dir is, as the owner gave it
+	files vfs.FS // Options.FS, without the wrappers around it
 	fatal func(Class, error)
-	armed atomic.Bool // a failing WAL is fatal: between Open and Close
+	armed atomic.Bool // set between Open and Close, when a failing WAL is fatal
 	dying atomic.Bool // Fatal has been called
 	lock  *pebble.Lock
-	fs    io.Closer // of the slowness checks; nil without them
+	slow  io.Closer // stops the reports of slow operations; nil without them
 }
 
-// Open opens the database in dir, and makes both when they do not exist. Beyond
-// the named errors of this package it returns Pebble's; Classify tells their kind.
-// Failures after Open go to o.Fatal.
+// Open opens the database in dir, and creates directory and database if they do not
+// exist. It returns the named errors of this package, or an error of Pebble, which
+// Classify sorts into classes. Failures after Open go to o.Fatal.
 func Open(dir string, o Options) (*DB, error) {
 	db, err := open(dir, o)
 	if err != nil {
@@ -48,25 +49,7 @@ func Open(dir string, o Options) (*DB, error) {
 }
 
 func open(dir string, o Options) (_ *DB, err error) {
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	o.Logger = o.Logger.With("db", o.Name)
-	if o.Fatal == nil {
-		o.Fatal = func(class Class, err error) { panic(fmt.Errorf("%v: %w", class, err)) }
-	}
-	if o.MemTableBytes == 0 {
-		o.MemTableBytes = DefaultMemTableBytes
-	}
-	if o.MaxOpenFiles == 0 {
-		o.MaxOpenFiles = DefaultMaxOpenFiles
-	}
-	if o.SlowAfter == 0 {
-		o.SlowAfter = DefaultSlowAfter
-	}
+	o.setDefaults()
 	if o.ReadOnly {
 		if _, err := o.FS.Stat(dir); errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %w", ErrMissing, err)
@@ -85,55 +68,78 @@ func open(dir string, o Options) (_ *DB, err error) {
 			_ = db.release()
 		}
 	}()
-	// Look before Pebble opens: it would raise an older format and refuse only
-	// what it cannot read at all.
-	desc, err := pebble.Peek(dir, o.FS)
+	format, err := inspect(dir, o)
 	if err != nil {
-		return nil, openError(err)
+		return nil, err
 	}
-	if desc.FormatMajorVersion > Format {
-		return nil, fmt.Errorf("%w: Pebble format %v, this version writes %v", ErrNewerFormat, desc.FormatMajorVersion, Format)
-	}
-	if o.ReadOnly && !desc.Exists {
-		return nil, ErrMissing
-	}
-	if desc.Exists {
-		if err := checkManifest(o.FS, desc.ManifestFilename); err != nil {
-			return nil, err
-		}
-	}
-
 	if !o.ReadOnly {
-		o.FS = &walFS{FS: o.FS, armed: &db.armed, fail: db.Fail}
+		o.FS = db.watch(o)
 	}
-	if slow := o.Events.Slow; slow != nil && !o.ReadOnly {
-		o.FS, db.fs = vfs.WithDiskHealthChecks(o.FS, o.SlowAfter, nil, func(i vfs.DiskSlowInfo) {
-			slow(fmt.Sprintf("%s %s", i.OpType, o.FS.PathBase(i.Path)), i.Duration)
-		})
-	}
-	opts := o.pebbleOptions(db.Fail)
-	opts.Lock = db.lock
-	db.DB, err = pebble.Open(dir, opts)
-	if err != nil {
-		return nil, openError(err)
-	}
-	if desc.FormatMajorVersion < Format && !o.ReadOnly {
-		// Pebble makes a new database in its oldest format and raises it afterwards.
-		// The WAL it has open keeps the old format, without the sync chunks that tell
-		// damage from the end. So let it begin another.
-		if err := db.DB.Close(); err != nil {
-			return nil, err
-		}
-		if db.DB, err = pebble.Open(dir, opts); err != nil {
-			return nil, openError(err)
-		}
+	if err := db.openPebble(o, format); err != nil {
+		return nil, err
 	}
 	db.armed.Store(true)
 	return db, nil
 }
 
-// Fail ends the process because of err: it classifies, calls Options.Fatal, and
-// does not return. Every failed read or write of the database goes here.
+// inspect checks the database in dir before Pebble opens it, and returns its format, 0
+// for a directory without a database. Pebble alone would raise an older format at once,
+// refuse only a format that it does not know at all, and trust a damaged manifest.
+func inspect(dir string, o Options) (pebble.FormatMajorVersion, error) {
+	desc, err := pebble.Peek(dir, o.FS)
+	if err != nil {
+		return 0, openError(err)
+	}
+	if desc.FormatMajorVersion > Format {
+		return 0, fmt.Errorf("%w: Pebble format %v, this version writes %v", ErrNewerFormat, desc.FormatMajorVersion, Format)
+	}
+	if o.ReadOnly && !desc.Exists {
+		return 0, ErrMissing
+	}
+	if desc.Exists {
+		if err := checkManifest(o.FS, desc.ManifestFilename); err != nil {
+			return 0, err
+		}
+	}
+	return desc.FormatMajorVersion, nil
+}
+
+// watch wraps o.FS, so that failures of the WAL go to db.Fail, and slow operations to
+// o.Events.Slow.
+func (db *DB) watch(o Options) vfs.FS {
+	var fs vfs.FS = &walFS{FS: o.FS, armed: &db.armed, fail: db.Fail}
+	if slow := o.Events.Slow; slow != nil {
+		fs, db.slow = vfs.WithDiskHealthChecks(fs, o.SlowAfter, nil, func(i vfs.DiskSlowInfo) {
+			slow(fmt.Sprintf("%s %s", i.OpType, o.FS.PathBase(i.Path)), i.Duration)
+		})
+	}
+	return fs
+}
+
+// openPebble opens the database, whose files have the given format.
+func (db *DB) openPebble(o Options, format pebble.FormatMajorVersion) (err error) {
+	opts := o.pebbleOptions(db.Fail)
+	opts.Lock = db.lock
+	if db.DB, err = pebble.Open(db.dir, opts); err != nil {
+		return openError(err)
+	}
+	if format >= Format || o.ReadOnly {
+		return nil
+	}
+	// Pebble creates a new database in its oldest format and raises the format
+	// afterwards. Its open WAL keeps the old format, which has no sync chunks to tell
+	// damage from a torn tail. A second opening begins a new WAL.
+	if err := db.DB.Close(); err != nil {
+		return err
+	}
+	if db.DB, err = pebble.Open(db.dir, opts); err != nil {
+		return openError(err)
+	}
+	return nil
+}
+
+// Fail ends the process because of err: it calls Options.Fatal with the class of err,
+// and does not return. Every failed read or write of the database ends here.
 func (db *DB) Fail(err error) {
 	db.dying.Store(true)
 	err = fmt.Errorf("%s database: %w", db.name, err)
@@ -141,11 +147,11 @@ func (db *DB) Fail(err error) {
 	panic(fmt.Errorf("disk: Fatal returned after: %w", err))
 }
 
-// Commit commits b, synced or not; it returns once that is done. Its only other
-// end is Fail.
+// Commit commits b, with a sync if o asks for it, and returns once that is done. A
+// failure ends in Fail.
 func (db *DB) Commit(b *pebble.Batch, o *pebble.WriteOptions) {
 	defer func() {
-		// A panic out of Fatal itself passes through.
+		// Pebble panics when its WAL fails. A panic of Fatal itself passes through.
 		if p := recover(); p != nil {
 			if db.dying.Load() {
 				panic(p)
@@ -161,25 +167,27 @@ func (db *DB) Commit(b *pebble.Batch, o *pebble.WriteOptions) {
 	}
 }
 
-// Close closes the database and gives the directory free. Iterators and snapshots
-// must have been closed.
+// Close closes the database and unlocks the directory. All iterators and views must be
+// closed before.
 func (db *DB) Close() error {
 	db.armed.Store(false)
 	err := db.DB.Close()
 	return errors.Join(err, db.release())
 }
 
+// release stops the reports of slow operations and unlocks the directory.
 func (db *DB) release() error {
 	var err error
-	if db.fs != nil {
-		err = db.fs.Close()
+	if db.slow != nil {
+		err = db.slow.Close()
 	}
 	return errors.Join(err, db.lock.Close())
 }
 
-// lockError tells a lock that is held from a lock file that cannot be made. The
-// first comes as a bare error number from fcntl, or as a text when this process
-// holds it; the second as a path error.
+// lockError returns ErrLocked if the lock is held, and not if the lock file cannot be
+// created. When another process holds the lock, fcntl returns a bare error number; when
+// this process does, Pebble returns a text. A lock file that cannot be created gives a
+// path error.
 func lockError(err error) error {
 	var path *os.PathError
 	held := errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES)
@@ -189,9 +197,10 @@ func lockError(err error) error {
 	return fmt.Errorf("lock: %w", err)
 }
 
-// openError gives Pebble's refusals of a database their names: of a format that it does
-// not know, and of a table that is gone or of another length than the MANIFEST says,
-// which Pebble does not call corruption. Their texts are all that tells them.
+// openError wraps Pebble's refusals to open a database in errors of this package: an
+// unknown format in ErrNewerFormat, and a table that is missing or has another length
+// than in the manifest in ErrCorrupt. Pebble does not mark the latter as corruption, so
+// only the texts show these cases.
 func openError(err error) error {
 	switch text := err.Error(); {
 	case strings.Contains(text, "unknown format major version"):
@@ -202,8 +211,8 @@ func openError(err error) error {
 	return err
 }
 
-// mkdirSynced makes dir, and syncs each directory that got a new entry, so that a
-// power cut does not take the database away with its name.
+// mkdirSynced creates dir and its missing parents. It syncs each directory that got a new
+// entry, because otherwise a power cut could remove the entry, and the database with it.
 func mkdirSynced(fs vfs.FS, dir string) error {
 	var parents []string
 	for d := dir; ; {

@@ -12,14 +12,16 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Format is the Pebble format version of every database of a node. Pebble's own
-// default is the oldest it knows. This one includes WAL sync chunks, with which
-// replay tells a flipped bit from a torn tail (without them a flipped bit may pass
-// for the end of the log, and acknowledged writes vanish), virtual sstables and
-// flushable excises, sized deletes, and checksummed sstable footers. It excludes
-// value separation, which Pebble does not yet turn on itself.
+// Format is the Pebble format version of every database of a node. Pebble would
+// otherwise take the oldest version that it knows. This version includes
 //
-// Raising it makes data directories unreadable to older versions.
+//   - WAL sync chunks, by which replay tells a flipped bit from a torn tail. Without
+//     them, a flipped bit may look like the end of the log, and acknowledged writes are
+//     lost;
+//   - virtual sstables, flushable excises, sized deletes, checksummed sstable footers.
+//
+// It excludes value separation, which Pebble itself does not turn on yet. A higher
+// Format makes data directories unreadable to older versions of Millrace.
 const Format = pebble.FormatTableFormatV6
 
 // Defaults of Options.
@@ -30,14 +32,18 @@ const (
 	DefaultSlowAfter     = 2 * time.Second
 )
 
-// steadyMemTables is how many memtables a database that is written to keeps: the one
-// that fills, and one that is being flushed or is kept to be filled next.
+// steadyMemTables is the number of memtables that a database under writes holds: one
+// that is being filled, and one that is being flushed or waits to be filled next.
 const steadyMemTables = 2
 
-// NewCache returns a cache for databases with memtables of memTableBytes, whose owner
-// calls Unref. It holds blockBytes of blocks, less while flushes lag. Pebble takes the
-// room of memtables out of the cache: one of blockBytes alone may hold no block at all,
-// and every read would then decompress what it reads.
+// NewCache returns a cache for a number of databases with memtables of memTableBytes.
+// The caller owns it and calls Unref. It holds blockBytes of blocks, less while flushes
+// lag.
+//
+// Pebble reserves the memtables' memory within the cache, so the cache is larger than
+// blockBytes: 8 MiB of blocks for two databases with memtables of 32 MiB need a cache of
+// 8 + 2×2×32 = 136 MiB. A cache of 8 MiB may hold no block at all, and every read would
+// decompress its block again.
 func NewCache(blockBytes int64, memTableBytes uint64, databases int) *pebble.Cache {
 	return pebble.NewCache(cacheSize(blockBytes, memTableBytes, databases))
 }
@@ -46,60 +52,86 @@ func cacheSize(blockBytes int64, memTableBytes uint64, databases int) int64 {
 	return blockBytes + int64(databases*steadyMemTables)*int64(memTableBytes)
 }
 
-// Options says how to open a database. Only Fatal must be set.
+// Options configures a database. The zero value works, but a server must set Fatal.
 type Options struct {
 	// Name tells the databases of a node apart in logs and errors.
 	Name string
-	// FS is where the database lives; nil is vfs.Default.
+	// FS is the file system of the database. Nil means vfs.Default.
 	FS vfs.FS
-	// ReadOnly opens without changing anything but the lock file.
+	// ReadOnly opens the database without changing any file except the lock file.
 	ReadOnly bool
-	// Logger gets Pebble's errors, and at debug level what it does; nil is none.
+	// Logger gets Pebble's errors and, at debug level, its activity. Nil discards both.
 	Logger *slog.Logger
-	// Fatal ends the process with class.ExitCode(). It is called from any
-	// goroutine, Pebble's own included, with its locks held: it must not touch the
-	// database. It must not return; when it does, the caller panics. A test may
-	// record the failure and block (select {}), which is what a process that is
-	// about to end looks like; the database, and whoever waits for it, is then to
-	// be dropped. To panic or Goexit out of it unwinds through Pebble, which may
-	// crash on that. Nil panics with the error.
+	// Fatal ends the process with class.ExitCode(). Any goroutine may call it, including
+	// Pebble's while they hold locks, so it must not touch the database. It must not
+	// return; if it does, the caller panics.
+	//
+	// In a test, Fatal may record the failure and block (select {}), as if the process
+	// were about to end. The test must then drop the database and all goroutines that
+	// wait for it. A panic or Goexit in Fatal unwinds through Pebble, which may crash.
+	//
+	// Nil panics with the error.
 	Fatal func(class Class, err error)
-	// Cache holds uncompressed blocks and may be shared by databases: see NewCache. Nil
-	// gives the database DefaultCacheBytes of its own.
+	// Cache holds uncompressed blocks. Databases may share it; see NewCache. Nil gives
+	// the database a cache of its own, with DefaultCacheBytes of blocks.
 	Cache *pebble.Cache
-	// MemTableBytes is the size of one memtable, and so of a WAL file; up to four
-	// exist while flushes lag. Zero is DefaultMemTableBytes.
+	// MemTableBytes is the size of a memtable, and therefore of a WAL file. Up to four
+	// memtables exist while flushes lag. Zero means DefaultMemTableBytes.
 	MemTableBytes uint64
-	// MaxOpenFiles bounds the sstables kept open. Zero is DefaultMaxOpenFiles.
+	// MaxOpenFiles bounds the sstables kept open. Zero means DefaultMaxOpenFiles.
 	MaxOpenFiles int
-	// MinSyncInterval delays WAL syncs to gather more commits: for slow disks.
-	// Zero does not delay.
+	// MinSyncInterval is the least time between two syncs of the WAL. On a slow disk, a
+	// value above zero lets more commits share a sync. Zero does not delay syncs.
 	MinSyncInterval time.Duration
-	// SlowAfter is how long one file operation may take before Events.Slow hears
-	// of it. Zero is DefaultSlowAfter.
+	// SlowAfter is the duration after which a file operation is reported to
+	// Events.Slow. Zero means DefaultSlowAfter.
 	SlowAfter time.Duration
 	Events    Events
-	// Tune has the last word on Pebble's options.
+	// Tune, unless nil, may change Pebble's options before they are used.
 	Tune func(*pebble.Options)
 }
 
-// Events are told what a database goes through. They are called from Pebble's
-// goroutines with its locks held: they must not block, do I/O, or touch the
-// database. Nil ones are skipped.
+// setDefaults replaces zero values by their defaults.
+func (o *Options) setDefaults() {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("db", o.Name)
+	if o.Fatal == nil {
+		o.Fatal = func(class Class, err error) { panic(fmt.Errorf("%v: %w", class, err)) }
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = DefaultMemTableBytes
+	}
+	if o.MaxOpenFiles == 0 {
+		o.MaxOpenFiles = DefaultMaxOpenFiles
+	}
+	if o.SlowAfter == 0 {
+		o.SlowAfter = DefaultSlowAfter
+	}
+}
+
+// Events are callbacks about the condition of a database. Pebble's goroutines call them
+// while they hold locks, so they must not block, do I/O, or touch the database. Nil ones
+// are not called.
 type Events struct {
-	// BackgroundError: the disk was too full for a flush or a compaction. Pebble
-	// tries again; writes stall when it keeps failing.
+	// BackgroundError reports that the disk was too full for a flush or a compaction.
+	// Pebble retries. Writes stall if it keeps failing.
 	BackgroundError func(err error)
-	// LowSpace: the disk's free space fell under percent of its size.
+	// LowSpace reports that the disk's free space fell below percent of its size.
 	LowSpace func(availBytes uint64, percent int)
-	// Slow: one file operation has been under way for d. Repeated every two
-	// seconds while it lasts.
+	// Slow reports that a file operation has been under way for d. It is called again
+	// every two seconds until the operation ends.
 	Slow func(operation string, d time.Duration)
-	// Stall: writes began (true) or ceased to be held up by flushes or compactions.
+	// Stall reports that flushes or compactions begin (true) or cease (false) to hold
+	// up writes. reason is empty at the end.
 	Stall func(begin bool, reason string)
 }
 
-// pebbleOptions returns Pebble's options for o, whose defaults are filled in.
+// pebbleOptions returns Pebble's options for o, after setDefaults.
 func (o *Options) pebbleOptions(fail func(error)) *pebble.Options {
 	p := &pebble.Options{
 		FS:                          o.FS,
@@ -110,12 +142,13 @@ func (o *Options) pebbleOptions(fail func(error)) *pebble.Options {
 		MaxOpenFiles:                o.MaxOpenFiles,
 		MemTableSize:                o.MemTableBytes,
 		MemTableStopWritesThreshold: 4,
-		// Pebble counts each sublevel twice: a compaction starts at eight of them, and so
-		// moves eight flushes down at once.
+		// Pebble counts each sublevel twice, so a compaction starts at eight sublevels
+		// and moves eight flushes down at once.
 		L0CompactionThreshold: 16,
 		L0StopWritesThreshold: 32,
 		LBaseMaxBytes:         64 << 20,
-		// Space of deleted runs of keys comes back soon even when writes are few.
+		// A range delete is flushed after 10 s, so that its space is freed soon even
+		// when there are few writes.
 		FlushDelayDeleteRange: 10 * time.Second,
 		CompactionConcurrencyRange: func() (int, int) {
 			return 1, max(2, runtime.GOMAXPROCS(0)/2)
@@ -141,12 +174,12 @@ func (o *Options) eventListener(fail func(error)) *pebble.EventListener {
 			if errors.Is(err, pebble.ErrCancelledCompaction) {
 				return
 			}
-			// Only a full disk is worth trying again: after a failed fsync the
-			// kernel may have dropped what a second one would report as written.
+			// Only after a full disk may Pebble retry. After a failed fsync, the kernel
+			// may have dropped data that a second fsync would report as written.
 			if Classify(err) != Full {
 				fail(fmt.Errorf("in the background: %w", err))
 			}
-			o.Logger.Error("disk full, will be tried again", "error", err)
+			o.Logger.Error("disk full, Pebble will retry", "error", err)
 			if o.Events.BackgroundError != nil {
 				o.Events.BackgroundError(err)
 			}
@@ -178,8 +211,8 @@ func (o *Options) eventListener(fail func(error)) *pebble.EventListener {
 	return l
 }
 
-// pebbleLogger is Pebble's view of our log. What Pebble calls info is of use only
-// to somebody who debugs Pebble.
+// pebbleLogger writes Pebble's messages to our log. Its info messages are logged at debug
+// level, because they only help to debug Pebble itself.
 type pebbleLogger struct {
 	log  *slog.Logger
 	fail func(error)
@@ -195,7 +228,8 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 	l.log.Error(fmt.Sprintf(format, args...))
 }
 
-// Fatalf keeps the error among args, so that its class can still be told.
+// Fatalf calls fail with the message. The error among args, if any, is wrapped, so that
+// Classify can find its class.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	for _, a := range args {
@@ -206,7 +240,7 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	l.fail(errors.New(text))
 }
 
-// fatalError is a message of Pebble with the error it was made from.
+// fatalError is a message of Pebble and the error that it was formatted from.
 type fatalError struct {
 	text string
 	err  error

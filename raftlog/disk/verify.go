@@ -9,9 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 )
 
-// VerifyTables reads every block of every table, and compares it with its checksum. Reading
-// all keys is not enough: blocks of deleted ones are skipped, until a compaction reads them.
-// It returns the first damage.
+// VerifyTables reads every block of every table and compares it with its checksum.
+// Reading all keys would not be enough, because an iterator skips the blocks of deleted
+// keys, which a later compaction reads. It returns the first damage.
 func (db *DB) VerifyTables() error {
 	levels, err := db.SSTables()
 	if err != nil {
@@ -23,7 +23,7 @@ func (db *DB) VerifyTables() error {
 	for _, level := range levels {
 		for i := range level {
 			name := level[i].BackingSSTNum.String() + ".sst"
-			if verified[name] { // two tables may be parts of one file
+			if verified[name] { // virtual tables may share one file
 				continue
 			}
 			verified[name] = true

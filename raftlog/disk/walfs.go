@@ -8,15 +8,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// walFS calls fail at the first operation on a WAL that goes wrong.
+// walFS calls fail when an operation on a WAL fails.
 //
-// Pebble would find out too, but late or badly. A commit that does not wait for
-// its sync is told nothing until the WAL is rotated; and when the rotation fails
-// Pebble panics in a place where the panic unlocks an unlocked mutex, which the
-// runtime ends with exit code 2 and nobody can recover. Here the failure still has
-// its class.
+// Pebble notices such failures as well, but late or badly. A commit that does not wait
+// for its sync gets no error until the WAL is rotated. And if the rotation fails, Pebble
+// panics, and a deferred call then unlocks an unlocked mutex. The runtime ends the
+// process for that with exit code 2, and no recover can prevent it. walFS sees the
+// failure first, while its class can still be told.
 //
-// It is armed between Open and Close, whose failures are returned.
+// walFS is armed between Open and Close. These two return their failures instead.
 type walFS struct {
 	vfs.FS
 	armed *atomic.Bool
@@ -25,6 +25,7 @@ type walFS struct {
 
 func isWAL(name string) bool { return strings.HasSuffix(name, ".log") }
 
+// check hands err, if not nil, to fail while w is armed, and returns it otherwise.
 func (w *walFS) check(op, name string, err error) error {
 	if err != nil && w.armed.Load() {
 		w.fail(fmt.Errorf("%s WAL %s: %w", op, name, err))

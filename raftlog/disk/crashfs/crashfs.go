@@ -1,13 +1,14 @@
-// Package crashfs shows a test every moment at which a file system makes something
-// durable. Around a crashable memory file system that is where a power cut may
-// change what survives: take a CrashClone in the hook, open it, and check.
+// Package crashfs calls a hook of a test at every moment at which a file system makes
+// something durable. These are the moments at which the outcome of a power cut changes.
+// In the hook, a test takes a CrashClone of a crashable memory file system, opens it and
+// checks it.
 package crashfs
 
 import "github.com/cockroachdb/pebble/v2/vfs"
 
-// Wrap returns fs with hook called before and after each sync of a file or a
-// directory, on the goroutine that syncs. The hook must not use the returned file
-// system; fs itself it may clone.
+// Wrap returns a file system on fs that calls hook before and after each sync of a file
+// or a directory, on the goroutine that syncs. The hook may clone fs, but must not use
+// the returned file system.
 func Wrap(fs vfs.FS, hook func(path string)) vfs.FS { return &crashFS{fs, hook} }
 
 type crashFS struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
+// rule parses a rule that must be valid.
 func rule(t *testing.T, text string) Rule {
 	t.Helper()
 	r, err := Parse(strings.Fields(text))
@@ -20,6 +21,8 @@ func rule(t *testing.T, text string) Rule {
 	return r
 }
 
+// TestParse checks that valid rules survive Parse and String, and that bad ones are
+// refused.
 func TestParse(t *testing.T) {
 	for _, text := range []string{
 		"full", "eio ops=sync files=log", "delay 20ms under=raftlog", "stall", "space 4096",
@@ -39,7 +42,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// write writes a file and returns what can be read of it.
+// write writes and syncs a file, and returns the content that it then reads back.
 func write(fs vfs.FS, path, content string) (string, error) {
 	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -60,12 +63,13 @@ func write(fs vfs.FS, path, content string) (string, error) {
 	return string(b), err
 }
 
-// A rule strikes what it names, as often as it says, and nothing else.
+// TestRules checks that a rule strikes the operations and files that it names, as often
+// as it says, and no others.
 func TestRules(t *testing.T) {
 	for _, tc := range []struct {
 		rule string
 		path string
-		want string // what is read; empty: an error
+		want string // content read back; empty after an error
 		err  error
 	}{
 		{"full", "a.log", "", syscall.ENOSPC},
@@ -88,12 +92,13 @@ func TestRules(t *testing.T) {
 			}
 			fs.Clear()
 			if got, err := write(fs, tc.path, "abcd"); got != "abcd" || err != nil {
-				t.Errorf("without it: %q, %v", got, err)
+				t.Errorf("after Clear: %q, %v", got, err)
 			}
 		})
 	}
 }
 
+// TestTorn checks that a torn write leaves its first half, and ends the process.
 func TestTorn(t *testing.T) {
 	mem := vfs.NewMem()
 	fs := New(mem)
@@ -115,7 +120,7 @@ func TestTorn(t *testing.T) {
 	}
 }
 
-// What stalls goes on once the rule is cleared.
+// TestStall checks that a stalled operation goes on once the rule is cleared.
 func TestStall(t *testing.T) {
 	fs := New(vfs.NewMem())
 	if _, err := fs.Add(rule(t, "stall ops=sync")); err != nil {
@@ -125,12 +130,12 @@ func TestStall(t *testing.T) {
 	go func() { _, err := write(fs, "a", "abcd"); done <- err }()
 	for deadline := time.Now().Add(20 * time.Second); fs.Rules()[0].Struck == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("it never came to the sync")
+			t.Fatal("the sync was never reached")
 		}
 	}
 	select {
 	case err := <-done:
-		t.Fatalf("it did not stall: %v", err)
+		t.Fatalf("the sync did not stall: %v", err)
 	default:
 	}
 	fs.Clear()
@@ -139,6 +144,7 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// TestSpaceAndBound checks the free space that a rule reports, and the bound MaxRules.
 func TestSpaceAndBound(t *testing.T) {
 	fs := New(vfs.Default)
 	if _, err := fs.Add(rule(t, "space 4096")); err != nil {

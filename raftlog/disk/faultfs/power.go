@@ -12,23 +12,26 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// power keeps what a power cut would take: the end of each file that was written and not
-// synced, and the names of new files whose directory was not.
+// power knows the data that a power cut would take: the unsynced end of each file, and
+// the names of new files in directories that were not synced since.
 type power struct {
-	// on is held for reading by whatever changes a file, and taken for good by a cut.
+	// on is read-locked by operations that change files or sync them. A cut locks it and
+	// never unlocks it.
 	on sync.RWMutex
 
 	mu    sync.Mutex
-	tails map[string]*tail // of files that were made or opened for writing, by path
+	tails map[string]*tail // of files created or opened for writing, by path; guarded by mu
 }
 
-// tail is the end of a file.
+// tail is the end of a file. After 4 bytes were synced and 6 more written, for example,
+// synced is 4 and end is 10, and a power cut leaves 4 to 10 bytes.
 type tail struct {
 	synced, end int64
-	named       bool // the directory was synced since
+	named       bool // the directory was synced since the file was created
 }
 
-// begin notes a file that is about to be written from size on.
+// begin registers a file of size synced bytes that is open for writing. named tells
+// whether its name is durable.
 func (p *power) begin(path string, size int64, named bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -38,7 +41,7 @@ func (p *power) begin(path string, size int64, named bool) {
 	p.tails[path] = &tail{synced: size, end: size, named: named}
 }
 
-// moved notes that a file has another name; empty: none.
+// moved notes that a file was renamed, or removed if to is empty.
 func (p *power) moved(from, to string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,7 +51,7 @@ func (p *power) moved(from, to string) {
 	delete(p.tails, from)
 }
 
-// wrote notes that a file reaches to end, or grew by n bytes where end is negative.
+// wrote notes that a file reaches to end. If end is negative, the file grew by n bytes.
 func (p *power) wrote(path string, n, end int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,8 +63,8 @@ func (p *power) wrote(path string, n, end int64) {
 	}
 }
 
-// sync runs a sync of a file, or of a directory, and notes what it has made safe. done
-// reports whether it has made anything so.
+// sync calls do, which syncs a file or a directory, and then notes the bytes or names
+// that are durable. do returns done == false if it only started to write them.
 func (p *power) sync(path string, do func() (done bool, err error)) error {
 	p.on.RLock()
 	defer p.on.RUnlock()
@@ -87,22 +90,23 @@ func (p *power) sync(path string, do func() (done bool, err error)) error {
 	return nil
 }
 
-// Cut cuts the power: nothing is written from now on, what was not synced is lost in
-// part or as a whole, as chance wants it, and the process dies. It is for the operating
-// system's own file system. Names that were changed or removed stay so.
+// Cut cuts the power. No operation writes any more, each file at random keeps all, some
+// or none of its unsynced end, files without a durable name may vanish, and the process
+// dies. It works only on the file system of the operating system. Renames and removals
+// stay in effect, even unsynced ones.
 func (f *FS) Cut() {
 	f.power.on.Lock() // for good
 	f.power.mu.Lock()
 	defer f.power.mu.Unlock()
 	for path, t := range f.power.tails {
 		if err := t.lose(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			fmt.Fprintln(os.Stderr, "power cut:", err) // the end is near anyway
+			fmt.Fprintln(os.Stderr, "power cut:", err) // the process ends in any case
 		}
 	}
 	f.Die()
 }
 
-// lose takes from a file what was not synced.
+// lose removes a file whose name is not durable, or cuts its unsynced end, at random.
 func (t *tail) lose(path string) error {
 	if !t.named && rand.IntN(2) == 0 {
 		return os.Remove(path)
@@ -139,7 +143,7 @@ func (f *FS) Remove(path string) error {
 	return err
 }
 
-// begun notes a file that was opened for writing.
+// begun registers a file that was opened for writing, with its present size.
 func (f *FS) begun(path string, file vfs.File, named bool) error {
 	st, err := file.Stat()
 	if err != nil {
