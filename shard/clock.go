@@ -5,16 +5,17 @@ import (
 	"time"
 )
 
-// stopwatch measures within the process: its readings are in ns and never go back.
+// stopwatch measures time within the process. Its readings are in ns and never go back.
 type stopwatch struct{ start time.Time }
 
 func newStopwatch() stopwatch { return stopwatch{start: time.Now()} }
 
 func (s stopwatch) now() int64 { return int64(time.Since(s.start)) }
 
-// shardClock is the time that records are stamped with and reads see, in ms: the
-// node's clock, except that it never goes back and is never behind what was applied.
-// So a read cannot see a later time than a write proposed after it.
+// shardClock gives the time, in ms, that records are stamped with and that reads see. It
+// is the node's clock, except that it never goes back and is never behind the clock of an
+// applied record. So a read cannot see a later time than a write that is proposed after
+// it.
 type shardClock struct {
 	node func() int64
 	last atomic.Int64

@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// configs remembers the committed configurations of the shard, so that a snapshot of
-// the state at an index can be sent with the configuration of that index.
+// configs remembers the committed configurations of the shard, so that a snapshot of the
+// state at an index can be sent with the configuration of that index.
 type configs struct {
 	mu   sync.Mutex
 	list []indexedConfig // guarded by mu; indexes rise, never empty once set
@@ -19,19 +19,19 @@ type indexedConfig struct {
 	raft.Configuration
 }
 
-// has reports whether a node has a replica.
+// has reports whether a node has a replica in c.
 func (c indexedConfig) has(node string) bool {
 	return slices.ContainsFunc(c.Servers, func(s raft.Server) bool { return string(s.ID) == node })
 }
 
-// set forgets all and begins with c.
+// set replaces the whole list by one configuration.
 func (c *configs) set(index uint64, conf raft.Configuration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.list = []indexedConfig{{index, conf.Clone()}}
 }
 
-// add notes the configuration of the record at index, which was committed.
+// add notes the committed configuration of the record at index.
 func (c *configs) add(index uint64, conf raft.Configuration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,8 +53,8 @@ func (c *configs) at(index uint64) (indexedConfig, bool) {
 	return indexedConfig{}, false
 }
 
-// forgetBefore drops what at is not asked for any more: no state older than index is
-// sent.
+// forgetBefore drops the configurations that no snapshot will need, because no state
+// older than index is sent any more. The one that held at index stays.
 func (c *configs) forgetBefore(index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

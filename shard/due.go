@@ -8,32 +8,33 @@ import (
 	"millrace/resp"
 )
 
-// dueTimeoutMS bounds how long a command that is due may wait to be proposed. Past it
+// dueTimeoutMS bounds how long a command that is due may wait to be proposed. After that
 // the next tick asks again.
 const dueTimeoutMS = 10_000
 
-// due proposes what the machine does for the passing of time alone. It asks when the
-// supervisor ticks, and then only if something was applied since it asked last or the
-// time has come that it was told: a shard in which nothing is to happen costs nothing.
-// Once something was due it goes on without a tick until nothing is.
+// due proposes the commands that the machine wants for the passing of time alone, such as
+// removing an expired name. On a supervisor tick of the leader it asks the machine, but
+// only if a record was applied since it last asked, or if the time has come that the
+// machine named then. So a shard in which nothing is to happen costs nothing. Once a
+// command was due it goes on asking, without waiting for ticks, until none is.
 type due struct {
 	*shared
 	views  *viewer
 	writes *proposer
 
-	busy atomic.Bool // asking, or a command is under way
+	busy atomic.Bool // the machine is being asked, or a command is under way
 
-	// Owned by whoever has set busy.
-	asked   bool   // what follows is known
-	applied uint64 // log items applied when it asked last
-	againMS int64  // when to ask again if nothing more is applied; zero: never
+	// Owned by the goroutine that has set busy.
+	asked   bool   // applied and againMS hold the last answer
+	applied uint64 // log items that were applied when it last asked
+	againMS int64  // when to ask again although nothing more is applied; zero: never
 }
 
 func newDue(sh *shared, v *viewer, p *proposer) *due {
 	return &due{shared: sh, views: v, writes: p}
 }
 
-// tick asks the machine if there is reason to. This replica leads in term.
+// tick asks the machine if there is a reason to. This replica leads in term.
 func (d *due) tick(term uint64) {
 	if d.views.timed == nil || !d.busy.CompareAndSwap(false, true) {
 		return
@@ -45,12 +46,14 @@ func (d *due) tick(term uint64) {
 	d.askSoon(term)
 }
 
-// askSoon has the machine asked outside of the supervisor, which must not wait for a disk.
+// askSoon asks the machine on another goroutine, because the supervisor must not wait for
+// a disk.
 func (d *due) askSoon(term uint64) { d.views.run(func() { d.ask(term) }) }
 
-// ask asks the machine, and proposes what is due.
+// ask asks the machine, and proposes the command that is due.
 func (d *due) ask(term uint64) {
-	// Counted before the view is taken: what comes after it is asked about again.
+	// The count is taken before the view, so that a record applied in between leads to
+	// another question.
 	d.applied = d.counters.applied.Load()
 	var argv [][]byte
 	var err error
@@ -71,7 +74,7 @@ func (d *due) ask(term uint64) {
 	}
 }
 
-// done hears how a command that was due fared.
+// done takes the result of a command that was due.
 func (d *due) done(term uint64, res call.Result) {
 	if res.Err == nil {
 		if v, _, err := resp.ParseValue(res.Reply); err == nil && v.Kind == resp.KindInt && d.cfg.OnDue != nil {

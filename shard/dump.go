@@ -7,8 +7,8 @@ import (
 	"millrace/kv"
 )
 
-// PrintSystem describes what a shard's state says of itself, for the dump tool; ok is
-// false for every other key.
+// PrintSystem describes the key under which a shard's state keeps its applied index, for
+// the dump tool. ok is false for every other key.
 func PrintSystem(key, value []byte) (text string, ok bool) {
 	if len(key) < 2 || !bytes.Equal(key, kv.SystemKey(binary.BigEndian.Uint16(key), kv.SystemApplied)) {
 		return "", false
@@ -20,8 +20,8 @@ func PrintSystem(key, value []byte) (text string, ok bool) {
 	return fmt.Sprintf("applied slot=%d index=%d term=%d clock=%d", binary.BigEndian.Uint16(key), at.index, at.term, at.clockMS), true
 }
 
-// CheckSystem returns why a key that says of a shard's state what it has applied cannot
-// be read, or nil; ok is false for every other key.
+// CheckSystem returns why the value of the key with the applied index cannot be decoded,
+// or nil. ok is false for every other key.
 func CheckSystem(key, value []byte) (err error, ok bool) {
 	if len(key) < 2 || !bytes.Equal(key, kv.SystemKey(binary.BigEndian.Uint16(key), kv.SystemApplied)) {
 		return nil, false

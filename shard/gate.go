@@ -5,14 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// gate knows the applied index and keeps what waits for it to rise.
+// gate keeps the applied index, and runs the functions that wait for it to rise.
 type gate struct {
 	index atomic.Uint64
 
 	mu      sync.Mutex
 	parked  []parked // guarded by mu
-	running bool     // guarded by mu; advance runs what waited, and nothing may overtake it
-	err     error    // guarded by mu; set for good by shut
+	running bool     // guarded by mu; advance runs waiting functions, and none may overtake them
+	err     error    // guarded by mu; set once, by shut
 }
 
 type parked struct {
@@ -20,9 +20,9 @@ type parked struct {
 	run   func(error)
 }
 
-// when calls run once the applied index is at least index, at once if it is; or with
-// an error when fail or shut comes first. Where one call of when follows another, for the
-// same index or a higher one, so does run. run must not block.
+// when calls run once the applied index is at least index: at once if it is already, or
+// with an error if fail or shut comes first. Functions that wait for the same index, or
+// for rising ones, run in the order in which they came. run must not block.
 func (g *gate) when(index uint64, run func(error)) {
 	g.mu.Lock()
 	err := g.err
@@ -35,7 +35,8 @@ func (g *gate) when(index uint64, run func(error)) {
 	run(err)
 }
 
-// advance raises the index and runs what waited for it, also what came to wait meanwhile.
+// advance raises the index and runs the functions that waited for it, including those
+// that come meanwhile. They run without the mutex, so that they may call when.
 func (g *gate) advance(index uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -70,7 +71,7 @@ func (g *gate) dueLocked() (due []parked) {
 	return due
 }
 
-// fail runs everything that waits with err.
+// fail runs all waiting functions with err.
 func (g *gate) fail(err error) {
 	g.mu.Lock()
 	due := g.parked
@@ -81,7 +82,7 @@ func (g *gate) fail(err error) {
 	}
 }
 
-// shut is fail, also for whatever comes later.
+// shut is fail, for functions that come later as well.
 func (g *gate) shut(err error) {
 	g.mu.Lock()
 	g.err = err

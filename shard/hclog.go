@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLogger passes Raft's log lines of level Warn and above on to slog. Raft calls
-// errors what a cluster lives with, such as a peer that does not answer: all become
-// warnings.
+// raftLogger passes Raft's log lines of level Warn and above on to slog. Raft logs as
+// errors conditions that a cluster lives with, such as a peer that does not answer;
+// raftLogger turns all of them into warnings.
 type raftLogger struct {
 	out  *slog.Logger
 	name string
@@ -23,7 +23,7 @@ func newRaftLogger(out *slog.Logger, shard uint32) hclog.Logger {
 	return &raftLogger{out: out.With("shard", shard), name: "raft"}
 }
 
-// Log implements hclog.Logger, like all below.
+// Log implements hclog.Logger, like all methods below.
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...interface{}) {
 	if level < hclog.Warn || !l.out.Enabled(context.Background(), slog.LevelWarn) {
 		return

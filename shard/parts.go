@@ -16,9 +16,9 @@ type raftRole interface {
 	LeaderWithID() (raft.ServerAddress, raft.ServerID)
 }
 
-// leaderParts is the parts that take calls for the leader's term: they are opened and
-// closed together. It is the applier's observer, because whatever has been applied
-// concerns only the calls that wait in them.
+// leaderParts is the parts that take calls under the leader's term, which are opened and
+// closed together. It is the applier's observer, because only calls that wait in these
+// parts depend on a record being applied.
 type leaderParts struct {
 	writes *proposer
 	reads  *reads
@@ -39,7 +39,7 @@ func (l *leaderParts) open(term uint64, r raftLeader) {
 	l.writes.open(term, r)
 }
 
-// close ends the term: the calls that wait are refused. Those that were proposed stay in
+// close ends the term and refuses the calls that wait. Calls that were proposed stay in
 // flight.
 func (l *leaderParts) close(refusal error) {
 	l.writes.close(refusal)

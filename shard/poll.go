@@ -9,8 +9,8 @@ import (
 	"millrace/internal/mutant"
 )
 
-// poll reports whether a majority of the voters, this one included, is in no later
-// term than ours.
+// poll reports whether a majority of the voters, this one included, is in no later term
+// than term.
 func (r *reads) poll(term uint64, rf raftRead) bool {
 	if v, ok := rf.(interface{ VerifyLeader() raft.Future }); mutant.VerifyLeaderReads && ok {
 		return v.VerifyLeader().Error() == nil
@@ -47,22 +47,24 @@ func (r *reads) poll(term uint64, rf raftRead) bool {
 	return yes >= need && leads(rf, term)
 }
 
-// leads reports whether rf leads in term.
+// leads reports whether rf leads in term. The term is read twice so that the state
+// belongs to it.
 func leads(rf raftRead, term uint64) bool {
 	return rf.CurrentTerm() == term && rf.State() == raft.Leader && rf.CurrentTerm() == term
 }
 
-// ask asks nodes for their terms, until need of them are in no later term than ours,
-// or that cannot be any more. It returns how many are.
+// ask asks nodes for their terms. It stops when need of them are in no later term than
+// term, or when too few are left for that. It returns how many are.
 func (r *reads) ask(nodes []string, term uint64, need int) int {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timing.Probe)
 	answers := make(chan bool, len(nodes))
 	var wg sync.WaitGroup
-	// One goroutine for each other voter, for the time of its question.
+	// One goroutine for each other voter, for the duration of its question.
 	for _, node := range nodes {
 		wg.Go(func() {
 			p, err := r.cfg.Prober.Probe(ctx, node, r.cfg.ID)
-			// A replica without a running Raft says term 0: it may be about to vote.
+			// A replica without a running Raft reports term 0: it may be about to vote
+			// for another.
 			answers <- err == nil && p.Hosted && p.Term != 0 && p.Term <= term
 		})
 	}

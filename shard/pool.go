@@ -2,8 +2,10 @@ package shard
 
 import "sync"
 
-// pool runs jobs on a bounded number of goroutines, which end when there is nothing to
-// do: an idle shard has none. What jobs there can be is bounded by who makes them.
+// pool runs jobs on a bounded number of goroutines. They end when there is nothing to do,
+// so an idle shard has none. The queue of jobs has no bound of its own, because the
+// callers have one: a job runs reads that QueueReads bounds, looks at waiters that
+// Waiters bounds, or makes one Admin call of at most AdminCalls.
 type pool struct {
 	limit int
 
@@ -45,5 +47,5 @@ func (p *pool) work() {
 	}
 }
 
-// wait returns once all jobs are done. None may be added meanwhile, except by jobs.
+// wait returns once all jobs are done. Meanwhile only jobs may add jobs.
 func (p *pool) wait() { p.wg.Wait() }

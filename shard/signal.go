@@ -1,7 +1,7 @@
 package shard
 
-// signal wakes the goroutine that receives from it. Signals that come before that
-// goroutine looks count as one, so sending never blocks.
+// signal wakes the goroutine that receives from it. Signals sent before that goroutine
+// looks count as one, so sending never blocks.
 type signal chan struct{}
 
 func newSignal() signal { return make(signal, 1) }
