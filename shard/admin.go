@@ -16,32 +16,36 @@ import (
 	"millrace/resp"
 )
 
-// adminTick is how often a change under way looks whether it has happened.
+// adminTick is how often a change under way is checked for its completion.
 const adminTick = 5 * time.Millisecond
 
-// The refusals of membership changes and transfers. None has changed anything.
+// The refusals of membership changes and transfers. After any of them nothing has
+// changed.
 var (
-	// ErrConfigChanged: the membership is not the one the caller knew.
+	// ErrConfigChanged says that the membership is not the one the caller knew.
 	ErrConfigChanged = errors.New("shard: the configuration has changed")
-	// ErrNotCaughtUp: the replica is too far behind to become a voter or to lead.
+	// ErrNotCaughtUp says that the replica is too far behind to become a voter or to
+	// lead.
 	ErrNotCaughtUp = errors.New("shard: the replica is not caught up")
-	// ErrMember: the replica is, or is not, a member in the way the change needs.
+	// ErrMember says that the replica is not a member, or is one already, contrary to the
+	// change.
 	ErrMember = errors.New("shard: no such change of membership")
-	// ErrTransfer: leadership was not taken over.
+	// ErrTransfer says that the leadership was not taken over.
 	ErrTransfer = errors.New("shard: leadership was not transferred")
 )
 
-// admin changes the shard's membership and hands its leadership over, one thing at a
-// time. Like the proposer it asks none of Raft's futures, which may never answer: what
-// could be refused is checked before, and what happened is seen in what was applied.
+// admin changes the shard's membership and hands its leadership over, one change at a
+// time. Like the proposer it waits for none of Raft's futures, which may never answer. It
+// checks every reason for a refusal before it hands a change to Raft, and sees in the
+// applied configurations whether the change has happened.
 type admin struct {
 	*shared
 	writes *proposer
 	report *reporter
 
-	turn    chan struct{} // capacity 1: who holds it may change something
-	waiting atomic.Int64  // Admin calls that were accepted: AdminCalls bounds them
-	pool    *pool         // one goroutine, while there are any
+	turn    chan struct{} // capacity 1: its holder may change something
+	waiting atomic.Int64  // Admin calls that were accepted and not answered; AdminCalls bounds them
+	pool    *pool         // of one goroutine, which ends when no call waits
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
@@ -52,9 +56,9 @@ func newAdmin(sh *shared, p *proposer, r *reporter) *admin {
 	return a
 }
 
-// accept takes an Admin call: STATUS, ADDNONVOTER id index, ADDVOTER id index, REMOVE id
-// index, TRANSFER id. index is that of the configuration which the change is meant for;
-// 0 is any.
+// accept takes an Admin call, or returns why it is refused. The calls are STATUS,
+// ADDNONVOTER id index, ADDVOTER id index, REMOVE id index and TRANSFER id. index is that
+// of the configuration that the change is meant for; 0 stands for any.
 func (a *admin) accept(c *call.Call) error {
 	term := a.leads()
 	switch {
@@ -88,7 +92,7 @@ func (a *admin) end() {
 	a.pool.wait()
 }
 
-// run runs an Admin call. What the shard refuses is an error reply; errors are those of
+// run runs an Admin call. A refusal by the shard is an error reply. An error is one of
 // package call.
 func (a *admin) run(ctx context.Context, term uint64, c *call.Call) (resp.Value, error) {
 	argv := c.Cmds[0]
@@ -133,8 +137,9 @@ func (a *admin) run(ctx context.Context, term uint64, c *call.Call) (resp.Value,
 	return resp.Err("ERR " + err.Error()), nil
 }
 
-// begin waits for the turn, and for the leader to be ready: then every configuration
-// of earlier terms is applied here, and there is no change under way.
+// begin waits for the turn, and then for the leader to be ready. By then every
+// configuration of earlier terms is applied here, and no change is under way. The caller
+// ends its turn with finish, unless begin has failed.
 func (a *admin) begin(ctx context.Context, term uint64) (*instance, error) {
 	select {
 	case a.turn <- struct{}{}:
@@ -151,7 +156,7 @@ func (a *admin) begin(ctx context.Context, term uint64) (*instance, error) {
 
 func (a *admin) finish() { <-a.turn }
 
-// meant refuses a change that was meant for another configuration than the present one.
+// meant refuses a change that was meant for another configuration than the newest.
 func (a *admin) meant(index uint64) error {
 	if now := a.configs.last().index; index != 0 && index != now {
 		return fmt.Errorf("%w: it is of index %d, not %d", ErrConfigChanged, now, index)
@@ -159,7 +164,8 @@ func (a *admin) meant(index uint64) error {
 	return nil
 }
 
-// wait waits until done, or refuses when the term ends, the shard stops or ctx ends.
+// wait waits until done returns true, and returns the instance that runs then. It fails
+// when the term ends, the shard stops or ctx ends.
 func (a *admin) wait(ctx context.Context, term uint64, done func() bool) (*instance, error) {
 	tick := time.NewTicker(adminTick)
 	defer tick.Stop()
@@ -179,7 +185,7 @@ func (a *admin) wait(ctx context.Context, term uint64, done func() bool) (*insta
 	}
 }
 
-// late says why ctx has ended.
+// late returns the error for a ctx that has ended.
 func (a *admin) late(ctx context.Context) error {
 	if a.ctx.Err() != nil {
 		return call.ErrStopping
@@ -196,7 +202,8 @@ func (a *admin) member(id string) (s raft.Server, ok bool) {
 	return raft.Server{}, false
 }
 
-// change hands a change to Raft and waits until its record is applied here.
+// change hands a change to Raft and waits until its record is applied here, which done
+// reports.
 func (a *admin) change(ctx context.Context, term uint64, inst *instance, hand func(*raft.Raft, time.Duration) raft.IndexFuture, done func() bool) error {
 	patience := a.cfg.Timing.Transfer
 	if at, ok := ctx.Deadline(); ok {
@@ -205,16 +212,16 @@ func (a *admin) change(ctx context.Context, term uint64, inst *instance, hand fu
 	if patience <= 0 {
 		return a.late(ctx)
 	}
-	hand(inst.raft, patience) // returns once the main loop has it, or did not take it
+	hand(inst.raft, patience) // returns once Raft's main loop has taken the change or has not in time
 	if _, err := a.wait(ctx, term, done); err != nil && !a.seen(ctx, done) {
-		return errors.Join(call.ErrInDoubt, err) // it may have been appended
+		return errors.Join(call.ErrInDoubt, err) // the record may have been appended
 	}
 	return nil
 }
 
-// seen waits a moment for a change after the term has ended: a leader that has removed
-// itself steps down before the removal is applied, and others may have committed what
-// this one could not.
+// seen waits for done a little longer, after the term has ended. A leader that has
+// removed itself steps down before the removal is applied, and another leader may have
+// committed a change that this one could not.
 func (a *admin) seen(ctx context.Context, done func() bool) bool {
 	tick := time.NewTicker(adminTick)
 	defer tick.Stop()
@@ -247,8 +254,8 @@ func (a *admin) addNonvoter(ctx context.Context, term uint64, id string, index u
 	}, func() bool { _, ok := a.member(id); return ok })
 }
 
-// addVoter gives a non-voter that is caught up a vote. Raft would make an empty replica
-// a voter at once, and stop when one more is lost.
+// addVoter gives a caught-up non-voter a vote. Raft itself would make an empty replica a
+// voter at once, and then the loss of one more replica would stop the shard.
 func (a *admin) addVoter(ctx context.Context, term uint64, id string, index uint64) error {
 	inst, err := a.begin(ctx, term)
 	if err != nil {
@@ -300,9 +307,9 @@ func (a *admin) remove(ctx context.Context, term uint64, id string, index uint64
 	}, func() bool { _, ok := a.member(id); return !ok })
 }
 
-// caughtUp asks a replica how far it is: its log may be behind by so many records. Its
-// state may be a little further behind: it learns what is committed with the next
-// append, which a leader that holds writes back does not send for a while.
+// caughtUp asks a replica for its position. Its log may lack behind records. Its state
+// may lack CatchUpRecords, whatever behind is: a replica learns the commit index with the
+// next append, which a leader that holds writes back does not send for a while.
 func (a *admin) caughtUp(ctx context.Context, id string, behind uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timing.Probe)
 	defer cancel()
@@ -320,9 +327,15 @@ func (a *admin) caughtUp(ctx context.Context, id string, behind uint64) error {
 	return nil
 }
 
-// transfer hands the leadership over. Raft's own way can leave a leader that refuses
-// every write, if the target is behind: so writes are held back and drained first, and
-// the target must have everything.
+// transfer hands the leadership over. If the target is behind, Raft's own transfer can
+// leave a leader that refuses every write. So transfer works in steps:
+//
+//  1. hold new writes back;
+//  2. wait until the records in flight are applied here;
+//  3. wait until the target has the whole log;
+//  4. have Raft tell the target to start an election, and wait until this term ends.
+//
+// If the term does not end in time, writes go on here.
 func (a *admin) transfer(ctx context.Context, term uint64, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timing.Transfer)
 	defer cancel()
@@ -361,7 +374,7 @@ func (a *admin) transfer(ctx context.Context, term uint64, id string) error {
 	return nil
 }
 
-// nextTick is a condition for wait that holds the second time it is looked at.
+// nextTick returns a condition for wait that is false the first time and true the second.
 func (a *admin) nextTick() func() bool {
 	looked := false
 	return func() bool {

@@ -19,9 +19,9 @@ import (
 	"millrace/resp"
 )
 
-// What a shard's state says of itself, under stream.SystemKey(first slot, 'a'): which
-// record of the log was applied last, and the shard's clock. It is written in the same
-// batch as the effects, and so is right after any crash.
+// A shard's state holds its own position, under kv.SystemKey(first slot, 'a'): the last
+// record of the log that was applied, and the shard's clock. The position is written in
+// the same batch as the effects, so it is right after any crash.
 //
 //	 0         1       9      17
 //	+---------+-------+------+---------+
@@ -56,38 +56,40 @@ func decodeApplied(b []byte) (applied, error) {
 	}, nil
 }
 
-// errHalted is why a shard that met a record it cannot apply does nothing any more.
+// errHalted is the error of a shard that met a record it cannot apply, and does nothing
+// any more.
 var errHalted = errors.New("shard: halted")
 
-// applyObserver hears what the applier has done, on the goroutine that applies.
+// applyObserver is told of the applier's progress, on the goroutine that applies.
 type applyObserver interface {
-	// opened: the first record of a term that this replica leads was applied.
+	// opened says that the first record of a term that this replica leads was applied.
 	opened(term uint64)
-	// applied: a batch of records was committed and answered. keys, or all, are worth a look
-	// for blocked calls, and records of this replica's may have left the flight.
+	// applied says that a batch of records was committed and its calls were answered.
+	// Blocked calls on keys, or on every key if all is true, are worth a look. There may
+	// be room for another record in flight.
 	applied(keys [][]byte, all bool)
 }
 
-// applier is Raft's state machine: it runs records on the state, in batches, and
-// answers the calls of those that were proposed here. Its methods are called by the
-// one goroutine Raft has for that, of one Raft instance after the other; the
-// supervisor calls load and restore between instances.
+// applier is Raft's state machine: it runs records on the state, in batches, and answers
+// the calls of the records that were proposed here. Each Raft instance, one after the
+// other, calls its methods from one goroutine. Between instances the supervisor calls
+// load, and install through snapshots.
 type applier struct {
 	*shared
 	digests  *digester
 	observer applyObserver
 
-	now applied // owned by the goroutine that applies
+	now applied // the state's position; owned by the goroutine that applies
 
 	halted atomic.Bool
 
-	answers []answer // reused
+	answers []answer // of the batch; reused
 }
 
-// answer is a reply that is ready, and is given once the batch is committed.
+// answer is the replies of one record, given once the batch is committed.
 type answer struct {
 	proposal *proposal
-	refusal  error // of the whole record; else one of the two slices is filled
+	refusal  error // of the whole record; if it is nil, each call has its reply in one of the two slices
 	replies  [][]byte
 	values   []resp.Value
 }
@@ -96,7 +98,7 @@ func newApplier(sh *shared, d *digester, o applyObserver) *applier {
 	return &applier{shared: sh, digests: d, observer: o}
 }
 
-// load reads the applied index from the state.
+// load reads the position from the state. Caches of an earlier state go.
 func (a *applier) load() error {
 	v, ok, err := pebblekv.Reader{R: a.cfg.State}.Get(a.appliedKey)
 	if err != nil {
@@ -118,9 +120,9 @@ func (a *applier) load() error {
 // Apply implements raft.FSM. Raft uses ApplyBatch instead.
 func (a *applier) Apply(l *raft.Log) interface{} { return a.ApplyBatch([]*raft.Log{l})[0] }
 
-// ApplyBatch implements raft.BatchingFSM. Records at or below the applied index have
-// been applied before a restart, or came with a snapshot, and are skipped. The
-// responses are nil: calls are answered directly.
+// ApplyBatch implements raft.BatchingFSM. It skips records at or below the applied index:
+// they were applied before a restart, or came with a snapshot. The responses are nil,
+// because calls are answered directly.
 func (a *applier) ApplyBatch(logs []*raft.Log) []interface{} {
 	out := make([]interface{}, len(logs))
 	for len(logs) > 0 && !a.halted.Load() {
@@ -134,8 +136,8 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []interface{} {
 	return out
 }
 
-// halt stops applying for good: what comes after a record that cannot be applied must
-// not be applied either. The process lives on, for its other shards.
+// halt stops applying for good, because nothing after a record that cannot be applied may
+// be applied either. The process lives on for its other shards.
 func (a *applier) halt(err error) {
 	a.halted.Store(true)
 	a.cfg.Machine.Reset()
@@ -188,8 +190,8 @@ func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
 }
 
 // fill runs records from the front of logs on b, until b holds Limits.ApplyBytes or a
-// digest is due. It returns how many, and the position after the last. opened is the term
-// that one of them has opened for this replica, or 0.
+// digest is due. It returns their number and the position after the last. opened is the
+// term that one of them has opened for this replica, or 0.
 func (a *applier) fill(b *pebble.Batch, logs []*raft.Log) (n int, at applied, opened uint64, err error) {
 	at = a.now
 	kv := pebblekv.NewBatch(b)
@@ -234,15 +236,16 @@ func (a *applier) commit(b *pebble.Batch, at applied) error {
 	return nil
 }
 
-// noteConfig notes a configuration, which is committed when it comes to be applied.
+// noteConfig notes a configuration. A configuration record is committed when it is
+// applied.
 func (a *applier) noteConfig(l *raft.Log) {
 	if l.Type == raft.LogConfiguration {
 		a.configs.add(l.Index, raft.DecodeConfiguration(l.Data))
 	}
 }
 
-// applyRecord runs the calls of one record. It reports whether the record is the first
-// of a term that we lead.
+// applyRecord runs the calls of one record. It reports whether the record is the first of
+// a term that this replica leads.
 func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool, err error) {
 	r, err := decodeRecord(l.Data)
 	if err != nil {
@@ -250,7 +253,8 @@ func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool
 	}
 	ours := a.inflight.get(r.origin, r.seq)
 	if r.term != l.Term {
-		// Its author had stopped leading in the term that its calls were sent for.
+		// The record's author had stopped leading in the term that its calls were sent
+		// for.
 		if ours != nil {
 			a.answers = append(a.answers, answer{proposal: ours, refusal: a.hint()})
 		}
@@ -281,7 +285,7 @@ func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool
 			return false, fmt.Errorf("call %d: %d replies for %d commands", i, len(replies), len(c.cmds))
 		}
 		if ours == nil {
-			continue // bytes are built only where somebody waits for them
+			continue // reply bytes are built only where a client waits for them
 		}
 		v := replies[0]
 		if c.multi {
@@ -309,13 +313,14 @@ func isAck(m Machine, argv [][]byte) bool {
 	return ok && a.IsAck(argv)
 }
 
-// giveAnswers answers the calls of the committed batch that nobody else has answered.
+// giveAnswers answers the calls of the committed batch, except those that the end of
+// their term has answered.
 func (a *applier) giveAnswers() {
 	for i := range a.answers {
 		ans := &a.answers[i]
 		p := a.inflight.take(a.inflight.origin, ans.proposal.seq)
 		if p == nil {
-			continue // the term ended first: in doubt, and it was said so
+			continue // the term ended first, and its end has answered the calls with call.ErrInDoubt
 		}
 		if m := a.cfg.Metrics; m != nil && !p.opening {
 			m.Committed(len(p.calls), p.bytes, time.Duration(a.watch.now()-p.sentNS))

@@ -17,22 +17,24 @@ import (
 	"millrace/resp"
 )
 
-// Machine is the replicated state machine of a shard. Apply, Flush, Reset, Touched
-// and Committed are called by one goroutine at a time; Read, and the methods of
-// Blocked and Timed, may run beside them and beside each other.
+// Machine is the replicated state machine of a shard. Apply, Flush, Reset, Touched and
+// Committed are called by one goroutine at a time. Read, and the methods of Blocked and
+// Timed, may run beside them and beside each other.
 type Machine interface {
 	// Apply runs one call's commands at nowMS, which never goes back, and returns one
-	// reply for each. It must be deterministic. An error halts the shard: the disk
-	// failed, or the command is unknown. The words stay valid, but belong to the log.
+	// reply for each command. It must be deterministic. An error halts the shard: the
+	// disk failed, or the command is unknown. The words stay valid, but they belong to
+	// the log.
 	Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error)
-	// Flush writes what Apply kept in memory into b, once for each batch.
+	// Flush writes into b the effects that Apply kept in memory. It is called once for
+	// each batch.
 	Flush(b kv.Batch) error
-	// Committed says that the batch has been committed.
+	// Committed tells the machine that the batch has been committed.
 	Committed()
-	// Reset drops caches: the state below was replaced.
+	// Reset drops caches, because the state below was replaced.
 	Reset()
-	// Touched returns the keys worth a look for blocked calls since it was last called,
-	// or all: every key is. They are valid until the next Apply.
+	// Touched returns the keys that are worth a look for blocked calls since it was last
+	// called; all means that every key is. The keys are valid until the next Apply.
 	Touched() (keys [][]byte, all bool)
 	// Read runs one read-only command on a view.
 	Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
@@ -65,18 +67,20 @@ type Blocked interface {
 	Read(v kv.Reader, nowMS int64) (resp.Value, error)
 }
 
-// Timed is what a Machine also implements when its state changes by the passing of time
-// alone. No replica acts on its own clock: what time does goes through the log.
+// Timed is implemented by a Machine whose state changes by the passing of time alone. No
+// replica acts on its own clock: such changes go through the log.
 type Timed interface {
-	// Due returns the command that the leader is to propose at nowMS, or nil and when to
-	// ask again if nothing is applied before; zero is never. Applied at nowMS or later,
-	// the command must get on: until nothing is due any more, the next one follows it.
-	// It answers how much it did.
+	// Due returns the command that the leader is to propose at nowMS. If there is none it
+	// returns nil, and the time at which to ask again if no record is applied before;
+	// zero means never.
+	//
+	// The command, applied at nowMS or later, must make progress, because the next one
+	// follows it until nothing is due any more. Its reply is an integer: how much it did.
 	// Applied when nothing is due, it must change nothing.
 	Due(v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err error)
 }
 
-// LogStore is a shard's part of package raftlog; *raftlog.Store is one.
+// LogStore is one shard's part of package raftlog. *raftlog.Store implements it.
 type LogStore interface {
 	raft.LogStore
 	raft.StableStore
@@ -86,29 +90,30 @@ type LogStore interface {
 	Remove() error
 }
 
-// Prober asks other nodes about their replica of a shard. The answer must have been
-// made after Probe was called: reads rest on it.
+// Prober asks other nodes about their replica of a shard. The answer must have been made
+// after Probe was called, because reads rest on it.
 type Prober interface {
 	Probe(ctx context.Context, node string, shard uint32) (call.Probe, error)
 }
 
-// Metrics hears of what takes time. Its methods are called on hot paths and must be
-// quick and safe for concurrent use.
+// Metrics hears of the steps that take time. Its methods are called on hot paths, so they
+// must be quick and safe for concurrent use.
 type Metrics interface {
-	// Committed: a record of ours with so many calls and bytes was applied, took after
-	// it was handed to Raft.
+	// Committed hears of a record of this replica's that was applied: its calls and
+	// bytes, and the time since it was handed to Raft.
 	Committed(calls, bytes int, took time.Duration)
-	// Applied: so many records were applied and committed to the state in one batch.
+	// Applied hears of a batch of records that was applied and committed to the state.
 	Applied(records int, took time.Duration)
-	// ReadIndex: one poll of the voters took so long, for so many reads.
+	// ReadIndex hears of one poll of the voters, on behalf of reads reads; ok is false
+	// when no majority confirmed the term.
 	ReadIndex(reads int, took time.Duration, ok bool)
 }
 
-// Config describes a replica. Fields without a word about a default are required.
+// Config describes a replica. Every field is required unless its comment says otherwise.
 type Config struct {
 	ID     uint32
-	NodeID string // this node: Raft's server ID and address
-	// FirstSlot and LastSlot bound the run of slots: the shard's keys are those that
+	NodeID string // this node's ID: Raft's server ID and address
+	// FirstSlot and LastSlot bound the run of slots. The shard's keys are those that
 	// start with a big-endian u16 in [FirstSlot, LastSlot].
 	FirstSlot, LastSlot uint16
 
@@ -118,98 +123,109 @@ type Config struct {
 	// format version at least FormatFlushableIngestExcises.
 	State *pebble.DB
 	// StagingDir, on FS, is where this node's shards keep snapshots on their way out and
-	// in; each uses a directory of its own below. It should be on State's file system.
+	// in. Each shard uses a directory of its own below it. It should be on State's file
+	// system, so that files can be linked.
 	StagingDir string
 	FS         vfs.FS
-	// SnapshotSlots bounds how many snapshots are sent at once, by all shards that share
-	// the channel: its capacity. Nil gives the shard one of its own, for SendsDefault.
+	// SnapshotSlots bounds how many snapshots are sent at once, by its capacity: all
+	// shards that share the channel count together. If nil, the shard makes one for
+	// itself, of SendsDefault.
 	SnapshotSlots chan struct{}
 
-	// Transport returns a new endpoint for each Raft instance. It must implement
-	// raft.WithPreVote; with raft.WithClose it is closed when its instance ends. It
-	// must answer an InstallSnapshot whose index is at most Shard.Applied and whose term
-	// is current by itself, with success: Raft would go back in time.
+	// Transport returns a new endpoint for each Raft instance. The endpoint must
+	// implement raft.WithPreVote; if it implements raft.WithClose it is closed when its
+	// instance ends. If an InstallSnapshot has an index of at most Shard.Applied and a
+	// current term, the endpoint must answer it by itself, with success, because Raft
+	// would go back in time.
 	Transport func() raft.Transport
 	Prober    Prober
 	// Clock is the node's clock in ms since the Unix epoch.
 	Clock func() int64
 
-	// DigestEvery, if not zero, has a digest of the state taken at the records whose
-	// index is a multiple of it, or of its doubles where that would take too much time.
+	// DigestEvery, if not zero, asks for digests of the state at the records whose index
+	// is a multiple of it. Where that takes too much time, they are taken at multiples of
+	// twice, four times … that number.
 	DigestEvery uint64
 
 	// Founders, if not empty, are the voters that a shard without any state starts with.
-	// A replica that is to join a running shard has none: the leader sends it everything.
+	// A replica that is to join a running shard has none, and the leader sends it
+	// everything.
 	Founders []string
 
 	Limits Limits // zero fields: defaults
 	Timing Timing // zero fields: defaults
 
-	// Scarce, if set, reports whether the disk is nearly full: then the log keeps no more
-	// for other replicas than the bound for all. It must not block.
+	// Scarce, if set, reports whether the disk is nearly full. While it is, the log keeps
+	// nothing beyond the general bounds for replicas that lag behind. It must not block.
 	Scarce func() bool
 
-	// OnLeader, if set, hears of each new leader this replica learns of, itself
-	// included; it must not block. nodeID is empty when the shard has no leader.
+	// OnLeader, if set, hears of each new leader that this replica learns of, itself
+	// included. nodeID is empty when the shard has no leader. It must not block.
 	OnLeader func(nodeID string, term uint64)
-	// OnDue, if set, hears how much a command did that was due and that this replica
+	// OnDue, if set, hears how much was done by each due command that this replica
 	// proposed. It must not block.
 	OnDue func(n int64)
-	// OnFatal, if set, hears of what this node cannot go on with: a failing or corrupt
-	// disk. It is called at most once, and must not call the Shard.
+	// OnFatal, if set, hears of a failure that this node cannot survive: a failing or
+	// corrupt disk. It is called at most once, and must not call the Shard.
 	OnFatal func(error)
 	Logger  *slog.Logger // nil: silence
 	Metrics Metrics      // nil: none
 }
 
-// Limits bound queues, buffers and waits. Zero fields take the default.
+// Limits bound queues, buffers and waits. A zero field takes the default, which stands
+// behind it.
 type Limits struct {
-	// RecordBytes closes a record. A call that is larger goes alone into its record.
+	// RecordBytes closes a record. A larger call goes alone into its record.
 	RecordBytes int // 128 KiB
-	// MaxCallBytes bounds one call; above it the answer is call.ErrTooLarge.
+	// MaxCallBytes bounds one call. A larger one is answered call.ErrTooLarge.
 	MaxCallBytes int // 4 MiB
-	// InFlight bounds the records that were proposed and are not yet applied. A second
-	// one is proposed only when it is full: calls that come while a record is under way
-	// cost less in one record than in several.
+	// InFlight bounds the records that were proposed and are not applied yet. Beside one
+	// record under way, another is proposed only when it is full, because calls that come
+	// meanwhile cost less in one record than in several.
 	InFlight int // 4
-	// QueueCalls and QueueBytes bound the writes that wait to be proposed, and
-	// QueueReads the reads that wait for a read index or a reader. Above them the
-	// answer is call.ErrOverloaded.
+	// QueueCalls and QueueBytes bound the writes that wait to be proposed. QueueReads
+	// bounds the reads that wait for a read index or a reader. Above them the answer is
+	// call.ErrOverloaded.
 	QueueCalls int // 65,536
 	QueueBytes int // 32 MiB
 	QueueReads int // 65,536
-	// Readers bounds the goroutines that run reads and look for blocked calls.
+	// Readers bounds the goroutines that run reads and look at blocked calls.
 	Readers int // 4
-	// Waiters bounds the blocked calls; above it the answer is call.ErrOverloaded.
+	// Waiters bounds the blocked calls. Above it the answer is call.ErrOverloaded.
 	Waiters int // 65,536
-	// AdminCalls bounds the Admin calls that wait; above it call.ErrOverloaded.
+	// AdminCalls bounds the Admin calls that wait. Above it the answer is
+	// call.ErrOverloaded.
 	AdminCalls int // 16
 	// ApplyBytes closes a batch of the state.
 	ApplyBytes int // 2 MiB
-	// The log is truncated when it holds LogBytes or LogRecords, down to TrailingBytes
-	// or TrailingRecords, whichever is less.
+	// LogBytes and LogRecords bound the log: at either, it is truncated down to
+	// TrailingBytes or TrailingRecords, whichever is less.
 	LogBytes        int64  // 64 MiB
 	LogRecords      uint64 // 65,536
 	TrailingBytes   int64  // 16 MiB
 	TrailingRecords uint64 // 16,384
-	// HeldBytes and HeldRecords bound what a log keeps beyond that for replicas that
-	// are catching up. One that falls behind further starts again from a snapshot.
+	// HeldBytes and HeldRecords bound the log while replicas that are catching up need
+	// more of it. A replica that falls behind further starts again from a snapshot.
 	HeldBytes   int64  // 512 MiB
 	HeldRecords uint64 // 524,288
-	// CatchUpRecords is how far behind a replica may be to become a voter.
+	// CatchUpRecords is how many records a replica may be behind and still become a
+	// voter.
 	CatchUpRecords uint64 // 1,024
 	// TableBytes closes a file of an exported snapshot.
 	TableBytes uint64 // 64 MiB
 }
 
-// SendsDefault is how many snapshots a shard sends at once when Config does not say.
+// SendsDefault is how many snapshots a shard sends at once if Config.SnapshotSlots is
+// nil.
 const SendsDefault = 2
 
-// Timing holds Raft's timers and the shard's own. Zero fields take the default.
+// Timing holds Raft's timers and the shard's own. A zero field takes the default, which
+// stands behind it.
 type Timing struct {
-	// Heartbeat is Raft's heartbeat, election and leader lease timeout: heartbeats go
-	// through the follower's log queue, so a lease shorter than the election would only
-	// make a leader give up for a slow disk.
+	// Heartbeat is Raft's heartbeat, election and leader lease timeout. The three are
+	// equal because heartbeats go through the follower's log queue: with a shorter lease,
+	// a follower's slow disk would make the leader give up before anybody could be
+	// elected.
 	Heartbeat time.Duration // 1 s
 	// CommitTimeout is how often an idle leader tells followers the commit index.
 	CommitTimeout time.Duration // 1 s
@@ -217,18 +233,19 @@ type Timing struct {
 	Probe time.Duration // 1 s
 	// LogStall is how long one write to the log may take before a leader gives up.
 	LogStall time.Duration // 3 s
-	// Watch is how often the supervisor looks for what is stuck.
+	// Watch is how often the supervisor looks for conditions that do not mend themselves.
 	Watch time.Duration // 500 ms
 	// Transfer bounds a leadership transfer, draining included.
 	Transfer time.Duration // 5 s
-	// Linger is the longest time that a record waits to become fuller, when many calls
+	// Linger is the longest time that a record waits to become fuller while many calls
 	// are under way. See pace.
 	Linger time.Duration // 4 ms
 }
 
-// maxAppendEntries is Raft's: records per append to a follower, and per group
-// commit. The proposer's InFlight keeps groups below it; it counts when a follower
-// catches up, and bounds the largest append to 64 × 128 KiB in the common case.
+// maxAppendEntries is Raft's bound on the records of one append to a follower, and of one
+// group commit. Group commits stay below it because of InFlight. It counts when a
+// follower catches up: the largest append is then 64 × 128 KiB, unless single calls are
+// larger.
 const maxAppendEntries = 64
 
 // ErrConfig is returned by Open for a Config that cannot be used.
@@ -275,7 +292,7 @@ func (t Timing) withDefaults() Timing {
 	return t
 }
 
-// check returns c with defaults filled in, or what is wrong with it.
+// check returns c with defaults filled in, or an error that names the first bad field.
 func (c Config) check() (Config, error) {
 	c.Limits, c.Timing = c.Limits.withDefaults(), c.Timing.withDefaults()
 	if c.Logger == nil {

@@ -16,10 +16,11 @@ import (
 	"millrace/internal/mutant"
 )
 
-// errNothing: the shard's state is empty, not even an applied index is in it.
+// errNothing says that the shard's state is empty: it does not even have an applied
+// index.
 var errNothing = errors.New("shard: no state to export")
 
-// export is the shard's state as files in a directory of their own, being read.
+// export is the shard's state as files in a directory of their own, which are being read.
 type export struct {
 	io.Reader
 	header  snapHeader
@@ -62,10 +63,10 @@ func newExport(sh *shared, dir string, stop <-chan struct{}) (_ *export, err err
 
 func tableName(i int) string { return fmt.Sprintf("%06d.sst", i) }
 
-// size is how many bytes the export reads as.
+// size returns the number of bytes that the export reads as.
 func (e *export) size() int64 { return int64(e.header.len()) + e.header.contentBytes() }
 
-// Close implements io.Closer: the files are removed.
+// Close implements io.Closer. It removes the files.
 func (e *export) Close() error {
 	var err error
 	if e.table != nil {
@@ -82,7 +83,7 @@ func (e *export) Close() error {
 	return err
 }
 
-// stopEvery is after how many keys an export looks whether it has to stop.
+// stopEvery is the number of keys after which an export checks whether it has to stop.
 const stopEvery = 1024
 
 var errExportStopped = errors.New("the shard's Raft instance ends")
@@ -173,8 +174,8 @@ type tableWriter struct {
 	out *hashedFile
 }
 
-// newTableWriter writes tables that any node whose state has our format version or a
-// newer one can ingest.
+// newTableWriter begins a table. Its format can be ingested by any node whose state has
+// our format version or a newer one.
 func newTableWriter(cfg *Config, path string) (*tableWriter, error) {
 	f, err := cfg.FS.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -185,7 +186,8 @@ func newTableWriter(cfg *Config, path string) (*tableWriter, error) {
 	return &tableWriter{w: w, out: out}, nil
 }
 
-// hashedFile hashes what is written to it. After a failed write it is of no use.
+// hashedFile is a file that hashes the bytes written to it. It is of no use after a
+// failed write.
 type hashedFile struct {
 	vfs.File
 	hash hash.Hash
@@ -193,13 +195,13 @@ type hashedFile struct {
 }
 
 func (h *hashedFile) Write(p []byte) (int, error) {
-	h.hash.Write(p) // first: a file may spoil what it is given to write
+	h.hash.Write(p) // first, because a file may spoil the bytes that it is given
 	h.size += uint64(len(p))
 	return h.File.Write(p)
 }
 
 // isPending asks the machine whether key is that of a pending entry. Only the mutant
-// SnapshotWithoutPending needs to know: the shard itself treats all keys alike.
+// SnapshotWithoutPending needs to know. The shard itself treats all keys alike.
 func isPending(m Machine, key []byte) bool {
 	p, ok := m.(interface{ IsPending(key []byte) bool })
 	return ok && p.IsPending(key)

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// fsm is the state machine as one Raft instance sees it: the applier, and the way in
-// which a received snapshot reaches it.
+// fsm is the state machine as one Raft instance sees it: the applier, and the way by
+// which a received snapshot replaces the state.
 type fsm struct {
 	*applier
 	supervisor *supervisor

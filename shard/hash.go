@@ -14,23 +14,23 @@ import (
 )
 
 const (
-	// digestsKept bounds the digests of a shard that are remembered.
+	// digestsKept bounds the digests of a shard that are kept.
 	digestsKept = 64
-	// digestShare is the part of the time that digests of a shard may take, one in so
-	// many: where one takes longer, they are taken at every other index only. Reading
-	// goes at some 300 MB/s.
+	// digestShare is the part of the time that digests of a shard may take: one in so
+	// many. Where they take longer, they are taken at every other index only. A digest
+	// reads some 300 MB/s.
 	digestShare = 50
 )
 
-// Digest is a digest of all keys and values of a replica's state, once it had applied
-// the record at Index. Replicas have the same digest at the same index.
+// Digest is a digest of all keys and values of a replica's state when it had applied the
+// record at Index. All replicas have the same digest at the same index.
 type Digest struct {
 	Index uint64
 	Sum   [sha256.Size]byte
 }
 
 // Hash returns the digest of the state as it is now. It reads the whole state, unless
-// nothing was applied since the last time.
+// nothing was applied since the last digest.
 func (s *Shard) Hash(ctx context.Context) (index uint64, sum [sha256.Size]byte, err error) {
 	d, err := s.digests.now(ctx, s.Applied())
 	if err != nil {
@@ -39,22 +39,22 @@ func (s *Shard) Hash(ctx context.Context) (index uint64, sum [sha256.Size]byte, 
 	return d.Index, d.Sum, nil
 }
 
-// Digests returns the digests taken at multiples of Config.DigestEvery, oldest first.
-// It reads nothing.
+// Digests returns the digests taken at multiples of Config.DigestEvery, oldest first. It
+// reads nothing from the state.
 func (s *Shard) Digests() []Digest {
 	s.digests.mu.Lock()
 	defer s.digests.mu.Unlock()
 	return slices.Clone(s.digests.kept)
 }
 
-// digester takes digests of the state. While records are applied, two replicas asked at
-// any moment are never at the same index; so digests are taken at indexes that all
-// replicas come by: the multiples of a stride. The applier opens the iterator there,
-// which is quick, and a goroutine reads it beside what is applied next.
+// digester takes digests of the state. While records are applied, two replicas that are
+// asked at the same moment are never at the same index. So digests are taken at indexes
+// that all replicas pass: the multiples of a stride. The applier opens an iterator there,
+// which is quick, and a goroutine reads it while the next records are applied.
 //
-// Where reading takes more than its share of the time, the stride doubles. Strides are
-// the same number doubled now and then, so the multiples of the greater one, of whatever
-// replica has it, are multiples of the others as well.
+// Where reading takes more than its share of the time, the stride doubles. All strides
+// are DigestEvery times a power of two. If one replica uses 1,000 and another 4,000, both
+// take a digest at 4,000, 8,000 …
 type digester struct {
 	*shared
 
@@ -63,11 +63,11 @@ type digester struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	stride  uint64 // guarded by mu, as all below; 0: none is taken by itself
-	busy    bool   // one is being taken
-	startNS int64  // when the last one was begun
+	stride  uint64 // guarded by mu, as all below; 0: no digest is taken unasked
+	busy    bool   // a digest is being taken
+	startNS int64  // when the last one was begun, on the stopwatch
 	kept    []Digest
-	last    Digest // the newest, whoever asked for it; Index 0: none
+	last    Digest // the newest, asked for or not; Index 0: none
 	stopped bool
 }
 
@@ -117,7 +117,8 @@ func (d *digester) applied(index uint64) {
 	})
 }
 
-// took notes a digest that took so long, and was begun so long after the one before.
+// took notes the digest got, which took so long and was begun so long after the one
+// before.
 func (d *digester) took(got Digest, err error, took, between time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -168,7 +169,7 @@ func (d *digester) iterator() (*pebble.Iterator, error) {
 	return d.cfg.State.NewIter(&pebble.IterOptions{LowerBound: d.lo, UpperBound: d.hi})
 }
 
-// read digests what it shows, and closes it.
+// read digests the keys and values that it shows, and closes it.
 func (d *digester) read(ctx context.Context, it *pebble.Iterator) (got Digest, err error) {
 	defer func() { err = errors.Join(err, it.Close()) }()
 	h := sha256.New()
@@ -202,7 +203,7 @@ func (d *digester) read(ctx context.Context, it *pebble.Iterator) (got Digest, e
 	return got, nil
 }
 
-// end stops what is being taken and waits for it. Nothing is applied any more.
+// end stops a digest that is being taken, and waits for it. Nothing is applied any more.
 func (d *digester) end() {
 	d.mu.Lock()
 	d.stopped = true

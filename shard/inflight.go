@@ -8,13 +8,13 @@ import (
 	"millrace/resp"
 )
 
-// queued is a write that waits to be proposed, or has been: a call, or the command of
-// a blocked call that the shard serves.
+// queued is a write that waits to be proposed, or was proposed: a call, or the attempt to
+// serve a blocked call.
 type queued struct {
 	call       *call.Call // nil for an attempt
 	attempt    *attempt   // nil for a call
-	size       int        // of its part of a record
-	deadlineNS int64      // on the stopwatch; past it the call is not proposed any more
+	size       int        // bytes that it adds to a record
+	deadlineNS int64      // on the stopwatch; after it the call is not proposed any more
 }
 
 // refuse answers q with an error.
@@ -26,23 +26,23 @@ func (q *queued) refuse(err error) {
 	q.call.Done(call.Result{Err: err})
 }
 
-// proposal is a record of ours that was handed to Raft.
+// proposal is a record that this replica has handed to Raft.
 type proposal struct {
 	seq, term uint64
 	calls     []queued
 	bytes     int
 	sentNS    int64
-	opening   bool // the first of a term
-	// appended is set before the record goes to our log, which is where a leader's
-	// record goes first: while it is not set, nobody has the record.
+	opening   bool // the first record of a term
+	// appended is set before the record is written to our log. A leader writes its own
+	// log first, so while appended is not set, no replica has the record.
 	appended atomic.Bool
 }
 
-// inflight holds the proposals whose calls have not been answered. Whoever takes one
-// out answers its calls: the applier once it is applied, or the end of the term in
-// which it was proposed.
+// inflight holds the proposals whose calls have not been answered. The part that takes a
+// proposal out answers its calls: the applier, once the record is applied, or the end of
+// the term in which it was proposed.
 type inflight struct {
-	origin uint64 // random: ours, of all the authors that records may have
+	origin uint64 // random; tells this replica's records from those of other authors
 
 	mu    sync.Mutex
 	bySeq map[uint64]*proposal // guarded by mu
@@ -74,8 +74,8 @@ func (f *inflight) get(origin, seq uint64) *proposal {
 	return f.bySeq[seq]
 }
 
-// take returns the proposal to whoever will answer its calls, or nil when somebody
-// else has taken it.
+// take returns the proposal and removes it: the caller answers its calls. It returns nil
+// when another caller has taken it.
 func (f *inflight) take(origin, seq uint64) *proposal {
 	if origin != f.origin {
 		return nil
@@ -87,7 +87,7 @@ func (f *inflight) take(origin, seq uint64) *proposal {
 	return p
 }
 
-// takeAll returns all proposals in the order they were made.
+// takeAll removes all proposals and returns them in the order in which they were made.
 func (f *inflight) takeAll() []*proposal {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,7 +113,7 @@ func (f *inflight) markAppended(data []byte) {
 }
 
 // dropOpening forgets the opening record of a term if it has not reached our log, and
-// reports whether it was so. Raft may still take it: it has no effect.
+// reports whether it did. Raft may still take the record, which has no effect.
 func (f *inflight) dropOpening() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,10 +126,10 @@ func (f *inflight) dropOpening() bool {
 	return false
 }
 
-// abandon answers everything in flight, at the end of a term: refusal for what never
-// reached a log, call.ErrInDoubt for the rest. Raft must have left the leader's state:
-// then nothing more of that term is written, here or anywhere, and a record of that
-// term under a later one is skipped by all replicas.
+// abandon answers everything in flight, at the end of a term: with refusal if the record
+// never reached a log, and with call.ErrInDoubt otherwise. Raft must have left the
+// leader's state before. From then on no record of that term is written, here or anywhere
+// else, under its own term, and all replicas skip one that is stored under a later term.
 func (f *inflight) abandon(refusal error) {
 	for _, p := range f.takeAll() {
 		err := refusal

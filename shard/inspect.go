@@ -15,7 +15,7 @@ import (
 )
 
 // AppliedOf returns the applied index that a state holds for the shard that begins at
-// firstSlot; zero where it has none.
+// firstSlot, or zero if it has none.
 func AppliedOf(state pebble.Reader, firstSlot uint16) (uint64, error) {
 	v, ok, err := pebblekv.Reader{R: state}.Get(kv.SystemKey(firstSlot, kv.SystemApplied))
 	if err != nil || !ok {
@@ -25,8 +25,7 @@ func AppliedOf(state pebble.Reader, firstSlot uint16) (uint64, error) {
 	return at.index, err
 }
 
-// offline returns c with what a replica that does not run needs filled in: defaults, and
-// no peers.
+// offline returns c for a replica that does not run: with defaults, and without peers.
 func (c Config) offline() Config {
 	c.Limits, c.Timing = c.Limits.withDefaults(), c.Timing.withDefaults()
 	c.Clock = func() int64 { return 0 }
@@ -37,7 +36,7 @@ func (c Config) offline() Config {
 	return c
 }
 
-// stillReplica is the parts of a replica that hold its state, without any that run.
+// stillReplica is the parts of a replica that hold its state. None of them runs.
 type stillReplica struct {
 	*shared
 	applier   *applier
@@ -57,7 +56,7 @@ func (nobody) opened(uint64)          {}
 func (nobody) applied([][]byte, bool) {}
 
 // Replay brings a copy of a replica's state up to the end of its log, committed or not.
-// Of what config names it changes State only, which must be the copy.
+// It changes nothing but config.State, which must be the copy.
 func Replay(config Config) error {
 	cfg := config.offline()
 	s := newStillReplica(&cfg)
@@ -75,9 +74,9 @@ func Replay(config Config) error {
 	return err
 }
 
-// Inspect returns why a replica that does not run would not open, or nil: what is missing
-// between its state, its marker, what is staged and its log. It changes nothing. Of cfg
-// it uses what Destroy uses.
+// Inspect returns why a replica that does not run would not open, or nil: it looks for
+// gaps between the state, the marker, the staged files and the log. It changes nothing.
+// Of cfg it uses the fields that Destroy uses.
 func Inspect(cfg Config, part *raftlog.Part) error {
 	applied, err := AppliedOf(cfg.State, cfg.FirstSlot)
 	if err != nil {
@@ -106,12 +105,13 @@ func Inspect(cfg Config, part *raftlog.Part) error {
 	return checkEnds(part.First, part.Last, applied, m)
 }
 
-// Force makes this node the only voter of a shard whose majority is lost for good, and
-// everything in its log committed, acknowledged or not. The replica must not run. After
-// it the shard begins with a snapshot: what was in the log is in the state.
+// Force makes this node the only voter of a shard whose majority is lost for good.
+// Everything in its log becomes committed, acknowledged or not. The replica must not run.
+// Afterwards the shard begins with a snapshot, and the effects of the whole log are in
+// the state.
 //
-// change, if not nil, may change the state at the end of it. A Force that was cut short
-// is repeated; change must not mind.
+// change, if not nil, may change the state last of all. A Force that was cut short is
+// repeated, so change may run twice and must not mind.
 func Force(config Config, change func(*pebble.Batch) error) (err error) {
 	cfg := config.offline()
 	fail := func(err error) error { return fmt.Errorf("shard %d: force: %w", cfg.ID, err) }
@@ -143,7 +143,7 @@ func Force(config Config, change func(*pebble.Batch) error) (err error) {
 	if err := b.LogData(nil, nil); err != nil {
 		return fail(err)
 	}
-	// It makes what was applied above last, too.
+	// The sync covers the records that were applied above, too.
 	if err := b.Commit(pebble.Sync); err != nil {
 		return fail(err)
 	}
@@ -154,12 +154,12 @@ func Force(config Config, change func(*pebble.Batch) error) (err error) {
 	}); err != nil {
 		return fail(err)
 	}
-	// Others must not be served a log that says less than the state.
+	// Other replicas must not be served a log that lacks records which the state has.
 	return cfg.Log.ResetLog()
 }
 
-// replay applies the whole log, and returns term and index of its last record, zero
-// where there is none.
+// replay applies the whole log. It returns the term and index of the last record, or
+// zeros if there is none.
 func (s *stillReplica) replay(log LogStore) (term, last uint64, err error) {
 	if last, err = log.LastIndex(); err != nil || last == 0 {
 		return 0, 0, err
@@ -168,12 +168,12 @@ func (s *stillReplica) replay(log LogStore) (term, last uint64, err error) {
 		l := new(raft.Log)
 		switch err := log.GetLog(i, l); {
 		case errors.Is(err, raft.ErrLogNotFound) && s.covered(i):
-			continue // the marker's index is above what the state machine has seen
+			continue // the marker's index covers records that never reach the state machine
 		case err != nil:
 			return 0, 0, fmt.Errorf("record %d of %d: %w", i, last, err)
 		}
 		if l.Type != raft.LogCommand && l.Type != raft.LogConfiguration {
-			continue // Raft's own, which the state machine never sees
+			continue // a record of Raft's own, which the state machine never sees
 		}
 		s.applier.ApplyBatch([]*raft.Log{l})
 		if s.applier.halted.Load() {
@@ -193,8 +193,8 @@ func (s *stillReplica) covered(index uint64) bool {
 	return err == nil && ok && index <= m.Index
 }
 
-// Forget gives a replica up that another survivor has more of, and keeps the term that
-// the shard has come to. The shard's new leader sends it everything.
+// Forget gives a replica up because another survivor has more records. It keeps the term
+// that the shard has come to. The shard's new leader sends the replica everything.
 func Forget(cfg Config) error {
 	key := []byte("CurrentTerm")
 	term, err := cfg.Log.GetUint64(key)

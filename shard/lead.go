@@ -14,16 +14,16 @@ import (
 // errEmptyCall refuses a call that holds no command, or more than its kind may.
 var errEmptyCall = errors.New("shard: the call has no command to run")
 
-// role is what an instance of Raft is at one moment: who leads, in which term.
+// role is the state of a Raft instance at one moment.
 type role struct {
-	leader string // node ID; empty when unknown
+	leader string // node ID of the leader; empty when unknown
 	term   uint64 // Raft's current term
 	leads  bool   // this node is that leader
 }
 
-// readRole reads a role that was true as a whole at some moment. Raft leaves the
-// leader's state, and forgets the leader it knew, before it raises its term: so what is
-// read between two equal readings of the term belongs to that term.
+// readRole returns a role whose parts were all true at one moment. Raft leaves the
+// leader's state, and forgets the leader it knew, before it raises its term. So
+// everything read between two equal readings of the term belongs to that term.
 func readRole(r raftRole) role {
 	for {
 		term := r.CurrentTerm()
@@ -35,9 +35,8 @@ func readRole(r raftRole) role {
 	}
 }
 
-// leadership opens and closes the terms in which this replica leads, and knows whom to
-// name otherwise. update, lost and forget are the supervisor's, which calls them from
-// one goroutine.
+// leadership opens and closes the terms in which this replica leads, and keeps standing
+// up to date. The supervisor calls update, lost and forget, from one goroutine.
 type leadership struct {
 	*shared
 	parts *leaderParts
@@ -74,10 +73,11 @@ func (l *leadership) accept(c *call.Call) error {
 
 // take hands c to the part that takes its kind, or returns why it is refused.
 //
-// A follower, and so the sender of a call, can know of a new leader before that
-// leader's supervisor does. Such a call is kept until its term opens, and goes first:
-// were it refused, the next one under the same term could be taken. A term in which
-// Raft does not lead now was not begun when its calls were sent, or is over.
+// The sender of a call can know of a new leader from a follower, before the leader's own
+// supervisor does. Such an early call is kept until its term opens, and goes first: if it
+// were refused, the next one under the same term could be accepted, against their order.
+// If Raft does not lead in the call's term now, that term is over or never began here, so
+// the call is refused.
 func (l *leadership) take(c *call.Call) error {
 	if c.Term == l.open.Load() || c.Term == 0 {
 		return l.accept(c)
@@ -113,7 +113,7 @@ func (l *leadership) withdraw(c *call.Call) bool {
 	return i >= 0
 }
 
-// refuseEarly refuses the early calls of all terms but one.
+// refuseEarly refuses the early calls of all terms but one; zero spares none.
 func (l *leadership) refuseEarly(but uint64, refusal error) {
 	l.mu.Lock()
 	var out []*call.Call
@@ -139,7 +139,7 @@ func (l *leadership) update(r raftLeader) {
 	if now.leads {
 		now.leader = l.cfg.NodeID
 	} else if now.leader == l.cfg.NodeID {
-		now.leader = "" // it was, a moment ago
+		now.leader = "" // Raft still names this node, which led a moment ago
 	}
 	old := l.known.Swap(&now)
 	if l.term != 0 && (!now.leads || now.term != l.term) {
@@ -180,8 +180,8 @@ func (l *leadership) begin(term uint64, r raftLeader) {
 	l.cfg.Logger.Info("leading", "shard", l.cfg.ID, "term", term)
 }
 
-// lost closes the term: what waits is refused. What was proposed keeps waiting for
-// abandon.
+// lost closes the term and refuses the calls that wait. Calls that were proposed are left
+// for abandon.
 func (l *leadership) lost(refusal error) {
 	l.refuseEarly(0, refusal)
 	if l.term == 0 {
@@ -193,11 +193,11 @@ func (l *leadership) lost(refusal error) {
 	l.parts.close(refusal)
 }
 
-// abandon answers what was proposed and not applied. Raft must have left the leader's
-// state.
+// abandon answers the calls that were proposed and not applied. Raft must have left the
+// leader's state.
 func (l *leadership) abandon(refusal error) { l.inflight.abandon(refusal) }
 
-// forget says that there is no Raft instance: nobody is known to lead.
+// forget notes that no Raft instance runs: nobody is known to lead.
 func (l *leadership) forget() {
 	old := l.known.Load()
 	if old == nil || old.leader == "" {

@@ -9,21 +9,21 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// segmentRecords and segmentBytes close a segment of the log's account of sizes.
+// segmentRecords and segmentBytes close a segment of the account of the log's size.
 const (
 	segmentRecords = 256
 	segmentBytes   = 512 << 10
 )
 
-// logObserver hears what happens to the log, on Raft's goroutine. It must not block.
+// logObserver is told about the log, on Raft's goroutine. It must not block.
 type logObserver interface {
 	appended() // records were written
 	overfull() // the log is over its bound
 }
 
-// watchedLog is the log that Raft sees: the shard's own, with an account of what goes
-// through. It tells which of our records have reached the log, how long a write has
-// been under way, and when there is enough to truncate.
+// watchedLog is the log that Raft sees: the shard's own, with an account of the records
+// that go through it. It knows which of our records have reached the log, how long a
+// write has been under way, and when there is enough to truncate.
 //
 // Like the store below it, it does not implement raft.MonotonicLogStore.
 type watchedLog struct {
@@ -35,15 +35,15 @@ type watchedLog struct {
 	scarce   func() bool // Config.Scarce
 	observer logObserver
 
-	writingNS atomic.Int64  // when the write under way began; 0 when there is none
-	appends   atomic.Uint64 // writes so far
+	writingNS atomic.Int64  // when the write under way began, on the stopwatch; 0 when there is none
+	appends   atomic.Uint64 // writes since the instance began
 
 	mu       sync.Mutex
-	segments []segment // guarded by mu; what is known of the log, oldest first
+	segments []segment // guarded by mu, as all below; the part of the log that has been seen, oldest first
 	bytes    int64     // of the segments
 	records  uint64
-	unmarked segment // what was written since the last snapshot of our own
-	replay   uint64  // the record that Raft reads next at its start
+	unmarked segment // records written since the last snapshot of our own
+	replay   uint64  // the record that Raft, while it starts, reads next
 }
 
 func newWatchedLog(sh *shared, needs *retention, o logObserver) *watchedLog {
@@ -89,7 +89,7 @@ func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// stalled returns how long the write under way has taken.
+// stalled returns how long the write under way has taken, or 0 when there is none.
 func (w *watchedLog) stalled() time.Duration {
 	if since := w.writingNS.Load(); since != 0 {
 		return time.Duration(w.watch.now() - since)
@@ -97,7 +97,7 @@ func (w *watchedLog) stalled() time.Duration {
 	return 0
 }
 
-// account adds logs, and reports whether the log is over its bound.
+// account adds logs to the account, and reports whether the log is over its bound.
 func (w *watchedLog) account(logs []*raft.Log) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -119,9 +119,10 @@ func (w *watchedLog) addLocked(index uint64, size int64) {
 	w.records++
 }
 
-// fullLocked reports whether the log is over its bound and a snapshot is worth it: because
-// truncating it would free something, which it does not while a replica needs what is
-// beyond the bound; or because a start would have to go through all of it.
+// fullLocked reports whether the log is over its bound and a snapshot is worth its cost.
+// It is when truncating would free something, which is not so while a replica needs the
+// records beyond the bound. It is also when much was written since the last snapshot,
+// because a start would have to go through all of that.
 func (w *watchedLog) fullLocked() bool {
 	if w.bytes < w.limits.LogBytes && w.records < w.limits.LogRecords {
 		return false
@@ -133,14 +134,14 @@ func (w *watchedLog) fullLocked() bool {
 	return w.records-records >= w.limits.LogRecords/4 || w.bytes-bytes >= w.limits.LogBytes/4
 }
 
-// marked notes that a snapshot of our own holds the log up to index.
+// marked notes that a snapshot of our own covers the log up to index.
 func (w *watchedLog) marked(index uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unmarked = segment{}
 	for i := len(w.segments) - 1; i >= 0 && w.segments[i].last > index; i-- {
 		s := w.segments[i]
-		after := min(s.records, s.last-index) // of a segment that it holds in part
+		after := min(s.records, s.last-index) // of a segment that the snapshot covers in part
 		w.unmarked.records += after
 		w.unmarked.bytes += s.bytes / int64(s.records) * int64(after)
 	}
@@ -153,7 +154,7 @@ func (w *watchedLog) full() bool {
 	return w.fullLocked()
 }
 
-// size returns what is known of the log's size.
+// size returns the size of the log, as far as its records have been seen.
 func (w *watchedLog) size() (records uint64, bytes int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -168,8 +169,9 @@ func (w *watchedLog) trailing() uint64 {
 	return records
 }
 
-// keptLocked returns what stays at the end of the log when it is truncated: some for a
-// replica that is away for a moment, and what those that follow still need.
+// keptLocked returns the records and bytes that stay at the end of the log when it is
+// truncated: some for a replica that is away for a moment, and those that a replica which
+// is catching up still needs.
 func (w *watchedLog) keptLocked() (records uint64, bytes int64) {
 	needed := uint64(math.MaxUint64)
 	if !w.scarce() {
@@ -179,8 +181,8 @@ func (w *watchedLog) keptLocked() (records uint64, bytes int64) {
 		s := w.segments[i]
 		b, r := bytes+s.bytes, records+s.records
 		trails := b <= w.limits.TrailingBytes && r <= w.limits.TrailingRecords
-		// The record at a replica's index is needed to show that the logs agree; of the
-		// newest segment enough stays in any case.
+		// The record at a replica's own index is needed too, to show that the logs agree.
+		// In the newest segment it stays in any case: see minTrailing.
 		owed := (s.last > needed || s.last == needed && i < len(w.segments)-1) &&
 			b <= w.limits.HeldBytes && r <= w.limits.HeldRecords
 		if !trails && !owed {
@@ -191,9 +193,9 @@ func (w *watchedLog) keptLocked() (records uint64, bytes int64) {
 	return records, bytes
 }
 
-// DeleteRange implements raft.LogStore. At the head it deletes less than it is told to
-// where a replica needs more now: Raft was told how many records to keep before the state
-// was synced, and counts them from the end that the log has since.
+// DeleteRange implements raft.LogStore. At the head of the log it may delete less than it
+// is told to. Raft was told how many records to keep before the state was synced, and it
+// counts them from the end that the log has now. By then a replica may need more.
 func (w *watchedLog) DeleteRange(lo, hi uint64) error {
 	if keep, head := w.keepsFrom(hi); head && keep <= hi {
 		if keep <= lo {
@@ -207,7 +209,7 @@ func (w *watchedLog) DeleteRange(lo, hi uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := len(w.segments); n == 0 || hi < w.segments[n-1].last {
-		// The head: segments that are gone as a whole.
+		// The head: segments go that are deleted as a whole.
 		n := 0
 		for ; n < len(w.segments) && w.segments[n].last <= hi; n++ {
 			w.bytes -= w.segments[n].bytes
@@ -216,8 +218,8 @@ func (w *watchedLog) DeleteRange(lo, hi uint64) error {
 		w.segments = append(w.segments[:0], w.segments[n:]...)
 		return nil
 	}
-	// The tail, or all. A segment that is cut in two goes as a whole: its size is an
-	// account, not a fact.
+	// The tail, or everything. A segment that is cut in two goes as a whole, because the
+	// account need not be exact.
 	for n := len(w.segments); n > 0 && w.segments[n-1].last >= lo; n-- {
 		w.bytes -= w.segments[n-1].bytes
 		w.records -= w.segments[n-1].records
@@ -226,8 +228,8 @@ func (w *watchedLog) DeleteRange(lo, hi uint64) error {
 	return nil
 }
 
-// keepsFrom returns the first record that a replica needs, as far as the account goes;
-// head tells whether deleting up to hi leaves the end of the log.
+// keepsFrom returns the first record that must stay, according to the account. head
+// reports whether deleting up to hi leaves the end of the log.
 func (w *watchedLog) keepsFrom(hi uint64) (first uint64, head bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -239,8 +241,9 @@ func (w *watchedLog) keepsFrom(hi uint64) (first uint64, head bool) {
 	return w.segments[n-1].last + 1 - records, true
 }
 
-// replayed tells that Raft, which is about to start, will read the log from first to its
-// end: that fills the account. It looks at its last record before, and at others later.
+// replayed announces that Raft, which is about to start, will read the log from first to
+// its end. That fills the account. Raft reads its last record before that, and others
+// later, and these do not count.
 func (w *watchedLog) replayed(first uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -261,7 +264,7 @@ func (w *watchedLog) GetLog(index uint64, l *raft.Log) error {
 	return err
 }
 
-// ResetLog deletes the whole log.
+// ResetLog deletes the whole log and its account.
 func (w *watchedLog) ResetLog() error {
 	if err := w.LogStore.ResetLog(); err != nil {
 		return err

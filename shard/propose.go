@@ -9,8 +9,8 @@ import (
 	"millrace/call"
 )
 
-// expiryTick is how often calls that wait are looked through for those that have
-// waited too long, when nothing else wakes the goroutine that keeps them.
+// expiryTick is how often waiting calls are searched for those that have waited too long,
+// while nothing else wakes the goroutine that keeps them.
 const expiryTick = 100 * time.Millisecond
 
 // raftApply is the part of *raft.Raft that proposes.
@@ -18,13 +18,13 @@ type raftApply interface {
 	Apply(cmd []byte, timeout time.Duration) raft.ApplyFuture
 }
 
-// proposer turns waiting writes into records, in order: one goroutine takes everything
-// that waits, up to a record's size, and hands it to Raft, with a bounded number of
-// records under way.
+// proposer turns waiting writes into records, in order. One goroutine takes all calls
+// that wait, up to a record's size, and hands the record to Raft. The number of records
+// under way is bounded.
 //
-// It never asks Raft's futures how a record fared. Raft abandons futures when it is
-// shut down, so that waiting for one can last for ever; and they cannot say more than
-// what is known here: a record was applied (the applier saw it), reached our log (see
+// The proposer never asks Raft's futures how a record fared. Raft abandons futures when
+// it shuts down, so waiting for one could last for ever. Nor can they say more than is
+// known here: the applier has seen the record, or the record has reached our log (see
 // inflight), or neither.
 type proposer struct {
 	*shared
@@ -32,17 +32,17 @@ type proposer struct {
 	mu      sync.Mutex
 	queue   []queued  // guarded by mu, as all below
 	bytes   int       // of the queue
-	term    uint64    // the term we lead in; 0 while we do not
+	term    uint64    // the term this replica leads in; 0 while it does not
 	raft    raftApply // of that term
 	opened  bool      // the term's first record was handed to Raft
-	ready   bool      // … and applied: writes go out
+	ready   bool      // the term's first record was applied, so writes go out
 	paused  bool      // a leadership transfer is under way
-	stopped error     // why no more calls are taken
+	stopped error     // why no more calls are taken; nil while they are
 	seq     uint64    // of the last record
 	idle    bool      // the goroutine waits on wake
-	scanNS  int64     // when the whole queue was last searched for expired calls
+	scanNS  int64     // when the whole queue was last searched for calls that waited too long
 	openNS  int64     // when the term's first record was first due
-	pace    pace      // whether the next record waits for company
+	pace    pace      // decides whether the next record waits to become fuller
 
 	wake signal
 	quit chan struct{} // closed by end
@@ -79,8 +79,8 @@ func (p *proposer) accept(c *call.Call) error {
 	}
 	p.queue = append(p.queue, queued{call: c, size: size, deadlineNS: deadline})
 	p.bytes += size
-	// The first call that waits starts the clock of those that wait too long; after
-	// that there is something to do only when a record may go.
+	// The first call that waits starts the search for calls that waited too long. After
+	// that the goroutine has something to do only when a record may go.
 	wake := p.idle && (len(p.queue) == 1 || p.roomLocked() && p.holdLocked(now) <= 0)
 	if wake {
 		p.idle = false
@@ -92,8 +92,9 @@ func (p *proposer) accept(c *call.Call) error {
 	return nil
 }
 
-// serve queues the commands of blocked calls, next to each other, and beyond the bounds
-// for calls: blocked calls have a bound of their own. It refuses all when term has ended.
+// serve queues the commands of blocked calls next to each other. The bounds for calls do
+// not hold for them, because blocked calls have a bound of their own. serve refuses all
+// of them when term has ended.
 func (p *proposer) serve(term uint64, bundle []*attempt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,8 +114,8 @@ func (p *proposer) serve(term uint64, bundle []*attempt) error {
 	return nil
 }
 
-// withdraw takes back what serve queued, if it was not proposed yet. Then its done
-// will not be called.
+// withdraw takes back an attempt that serve has queued, unless it was proposed. It
+// reports whether it did; then the attempt's done is not called.
 func (p *proposer) withdraw(a *attempt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +129,7 @@ func (p *proposer) withdraw(a *attempt) bool {
 	return false
 }
 
-// wakeUp makes the goroutine look again: a record was applied, so there is room.
+// wakeUp makes the goroutine look again, because a record was applied and there is room.
 func (p *proposer) wakeUp() {
 	p.mu.Lock()
 	if p.inflight.len() == 0 {
@@ -153,7 +154,7 @@ func (p *proposer) open(term uint64, r raftApply) {
 	p.wake.send()
 }
 
-// setReady lets the writes of term go out: its first record was applied.
+// setReady lets the writes of term go out, because its first record was applied.
 func (p *proposer) setReady(term uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -164,7 +165,8 @@ func (p *proposer) setReady(term uint64) {
 	}
 }
 
-// close ends the term and refuses what waits. What is in flight is not touched.
+// close ends the term and refuses the calls in the queue. Records in flight are left
+// alone.
 func (p *proposer) close(refusal error) {
 	p.mu.Lock()
 	p.term, p.raft, p.ready = 0, nil, false
@@ -185,7 +187,7 @@ func (p *proposer) stop(refusal error) {
 	p.close(refusal)
 }
 
-// end lets the goroutine finish, and waits for it. stop has been called.
+// end lets the goroutine finish, and waits for it. stop must have been called before.
 func (p *proposer) end() {
 	close(p.quit)
 	<-p.done
@@ -197,9 +199,9 @@ func (p *proposer) takeQueueLocked() []queued {
 	return q
 }
 
-// pause holds back writes while the leadership of a term is handed over, until resume or
-// the term's end. It reports whether the term is still led: another one, which nobody
-// would resume, is not held back.
+// pause holds writes back while the leadership of term is handed over, until resume or
+// the end of the term. It reports whether term is still led. The writes of a later term
+// are not held back, because nobody would resume them.
 func (p *proposer) pause(term uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -210,9 +212,9 @@ func (p *proposer) pause(term uint64) bool {
 	return true
 }
 
-// resume lets writes go on after a transfer that failed. Raft may refuse records for
-// a moment longer, and a record that follows a refused one must not be taken: so
-// writes wait until a record without calls was applied, as at the beginning of a term.
+// resume lets writes go on after a transfer that failed. Raft may refuse records for a
+// moment longer, and no record may be taken that follows a refused one. So writes wait
+// until a record without calls was applied, as at the beginning of a term.
 func (p *proposer) resume(term uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -225,8 +227,8 @@ func (p *proposer) resume(term uint64) {
 	p.wake.send()
 }
 
-// reopen proposes the term's first record once more if Raft has not taken it, and
-// returns for how long that has been so; 0 when there is nothing to wait for.
+// reopen proposes the term's first record once more if Raft has not taken it, and returns
+// for how long it has been due. It returns 0 when there is nothing to wait for.
 func (p *proposer) reopen() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -248,7 +250,8 @@ func (p *proposer) run() {
 		prop, r, wait := p.next()
 		if prop != nil {
 			data := p.encode(prop)
-			// The error is known already or comes by other ways: see the type's comment.
+			// The error is known already or becomes known in other ways. See the type's
+			// comment.
 			_ = r.Apply(data, 0)
 			continue
 		}
@@ -266,8 +269,8 @@ func (p *proposer) run() {
 	}
 }
 
-// next returns the next record to propose; or nil, and after how long to look again
-// although nothing happens: zero when no call waits.
+// next returns the next record to propose. If there is none it returns nil, and after how
+// long to look again although nothing happens; zero when no call waits.
 func (p *proposer) next() (_ *proposal, _ raftApply, wait time.Duration) {
 	now := p.watch.now()
 	p.mu.Lock()
@@ -293,7 +296,8 @@ func (p *proposer) next() (_ *proposal, _ raftApply, wait time.Duration) {
 		p.seq++
 		prop.seq, prop.term, prop.sentNS = p.seq, p.term, now
 		p.pace.sent(len(prop.calls), now)
-		// Under the lock, so that the end of the term finds it either here or queued.
+		// It is added under the lock, so that the end of the term finds each call either
+		// in flight or in the queue.
 		p.inflight.add(prop)
 	} else {
 		if len(p.queue) > 0 {
@@ -311,16 +315,16 @@ func (p *proposer) next() (_ *proposal, _ raftApply, wait time.Duration) {
 	return prop, r, wait
 }
 
-// roomLocked reports whether a record may be proposed now. The work of a record is
-// fsyncs and messages, of which a fuller one needs no more: so while one is under way,
-// the next waits until it is full.
+// roomLocked reports whether a record may be proposed now. A record's cost is fsyncs and
+// messages, and a fuller one needs no more of them. So while one is under way, the next
+// waits until it is full.
 func (p *proposer) roomLocked() bool {
 	n := p.inflight.len()
 	return n == 0 || n < p.cfg.Limits.InFlight && p.bytes >= p.cfg.Limits.RecordBytes
 }
 
-// holdLocked returns for how long what waits is held back so that the record becomes
-// fuller; zero or less: not at all.
+// holdLocked returns for how long the queue is held back so that the record becomes
+// fuller. Zero or less means not at all.
 func (p *proposer) holdLocked(now int64) time.Duration {
 	if len(p.queue) == 0 || p.bytes >= p.cfg.Limits.RecordBytes {
 		return 0
@@ -328,8 +332,8 @@ func (p *proposer) holdLocked(now int64) time.Duration {
 	return p.pace.hold(len(p.queue), now)
 }
 
-// fillLocked moves the head of the queue into a proposal, or returns nil when there is
-// nothing that has time left.
+// fillLocked moves the head of the queue into a proposal. It returns nil when no call has
+// time left. Calls that waited too long are appended to expired.
 func (p *proposer) fillLocked(now int64, expired []queued) (*proposal, []queued) {
 	size, n := recordHeaderLen, 0
 	late := false
@@ -341,7 +345,7 @@ func (p *proposer) fillLocked(now int64, expired []queued) (*proposal, []queued)
 	if n == 0 {
 		return nil, expired
 	}
-	if late { // rare: what is left is tried again
+	if late { // rare: the calls that have time left are tried again
 		expired = p.expireLocked(now, expired)
 		if len(p.queue) == 0 {
 			return nil, expired
@@ -361,7 +365,7 @@ func (p *proposer) fillLocked(now int64, expired []queued) (*proposal, []queued)
 	return prop, expired
 }
 
-// expireLocked moves the calls that have waited too long to expired.
+// expireLocked moves the calls that have waited too long from the queue to expired.
 func (p *proposer) expireLocked(now int64, expired []queued) []queued {
 	kept := p.queue[:0]
 	for _, q := range p.queue {
@@ -377,7 +381,7 @@ func (p *proposer) expireLocked(now int64, expired []queued) []queued {
 	return expired
 }
 
-// encode makes the bytes of prop. They are Raft's to keep, and so never reused.
+// encode returns the bytes of prop. Raft keeps them, so they are never reused.
 func (p *proposer) encode(prop *proposal) []byte {
 	if prop.bytes == 0 {
 		prop.bytes = recordHeaderLen
@@ -398,7 +402,7 @@ func (p *proposer) encode(prop *proposal) []byte {
 	return data
 }
 
-// lengths returns what waits.
+// lengths returns the size of the queue.
 func (p *proposer) lengths() (calls, bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -24,10 +24,11 @@ type raftRead interface {
 	GetConfiguration() raft.ConfigurationFuture
 }
 
-// pendingRead waits for a read index: a Read call, or the first look of a blocked call.
+// pendingRead waits for a read index. It is a Read call, or the first look at a blocked
+// call.
 type pendingRead struct {
 	call       *call.Call  // nil for a look
-	look       func(error) // called once every write that was answered before is visible
+	look       func(error) // called once every write that was answered before is visible, or with an error
 	deadlineNS int64
 }
 
@@ -39,17 +40,22 @@ func (r *pendingRead) refuse(err error) {
 	r.call.Done(call.Result{Err: err})
 }
 
-// reads makes reads linearizable. The leader has applied a record of its own term, so
-// its commit index covers every write ever answered; it takes that index, and then
-// asks a majority of the voters for their terms. If none has a later one, no other
-// leader can have committed anything before the question was asked. What waits shares
-// one round of questions. Raft's own VerifyLeader counts answers to heartbeats that
-// were sent before the read began, and those of non-voters: it proves nothing.
+// reads makes reads linearizable. A leader that was paused does not know that it has been
+// replaced, so its state alone proves nothing. A read goes through these steps:
+//
+//  1. The leader has applied a record of its own term, so its commit index covers every
+//     write that was ever answered. It takes that index.
+//  2. Only then it asks the voters for their terms. If a majority is in no later term, no
+//     other leader had committed anything before it asked.
+//  3. Once the index is applied here, the read runs on a view.
+//
+// All reads that wait share one poll. Raft's own VerifyLeader is no substitute: it counts
+// replies to heartbeats that were sent before the read began, and replies of non-voters.
 type reads struct {
 	*shared
 	views *viewer
 
-	waiting atomic.Int64 // reads accepted and not answered: QueueReads bounds it
+	waiting atomic.Int64 // reads that were accepted and not answered; QueueReads bounds it
 
 	mu      sync.Mutex
 	queue   []pendingRead // guarded by mu, as all below
@@ -80,8 +86,9 @@ func (r *reads) accept(c *call.Call) error {
 	return r.enqueue(c.Term, pendingRead{call: c, deadlineNS: deadline}, true)
 }
 
-// lookSoon calls look once every write answered before is visible, or with an error.
-// look must not block. The bound of its caller holds for it, not QueueReads.
+// lookSoon calls look once every write that was answered before is visible, or with an
+// error. look must not block. Limits.Waiters bounds these looks, so QueueReads does not
+// count them.
 func (r *reads) lookSoon(term uint64, deadlineNS int64, look func(error)) error {
 	return r.enqueue(term, pendingRead{look: look, deadlineNS: deadlineNS}, false)
 }
@@ -124,7 +131,7 @@ func (r *reads) admit() bool {
 	return true
 }
 
-// acceptStale runs a ReadStale on whatever is applied here, or returns why it is refused.
+// acceptStale runs a ReadStale on the state as it is here, or returns why it is refused.
 func (r *reads) acceptStale(c *call.Call) error {
 	if len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
 		return errEmptyCall
@@ -158,7 +165,7 @@ func (r *reads) setReady(term uint64) {
 	}
 }
 
-// close ends the term and refuses what waits.
+// close ends the term and refuses the reads that wait.
 func (r *reads) close(refusal error) {
 	r.mu.Lock()
 	r.term, r.raft, r.ready = 0, nil, false
@@ -220,7 +227,8 @@ func (r *reads) run() {
 	}
 }
 
-// next takes everything that waits, once the term is ready.
+// next takes all reads that wait, once the term is ready. waiting reports whether some
+// are left that may wait too long.
 func (r *reads) next() (batch []pendingRead, term uint64, rf raftRead, waiting bool) {
 	now := r.watch.now()
 	var expired []pendingRead
@@ -247,9 +255,9 @@ func (r *reads) next() (batch []pendingRead, term uint64, rf raftRead, waiting b
 	return batch, term, rf, waiting
 }
 
-// confirm obtains a read index for batch, and runs it once that is applied.
+// confirm obtains a read index for batch, and runs batch once that index is applied.
 func (r *reads) confirm(batch []pendingRead, term uint64, rf raftRead) {
-	// The order matters: first the index, then the question.
+	// The index is taken before the voters are asked. See the type's comment.
 	index := rf.CommitIndex()
 	start := r.watch.now()
 	ok := r.poll(term, rf)
@@ -275,8 +283,8 @@ func (r *reads) confirm(batch []pendingRead, term uint64, rf raftRead) {
 	})
 }
 
-// lostTerm is the refusal when no majority confirmed the term: where another leader is
-// known, its name.
+// lostTerm returns the refusal for reads whose term no majority has confirmed. It names
+// the leader of a later term, if one is known.
 func (r *reads) lostTerm(term uint64) error {
 	if h := r.hint(); h.Term > term {
 		return h
@@ -284,8 +292,9 @@ func (r *reads) lostTerm(term uint64) error {
 	return &call.NotLeader{}
 }
 
-// lookNow calls the looks of a batch, which only pass the word on, and returns the reads.
-// The pool would not keep their order, in which those who wait are to be served.
+// lookNow calls the looks of a batch, and returns the reads. The looks only pass the word
+// on, so they need no pool, and the pool would not keep their order, in which blocked
+// calls are to be served.
 func lookNow(batch []pendingRead) (reads []pendingRead) {
 	reads = batch[:0]
 	for _, p := range batch {
@@ -298,7 +307,7 @@ func lookNow(batch []pendingRead) (reads []pendingRead) {
 	return reads
 }
 
-// runChunk runs reads that share a view.
+// runChunk runs reads that share a view, and answers them.
 func (r *reads) runChunk(chunk []pendingRead) {
 	r.views.view(func(v pebblekv.Reader, nowMS int64) {
 		for i := range chunk {

@@ -18,18 +18,18 @@ import (
 const headerName = "header"
 
 // receiver stages a snapshot that arrives: it takes the stream apart into files and
-// checks every byte of it. It is used by one goroutine.
+// checks every byte. One goroutine uses it.
 type receiver struct {
 	cfg    *Config
 	dir    string
 	head   []byte // of the header, until it is complete
 	header snapHeader
 	parsed bool
-	next   int // file to be written
+	next   int // number of the file to be written next
 
 	file vfs.File // being written; nil between files
 	hash hash.Hash
-	left uint64 // of it
+	left uint64 // bytes of it that are missing
 }
 
 func newReceiver(cfg *Config, dir string) (*receiver, error) {
@@ -102,7 +102,7 @@ func (r *receiver) writeFile(p []byte) (int, error) {
 		r.file, r.hash, r.left = f, sha256.New(), r.header.files[r.next].size
 	}
 	n := int(min(uint64(len(p)), r.left))
-	r.hash.Write(p[:n]) // first: a file may spoil what it is given to write
+	r.hash.Write(p[:n]) // first, because a file may spoil the bytes that it is given
 	if _, err := r.file.Write(p[:n]); err != nil {
 		return 0, err
 	}
@@ -121,7 +121,7 @@ func (r *receiver) writeFile(p []byte) (int, error) {
 	return n, nil
 }
 
-// finish makes what was received durable, once it is complete.
+// finish makes the received files durable, once they are complete and checked.
 func (r *receiver) finish() (snapHeader, error) {
 	if !r.parsed || r.file != nil || r.next < len(r.header.files) {
 		return snapHeader{}, fmt.Errorf("%w: cut short at file %d of %d", ErrSnapshot, r.next, len(r.header.files))
@@ -139,7 +139,7 @@ func (r *receiver) finish() (snapHeader, error) {
 	return r.header, syncDir(r.cfg.FS, r.cfg.FS.PathDir(r.dir))
 }
 
-// discard removes what was received.
+// discard removes everything that was received.
 func (r *receiver) discard() error {
 	var err error
 	if r.file != nil {
@@ -149,7 +149,8 @@ func (r *receiver) discard() error {
 	return errors.Join(err, r.cfg.FS.RemoveAll(r.dir))
 }
 
-// checkStaged reads a staged snapshot's header, and with content all of its files.
+// checkStaged reads a staged snapshot's header. With content it also checks all of its
+// files.
 func checkStaged(cfg *Config, dir string, content bool) (snapHeader, error) {
 	b, err := readFile(cfg.FS, cfg.FS.PathJoin(dir, headerName))
 	if err != nil {
@@ -179,7 +180,7 @@ func checkStaged(cfg *Config, dir string, content bool) (snapHeader, error) {
 	return h, nil
 }
 
-// checkTable makes sure that a table's keys lie in [lo, hi): what it holds beyond would
+// checkTable makes sure that a table's keys lie in [lo, hi). Keys beyond that would
 // become part of other shards.
 func checkTable(fs vfs.FS, path string, lo, hi []byte) (err error) {
 	f, err := fs.Open(path)

@@ -11,8 +11,8 @@ import (
 	"millrace/call"
 )
 
-// A record is what one item of the Raft log holds: calls, and one clock for all of
-// them. Fixed integers are big-endian; counts and lengths are uvarints.
+// A record is the data of one item of the Raft log: calls, and one clock for all of them.
+// Fixed integers are big-endian. Counts and lengths are uvarints.
 //
 //	 0        1        9       17      25      33       37
 //	+--------+--------+-------+-------+-------+--------+---------+
@@ -23,10 +23,10 @@ import (
 //	a call:     flags u8 (1: multi) | number of commands | commands
 //	a command:  number of words | words, each its length and its bytes
 //
-// origin and seq find the calls that wait for the replies, on the replica that
-// proposed the record; apply does not look at them. term is the term its author led
-// in: a record that Raft stored under another term is skipped by all replicas. A
-// record without calls is a new leader's first.
+// origin and seq find the calls that wait for the replies, on the replica that proposed
+// the record; apply does not look at them. term is the term in which the author led: all
+// replicas skip a record that Raft stored under another term. A new leader's first record
+// has no calls.
 const (
 	recordFormat    = 1
 	recordHeaderLen = 37
@@ -114,8 +114,8 @@ func recordOrigin(data []byte) (origin, seq uint64, ok bool) {
 	return binary.BigEndian.Uint64(data[1:]), binary.BigEndian.Uint64(data[9:]), true
 }
 
-// decodeRecord reads data. The words of the result are parts of data. It allocates
-// in proportion to data, whatever the counts in it claim.
+// decodeRecord reads data. The words of the result are parts of data. The memory that it
+// allocates is in proportion to data, even if the counts in data claim more.
 func decodeRecord(data []byte) (record, error) {
 	if len(data) == 0 {
 		return record{}, fmt.Errorf("%w: empty", ErrRecord)
@@ -133,7 +133,7 @@ func decodeRecord(data []byte) (record, error) {
 		nowMS:  int64(binary.BigEndian.Uint64(data[25:])),
 	}}
 	ncalls := binary.BigEndian.Uint32(data[33:])
-	// Once to check and count, once to fill: three allocations for any record.
+	// One walk checks and counts, a second one fills: three allocations for any record.
 	d := recordReader{rest: data[recordHeaderLen:]}
 	if err := d.scan(uint64(ncalls)); err != nil {
 		return record{}, err
@@ -167,7 +167,7 @@ type recordReader struct {
 	calls, cmds, words int
 }
 
-// count reads a number that scan has seen.
+// count reads a number that scan has checked.
 func (d *recordReader) count() int {
 	v, n := binary.Uvarint(d.rest)
 	d.rest = d.rest[n:]
@@ -183,8 +183,8 @@ func (d *recordReader) number(what string) (uint64, error) {
 	return v, nil
 }
 
-// scan walks over ncalls calls and counts. Each counted thing takes a byte at least,
-// so the counts are bounded by what is there.
+// scan walks over ncalls calls and counts their parts. Each part takes at least one byte,
+// so the counts are bounded by the length of the data.
 func (d *recordReader) scan(ncalls uint64) error {
 	for range ncalls {
 		if len(d.rest) == 0 {
@@ -230,22 +230,21 @@ func (d *recordReader) scan(ncalls uint64) error {
 	return nil
 }
 
-// Record is what a record of the log says, for those who read a log back. A replica
-// skips it where its term is not the one that Raft stored it under.
+// Record is a decoded record, for readers of a log. A replica skips the record if Raft
+// has stored it under another term.
 type Record struct {
 	Term  uint64
-	NowMS int64 // the author's clock; the shard's is the greatest one so far
+	NowMS int64 // the author's clock; the shard's clock is the greatest so far
 	Calls []RecordCall
 }
 
-// RecordCall is a call of a record. Its words are parts of what was read.
+// RecordCall is one call of a Record. Its words are parts of the data that was read.
 type RecordCall struct {
 	Multi    bool // its commands take effect together, as one transaction
 	Commands [][][]byte
 }
 
-// ReadRecord reads the data of an item of the log that is a command. The error is
-// ErrRecord.
+// ReadRecord decodes the data of a log item that is a command. The error is ErrRecord.
 func ReadRecord(data []byte) (Record, error) {
 	r, err := decodeRecord(data)
 	if err != nil {
@@ -258,8 +257,8 @@ func ReadRecord(data []byte) (Record, error) {
 	return out, nil
 }
 
-// PrintRecord describes a record on one line, for the dump tool and for errors. Words
-// are cut: it may not be used where payloads must not be seen.
+// PrintRecord describes a record on one line, for the dump tool and for errors. Long
+// words are cut, but it must not be used where payloads must not be seen.
 func PrintRecord(data []byte) string {
 	r, err := decodeRecord(data)
 	if err != nil {

@@ -14,22 +14,23 @@ import (
 	"millrace/raftlog/disk"
 )
 
-// What a replica refuses to start with. All are corruption: a disk has lost what it
-// had confirmed, or somebody has mixed directories. The replica's data must be removed
-// and come anew from its peers; nothing is deleted on a guess.
+// A replica refuses to start with any of these. All are corruption: a disk has lost data
+// that it had confirmed, or somebody has mixed directories. The replica's data must be
+// removed and come anew from its peers. Nothing is deleted on a guess.
 var (
-	// ErrStateBehind: records between the state and the log's beginning are missing.
+	// ErrStateBehind says that records between the state and the log's beginning are
+	// missing.
 	ErrStateBehind = fmt.Errorf("shard: the state is behind its snapshot marker: %w", disk.ErrCorrupt)
-	// ErrLogBehind: the state has applied records that the log does not have.
+	// ErrLogBehind says that the state has applied records that the log does not have.
 	ErrLogBehind = fmt.Errorf("shard: the log ends before what the state has applied: %w", disk.ErrCorrupt)
-	// ErrLogGap: the log begins after the marker's end.
+	// ErrLogGap says that the log begins after the marker's end.
 	ErrLogGap = fmt.Errorf("shard: records are missing at the head of the log: %w", disk.ErrCorrupt)
-	// ErrStaged: the marker names a received snapshot that is damaged or gone.
+	// ErrStaged says that the marker names a received snapshot that is damaged or gone.
 	ErrStaged = fmt.Errorf("shard: the received snapshot cannot be installed: %w", disk.ErrCorrupt)
 )
 
-// recover brings state, marker, staged files and log into line, before a Raft instance
-// starts on them. A crash may have struck anywhere in what install does.
+// recover brings state, marker, staged files and log into line before a Raft instance
+// starts on them. A crash may have struck at any step of install.
 func (s *snapshots) recover(log LogStore) error {
 	if err := s.makeDir(); err != nil {
 		return fmt.Errorf("shard %d: %w", s.cfg.ID, err)
@@ -60,8 +61,8 @@ func (s *snapshots) recover(log LogStore) error {
 	return s.checkLog(log, m)
 }
 
-// makeDir makes the staging directory, so that it is there after a crash: a marker may
-// name what is in it.
+// makeDir makes the staging directory and syncs its name, because a marker may name files
+// in it and a crash must not lose it.
 func (s *snapshots) makeDir() error {
 	fs := s.cfg.FS
 	if err := fs.MkdirAll(s.dir, 0o700); err != nil {
@@ -71,8 +72,8 @@ func (s *snapshots) makeDir() error {
 	return errors.Join(syncDir(fs, above), syncDir(fs, fs.PathDir(above)))
 }
 
-// clean removes everything from the staging directory. Nothing in it is needed: what
-// the marker named is installed.
+// clean removes everything from the staging directory. Nothing in it is needed, because a
+// snapshot that the marker named is installed by now.
 func (s *snapshots) clean() error {
 	names, err := s.cfg.FS.List(s.dir)
 	for _, name := range names {
@@ -84,7 +85,8 @@ func (s *snapshots) clean() error {
 	return nil
 }
 
-// checkLog makes sure that the log has what the state and the marker do not cover.
+// checkLog makes sure that the log has every record that neither the state nor the marker
+// covers.
 func (s *snapshots) checkLog(log LogStore, m raftlog.Marker) error {
 	first, err := log.FirstIndex()
 	if err != nil {
@@ -100,8 +102,8 @@ func (s *snapshots) checkLog(log LogStore, m raftlog.Marker) error {
 	return nil
 }
 
-// checkEnds compares the ends of a log, both 0 when it is empty, with the applied index
-// and the marker.
+// checkEnds compares the ends of a log, which are both 0 when it is empty, with the
+// applied index and the marker.
 func checkEnds(first, last, applied uint64, m raftlog.Marker) error {
 	if first > m.Index+1 {
 		return fmt.Errorf("%w: it begins at %d, %v", ErrLogGap, first, m)
@@ -112,13 +114,18 @@ func checkEnds(first, last, applied uint64, m raftlog.Marker) error {
 	return nil
 }
 
-// reconcile compares the log with the marker. Raft's InstallSnapshot leaves the log as
-// it is: records that end before the snapshot would stay, and be served to others
-// although nobody ever compared them; and a conflicting record at the snapshot's index
-// makes the replica refuse everything that follows. In both cases all of the log is
-// either covered by the snapshot or proven not to be committed, and goes. It reports
-// whether there was a conflict: then Raft has to be started anew, for it keeps in
-// memory where the log ended.
+// reconcile compares the log with the marker, because Raft's InstallSnapshot leaves the
+// log as it is. Say a snapshot arrives at index 150:
+//
+//   - The log ends before 150. Its records would stay, and be served to others, although
+//     nobody ever compared them.
+//   - The log's record at 150 has another term. It would make the replica refuse
+//     everything that follows.
+//
+// In both cases every record of the log is either covered by the snapshot or proven not
+// to be committed, so the whole log goes. reconcile reports whether there was a conflict,
+// the second case. Then Raft has to be started anew, because it keeps in memory where the
+// log ended.
 func (s *snapshots) reconcile(log LogStore, m raftlog.Marker) (conflict bool, err error) {
 	last, err := log.LastIndex()
 	if err != nil || last == 0 {
@@ -140,9 +147,9 @@ func (s *snapshots) reconcile(log LogStore, m raftlog.Marker) (conflict bool, er
 	return conflict, log.ResetLog()
 }
 
-// install replaces the state with the staged snapshot that m names, unless the state
-// has it already; then nothing names the staged files any more, and they go. It is
-// called by the goroutine that applies, or between Raft instances.
+// install replaces the state with the staged snapshot that m names, unless the state has
+// it already. In the end the marker does not name the staged files any more, and they go.
+// The goroutine that applies calls it, or the supervisor between Raft instances.
 func (s *snapshots) install(log LogStore, m raftlog.Marker, atStart bool) (conflict bool, err error) {
 	dir := s.cfg.FS.PathJoin(s.dir, m.Staged)
 	if s.applier.now.index < m.Applied || mutant.StaleSnapshots {
@@ -158,8 +165,8 @@ func (s *snapshots) install(log LogStore, m raftlog.Marker, atStart bool) (confl
 		}
 		s.cfg.Logger.Info("installed a snapshot", "shard", s.cfg.ID, "index", m.Index, "bytes", h.contentBytes())
 	}
-	// What the marker claims must be durable before it stops naming the files, also
-	// where the state came by another way.
+	// The state must be durable before the marker stops naming the files, also if the
+	// state was reached in another way.
 	if err := s.cfg.State.LogData(nil, pebble.Sync); err != nil {
 		return false, fmt.Errorf("shard %d: sync the state: %w", s.cfg.ID, err)
 	}
@@ -177,8 +184,8 @@ func (s *snapshots) install(log LogStore, m raftlog.Marker, atStart bool) (confl
 }
 
 // replace replaces all keys of the shard, the applied index among them, by the files in
-// dir, as one. Pebble removes the names it is given, so it gets names of their own: the
-// staged files stay until the marker does not name them.
+// dir, in one atomic step. Pebble removes the names that it is given, so it gets names of
+// their own: the staged files stay until the marker does not name them.
 func (a *applier) replace(dir string, files int) error {
 	fs := a.cfg.FS
 	var paths []string

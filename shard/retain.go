@@ -9,26 +9,27 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// retention knows which records of the log other replicas still need: a snapshot or a
-// truncation that takes no heed of them has to be followed by another snapshot, and
-// where a shard is written faster than its snapshot travels, that never ends.
+// retention knows which records of the log other replicas still need. If a snapshot or a
+// truncation disregards them, the replica needs another snapshot. Where a shard is
+// written faster than its snapshot travels, that would never end.
 //
-// A replica counts while it answers, or while a snapshot is on its way to it. One that
-// cannot be reached does not: the log would grow for as long as it is away.
+// A replica counts while it answers, or while a snapshot is on its way to it. A replica
+// that cannot be reached does not count, because the log would grow for as long as it is
+// away.
 type retention struct {
 	watch  stopwatch
-	recent time.Duration // a replica counts for so long after its answer
+	recent time.Duration // how long a replica counts after its last answer
 
 	mu    sync.Mutex
 	peers map[raft.ServerID]progress // guarded by mu, as all below
-	pins  []uint64                   // indexes of snapshots under way
+	pins  []uint64                   // indexes of the snapshots that are being sent
 }
 
-// progress is how far a replica's log is known to be the leader's.
+// progress is how far a replica's log is known to agree with the leader's.
 type progress struct {
 	index uint64
-	atNS  int64 // when it said so
-	asked int   // messages under way to it: it counts until they are answered
+	atNS  int64 // when it answered that, on the stopwatch
+	asked int   // messages under way to it; it counts until they are answered
 }
 
 func newRetention(w stopwatch, recent time.Duration) *retention {
@@ -42,7 +43,8 @@ func (r *retention) has(id raft.ServerID, index uint64) {
 	r.peers[id] = progress{index, r.watch.now(), r.peers[id].asked}
 }
 
-// lacks notes that a replica's log ends at last, or is another one before.
+// lacks notes that a replica's log ends at last, or differs from the leader's before
+// that.
 func (r *retention) lacks(id raft.ServerID, last uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,10 +56,11 @@ func (r *retention) lacks(id raft.ServerID, last uint64) {
 }
 
 // asks notes that a message is under way to a replica, until the returned function is
-// called: its disk may take longer than replicas count after an answer.
+// called. The replica's disk may take longer to answer than a replica counts after an
+// answer.
 func (r *retention) asks(id raft.ServerID) (answered func()) {
 	if !r.addAsked(id, 1) {
-		return func() {} // nothing is known of what it needs
+		return func() {} // its position is unknown
 	}
 	return func() { r.addAsked(id, -1) }
 }
@@ -87,8 +90,8 @@ func (r *retention) pin(index uint64) (unpin func()) {
 	}
 }
 
-// needed returns the index after which some replica still needs records; MaxUint64 when
-// none does.
+// needed returns the index after which some replica still needs records, or MaxUint64
+// when none does.
 func (r *retention) needed() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

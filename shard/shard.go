@@ -13,10 +13,10 @@ import (
 	"millrace/kv"
 )
 
-// closePatience is how long Close waits for what was proposed to be applied.
+// closePatience is how long Close waits for proposed records to be applied.
 const closePatience = time.Second
 
-// Shard is one replica of a shard, running. It implements call.Backend.
+// Shard is one running replica of a shard. It implements call.Backend.
 type Shard struct {
 	*shared
 	*leaderParts
@@ -33,9 +33,9 @@ type Shard struct {
 	closeOnce sync.Once
 }
 
-// Open starts a replica on what is on disk. Beyond ErrConfig, and what disks and
-// databases say, it fails with ErrStateBehind, ErrLogBehind, ErrLogGap or ErrStaged,
-// which disk.Classify knows as corruption.
+// Open starts a replica on the data on disk. Besides ErrConfig and errors of disks and
+// databases, it fails with ErrStateBehind, ErrLogBehind, ErrLogGap or ErrStaged, which
+// disk.Classify knows as corruption.
 func Open(config Config) (*Shard, error) {
 	cfg, err := config.check()
 	if err != nil {
@@ -47,13 +47,13 @@ func Open(config Config) (*Shard, error) {
 		return nil, err
 	}
 	go s.supervisor.run(inst) // owns Raft; opens and closes terms
-	go s.writes.run()         // proposes what waits
+	go s.writes.run()         // turns waiting writes into records
 	go s.reads.run()          // obtains read indexes
-	go s.waits.run()          // times blocked calls out
+	go s.waits.run()          // answers blocked calls whose time is over
 	return s, nil
 }
 
-// assemble makes the parts, each on those it depends on.
+// assemble builds the parts, each on the ones it depends on. None of them runs yet.
 func assemble(cfg *Config) *Shard {
 	sh := newShared(cfg)
 	views := newViewer(sh)
@@ -76,7 +76,7 @@ func assemble(cfg *Config) *Shard {
 // Submit implements call.Backend. It takes c, or refuses it, at once.
 func (s *Shard) Submit(c *call.Call) {
 	var err error
-	if c.Kind == call.ReadStale { // of no term
+	if c.Kind == call.ReadStale { // it names no term
 		err = s.reads.acceptStale(c)
 	} else {
 		err = s.lead.take(c)
@@ -95,10 +95,10 @@ func (s *Shard) Cancel(c *call.Call) {
 	s.waits.cancel(c)
 }
 
-// AddNonvoter adds a replica that receives the log but has no vote, and returns once
-// that is committed. This replica must lead, as for all changes. configurationIndex, if
-// it is not zero, is that of the only configuration to which the change may be made, as
-// for the other two.
+// AddNonvoter adds a replica that receives the log but has no vote, and returns once the
+// change is committed. This replica must lead, as for all changes. If configurationIndex
+// is not zero, the change is made only to the configuration of that index, as for the
+// other two.
 func (s *Shard) AddNonvoter(ctx context.Context, node string, configurationIndex uint64) error {
 	return s.admin.addNonvoter(ctx, s.leads(), node, configurationIndex)
 }
@@ -108,24 +108,25 @@ func (s *Shard) AddVoter(ctx context.Context, node string, configurationIndex ui
 	return s.admin.addVoter(ctx, s.leads(), node, configurationIndex)
 }
 
-// Remove removes a replica from the shard. It is not told; closing and destroying it is
-// its node's.
+// Remove removes a replica from the shard. The removed replica is not told: closing and
+// destroying it is up to its node.
 func (s *Shard) Remove(ctx context.Context, node string, configurationIndex uint64) error {
 	return s.admin.remove(ctx, s.leads(), node, configurationIndex)
 }
 
-// Transfer hands the leadership over to a voter, and returns once this replica does not
+// Transfer hands the leadership over to a voter. It returns once this replica does not
 // lead any more.
 func (s *Shard) Transfer(ctx context.Context, node string) error {
 	return s.admin.transfer(ctx, s.leads(), node)
 }
 
-// Restart replaces the Raft instance. Calls, waits and state survive, but leadership
+// Restart replaces the Raft instance. Calls, waits and state survive that; leadership
 // does not.
 func (s *Shard) Restart() { s.orders.replaceSoon(causeAsked) }
 
 // Close stops the replica and waits for everything it started. Calls that were not
-// proposed are refused with call.ErrStopping; those that were are answered, or in doubt.
+// proposed are refused with call.ErrStopping. Calls that were proposed are answered, or
+// are in doubt.
 func (s *Shard) Close() error {
 	s.closeOnce.Do(func() {
 		s.leaderParts.stop(call.ErrStopping)
@@ -140,7 +141,8 @@ func (s *Shard) Close() error {
 	return nil
 }
 
-// settle waits a moment for what was proposed to be applied, while this replica leads.
+// settle waits for the proposed records to be applied, for closePatience at most and only
+// while this replica leads.
 func (s *Shard) settle() {
 	tick := time.NewTicker(adminTick)
 	defer tick.Stop()
@@ -149,10 +151,10 @@ func (s *Shard) settle() {
 	}
 }
 
-// Destroy deletes everything of a replica that does not run: only of one that the shard's
-// members have agreed to remove. After a crash in between it has to be called again: such
-// a replica does not open. Of cfg it uses ID, FirstSlot, LastSlot, Log, State, StagingDir
-// and FS.
+// Destroy deletes everything of a replica that does not run. It is meant for a replica
+// that the shard's members have agreed to remove. A crash in the middle leaves a replica
+// that does not open; then Destroy must be called again. Of cfg it uses ID, FirstSlot,
+// LastSlot, Log, State, StagingDir and FS.
 func Destroy(cfg Config) error {
 	lo, hi := kv.SlotBounds(cfg.FirstSlot, cfg.LastSlot)
 	err := cfg.State.Excise(context.Background(), pebble.KeyRange{Start: lo, End: hi})

@@ -15,8 +15,8 @@ import (
 )
 
 // shared is the ground on which the parts of one replica stand: configuration, clocks,
-// positions and the ways to reach the supervisor. None of it depends on a part, so every
-// part is built on it, and parts that would otherwise need each other meet here.
+// positions and the ways to reach the supervisor. None of it depends on a part. So every
+// part is built on it, and two parts that would need each other meet here instead.
 type shared struct {
 	cfg        *Config
 	lo, hi     []byte // the shard's range of keys
@@ -71,8 +71,8 @@ func (sh *shared) fatal(err error) {
 	})
 }
 
-// haltShard stops the shard for good, because it cannot apply a record. The process lives
-// on for its other shards, unless the cause is corruption.
+// haltShard stops the shard for good, because a record cannot be applied. The process
+// lives on for its other shards, unless the cause is corruption.
 func (sh *shared) haltShard(err error) {
 	sh.cfg.Logger.Error("halted", "shard", sh.cfg.ID, "error", err)
 	sh.haltErr.CompareAndSwap(nil, &err)
@@ -103,8 +103,8 @@ func newOrders() *orders {
 	return &orders{look: newSignal(), logFull: newSignal(), replace: make(chan cause, 1)}
 }
 
-// replaceSoon asks for the end of the Raft instance. A request that is there already will
-// do: the instance ends once.
+// replaceSoon asks for the end of the Raft instance. If the same was asked before,
+// nothing is added: the instance ends once.
 func (o *orders) replaceSoon(c cause) {
 	select {
 	case o.replace <- c:

@@ -9,8 +9,8 @@ import (
 	"math"
 )
 
-// A snapshot on its way from one replica to another: a header, then files, which are
-// Pebble tables with all keys of the shard, in order.
+// A snapshot travels from one replica to another as a header and then files. The files
+// are Pebble tables, which hold all keys of the shard, in order.
 //
 //	 0        4        5       9       11     13        21     29        37
 //	+--------+--------+-------+-------+------+---------+------+---------+--------+---------+-------+---------+
@@ -20,16 +20,15 @@ import (
 //
 //	a file:  size u64 | SHA-256, 32 B
 //
-// crc32 is Castagnoli's, over all that comes before it. applied, term and clockMS are
-// what the state says of itself: applied may be above the index under which Raft sends
-// the snapshot, because the files are made when they are needed. The receiver skips
-// records up to it.
+// crc32 is Castagnoli's, over everything before it. applied, term and clockMS are the
+// state's position. applied may be above the index under which Raft sends the snapshot,
+// because the files are made when they are needed. The receiver skips records up to it.
 const (
 	snapMagic    = "MRSN"
 	snapFormat   = 1
 	snapFixedLen = 41
 	snapFileLen  = 8 + sha256.Size
-	// maxSnapFiles bounds what a header can make a receiver allocate.
+	// maxSnapFiles bounds the memory that a header can make a receiver allocate.
 	maxSnapFiles = 1 << 16
 )
 
@@ -51,7 +50,7 @@ type snapHeader struct {
 
 func (h *snapHeader) len() int { return snapFixedLen + len(h.files)*snapFileLen + 4 }
 
-// contentBytes is the size of all files.
+// contentBytes returns the size of all files.
 func (h *snapHeader) contentBytes() int64 {
 	var n int64
 	for _, f := range h.files {

@@ -16,20 +16,20 @@ import (
 	"millrace/raftlog"
 )
 
-// stagedPrefix begins the ID of a snapshot that was received, as opposed to our own.
+// stagedPrefix begins the ID of a snapshot that was received, to tell it from our own.
 const stagedPrefix = "staged:"
 
-// errMarker refuses a snapshot of our own while a newer one is there or on its way in.
+// errMarker refuses a snapshot of our own, because a newer one is there or on its way in.
 var errMarker = errors.New("shard: a newer snapshot is there")
 
-// snapshots is the shard's snapshots. One of our own is a marker: the state holds the
-// data, and taking it means to make the state durable and to say so in the log's
-// database. Files are made when a replica needs them. One that is received is staged
-// in a directory, and named in the marker until it is installed.
+// snapshots keeps the shard's snapshots. A snapshot of our own is a marker: the state
+// holds the data already, so taking a snapshot means to make the state durable and to say
+// in the log's database that it is. Files are made when a replica needs them. A received
+// snapshot is staged in a directory, and the marker names it until it is installed.
 type snapshots struct {
 	*shared
 	applier *applier
-	dir     string // of this shard: everything in it is temporary, but for what the marker names
+	dir     string // the shard's own below StagingDir; all of it is temporary, except the files that the marker names
 	serial  atomic.Uint64
 
 	mu sync.Mutex // held while the marker is changed
@@ -43,14 +43,14 @@ func newSnapshots(sh *shared, a *applier) *snapshots {
 	return &snapshots{shared: sh, applier: a, dir: dir}
 }
 
-// snapshotStore serves snapshots to one Raft instance.
+// snapshotStore serves snapshots to one Raft instance. It implements raft.SnapshotStore.
 type snapshotStore struct {
 	*snapshots
 	needs *retention
 	stop  <-chan struct{} // closed when the instance ends
 }
 
-// Snapshot implements raft.FSM: it notes where the state is.
+// Snapshot implements raft.FSM: it notes the state's position.
 func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	if a.halted.Load() {
 		return nil, errHalted
@@ -61,7 +61,7 @@ func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 // fsmSnapshot is a snapshot of our own being taken.
 type fsmSnapshot struct{ applied uint64 }
 
-// Persist implements raft.FSMSnapshot. When it returns, Raft truncates the log.
+// Persist implements raft.FSMSnapshot. Once it returns, Raft truncates the log.
 func (s fsmSnapshot) Persist(rs raft.SnapshotSink) error {
 	sink, ok := rs.(*sink)
 	if !ok {
@@ -77,10 +77,11 @@ func (s fsmSnapshot) Persist(rs raft.SnapshotSink) error {
 // Release implements raft.FSMSnapshot.
 func (fsmSnapshot) Release() {}
 
-// mark makes the state durable and then puts the marker, in that order: the log may be
-// truncated up to the marker's index as soon as it is there.
+// mark makes the state durable and then puts the marker. The order matters, because the
+// log may be truncated up to the marker's index as soon as the marker is there.
 func (s *snapshots) mark(m raftlog.Marker) error {
-	// One synced write to the state's WAL covers everything written before it.
+	// One synced write to the state's WAL makes everything durable that was written
+	// before it.
 	durable := pebble.Sync
 	if mutant.TruncateBeforeSync {
 		durable = pebble.NoSync
@@ -118,8 +119,8 @@ func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
 	}}, nil
 }
 
-// Create implements raft.SnapshotStore, for a snapshot of our own and for one that is
-// received: the first write tells which.
+// Create implements raft.SnapshotStore, for our own snapshots and for received ones. The
+// first write tells which it is.
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
 	return &sink{
@@ -129,32 +130,33 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 	}, nil
 }
 
-// Open implements raft.SnapshotStore: Raft opens the snapshot that it has just received
-// to restore it, or our newest to send it to a replica that is too far behind.
+// Open implements raft.SnapshotStore. Raft opens a snapshot that it has just received, to
+// restore it, or our newest one, to send it to a replica that is too far behind.
 func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if name, ok := strings.CutPrefix(id, stagedPrefix); ok {
 		list, err := s.List()
 		if err != nil || len(list) == 0 {
 			return nil, nil, errors.Join(fmt.Errorf("shard %d: no marker for %s", s.cfg.ID, id), err)
 		}
-		// Restore reads the name, and finds the files by it.
+		// fsm.Restore reads the name, and finds the files by it.
 		return list[0], io.NopCloser(strings.NewReader(name)), nil
 	}
 	o := &offer{store: s, meta: &raft.SnapshotMeta{Version: 1, ID: id}}
 	return o.meta, o, nil
 }
 
-// offer is a snapshot that Raft means to send. What it says of itself is filled in when it
-// is made, at the last moment: Raft looks at its index again when the receiver has it.
+// offer is a snapshot that Raft means to send. The files and the description are made at
+// the last moment. When the receiver has the snapshot, Raft reads its index again.
 type offer struct {
 	store   *snapshotStore
 	meta    *raft.SnapshotMeta
 	*export // nil until it is made
 }
 
-// make exports the state and describes it in args. The snapshot is sent as of the state's
-// applied index, which is above the marker's: so what the receiver has applied and where
-// its log begins are the same. It waits for its turn.
+// make exports the state and describes it in args. It waits until a slot for sending is
+// free. The snapshot is sent as of the state's applied index, although the marker's index
+// is lower: then the receiver's log begins exactly after the last record that its state
+// has applied.
 func (o *offer) make(args *raft.InstallSnapshotRequest) error {
 	s := o.store
 	select {
@@ -162,7 +164,7 @@ func (o *offer) make(args *raft.InstallSnapshotRequest) error {
 	case <-s.stop:
 		return raft.ErrRaftShutdown
 	}
-	// The log goes on from here, when the receiver has it.
+	// The receiver needs the records after this one when it has the snapshot.
 	unpin := s.needs.pin(s.gate.index.Load())
 	release := func() { unpin(); <-s.cfg.SnapshotSlots }
 	dir := s.cfg.FS.PathJoin(s.dir, fmt.Sprintf("send-%d", s.serial.Add(1)))
@@ -203,8 +205,8 @@ func (o *offer) Close() error {
 	return o.export.Close()
 }
 
-// sink takes a snapshot: nothing for one of our own, whose marker Persist puts, and the
-// files of one that is received.
+// sink takes a snapshot. For one of our own nothing is written, because Persist puts the
+// marker. For a received one it takes the files.
 type sink struct {
 	store              *snapshotStore
 	version            int
@@ -226,11 +228,12 @@ func (s *sink) ID() string {
 	return fmt.Sprintf("marker:%d-%d", s.term, s.index)
 }
 
-// Write implements raft.SnapshotSink. Only a snapshot that is received is written, on
-// Raft's main goroutine.
+// Write implements raft.SnapshotSink. Raft calls it for received snapshots only, on its
+// main goroutine.
 func (s *sink) Write(p []byte) (int, error) {
 	if s.recv == nil {
-		// Raft would take its applied index back to the snapshot's, and its configuration.
+		// Raft would set its applied index, and its configuration, back to the
+		// snapshot's.
 		if at := s.store.gate.index.Load(); s.index <= at && !mutant.StaleSnapshots {
 			return 0, fmt.Errorf("%w: snapshot at %d, applied %d", ErrStaleSnapshot, s.index, at)
 		}
@@ -243,7 +246,7 @@ func (s *sink) Write(p []byte) (int, error) {
 	return s.recv.Write(p)
 }
 
-// Cancel implements raft.SnapshotSink: nothing is left of what was received.
+// Cancel implements raft.SnapshotSink. It removes all that was received.
 func (s *sink) Cancel() error {
 	if s.recv == nil {
 		return nil
@@ -251,9 +254,9 @@ func (s *sink) Cancel() error {
 	return s.recv.discard()
 }
 
-// Close implements raft.SnapshotSink. A received snapshot is complete and checked when
-// it returns nil, and will be installed whatever happens: by Raft in a moment, or at
-// the next start.
+// Close implements raft.SnapshotSink. When it returns nil, a received snapshot is
+// complete, checked and certain to be installed: by Raft in a moment, or at the next
+// start.
 func (s *sink) Close() error {
 	if s.recv == nil {
 		return nil
@@ -276,7 +279,8 @@ func (s *sink) Close() error {
 	return nil
 }
 
-// stage puts the marker of a received snapshot.
+// stage puts the marker of a received snapshot. Files of an earlier one that was not
+// installed go.
 func (s *snapshots) stage(m raftlog.Marker) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,15 +8,15 @@ import (
 	"millrace/call"
 )
 
-// Status is what a replica knows of itself and its shard at one moment.
+// Status is a replica's view of itself and its shard at one moment.
 type Status struct {
 	Shard uint32 `json:"shard"`
 	Node  string `json:"node"`
 	// State is "leader", "follower", "candidate", "restarting" or "halted".
 	State string `json:"state"`
-	// Halted says why the replica does nothing any more.
+	// Halted is the reason why the replica does nothing any more.
 	Halted string `json:"halted,omitempty"`
-	// Ready: a leader whose reads and writes go ahead.
+	// Ready is true for a leader whose reads and writes go ahead.
 	Ready     bool   `json:"ready"`
 	Leader    string `json:"leader"`
 	Term      uint64 `json:"term"`
@@ -25,15 +25,15 @@ type Status struct {
 	Applied   uint64 `json:"applied"`
 	ClockMS   int64  `json:"clock_ms"`
 
-	// Configuration is the newest committed membership that was applied here, set by
-	// the record at ConfigurationIndex.
+	// ConfigurationIndex, Voters and Nonvoters are the newest committed membership that
+	// was applied here. The record at that index has set it.
 	ConfigurationIndex uint64   `json:"configuration_index"`
 	Voters             []string `json:"voters"`
 	Nonvoters          []string `json:"nonvoters"`
 
-	LogRecords      uint64 `json:"log_records"` // as far as is known
+	LogRecords      uint64 `json:"log_records"` // as far as the log was seen, like LogBytes
 	LogBytes        int64  `json:"log_bytes"`
-	LogWriteMS      int64  `json:"log_write_ms"` // age of the write under way
+	LogWriteMS      int64  `json:"log_write_ms"` // age of the write to the log that is under way
 	SnapshotIndex   uint64 `json:"snapshot_index"`
 	SnapshotsSent   int64  `json:"snapshots_sending"` // under way
 	SnapshotsStaged uint64 `json:"snapshots_received"`
@@ -54,7 +54,7 @@ type Status struct {
 	ProposedMiB float64 `json:"proposed_mib"`
 }
 
-// Blocked is how many blocked calls the replica keeps.
+// Blocked returns the number of blocked calls that the replica keeps.
 func (s *Shard) Blocked() int64 { return s.waits.count.Load() }
 
 // reporter gathers a replica's status from its parts.
@@ -68,7 +68,7 @@ func newReporter(sh *shared, p *leaderParts, s *snapshots) *reporter {
 	return &reporter{shared: sh, parts: p, snapshots: s}
 }
 
-// Status returns what there is to tell.
+// Status returns the replica's status now.
 func (s *Shard) Status() Status { return s.report.status() }
 
 func (r *reporter) status() Status {
@@ -117,25 +117,26 @@ func (r *reporter) status() Status {
 	return st
 }
 
-// Probe returns what this replica says of itself now. Term is 0 while no Raft runs, or
-// before it has heard of a term: then the replica can promise nothing.
+// Probe returns the replica's position now. Term is 0 while no Raft runs, or before Raft
+// has heard of a term. Then the replica can promise nothing.
 func (s *Shard) Probe() call.Probe {
 	p := call.Probe{Hosted: true, Applied: s.gate.index.Load()}
 	if inst := s.current.Load(); inst != nil {
 		now := readRole(inst.raft)
 		p.Leader, p.LastIndex = now.leader, inst.raft.LastIndex()
-		// Last: the later the term is read, the more the answer is worth.
+		// The term is read last, because the answer is worth the more the later that
+		// happens.
 		p.Term = inst.raft.CurrentTerm()
 	}
 	return p
 }
 
-// Applied returns the index of the last record that the state has applied. A snapshot
-// at or below it must not reach Raft.
+// Applied returns the index of the last record that the state has applied. A snapshot at
+// or below it must not reach Raft.
 func (s *Shard) Applied() uint64 { return s.gate.index.Load() }
 
 // LogStalled returns for how long a write of this shard to the Raft log has been under
-// way; 0 when there is none.
+// way, or 0 when there is none.
 func (s *Shard) LogStalled() time.Duration {
 	if inst := s.current.Load(); inst != nil {
 		return inst.log.stalled()

@@ -15,25 +15,27 @@ import (
 )
 
 const (
-	// observerBuffer bounds Raft's notices that wait. One is enough: they only say "look".
+	// observerBuffer bounds Raft's notices that wait. One would be enough, because a
+	// notice only says "look".
 	observerBuffer = 8
-	// shutdownPatience is how long the end of a Raft instance may take before calls
-	// whose fate would be known at its end are answered as in doubt.
+	// shutdownPatience is how long the end of a Raft instance may take. After that, calls
+	// in flight are answered as in doubt, although their fate would be known at its end.
 	shutdownPatience = time.Second
-	// stuckTerms is after how many heartbeat timeouts a leader that cannot write the first
-	// record of its term is replaced: a leadership transfer has poisoned it.
+	// stuckTerms is the number of heartbeat timeouts after which a leader is replaced
+	// that cannot write the first record of its term. A leadership transfer has poisoned
+	// such a leader.
 	stuckTerms = 4
-	// loopInstalls is how many snapshots in a row, without a record in between, are an
-	// alarm.
+	// loopInstalls is the number of snapshots installed in a row, without a record in
+	// between, that raises an alarm.
 	loopInstalls = 2
-	// minTrailing is how many records stay in the log however large they are.
+	// minTrailing is the number of records that stay in the log however large they are.
 	minTrailing = 16
-	// recentTerms is for how many heartbeat timeouts after its last answer a replica's
-	// need of records counts.
+	// recentTerms is the number of heartbeat timeouts after its last answer for which the
+	// records that a replica needs are kept.
 	recentTerms = 4
 )
 
-// instance is one *raft.Raft and what belongs to it alone.
+// instance is one *raft.Raft and everything that ends with it.
 type instance struct {
 	raft   *raft.Raft
 	log    *watchedLog
@@ -43,30 +45,30 @@ type instance struct {
 	stop   chan struct{} // closed when its end begins
 
 	snapping atomic.Bool
-	failed   atomic.Bool    // the last snapshot was not taken
+	failed   atomic.Bool    // the last snapshot failed
 	bg       sync.WaitGroup // the goroutine that takes a snapshot
 }
 
-// cause is why an instance ends.
+// cause is the reason why an instance ends.
 type cause int
 
 const (
 	causeStop     cause = iota // the shard is closed
 	causeHalt                  // a record cannot be applied
-	causeConflict              // the log was reset under Raft
+	causeConflict              // the log was reset, and Raft remembers the old one
 	causeTransfer              // a leadership transfer has poisoned the leader
 	causeStall                 // the log's disk does not answer
 	causeLoop                  // snapshots come again and again
-	causeAsked                 // by Restart
+	causeAsked                 // Shard.Restart asked for it
 )
 
 func (c cause) String() string {
 	return [...]string{"stop", "halt", "log conflict", "stuck transfer", "log stall", "snapshot loop", "asked to"}[c]
 }
 
-// supervisor owns the *raft.Raft of the shard: it starts it, watches it, and replaces
-// it when only that helps. Everything else of the shard outlives the instance. Its one
-// goroutine also opens and closes the terms we lead in.
+// supervisor owns the *raft.Raft of the shard. It starts the instance, watches it, and
+// replaces it when nothing else helps; all other parts outlive the instance. Its one
+// goroutine also opens and closes the terms that this replica leads in.
 type supervisor struct {
 	*shared
 	applier   *applier
@@ -98,7 +100,7 @@ func (s *supervisor) appended() {
 // overfull implements logObserver.
 func (s *supervisor) overfull() { s.orders.logFull.send() }
 
-// start starts a Raft instance on what is on disk.
+// start starts a Raft instance on the data on disk.
 func (s *supervisor) start() (*instance, error) {
 	inst := &instance{
 		events: make(chan raft.Observation, observerBuffer),
@@ -137,12 +139,13 @@ func (s *supervisor) start() (*instance, error) {
 	return inst, nil
 }
 
-// replicates reports whether this replica leads in a term and has a replica on a node.
+// replicates reports whether this replica leads in term and the shard has a replica on
+// node.
 func (s *supervisor) replicates(node string, term uint64) bool {
 	return s.leads() == term && s.configs.last().has(node)
 }
 
-// raftConfig is the one way Raft is run.
+// raftConfig returns the configuration of Raft, which all replicas share.
 func raftConfig(cfg *Config) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(cfg.NodeID)
@@ -153,22 +156,22 @@ func raftConfig(cfg *Config) *raft.Config {
 	c.MaxAppendEntries = maxAppendEntries
 	c.BatchApplyCh = true
 	c.ShutdownOnRemove = false
-	// The state says itself what is applied. See snapshots.recover.
+	// The state holds its own applied index. See snapshots.recover.
 	c.NoSnapshotRestoreOnStart = true
-	// It loses configurations, and can hang.
+	// RestoreCommittedLogs would lose configurations, and can hang.
 	c.RestoreCommittedLogs = false
 	c.NoLegacyTelemetry = true
 	c.TrailingLogs = cfg.Limits.TrailingRecords
-	// Snapshots are taken by the log's size, which Raft does not know.
+	// Snapshots are taken according to the log's size, which Raft does not know.
 	c.SnapshotInterval = 24 * time.Hour
 	c.SnapshotThreshold = math.MaxUint64
 	c.Logger = newRaftLogger(cfg.Logger, cfg.ID)
 	return c
 }
 
-// found writes the first record of a shard that has no state, when this node is to
-// found it. It is what raft.BootstrapCluster does, but for a crash between its two
-// writes: that would leave a term and no record for ever.
+// found writes the first record of a shard that has no state, if this replica is a
+// founder. It does the work of raft.BootstrapCluster, but survives a crash between the
+// two writes, which would otherwise leave a term and no record for ever.
 func (s *supervisor) found(log LogStore) error {
 	if len(s.cfg.Founders) == 0 {
 		return nil
@@ -186,7 +189,7 @@ func (s *supervisor) found(log LogStore) error {
 		return err
 	}
 	if term > 1 {
-		return nil // others have founded it: we are to hear from them
+		return nil // other founders have begun the shard, and this one will hear from them
 	}
 	var conf raft.Configuration
 	for _, id := range s.cfg.Founders {
@@ -202,7 +205,8 @@ func (s *supervisor) found(log LogStore) error {
 	})
 }
 
-// run watches inst and its successors until the shard is closed.
+// run watches inst and its successors until the shard is closed. A shard that has halted,
+// or whose Raft does not start again, stays without an instance and refuses everything.
 func (s *supervisor) run(inst *instance) {
 	defer close(s.done)
 	for {
@@ -227,7 +231,7 @@ func (s *supervisor) run(inst *instance) {
 	}
 }
 
-// watchOver keeps up with inst until there is a cause to end it.
+// watchOver keeps the terms up to date with inst, until there is a cause to end it.
 func (s *supervisor) watchOver(inst *instance) cause {
 	next := time.NewTimer(tick.Until(s.cfg.Timing.Watch))
 	defer next.Stop()
@@ -237,7 +241,7 @@ func (s *supervisor) watchOver(inst *instance) cause {
 		case <-inst.events:
 		case <-s.orders.look:
 		case <-s.orders.logFull:
-			if !inst.failed.Load() { // else the next examination tries again
+			if !inst.failed.Load() { // after a failure the next examination tries again
 				s.takeSnapshot(inst)
 			}
 		case <-next.C:
@@ -256,13 +260,14 @@ func (s *supervisor) watchOver(inst *instance) cause {
 	}
 }
 
-// examine looks for what does not mend itself.
+// examine looks for conditions that do not mend themselves, and returns the cause to end
+// inst when it finds one. It also takes a snapshot when the log is over its bound.
 func (s *supervisor) examine(inst *instance) (cause, bool) {
 	stalled := inst.log.stalled()
 	switch {
 	case s.lead.term != 0 && stalled > s.cfg.Timing.LogStall:
-		// Raft heartbeats on while its main loop waits for the disk, and nobody else can
-		// lead. Closing its transport ends that.
+		// Raft goes on sending heartbeats while its main loop waits for the disk, so
+		// nobody else can lead. Closing the transport ends that.
 		return causeStall, true
 	case stalled == 0 && s.parts.writes.reopen() > stuckTerms*s.cfg.Timing.Heartbeat:
 		return causeTransfer, true
@@ -278,15 +283,15 @@ func (s *supervisor) examine(inst *instance) (cause, bool) {
 	return 0, false
 }
 
-// takeSnapshot has Raft take a snapshot and truncate the log, in a goroutine of its
-// own; one at a time.
+// takeSnapshot has Raft take a snapshot and truncate the log. It does so in a goroutine
+// of its own, one at a time.
 func (s *supervisor) takeSnapshot(inst *instance) {
 	if !inst.snapping.CompareAndSwap(false, true) {
 		return
 	}
 	inst.bg.Go(func() {
 		defer inst.snapping.Store(false)
-		holds := s.gate.index.Load() // this much or more
+		holds := s.gate.index.Load() // the snapshot will cover this much or more
 		rc := inst.raft.ReloadableConfig()
 		rc.TrailingLogs = max(minTrailing, inst.log.trailing())
 		err := inst.raft.ReloadConfig(rc)
@@ -305,8 +310,9 @@ func (s *supervisor) takeSnapshot(inst *instance) {
 	})
 }
 
-// shutdown ends inst and everything that was in flight with it. Its transport goes
-// first: peers must stop hearing from it even if its main loop waits for a disk.
+// shutdown ends inst, and answers everything in flight with it. The transport is closed
+// first: peers must stop hearing from this replica even if its main loop waits for a
+// disk.
 func (s *supervisor) shutdown(inst *instance, why cause) {
 	if why != causeStop {
 		s.cfg.Logger.Warn("ending the raft instance", "shard", s.cfg.ID, "cause", why.String())
@@ -326,7 +332,7 @@ func (s *supervisor) shutdown(inst *instance, why cause) {
 	s.lead.lost(refusal)
 
 	ended := make(chan struct{})
-	// Waits for Raft's goroutines; they end when the disk answers.
+	// Waits for Raft's goroutines, which end when the disk answers.
 	go func() {
 		defer close(ended)
 		_ = future.Error()
@@ -337,7 +343,7 @@ func (s *supervisor) shutdown(inst *instance, why cause) {
 	select {
 	case <-ended:
 	case <-patience.C:
-		// Nothing is known about these before Raft ends, and it may take long.
+		// The fate of these is unknown until Raft ends, and that may take long.
 		s.lead.abandon(call.ErrInDoubt)
 		<-ended
 	}

@@ -16,26 +16,27 @@ import (
 // errEnded refuses a message of an instance that has ended.
 var errEnded = errors.New("shard: the raft instance has ended")
 
-// endpoint is the transport of one Raft instance. Whatever it wraps, two things hold.
+// endpoint is the transport of one Raft instance. It adds four rules to the transport
+// that it wraps.
 //
-// Heartbeats have no way past Raft's main loop: one that raises the term while the loop
-// is between checking that it leads and stamping records would have it write records of
-// a term it was not elected in.
+// Heartbeats go through Raft's main loop. On a fast path beside the loop, a heartbeat
+// could raise the term just between the loop's check that it leads and its stamping of
+// records: the records would carry a term in which this node was not elected.
 //
-// Once it is closed, nothing is sent: a leader whose main loop waits for a disk goes on
-// heartbeating from other goroutines, even when it has been told to shut down, and would
-// keep the others from electing a leader.
+// A closed endpoint sends nothing. A leader whose main loop waits for a disk goes on
+// sending heartbeats from other goroutines, even after it has been told to shut down.
+// They would keep the others from electing a leader.
 //
-// Records and snapshots for a replica that cannot be reached wait until it can: until there
-// is a connection to its node, and the node has opened it. Raft pauses after each failure in a
-// row, for up to ten seconds, and nothing ends a pause: a replica that is back would stay
-// behind for as long, and the shard without a majority if another one goes meanwhile.
+// Records and snapshots wait for a replica that cannot be reached, until its node is
+// connected and has opened it. Raft pauses after each failure in a row, for up to ten
+// seconds, and nothing ends a pause early. A replica that is back would stay behind for
+// as long, and if another one failed meanwhile the shard would be without a majority.
 //
-// A message commits no more than it shows to be the same. Raft has a follower commit up to
-// the end of its own log, even where that is a suffix of an older term which the message
-// says nothing of: a leader that was away would apply what nobody else has. A new leader
-// sends such a message when the goroutine that replicates rests between looking at the
-// end of the log and looking at what is committed.
+// A message commits no more than the records that it proves equal. Raft has a follower
+// commit up to the end of its own log, even where that end is a suffix of an older term
+// about which the message says nothing. A leader that was away would apply records that
+// nobody else has. A new leader sends such a message when its replicating goroutine is
+// paused between reading the end of the log and reading the commit index.
 type endpoint struct {
 	raft.Transport
 	preVote raft.WithPreVote
@@ -51,19 +52,20 @@ type endpoint struct {
 // reacher is a transport that knows which nodes it can reach.
 type reacher interface {
 	// Reach waits until a node can be reached or the transport is closed, for d at most,
-	// and reports whether one of them is so.
+	// and reports whether either is so.
 	Reach(id raft.ServerID, d time.Duration) bool
-	// Absent reports whether a message failed only because the node, which answered,
-	// has not opened its replica.
+	// Absent reports whether a message failed only because its node, which did answer,
+	// has not opened the replica.
 	Absent(err error) bool
 }
 
-// reachFor is how long records wait for a node before it is looked whether they are still
-// to go there.
+// reachFor is how long a message waits for a node before endpoint checks again whether
+// the message is still wanted.
 const reachFor = time.Second
 
-// absentPause is between the first two messages to a node that has not opened its replica
-// yet. It doubles up to absentPauseMax: a replica that has halted stays away for long.
+// absentPause is the pause between the first two messages to a node that has not opened
+// its replica. It doubles up to absentPauseMax, because a replica that has halted stays
+// away for long.
 const (
 	absentPause    = 20 * time.Millisecond
 	absentPauseMax = 640 * time.Millisecond
@@ -72,35 +74,36 @@ const (
 func newEndpoint(t raft.Transport, needs *retention, wanted func(node string, term uint64) bool) (*endpoint, error) {
 	p, ok := t.(raft.WithPreVote)
 	if !ok {
-		// Raft would go on without, and let a replica that was away unseat the leader.
+		// Raft would go on without pre-votes, and let a replica that was away unseat the
+		// leader.
 		return nil, fmt.Errorf("%w: transport %T has no pre-vote", ErrConfig, t)
 	}
 	r, _ := t.(reacher)
 	return &endpoint{Transport: t, preVote: p, reach: r, needs: needs, wanted: wanted}, nil
 }
 
-// isHeartbeat reports whether a message carries nothing and tells nothing. These do not
-// wait for anybody: Raft's pauses between them are short.
+// isHeartbeat reports whether a message carries no records and tells no position.
+// Heartbeats wait for nobody, because Raft's pauses between them are short.
 func isHeartbeat(m *raft.AppendEntriesRequest) bool {
 	return len(m.Entries) == 0 && m.PrevLogEntry == 0 && m.LeaderCommitIndex == 0
 }
 
-// patiently sends a message once a node can be reached, or need not be, and again while
-// the node has not opened its replica.
+// patiently sends a message once its node can be reached, or need not be, and sends it
+// again while the node has not opened its replica.
 func (e *endpoint) patiently(id raft.ServerID, term uint64, send func() error) error {
 	for pause := absentPause; ; pause = min(2*pause, absentPauseMax) {
-		for e.waits(id, term) && !e.reach.Reach(id, reachFor) {
+		for e.patient(id, term) && !e.reach.Reach(id, reachFor) {
 		}
 		err := send()
-		if err == nil || !e.waits(id, term) || !e.reach.Absent(err) {
+		if err == nil || !e.patient(id, term) || !e.reach.Absent(err) {
 			return err
 		}
 		time.Sleep(pause)
 	}
 }
 
-// waits reports whether a message that cannot be delivered is to wait.
-func (e *endpoint) waits(id raft.ServerID, term uint64) bool {
+// patient reports whether a message that cannot be delivered is to wait.
+func (e *endpoint) patient(id raft.ServerID, term uint64) bool {
 	return e.reach != nil && !e.closed.Load() && e.wanted(string(id), term)
 }
 
@@ -111,7 +114,7 @@ func (e *endpoint) SetHeartbeatHandler(f func(raft.RPC)) {
 	}
 }
 
-// shownBy returns up to which index a follower that accepts a message has the leader's log.
+// shownBy returns the index up to which a follower that accepts m has the leader's log.
 func shownBy(m *raft.AppendEntriesRequest) uint64 {
 	if n := len(m.Entries); n > 0 {
 		return m.Entries[n-1].Index
@@ -180,8 +183,8 @@ func (e *endpoint) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, 
 	if !ok {
 		return fmt.Errorf("%w: a snapshot is sent from a %T", ErrConfig, data)
 	}
-	// The whole state is written to files for a snapshot: not before somebody is there to
-	// take it, and not by a leader that is none any more.
+	// A snapshot writes the whole state to files. That is not done before the receiver is
+	// there to take it, nor by a leader that has been replaced.
 	var there raft.AppendEntriesResponse
 	err := e.patiently(id, args.Term, func() error {
 		return e.append(id, target, &raft.AppendEntriesRequest{RPCHeader: args.RPCHeader, Term: args.Term}, &there)
@@ -214,7 +217,7 @@ func (e *endpoint) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args 
 	return e.Transport.TimeoutNow(id, target, args, resp)
 }
 
-// Close implements raft.WithClose; it may be called again.
+// Close implements raft.WithClose. It may be called again.
 func (e *endpoint) Close() error {
 	e.closed.Store(true)
 	e.once.Do(func() {

@@ -61,7 +61,7 @@ type attempt struct {
 	waiter  *waiter
 	call    *call.Call
 	arrival bool      // Blocked.Arrival returned it: it serves nobody and is in no bundle
-	queue   *keyQueue // whose bundle it belongs to; nil for none
+	queue   *keyQueue // it belongs to the bundle of this queue; nil for none
 	touches []uint64  // keyQueue.touches of the waiter's queues when it was proposed
 }
 

@@ -91,8 +91,8 @@ func (r *registry) remove(wt *waiter) {
 	}
 }
 
-// elder returns a queue in which somebody before wt may be entitled to what wt has found:
-// a waiter whose command writes, or one whose attempt is under way. It returns nil when
+// elder returns a queue in which the entry that wt has found may belong to another: an
+// attempt is under way there, or a writing waiter stands before wt. It returns nil when
 // wt is first everywhere.
 func (wt *waiter) elder() *keyQueue {
 	for i, q := range wt.queues {
@@ -108,8 +108,9 @@ func (wt *waiter) elder() *keyQueue {
 	return nil
 }
 
-// toLookAt returns the waiters that a pass looks at, in order. It notes in the queue that
-// others may be ready who have to wait for a bundle under way or for an unsettled waiter.
+// toLookAt returns the waiters that a pass looks at, in order. Writing waiters are left
+// out while a bundle is under way, or behind an unsettled one. Then toLookAt notes in the
+// queue that they may be ready.
 func (q *keyQueue) toLookAt() (list []*waiter) {
 	unsettled := false
 	for e := q.waiters.Front(); e != nil; e = e.Next() {
