@@ -12,7 +12,7 @@ import (
 	"millrace/call"
 )
 
-// benchCluster is three replicas in this process whose disks are directories.
+// benchCluster is three replicas in this process, with directories as disks.
 func benchCluster(b *testing.B, onDisk bool) (*testCluster, *testNode) {
 	t := &testing.T{}
 	c := &testCluster{t: t, net: newTestNet(), ids: []string{"a", "b", "c"}, nodes: map[string]*testNode{}}
@@ -29,7 +29,7 @@ func benchCluster(b *testing.B, onDisk bool) (*testCluster, *testNode) {
 	return c, c.leader()
 }
 
-// benchWrites has clients × depth writes of 100 bytes under way, b.N in all.
+// benchWrites keeps clients × depth writes of 100 bytes under way, b.N in all.
 func benchWrites(b *testing.B, n *testNode, clients, depth int) {
 	term := n.shard.lead.leads()
 	payload := make([]byte, 100)

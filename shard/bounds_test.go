@@ -12,7 +12,8 @@ import (
 	"millrace/call"
 )
 
-// stalled is a cluster of one whose log hangs: nothing that is proposed is applied.
+// stalled returns a cluster of one whose log hangs: no proposed record is applied until
+// the log is released.
 func stalled(t *testing.T, tune func(*Config)) (*testNode, func()) {
 	t.Helper()
 	c := newTestCluster(t, "a")
@@ -27,8 +28,8 @@ func stalled(t *testing.T, tune func(*Config)) (*testNode, func()) {
 	return n, log.hang(t)
 }
 
-// What waits is bounded in calls and in bytes; over it the answer comes at once, and
-// what was taken is done when the disk goes on.
+// Waiting writes are bounded in calls and in bytes. Over a bound the answer comes at
+// once, and the writes that were accepted are done when the disk goes on.
 func TestQueueBounds(t *testing.T) {
 	n, resume := stalled(t, func(cfg *Config) {
 		cfg.Limits.QueueCalls, cfg.Limits.QueueBytes = 10, 2000
@@ -98,7 +99,7 @@ func TestQueueBytes(t *testing.T) {
 	}
 }
 
-// A call that waits longer than it may is not done, and is not proposed later.
+// A call that waits longer than it may is not done, and is not proposed later either.
 func TestQueueTimeout(t *testing.T) {
 	n, resume := stalled(t, func(cfg *Config) { cfg.Limits.InFlight = 1 })
 	submit := func(kind call.Kind, ms uint32, v string) <-chan call.Result {
@@ -160,8 +161,8 @@ func TestReadBound(t *testing.T) {
 	}
 }
 
-// Calls that make no sense are refused, and so is one that is too large; one that is
-// larger than a record goes alone.
+// Calls that make no sense are refused, and so is a call that is too large. A call that
+// is larger than a record goes alone into one.
 func TestCallSizes(t *testing.T) {
 	c := newTestCluster(t, "a")
 	c.tune = func(_ string, cfg *Config) { cfg.Limits.MaxCallBytes = 200_000 }
@@ -194,7 +195,7 @@ func TestCallSizes(t *testing.T) {
 	if got, err := await(t, done); err != nil || got != "*2\r\n:1\r\n:1\r\n" {
 		t.Fatalf("%q, %v", got, err)
 	}
-	// A read that panics is an error of its own; the shard lives.
+	// A read that panics is answered with an error, and the shard lives on.
 	if got := n.mustDo(t, call.Read, "PANIC"); got != "-ERR internal error\r\n" {
 		t.Fatal(got)
 	}
@@ -203,7 +204,7 @@ func TestCallSizes(t *testing.T) {
 	}
 }
 
-// A read that the disk fails is this node's end.
+// A read error of the disk is this node's end.
 func TestReadFailure(t *testing.T) {
 	c := newTestCluster(t, "a")
 	fatal := make(chan error, 10)
@@ -223,8 +224,8 @@ func TestReadFailure(t *testing.T) {
 	}
 }
 
-// Writes of one caller keep their order, however they are cut into records; and of two
-// sent in order under one term, the second is never done after the first was refused.
+// Writes of one caller keep their order, however they are cut into records. Of two sent
+// in order under one term, the second is never done after the first was refused.
 func TestWriteOrder(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.tune = func(_ string, cfg *Config) { cfg.Limits.RecordBytes = 150 }

@@ -24,10 +24,10 @@ import (
 const (
 	testShard     = 7
 	testHeartbeat = 150 * time.Millisecond
-	testPatience  = 45 * time.Second // for what must happen at all
+	testPatience  = 45 * time.Second // for everything that must happen at all
 )
 
-// testNode is one node: its disk outlives its replica.
+// testNode is one node. Its disk outlives its replica.
 type testNode struct {
 	id      string
 	fs      vfs.FS
@@ -45,12 +45,12 @@ type testCluster struct {
 	nodes map[string]*testNode
 	clock atomic.Int64 // ms
 
-	founders []string // default: ids
+	founders []string // ids when nil
 	// tune, if set, changes the configuration of a replica before it opens.
 	tune func(id string, cfg *Config)
 	// fsOf, if set, gives a node's file system.
 	fsOf func(id string) vfs.FS
-	// wrapLog, if set, goes between a replica and its log.
+	// wrapLog, if set, wraps the log of a replica.
 	wrapLog func(id string, l LogStore) LogStore
 }
 
@@ -176,7 +176,7 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// eventually waits for what must come to be.
+// eventually waits for a condition to come true, and fails the test after testPatience.
 func (c *testCluster) eventually(what string, ok func() bool) {
 	c.t.Helper()
 	waitFor(c.t, what, ok)
@@ -197,7 +197,7 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// leader waits until one of the nodes leads and is ready, and returns it.
+// leader waits until one of the nodes leads and is ready, and returns that node.
 func (c *testCluster) leader(among ...string) *testNode {
 	c.t.Helper()
 	if len(among) == 0 {
@@ -224,9 +224,9 @@ func words(s ...string) [][]byte {
 	return out
 }
 
-// newCall makes a call whose result comes on the channel.
+// newCall makes a call. Its result comes on the channel.
 func newCall(kind call.Kind, term uint64, argv ...string) (*call.Call, <-chan call.Result) {
-	done := make(chan call.Result, 2) // a second answer is seen, not waited for
+	done := make(chan call.Result, 2) // room for a second answer, which is a bug and must not block
 	return &call.Call{
 		Shard: testShard, Term: term, Kind: kind, Cmds: [][][]byte{words(argv...)},
 		Proto: 2, TimeoutMS: 10_000,
@@ -285,7 +285,7 @@ func dumpRange(t testing.TB, db *pebble.DB, lo, hi []byte) []byte {
 	return b.Bytes()
 }
 
-// converge waits until the nodes have the same log and have applied the same, and
+// converge waits until the nodes have the same log and have applied all of it, and then
 // compares their states.
 func (c *testCluster) converge(ids ...string) {
 	c.t.Helper()
@@ -319,7 +319,7 @@ func (c *testCluster) converge(ids ...string) {
 
 func cut(b []byte) []byte { return b[:min(len(b), 2000)] }
 
-// values returns what RANGE replied.
+// values returns the values in a reply to RANGE.
 func values(reply string) []string {
 	var out []string
 	lines := strings.Split(reply, "\r\n")

@@ -59,8 +59,9 @@ type Blocked interface {
 	Ages() bool
 	// Ready reports whether the command, run now, would answer data or an error.
 	Ready(v kv.Reader, nowMS int64) (bool, error)
-	// Arrival returns the command to propose when the first look finds nothing, or nil. It
-	// leaves the traces that a call leaves even before it is served.
+	// Arrival returns the command to propose when the first look finds nothing, or nil for
+	// none. It is for the trace that a blocked call leaves even before it is served, such
+	// as the name of a consumer that waits.
 	Arrival(v kv.Reader, nowMS int64) ([][]byte, error)
 	// Read runs a command that does not write, and that was found ready after it had
 	// waited. An error that would have refused it at the start need not end it.

@@ -20,7 +20,7 @@ import (
 	"millrace/raftlog/disk/crashfs"
 )
 
-// crashPoints is how many moments a crash test looks at, at most.
+// crashPoints is the greatest number of moments that a crash test checks.
 func crashPoints(normal int) int64 {
 	if s := os.Getenv("SHARD_CRASH_POINTS"); s != "" {
 		if n, err := strconv.Atoi(s); err == nil {
@@ -30,8 +30,8 @@ func crashPoints(normal int) int64 {
 	return int64(normal)
 }
 
-// crasher clones a node's disk at its syncs, as a power cut would leave it, and has
-// each clone looked at.
+// crasher clones a node's disk at its syncs, as a power cut would leave it, and checks
+// each clone.
 type crasher struct {
 	t      *testing.T
 	mem    *vfs.MemFS
@@ -39,7 +39,8 @@ type crasher struct {
 	max    int64
 	points atomic.Int64
 	active atomic.Bool
-	// observe is called before the clone is taken, and says what must be in it.
+	// observe is called before the clone is taken, and returns a check of the state that
+	// the clone must have.
 	observe func() (check func(*clone) error)
 
 	mu  sync.Mutex
@@ -76,14 +77,14 @@ func (c *crasher) cut(path string) {
 	})
 }
 
-// finish waits for the checks, and returns how many there were.
+// finish waits for the checks, and returns their number.
 func (c *crasher) finish() int64 {
 	c.active.Store(false)
 	c.wg.Wait()
 	return min(c.points.Load(), c.max)
 }
 
-// clone is a node's disk after a power cut, with the shard's parts on it, but Raft.
+// clone is a node's disk after a power cut, opened with the shard's parts except Raft.
 type clone struct {
 	cfg       *Config
 	log       *raftlog.DB
@@ -114,7 +115,7 @@ func openClone(fs vfs.FS) (*clone, error) {
 
 func (cl *clone) close() error { return errors.Join(cl.log.Close(), cl.state.Close()) }
 
-// replay applies what the log has beyond the state.
+// replay applies the records of the log that the state lacks.
 func (cl *clone) replay() error {
 	last, err := cl.store.LastIndex()
 	if err != nil {
@@ -163,8 +164,8 @@ func (cl *clone) counted(key string, n int64) error {
 	return nil
 }
 
-// A replica alone: whatever was acknowledged is there after a power cut at any moment,
-// snapshots and truncations included.
+// A replica that is alone: after a power cut at any moment every acknowledged write is
+// there, also while snapshots are taken and the log is truncated.
 func TestCrashAlone(t *testing.T) {
 	const keys = 4
 	var acked [keys]atomic.Int64
@@ -220,12 +221,12 @@ func TestCrashAlone(t *testing.T) {
 	}
 }
 
-// A follower that installs snapshots again and again: after a power cut at any moment
-// it opens, has what it acknowledged to the leader, and its state is one that the
-// leader had.
+// A follower installs snapshots again and again. After a power cut at any moment it
+// opens, has every record that it acknowledged to the leader, and has a state that the
+// leader had at some time.
 func TestCrashInstall(t *testing.T) {
 	const id = "b"
-	var ackedIndex atomic.Uint64 // what the follower's log has returned from
+	var ackedIndex atomic.Uint64 // the last record of a completed write to the follower's log
 	var installs func() uint64
 	cr := newCrasher(t, 12, crashPoints(200), func() func(*clone) error {
 		must := ackedIndex.Load()
@@ -261,7 +262,7 @@ func TestCrashInstall(t *testing.T) {
 	c.tune = func(node string, cfg *Config) {
 		smallLogs(20)(node, cfg)
 		cfg.Limits.TableBytes = 600
-		if node == id { // never a leader: then what it logs is what the leader sent
+		if node == id { // it never leads, so its log holds records of the leader only
 			cfg.Timing.Heartbeat = 20 * testHeartbeat
 		}
 		cfg.Timing.LogStall = testPatience
@@ -272,7 +273,7 @@ func TestCrashInstall(t *testing.T) {
 		for range n {
 			l := c.leader(among...)
 			out, err := l.do(t, call.Write, "APPEND", "k", strconv.Itoa(next+1))
-			for err != nil { // whether it was done tells the length
+			for err != nil { // repeats of a write in doubt are harmless: the length tells whether it was done
 				out, err = c.leader(among...).do(t, call.Read, "COUNT", "k")
 			}
 			if _, serr := fmt.Sscanf(out, ":%d\r\n", &next); serr != nil {
@@ -304,7 +305,7 @@ func TestCrashInstall(t *testing.T) {
 	c.converge()
 }
 
-// ackLog notes how far the log has been written.
+// ackLog notes up to which record the log has been written.
 type ackLog struct {
 	LogStore
 	acked *atomic.Uint64
@@ -319,8 +320,9 @@ func (a *ackLog) StoreLogs(l []*raft.Log) error {
 }
 func (a *ackLog) StoreLog(l *raft.Log) error { return a.StoreLogs([]*raft.Log{l}) }
 
-// The way out of a conflict between log and snapshot, cut anywhere: it opens, and what
-// diverged is not in the state, nor in a log that begins before the snapshot ends.
+// A power cut at any moment of the repair of a conflict between log and snapshot: the
+// replica opens, and the diverged records are neither in the state nor in a log that
+// begins before the snapshot's end.
 func TestCrashConflict(t *testing.T) {
 	var before atomic.Uint64 // records up to it do not diverge
 	cr := newCrasher(t, 13, crashPoints(150), func() func(*clone) error {
@@ -417,7 +419,7 @@ func (c *testCluster) fillOne(among ...string) {
 	}
 }
 
-// Destroying a replica, cut anywhere: to do it again ends in nothing being left.
+// A power cut at any moment of Destroy: a second Destroy leaves nothing.
 func TestCrashDestroy(t *testing.T) {
 	cr := newCrasher(t, 14, 200, func() func(*clone) error {
 		return func(cl *clone) error {

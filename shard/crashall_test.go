@@ -14,7 +14,7 @@ import (
 	"millrace/call"
 )
 
-// powerCuts is how often TestCrashAll cuts the power.
+// powerCuts is the number of power cuts in TestCrashAll.
 func powerCuts(normal int) int {
 	if n, err := strconv.Atoi(os.Getenv("SHARD_POWER_CUTS")); err == nil {
 		return n
@@ -22,9 +22,9 @@ func powerCuts(normal int) int {
 	return normal
 }
 
-// counting are writers of one key each, which append 1, 2, 3 … to it.
+// counting is writers of one key each, which append 1, 2, 3 … to it.
 type counting struct {
-	acked   []atomic.Int64 // by key: what was acknowledged last
+	acked   []atomic.Int64 // by key: the last acknowledged number
 	total   atomic.Int64
 	running atomic.Int64 // writers
 	wg      sync.WaitGroup
@@ -32,7 +32,7 @@ type counting struct {
 
 func (w *counting) key(i int) string { return fmt.Sprint("k", i) }
 
-// start has all writers go on through a leader until a call of theirs fails.
+// start makes all writers go on through a leader until one of their calls fails.
 func (w *counting) start(t *testing.T, s *Shard) {
 	term := s.lead.leads()
 	w.running.Add(int64(len(w.acked)))
@@ -52,8 +52,9 @@ func (w *counting) start(t *testing.T, s *Shard) {
 	}
 }
 
-// load has writers go on until so many more were acknowledged, and leaves them at it. On a
-// busy machine the leadership may move by itself: then they begin again.
+// load makes the writers go on until the given number of writes was acknowledged, and
+// returns while they write. On a busy machine the leadership may move by itself; then
+// they begin again.
 func (w *counting) load(t *testing.T, c *testCluster, more int64) {
 	enough := w.total.Load() + more
 	for w.start(t, c.leader().shard); ; w.start(t, c.leader().shard) {
@@ -63,12 +64,12 @@ func (w *counting) load(t *testing.T, c *testCluster, more int64) {
 		}
 		w.wg.Wait()
 		n := c.leader()
-		n.mustDo(t, call.Write, "APPEND", "barrier", "x") // what is in doubt came before, or never does
+		n.mustDo(t, call.Write, "APPEND", "barrier", "x") // writes in doubt come before it, or never
 		w.settle(t, n, w.now())
 	}
 }
 
-// now returns what was acknowledged, by key.
+// now returns the last acknowledged number of each key.
 func (w *counting) now() []int64 {
 	must := make([]int64, len(w.acked))
 	for k := range must {
@@ -77,8 +78,9 @@ func (w *counting) now() []int64 {
 	return must
 }
 
-// settle compares what a leader holds with what was acknowledged when the power went,
-// and takes it as what there is: the writes under way then may be done or not.
+// settle compares a leader's values with the numbers acknowledged when the power went,
+// and takes the values as the new start. The writes under way at the cut may have been
+// done or not.
 func (w *counting) settle(t *testing.T, n *testNode, must []int64) {
 	t.Helper()
 	for k := range w.acked {
@@ -95,10 +97,10 @@ func (w *counting) settle(t *testing.T, n *testNode, must []int64) {
 	}
 }
 
-// The power of all three replicas is cut at once, again and again, under load, with
-// snapshots and truncations going on: each disk keeps what was synced and some part of
-// what was not. What was acknowledged is there when the replicas are back, and they are
-// level.
+// The power of all three replicas is cut at once, again and again, under load, while
+// snapshots are taken and logs truncated. Each disk keeps everything that was synced and
+// some part of the rest. When the replicas are back, every acknowledged write is there,
+// and their states are the same.
 func TestCrashAll(t *testing.T) {
 	rng := rand.New(rand.NewPCG(14, 1))
 	c := newTestCluster(t, "a", "b", "c")
@@ -110,8 +112,8 @@ func TestCrashAll(t *testing.T) {
 	for range powerCuts(5) {
 		w.load(t, c, 100+rng.Int64N(400))
 
-		// Disks are cloned one by one: what one says after its clone was taken must not
-		// reach another.
+		// The disks are cloned one by one. A replica's messages after its clone was taken
+		// must not reach another whose clone is still to come.
 		for _, id := range c.ids {
 			c.net.isolate(id, c.ids, true, true)
 		}

@@ -28,14 +28,14 @@ func streamNames(n int) []string {
 	return out
 }
 
-// keys returns how many names a replica has, whether or not they have expired.
+// keys returns the number of names that a replica has, expired or not.
 func (n *testNode) keys(t testing.TB) string {
 	t.Helper()
 	return n.mustDo(t, call.ReadStale, "_DBSIZE")
 }
 
-// write runs a command that may be run twice on whoever leads among some nodes, until it
-// is done.
+// write runs a command on the leader among some nodes until it is done. The command may
+// run twice.
 func (c *testCluster) write(among []string, argv ...string) string {
 	c.t.Helper()
 	var reply string
@@ -47,13 +47,13 @@ func (c *testCluster) write(among []string, argv ...string) string {
 	return reply
 }
 
-// Names that nobody asks for go away on all replicas, at the leader's word and not
-// before, and whoever is blocked on one hears of it.
+// Expired names that no command asks for are removed on all replicas, by a record of the
+// leader and not before. A call that is blocked on one hears of it.
 func TestExpiryWithoutAsking(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.tune = func(id string, cfg *Config) {
 		withStreams(id, cfg)
-		cfg.Timing.Heartbeat = 2 * time.Second // blocked calls are of one term
+		cfg.Timing.Heartbeat = 2 * time.Second // long, because blocked calls end with their term
 	}
 	c.startAll()
 	n := c.leader()
@@ -93,8 +93,8 @@ func TestExpiryWithoutAsking(t *testing.T) {
 	}
 }
 
-// What is due when the leader dies is the next leader's to propose, and what is due when
-// a replica comes back is done on it by the log alone.
+// A removal that is due when the leader dies is proposed by the next leader. A removal
+// that is due when a replica comes back is done there by the log alone.
 func TestExpiryAcrossLeaders(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.tune = withStreams
@@ -113,7 +113,8 @@ func TestExpiryAcrossLeaders(t *testing.T) {
 	for _, id := range rest {
 		c.eventually("the names are gone on "+id, func() bool { return c.nodes[id].keys(t) == ":1\r\n" })
 	}
-	// The one that does not hear from the others removes nothing, whatever it believes.
+	// The replica that does not hear from the others removes nothing, although it may
+	// believe that it leads.
 	if got := c.nodes[first].keys(t); got != ":300\r\n" {
 		t.Fatalf("the old leader has %s", got)
 	}
@@ -135,7 +136,7 @@ func TestExpiryAcrossLeaders(t *testing.T) {
 	}
 }
 
-// Deadlines come with a snapshot: a replica that got its names that way removes them when
+// Deadlines come with a snapshot: a replica that got its names in one removes them when
 // it leads.
 func TestExpiryAfterSnapshot(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
@@ -158,7 +159,7 @@ func TestExpiryAfterSnapshot(t *testing.T) {
 	c.eventually("it leads", func() bool {
 		now := c.leader()
 		if now.id != away {
-			_ = now.shard.Transfer(background(t), away) // or the next time
+			_ = now.shard.Transfer(background(t), away) // if it fails, the next round tries again
 		}
 		return now.id == away
 	})
@@ -176,7 +177,7 @@ func TestExpiryAfterSnapshot(t *testing.T) {
 	c.converge()
 }
 
-// timedMachine counts how often it is asked what is due, and answers what it is told.
+// timedMachine counts the questions for due commands, and answers as it is told.
 type timedMachine struct {
 	*listMachine
 	mu     sync.Mutex
@@ -217,7 +218,8 @@ func timedNode(t *testing.T, answer func(nowMS int64) ([][]byte, int64)) (*testC
 	return c, c.leader(), m
 }
 
-// tick lets the machine be asked, and waits until nothing of that is under way.
+// tick makes the shard ask the machine, and waits until everything that follows from it
+// is done.
 func (n *testNode) tick(t testing.TB) {
 	t.Helper()
 	d := n.shard.due
@@ -225,7 +227,8 @@ func (n *testNode) tick(t testing.TB) {
 	waitFor(t, "an end of asking", func() bool { return !d.busy.Load() })
 }
 
-// A machine is asked when something was applied or its time has come, and else never.
+// A machine is asked when something was applied or its time has come, and never
+// otherwise.
 func TestDueAsksWhenItMust(t *testing.T) {
 	c, n, m := timedNode(t, func(int64) ([][]byte, int64) { return nil, 0 })
 	expect := func(when string, want int) {
@@ -254,7 +257,7 @@ func TestDueAsksWhenItMust(t *testing.T) {
 	expect("after its time", 4)
 }
 
-// What is due is proposed again and again until nothing is, without another tick.
+// Due commands are proposed one after the other until none is due, without another tick.
 func TestDueGoesOn(t *testing.T) {
 	left := 5
 	_, n, m := timedNode(t, nil)
@@ -271,7 +274,7 @@ func TestDueGoesOn(t *testing.T) {
 	}
 }
 
-// A command that was refused, or a machine that panicked, is asked for by the next tick.
+// After a command was refused, or the machine panicked, the next tick asks again.
 func TestDueAfterAFailure(t *testing.T) {
 	_, n, m := timedNode(t, nil)
 	done := false

@@ -12,8 +12,8 @@ import (
 	"millrace/raftlog/disk"
 )
 
-// marksAgree compares the digests that replicas took at the same indexes. It returns
-// how many indexes all of them have.
+// marksAgree compares the digests that replicas took at the same indexes. It returns the
+// number of indexes that all of them have.
 func (c *testCluster) marksAgree(ids ...string) (common int, err error) {
 	c.t.Helper()
 	seen := map[uint64]int{}
@@ -35,8 +35,8 @@ func (c *testCluster) marksAgree(ids ...string) (common int, err error) {
 	return common, err
 }
 
-// Replicas take digests at the same indexes while writes go on, also one that came by a
-// snapshot; a replica whose state is another one shows it at the next.
+// Replicas take digests at the same indexes while writes go on, also a replica that came
+// by a snapshot. A replica with a wrong state shows it at the next digest.
 func TestDigests(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.tune = func(id string, cfg *Config) {
@@ -65,7 +65,8 @@ func TestDigests(t *testing.T) {
 
 	victim := c.nodes[c.others(c.leader().id)[0]]
 	c.eventually("digests that differ", func() bool {
-		// Each time: one that fell behind is sent a snapshot, and is right again.
+		// It is spoilt each time, because a replica that fell behind is sent a snapshot
+		// and is right again.
 		if err := victim.state.Set(victim.machine.valueKey([]byte("k0"), 0), []byte("other"), pebble.Sync); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +102,7 @@ func TestDigestOnDemand(t *testing.T) {
 }
 
 // Digests that take more than their share of the time are taken less often, at multiples
-// of what others use; what is kept of them is bounded.
+// of the other replicas' strides. The number of digests that are kept is bounded.
 func TestDigestStride(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tc := range []struct {

@@ -21,8 +21,8 @@ func cpuTime() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// BenchmarkIdle is what many shards cost that have nothing to do: three replicas of
-// each, in this process, with the default timers. Run it with -benchtime 1x.
+// BenchmarkIdle measures the cost of many shards that have nothing to do: three replicas
+// of each, in this process, with the default timers. Run it with -benchtime 1x.
 func BenchmarkIdle(b *testing.B) {
 	const shards = 64
 	nodes := []string{"a", "b", "c"}

@@ -28,7 +28,7 @@ func (c *testCluster) closed(id string) *testNode {
 	return n
 }
 
-// config is what the tools for a node that does not run are given.
+// config returns the configuration for tools that work on a node that does not run.
 func (n *testNode) config() Config {
 	return Config{
 		ID: testShard, NodeID: n.id, LastSlot: 99, Machine: newListMachine(0), Log: n.log.Store(testShard), State: n.state.DB,
@@ -45,8 +45,8 @@ func (n *testNode) part(t *testing.T) *raftlog.Part {
 	return &parts[0]
 }
 
-// A survivor is forced to go on alone: with all that was acknowledged, and with what
-// was on its way when the others were lost. It can be forced again, and the shard
+// A survivor is forced to go on alone, with all acknowledged writes and with those that
+// were on their way when the others were lost. It can be forced again, and the shard
 // begins with a snapshot.
 func TestForce(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
@@ -96,7 +96,7 @@ func TestForce(t *testing.T) {
 	if got := n.mustDo(t, call.Read, "LEN", "k"); got != ":21\r\n" {
 		t.Errorf("%q entries", got)
 	}
-	// Another one gets all of it.
+	// A replica that joins gets all of it.
 	c.net.isolate(l.id, c.ids, false, false)
 	c.ids = append(c.ids, "d")
 	c.founders = nil
@@ -108,7 +108,8 @@ func TestForce(t *testing.T) {
 	c.converge(l.id, "d")
 }
 
-// A survivor that has less gives its replica up, and keeps the term it has come to.
+// A survivor that has fewer records gives its replica up, and keeps the term it has come
+// to.
 func TestForget(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.startAll()
@@ -130,7 +131,7 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// What Inspect says of replicas that would not open.
+// Inspect names the reasons for which replicas would not open.
 func TestInspect(t *testing.T) {
 	c := newTestCluster(t, "a")
 	c.tune = func(id string, cfg *Config) {

@@ -15,7 +15,7 @@ import (
 	"millrace/raftlog/disk"
 )
 
-// leaderRaft says what role it has; what is proposed to it goes nowhere.
+// leaderRaft has the role that it is told. Records that are proposed to it go nowhere.
 type leaderRaft struct {
 	fakeRaft
 	leader string
@@ -31,8 +31,8 @@ type roleFunc func() raftRole
 
 func (f roleFunc) roles() raftRole { return f() }
 
-// A call can come before this replica's supervisor knows that it leads. It is kept and
-// goes first when the term opens; a call of any other term is refused at once.
+// A call can come before this replica's supervisor knows that it leads. The call is kept,
+// and goes first when its term opens. A call of any other term is refused at once.
 func TestEarlyCalls(t *testing.T) {
 	fs := vfs.NewMem()
 	log, err := raftlog.Open("raftlog", raftlog.Options{FS: fs})

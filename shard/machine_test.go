@@ -221,7 +221,7 @@ func (m *listMachine) Block(argv [][]byte) Blocked { return listBlocked{m, argv}
 
 func (b listBlocked) Keys() [][]byte { return b.argv[1:2] }
 
-// Ages is never so: what a list machine holds does not grow old.
+// Ages is false for every command: the values in a list do not grow old.
 func (b listBlocked) Ages() bool { return false }
 
 func (b listBlocked) Ready(v kv.Reader, _ int64) (bool, error) {
@@ -230,14 +230,14 @@ func (b listBlocked) Ready(v kv.Reader, _ int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if string(argv[0]) == "TAKE" { // one that never takes anything is like a call of another group
+	if string(argv[0]) == "TAKE" { // a "TAKE k never" is like a consumer of another group: no value is for it
 		return h.first < h.next && string(argv[len(argv)-1]) != "never", nil
 	}
 	val, err := m.query(v, h, argv)
 	return !val.IsNull(), err
 }
 
-// Arrival is something for a TAKE with a third word.
+// Arrival returns a command for a TAKE with a third word.
 func (b listBlocked) Arrival(kv.Reader, int64) ([][]byte, error) {
 	argv := b.argv
 	if len(argv) < 3 || string(argv[0]) != "TAKE" {

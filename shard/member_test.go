@@ -11,8 +11,8 @@ import (
 	"millrace/call"
 )
 
-// Membership: a node joins as a non-voter, catches up, gets a vote, another leaves, the
-// leader itself too.
+// A node joins as a non-voter, catches up and gets a vote. Another node leaves, and then
+// the leader itself does.
 func TestMembership(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c", "d")
 	c.founders = []string{"a", "b", "c"}
@@ -36,7 +36,7 @@ func TestMembership(t *testing.T) {
 	}
 	c.start("d")
 	c.converge()
-	// Its answer does not count for reads.
+	// The non-voter's answer does not count for reads.
 	if err := n.shard.AddVoter(ctx, "d", index+1); !errors.Is(err, ErrConfigChanged) {
 		t.Fatalf("with a wrong index: %v", err)
 	}
@@ -57,7 +57,7 @@ func TestMembership(t *testing.T) {
 	if len(st.Voters) != 3 || len(st.Nonvoters) != 0 || contains(st.Voters, gone) {
 		t.Fatalf("%+v", st)
 	}
-	// What is removed can be destroyed, and starts as if it never was.
+	// A removed replica can be destroyed, and starts as if it had never been there.
 	g := c.nodes[gone]
 	c.net.register(gone, nil)
 	if err := errors.Join(g.shard.Close(), Destroy(*g.shard.cfg)); err != nil {
@@ -82,7 +82,7 @@ func TestMembership(t *testing.T) {
 	c.converge(rest...)
 }
 
-// Non-voters do not count: with them alone on its side a leader cannot read.
+// Non-voters do not count: a leader with none but them on its side cannot read.
 func TestReadsCountVotersOnly(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c", "d")
 	c.founders = []string{"a", "b", "c"}
@@ -103,7 +103,7 @@ func TestReadsCountVotersOnly(t *testing.T) {
 	}
 }
 
-// Admin calls do the same through the call's words.
+// Admin calls make the same changes by their words.
 func TestAdminCalls(t *testing.T) {
 	c := newTestCluster(t, "a", "b")
 	c.founders = []string{"a"}
@@ -121,7 +121,7 @@ func TestAdminCalls(t *testing.T) {
 		{"-ERR shard: no such change of membership: b is not a voter\r\n", []string{"TRANSFER", "b"}},
 	} {
 		got := n.mustDo(t, call.Admin, step.argv...)
-		// Which index it is depends on how often the leader was elected before.
+		// The index depends on how often the leader was elected before.
 		index := fmt.Sprint(n.shard.supervisor.applier.configs.last().index)
 		if got != strings.Replace(step.want, "INDEX", index, 1) {
 			t.Errorf("%s: %q", step.argv, got)

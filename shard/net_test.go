@@ -14,8 +14,8 @@ import (
 
 var errCut = errors.New("test network: cut")
 
-// testNet joins the replicas of one shard in memory. Links can be cut one way, for
-// Raft's messages and for probes apart.
+// testNet joins the replicas of one shard in memory. Links can be cut in one direction,
+// for Raft's messages and for probes apart.
 type testNet struct {
 	mu        sync.Mutex
 	endpoints map[string]*testEndpoint // guarded by mu
@@ -25,7 +25,7 @@ type testNet struct {
 	installs  int
 	// onInstall, if set, may change or refuse a snapshot on its way.
 	onInstall func(to string, req *raft.InstallSnapshotRequest, data io.Reader) (io.Reader, error)
-	noStale   bool // the transport lets stale snapshots through
+	noStale   bool // lets stale snapshots through, which a transport must answer itself
 	timeout   time.Duration
 }
 
@@ -42,7 +42,8 @@ func (n *testNet) setCut(from, to string, cut bool) {
 	n.cut[[2]string{from, to}] = cut
 }
 
-// isolate cuts or joins a node's raft links, both ways; with probes also those.
+// isolate cuts or joins a node's links in both directions: those for Raft's messages, and
+// with probes also those for probes.
 func (n *testNet) isolate(id string, others []string, cut, probes bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -77,7 +78,7 @@ func (n *testNet) isCut(from, to string) bool {
 	return n.cut[[2]string{from, to}]
 }
 
-// prober asks as one node.
+// prober asks in the name of one node.
 type prober struct {
 	net  *testNet
 	self string
@@ -186,9 +187,9 @@ func (e *testEndpoint) TimeoutNow(_ raft.ServerID, t raft.ServerAddress, a *raft
 	return err
 }
 
-// InstallSnapshot answers by itself, as the transport must, when the receiver has
-// applied what the snapshot holds. Data goes by a pipe, so that the receiver never
-// reads from a snapshot that its sender has closed.
+// InstallSnapshot answers by itself when the receiver has applied everything that the
+// snapshot holds, as the transport must. Data goes through a pipe, so that the receiver
+// never reads from a snapshot that its sender has closed.
 func (e *testEndpoint) InstallSnapshot(_ raft.ServerID, t raft.ServerAddress, a *raft.InstallSnapshotRequest, r *raft.InstallSnapshotResponse, data io.Reader) error {
 	to := string(t)
 	e.net.mu.Lock()

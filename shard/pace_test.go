@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// When a record was sent at 0 with so many calls, and applied when so many waited, how
-// long the next one waits.
+// A record is sent at 0 with a number of calls, and is applied while others wait. How
+// long is the next one held back?
 func TestPace(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	for _, tc := range []struct {
 		name     string
 		calls    int
-		took     int64 // until it was applied
-		waiting  int   // when it was applied
-		later    int64 // after it was applied …
-		now      int   // … so many wait
+		took     int64 // from sending to applying
+		waiting  int   // calls that wait when it is applied
+		later    int64 // this long after it was applied …
+		now      int   // … so many calls wait
 		wantHold time.Duration
 	}{
 		{"few calls", lingerCalls - 1, 8 * ms, 100, 0, 100, 0},
@@ -32,7 +32,7 @@ func TestPace(t *testing.T) {
 			if got := p.hold(tc.now, tc.took+tc.later); got != tc.wantHold {
 				t.Errorf("held for %v, want %v", got, tc.wantHold)
 			}
-			// Records of other leaders are applied as well: they change nothing.
+			// Records of other leaders are applied as well, and change nothing.
 			p.applied(tc.now, tc.took+tc.later, 4*time.Millisecond)
 			if got := p.hold(tc.now, tc.took+tc.later); got != tc.wantHold {
 				t.Errorf("after another record held for %v, want %v", got, tc.wantHold)

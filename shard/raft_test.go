@@ -44,7 +44,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 			if out := s.ApplyBatch(rest[:n]); len(out) != n {
 				t.Fatalf("%d responses for %d", len(out), n)
 			}
-			// Once more: what is applied is skipped.
+			// Once more: records that are applied are skipped.
 			s.ApplyBatch(rest[:n])
 			rest = rest[n:]
 			if reload > 0 && i%reload == 0 {
@@ -72,7 +72,8 @@ func TestBatchesDoNotMatter(t *testing.T) {
 	}
 }
 
-// loadedApplier returns an applier without a replica around it, on what cfg.State holds.
+// loadedApplier returns an applier without a replica around it, on the state in
+// cfg.State.
 func loadedApplier(cfg *Config) *applier {
 	c := cfg.offline()
 	sh := newShared(&c)
@@ -114,8 +115,8 @@ func TestClockNeverGoesBack(t *testing.T) {
 	}
 }
 
-// Leadership moves in well under an election, and no write in flight is lost or in
-// doubt: they are drained first.
+// A transfer takes far less time than an election. No write in flight is lost or in
+// doubt, because they are drained first.
 func TestTransfer(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.startAll()
@@ -169,7 +170,8 @@ func TestTransfer(t *testing.T) {
 	c.converge()
 }
 
-// leaderNow returns a node that leads, or any: calls to it are refused.
+// leaderNow returns a node that leads, or any node if none does; calls to that one are
+// refused.
 func (c *testCluster) leaderNow() *testNode {
 	for _, id := range c.ids {
 		if n := c.nodes[id]; n.shard.lead.leads() != 0 {
@@ -179,7 +181,7 @@ func (c *testCluster) leaderNow() *testNode {
 	return c.nodes[c.ids[0]]
 }
 
-// A transfer to a replica that does not answer, or is behind, changes nothing: the
+// A transfer to a replica that does not answer, or is behind, changes nothing, and the
 // leader goes on writing.
 func TestTransferRefused(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
@@ -201,15 +203,16 @@ func TestTransferRefused(t *testing.T) {
 	if err := n.shard.Transfer(background(t), "nobody"); !errors.Is(err, ErrMember) {
 		t.Fatalf("error %v", err)
 	}
-	// Nor does one that was begun in another term: nobody would take back what it held.
+	// A transfer that was begun in another term changes nothing either: nobody would
+	// release the writes that it holds back.
 	if n.shard.writes.pause(n.shard.lead.leads() - 1) {
 		t.Fatal("the writes of a term are held back for another")
 	}
 	if got := n.mustDo(t, call.Write, "APPEND", "k", "w"); got != ":2\r\n" {
 		t.Fatalf("reply %q", got)
 	}
-	// The target answers probes and is caught up, but cannot be told to stand: Raft gives
-	// up, and takes writes again.
+	// The target answers probes and is caught up, but cannot be told to stand for
+	// election. Raft gives up, and takes writes again.
 	c.net.isolate(other, c.ids, false, true)
 	c.converge()
 	c.net.setCut(n.id, other, true)
@@ -224,8 +227,8 @@ func TestTransferRefused(t *testing.T) {
 	}
 }
 
-// A leader that is cut off refuses soon; what it had proposed is in doubt or not done;
-// the others go on, and it follows when it is back.
+// A leader that is cut off refuses soon. Its proposed writes are in doubt or not done.
+// The others go on, and the old leader follows them when it is back.
 func TestPartition(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.startAll()
@@ -268,15 +271,15 @@ func TestPartition(t *testing.T) {
 	}
 }
 
-// raftPreVote reports whether the instance was given a transport that can pre-vote, and
-// not told otherwise.
+// raftPreVote reports whether the instance has a transport that can pre-vote, and a
+// configuration that does not forbid it.
 func raftPreVote(n *testNode) bool {
 	inst := n.shard.supervisor.current.Load()
 	_, ok := any(inst.trans).(raft.WithPreVote)
 	return ok && !raftConfig(n.shard.cfg).PreVoteDisabled
 }
 
-// What NewRaft is given is what the package promises.
+// NewRaft gets the configuration, the log and the transport that the package promises.
 func TestRaftConfig(t *testing.T) {
 	cfg, err := Config{NodeID: "a"}.check()
 	if !errors.Is(err, ErrConfig) {
@@ -316,7 +319,7 @@ func (h *hungLog) StoreLogs(l []*raft.Log) error {
 }
 func (h *hungLog) StoreLog(l *raft.Log) error { return h.StoreLogs([]*raft.Log{l}) }
 
-// hang makes writes wait, until the function it returns is called, or t ends.
+// hang makes writes wait until the returned function is called, or t ends.
 func (h *hungLog) hang(t *testing.T) func() {
 	g := make(chan struct{})
 	h.gate.Store(&g)
@@ -325,9 +328,9 @@ func (h *hungLog) hang(t *testing.T) func() {
 	return resume
 }
 
-// A process that was stopped, or whose disk hangs, still believes that it leads after
-// the others have elected another. Its peers answer its questions: it must not answer
-// reads from what it has.
+// A process that was stopped, or whose disk hangs, still believes that it leads after the
+// others have elected another leader. Its peers answer its polls, and it must not answer
+// reads from its own state.
 func TestReadsOnStaleLeader(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	logs := map[string]*hungLog{}
@@ -340,7 +343,7 @@ func TestReadsOnStaleLeader(t *testing.T) {
 	for round := range 5 {
 		key := fmt.Sprint("k", round)
 		var old *testNode
-		c.eventually("a leader takes a write", func() bool { // on a busy machine it may lose its office first
+		c.eventually("a leader takes a write", func() bool { // on a busy machine it may lose the leadership first
 			old = c.leader()
 			_, err := old.do(t, call.Write, "APPEND", key, "1")
 			return err == nil
@@ -351,7 +354,7 @@ func TestReadsOnStaleLeader(t *testing.T) {
 		hung, hungDone := newCall(call.Write, term, "APPEND", key, "hung")
 		old.shard.Submit(hung)
 		c.eventually("the write hangs", func() bool { return old.shard.LogStalled() > 0 })
-		c.net.isolate(old.id, c.ids, true, false) // but it can ask
+		c.net.isolate(old.id, c.ids, true, false) // but its probes get through
 		var others []string
 		for _, id := range c.ids {
 			if id != old.id {
@@ -384,8 +387,8 @@ func TestReadsOnStaleLeader(t *testing.T) {
 	}
 }
 
-// A leader whose log does not answer gives up: its transport goes silent, others lead,
-// and it comes back when the disk does.
+// A leader whose log does not answer gives up: its transport goes silent, another replica
+// leads, and it comes back when the disk does.
 func TestLogStall(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	logs := map[string]*hungLog{}
@@ -403,7 +406,7 @@ func TestLogStall(t *testing.T) {
 	c.eventually("the write hangs", func() bool { return old.shard.LogStalled() > 0 })
 	queued, queuedDone := newCall(call.Read, old.shard.lead.leads(), "LEN", "k")
 	old.shard.Submit(queued)
-	await(t, queuedDone) // answered or refused, but answered
+	await(t, queuedDone) // answered or refused, but not forgotten
 	var others []string
 	for _, id := range c.ids {
 		if id != old.id {
@@ -426,8 +429,9 @@ func TestLogStall(t *testing.T) {
 	}
 }
 
-// A new leader's message that names the last record in common and no more, and what is
-// committed by now, does not commit what the follower, an old leader, has beyond that.
+// A new leader's message names the last common record and the commit index, and carries
+// no records. It must not commit the further records of the follower, which is an old
+// leader.
 func TestCommitIsNotBeyondWhatWasShown(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.startAll()
@@ -449,7 +453,8 @@ func TestCommitIsNotBeyondWhatWasShown(t *testing.T) {
 	if err := n.log.Store(testShard).GetLog(last, &common); err != nil {
 		t.Fatal(err)
 	}
-	// The message goes past the network, which would let the new leader set the log right.
+	// The message bypasses the network, on which the new leader would set the log right
+	// first.
 	past := newTestNet()
 	past.endpoints[old.id] = c.net.endpoints[old.id]
 	e, err := newEndpoint(past.endpoint(n.id), newRetention(newStopwatch(), 0), nil)
@@ -469,7 +474,7 @@ func TestCommitIsNotBeyondWhatWasShown(t *testing.T) {
 	c.converge()
 }
 
-// A restarted instance goes on with everything else of the shard as it was.
+// A restarted instance goes on, and everything else of the shard is as it was.
 func TestRestartInstance(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.startAll()
@@ -491,8 +496,8 @@ func TestRestartInstance(t *testing.T) {
 	c.converge()
 }
 
-// A record that cannot be applied halts the shard on every replica, and nothing else:
-// its calls are in doubt, later ones are refused, and the process lives.
+// A record that cannot be applied halts the shard on every replica, and nothing else. Its
+// calls are in doubt, later ones are refused, and the process lives.
 func TestHalt(t *testing.T) {
 	for _, poison := range []string{"FAIL", "PANIC"} {
 		t.Run(poison, func(t *testing.T) {
@@ -531,7 +536,7 @@ func TestHalt(t *testing.T) {
 					t.Fatalf("the state changed\n%s\n%s", before, got)
 				}
 			}
-			// It is so after a restart too.
+			// The replica is halted after a restart too.
 			c.stop(n.id)
 			s := c.start(n.id)
 			c.eventually("still halted, or without a leader", func() bool { st := s.Status().State; return st != "leader" })
@@ -539,7 +544,7 @@ func TestHalt(t *testing.T) {
 	}
 }
 
-// listKeys is a dump without the applied index.
+// listKeys returns a dump without the applied index.
 func listKeys(dump []byte) []byte {
 	if j := bytes.Index(dump, []byte("0000ffff61=")); j >= 0 {
 		i := j + bytes.IndexByte(dump[j:], '\n')

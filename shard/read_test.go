@@ -12,7 +12,7 @@ import (
 	"millrace/call"
 )
 
-// answersProber answers as it is told; a node it knows nothing of never answers.
+// answersProber answers as it is told. Other nodes never answer.
 type answersProber map[string]call.Probe
 
 func (p answersProber) Probe(ctx context.Context, node string, _ uint32) (call.Probe, error) {
@@ -27,7 +27,7 @@ func (p answersProber) Probe(ctx context.Context, node string, _ uint32) (call.P
 	}
 }
 
-// fakeRaft is what a read index asks of Raft.
+// fakeRaft answers the questions that a read index asks of Raft.
 type fakeRaft struct {
 	term  uint64
 	state raft.RaftState
@@ -47,7 +47,7 @@ type fakeConfig struct {
 func (f fakeConfig) Error() error                      { return nil }
 func (f fakeConfig) Configuration() raft.Configuration { return f.conf }
 
-// Who confirms that a leader still leads.
+// A leader needs a majority of the voters, itself included, that know no later term.
 func TestPoll(t *testing.T) {
 	at := func(term uint64) call.Probe { return call.Probe{Hosted: true, Term: term} }
 	servers := func(voters string, nonvoters string) (c raft.Configuration) {
@@ -96,7 +96,8 @@ func TestPoll(t *testing.T) {
 	}
 }
 
-// What asks for an index while others that waited for it are run is run after them.
+// A function that asks for an index while others that waited for it run is run after
+// them.
 func TestGateKeepsOrder(t *testing.T) {
 	var g gate
 	var ran []string

@@ -10,8 +10,8 @@ import (
 	"millrace/call"
 )
 
-// The bytes of a record are kept on disk and understood by other versions: they may
-// not change by accident.
+// The bytes of a record are kept on disk and read by other versions, so they must not
+// change by accident.
 func TestRecordGolden(t *testing.T) {
 	b := appendRecordHeader(nil, recordHeader{origin: 0x0102030405060708, seq: 9, term: 3, nowMS: 1_700_000_000_123, calls: 2})
 	b = appendCall(b, false, [][][]byte{words("XADD", "s", "*", "a", "")})
@@ -63,7 +63,7 @@ func TestRecordRefused(t *testing.T) {
 	}
 }
 
-// encodeAgain is the record that decodeRecord read.
+// encodeAgain encodes the record that decodeRecord has read.
 func encodeAgain(r record) []byte {
 	b := appendRecordHeader(nil, r.recordHeader)
 	for _, c := range r.list {

@@ -9,7 +9,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// What the least advanced replica that answers needs is kept, and what is on its way.
+// The records that the least advanced replica needs are kept while it answers, and so are
+// those after a snapshot on its way.
 func TestRetention(t *testing.T) {
 	const recent = time.Minute
 	r := newRetention(newStopwatch(), recent)
@@ -69,7 +70,8 @@ func TestLogHolds(t *testing.T) {
 	}
 	needs.has("b", 10)
 	for n := uint64(1); n <= 12; n++ {
-		// All of them are needed; but a start would go through what no snapshot holds.
+		// All records are needed. The log is full all the same when so many were written
+		// since the last snapshot that a start would take long.
 		unmarked := n % 4
 		if full := add(); full != (unmarked == 0) {
 			t.Fatalf("full: %v, with %d records after the last snapshot", full, unmarked*each)
@@ -101,8 +103,8 @@ func TestLogHolds(t *testing.T) {
 	}
 }
 
-// What the log holds is known after a start as it was before: else it would be truncated
-// only by a process that itself writes as much as the bound.
+// After a start the log's size is known as before. Otherwise it would be truncated only
+// by a process that itself writes as much as the bound.
 func TestLogIsCountedAtStart(t *testing.T) {
 	const bound = 100
 	c := newTestCluster(t, "a")
@@ -127,7 +129,7 @@ func TestLogIsCountedAtStart(t *testing.T) {
 	c.fill(5, 10)
 }
 
-// deletedTo is a log that notes up to where it was deleted.
+// deletedTo is a log that notes the end of the last deletion.
 type deletedTo struct {
 	LogStore
 	hi uint64
@@ -135,8 +137,8 @@ type deletedTo struct {
 
 func (d *deletedTo) DeleteRange(_, hi uint64) error { d.hi = hi; return nil }
 
-// What is needed when the log is cut counts, not what was when Raft was told how much to
-// keep; the record at a replica's index is needed, too.
+// The records needed at the moment of the deletion count, not those that were needed when
+// Raft was told how much to keep. The record at a replica's index is needed, too.
 func TestCutIsLookedAtAgain(t *testing.T) {
 	l := Limits{LogRecords: 8, TrailingRecords: 2}.withDefaults()
 	needs, below := newRetention(newStopwatch(), time.Hour), &deletedTo{}
@@ -163,8 +165,8 @@ func TestCutIsLookedAtAgain(t *testing.T) {
 	}
 }
 
-// A snapshot that travels for longer than it takes to fill the log is the last one: what
-// was written meanwhile is still there.
+// A snapshot that travels for longer than it takes to fill the log is the last one,
+// because the records written meanwhile are still there.
 func TestOneSnapshotIsEnough(t *testing.T) {
 	const records = 60
 	c := newTestCluster(t, "a", "b", "c")

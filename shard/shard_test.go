@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// One voter: reads need no question, and what was written is there after a restart.
+// With one voter, reads need no poll. After a restart every write is there.
 func TestSingle(t *testing.T) {
 	c := newTestCluster(t, "a")
 	c.startAll()
@@ -36,7 +36,7 @@ func TestSingle(t *testing.T) {
 	}
 }
 
-// Three voters elect one leader, whose writes reach all; the others name it.
+// Three voters elect one leader. Its writes reach all, and the others name it.
 func TestElectApply(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.startAll()

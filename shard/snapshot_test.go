@@ -17,7 +17,7 @@ import (
 	"millrace/kv"
 )
 
-// smallLogs makes logs be truncated soon.
+// smallLogs returns a tune that makes logs be truncated soon.
 func smallLogs(records uint64) func(string, *Config) {
 	return func(_ string, cfg *Config) {
 		cfg.Limits.LogRecords = records
@@ -48,7 +48,7 @@ func (c *testCluster) fill(n, size int, among ...string) {
 	}
 }
 
-// truncated waits until a node's log does not begin at its beginning.
+// truncated waits until a node's log does not hold its first record any more.
 func (c *testCluster) truncated(id string, beyond uint64) {
 	c.t.Helper()
 	c.eventually("the log of "+id+" is truncated", func() bool {
@@ -82,7 +82,8 @@ func TestCatchUpBySnapshot(t *testing.T) {
 	})
 	for range 3 {
 		wg.Go(func() {
-			// The list only grows: an install must not show half of it, nor go back.
+			// The list only grows, so a read during an install must not see half of it,
+			// nor an older one.
 			last := 0
 			for !stop.Load() {
 				out, err := c.nodes[away].do(t, call.ReadStale, "RANGE", "k0")
@@ -112,12 +113,13 @@ func TestCatchUpBySnapshot(t *testing.T) {
 	if names, err := n.fs.List("staging/7"); err != nil || len(names) > 0 {
 		t.Fatalf("staging: %v, %v", names, err)
 	}
-	// What it was sent under is where its log begins, and its state says the same.
+	// The log begins at the index under which the snapshot was sent, and the state has
+	// the same.
 	m, ok, err := n.log.Store(testShard).Marker()
 	if err != nil || !ok || m.Staged != "" || m.Applied > m.Index {
 		t.Fatalf("marker %v, %v, %v", m, ok, err)
 	}
-	// It is there after a restart, and works as a leader.
+	// The data is there after a restart, and the replica works as a leader.
 	c.stop(away)
 	c.start(away)
 	c.converge()
@@ -129,7 +131,7 @@ func TestCatchUpBySnapshot(t *testing.T) {
 	c.converge()
 }
 
-// recorded is a snapshot on its way, kept.
+// recorded is a copy of a snapshot on its way.
 type recorded struct {
 	req  raft.InstallSnapshotRequest
 	data []byte
@@ -160,7 +162,7 @@ func (c *testCluster) record() func() *recorded {
 	}
 }
 
-// behind lets a node fall behind the log, and come back by a snapshot, which it returns.
+// behind lets a node fall behind the log and come back by a snapshot, which it returns.
 func (c *testCluster) behind(id string) *recorded {
 	c.t.Helper()
 	kept := c.record()
@@ -173,7 +175,7 @@ func (c *testCluster) behind(id string) *recorded {
 	return kept()
 }
 
-// A late duplicate of a snapshot must not take a replica back: the transport answers it
+// A late duplicate of a snapshot must not take a replica back. The transport answers it
 // alone, and if it does not, the shard refuses it.
 func TestStaleSnapshot(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
@@ -224,8 +226,8 @@ func TestStaleSnapshot(t *testing.T) {
 }
 
 // Records that nobody has acknowledged, at and beyond the index of a snapshot, make a
-// replica refuse everything that follows it. The supervisor starts it anew, without its
-// log, and nobody has to do anything.
+// replica refuse everything that follows the snapshot. The supervisor starts it anew
+// without its log, and nobody has to intervene.
 func TestDivergentSuffixThenSnapshot(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.tune = func(id string, cfg *Config) {
@@ -271,7 +273,7 @@ func TestDivergentSuffixThenSnapshot(t *testing.T) {
 	c.converge()
 }
 
-// A snapshot that is damaged or cut short on its way leaves no trace; the next one is
+// A snapshot that is damaged or cut short on its way leaves no trace. The next one is
 // installed.
 func TestDamagedSnapshot(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
@@ -285,7 +287,7 @@ func TestDamagedSnapshot(t *testing.T) {
 
 	rng := rand.New(rand.NewPCG(1, 2))
 	var bad atomic.Int64
-	attempts := int64(6) // raft waits longer after each
+	attempts := int64(6) // Raft waits longer after each
 	if testing.Short() {
 		attempts = 3
 	}
@@ -371,13 +373,13 @@ func TestForeignSnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// In pieces of any size it is the same.
+	// The result is the same in pieces of any size.
 	for _, size := range []int{1, 7, 41, 1000} {
 		r, err := newReceiver(n.shard.cfg, "staging/7/z")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for rest := bytes.Clone(b); len(rest) > 0; { // files spoil what they are given
+		for rest := bytes.Clone(b); len(rest) > 0; { // a clone, because files spoil the bytes that they are given
 			k := min(size, len(rest))
 			if _, err := r.Write(rest[:k]); err != nil {
 				t.Fatal(err)
@@ -393,7 +395,7 @@ func TestForeignSnapshot(t *testing.T) {
 	}
 }
 
-// Snapshots that lead to nothing raise an alarm, and a new instance.
+// Snapshots in a row, with no record after them, raise an alarm and bring a new instance.
 func TestSnapshotLoopAlarm(t *testing.T) {
 	c := newTestCluster(t, "a")
 	c.startAll()
@@ -403,7 +405,7 @@ func TestSnapshotLoopAlarm(t *testing.T) {
 	c.leader().mustDo(t, call.Write, "APPEND", "k", "v")
 }
 
-// What a disk must not have lost makes Open fail, by name.
+// Open fails with a named error when a disk has lost data that it had confirmed.
 func TestOpenRefusals(t *testing.T) {
 	prepare := func(t *testing.T) (*testCluster, *testNode) {
 		c := newTestCluster(t, "a")

@@ -9,7 +9,7 @@ import (
 	"millrace/stream"
 )
 
-// newStreamCluster has replicas whose machine is that of real shards, each with a clock
+// newStreamCluster returns replicas with the machine of real shards. Each has a clock
 // that is hours off from the others'.
 func newStreamCluster(t *testing.T, ids ...string) *testCluster {
 	c := newTestCluster(t, ids...)
@@ -24,7 +24,7 @@ func newStreamCluster(t *testing.T, ids ...string) *testCluster {
 }
 
 // work adds entries to a stream, delivers some of them to a group and acknowledges some
-// of those. It returns how many it left pending.
+// of those. It returns the number that it left pending.
 func (c *testCluster) work(round int, among ...string) (pending int) {
 	c.t.Helper()
 	l := c.leader(among...)
@@ -40,8 +40,9 @@ func (c *testCluster) work(round int, among ...string) (pending int) {
 	return 8
 }
 
-// All of a group is the same on every replica: positions, pending entries, who has them
-// and since when. So it is on one that got it by a snapshot, and may lead then.
+// Everything of a group is the same on every replica: positions, pending entries, their
+// owners and times of delivery. So it is on a replica that got it by a snapshot, which
+// may lead later.
 func TestGroupsOnAllReplicas(t *testing.T) {
 	c := newStreamCluster(t, "a", "b", "c")
 	c.startAll()

@@ -283,8 +283,8 @@ func (s *supervisor) examine(inst *instance) (cause, bool) {
 	return 0, false
 }
 
-// takeSnapshot has Raft take a snapshot and truncate the log. It does so in a goroutine
-// of its own, one at a time.
+// takeSnapshot makes Raft take a snapshot and truncate the log, in a goroutine of its own
+// and one at a time.
 func (s *supervisor) takeSnapshot(inst *instance) {
 	if !inst.snapping.CompareAndSwap(false, true) {
 		return

@@ -9,8 +9,8 @@ import (
 // is the period of Redis.
 const agePeriod = 100 * time.Millisecond
 
-// run answers the calls whose time is over, and has the aging ones looked at, until end is
-// called.
+// run answers the calls whose time is over and starts passes for the aging ones, until
+// end is called.
 func (w *waits) run() {
 	defer close(w.done)
 	timer := time.NewTimer(time.Hour)

@@ -14,10 +14,10 @@ import (
 type farTransport struct {
 	testEndpoint
 	up       chan struct{}
-	absent   atomic.Int64 // so many messages more find no replica
+	absent   atomic.Int64 // messages still to be answered that there is no replica
 	asked    atomic.Int64 // calls of Reach that have returned
 	appended atomic.Int64
-	term     uint64 // that it answers
+	term     uint64 // that it answers with
 	got      *raft.InstallSnapshotRequest
 	bytes    int64 // of the snapshot
 }
@@ -53,8 +53,8 @@ var errAbsent = errors.New("no replica here")
 
 func (f *farTransport) Absent(err error) bool { return errors.Is(err, errAbsent) }
 
-// Records wait for a node that cannot be reached, for as long as they are to go there;
-// heartbeats do not wait.
+// Records wait for a node that cannot be reached, as long as they are still to go there.
+// Heartbeats do not wait.
 func TestRecordsWaitForNode(t *testing.T) {
 	records := &raft.AppendEntriesRequest{Term: 3, PrevLogEntry: 7}
 	open := func() (*farTransport, *endpoint, *atomic.Bool) {
@@ -96,7 +96,7 @@ func TestRecordsWaitForNode(t *testing.T) {
 		t.Errorf("records for a node without a replica: %v, %d messages", err, far.appended.Load())
 	}
 
-	// A node that has not opened its replica yet is asked again, with records.
+	// A node that has not opened its replica yet gets the records again.
 	far, e, _ = open()
 	close(far.up)
 	far.absent.Store(3)
@@ -113,7 +113,8 @@ func TestRecordsWaitForNode(t *testing.T) {
 	}
 }
 
-// A snapshot is made when there is somebody to take it, and says then of what it is.
+// A snapshot is made only when its receiver is there, and its description is filled in
+// then.
 func TestSnapshotWaitsForNode(t *testing.T) {
 	c := newTestCluster(t, "a")
 	c.startAll()

@@ -138,7 +138,7 @@ func (w *waits) confirmed(wt *waiter, err error) {
 	out.give()
 }
 
-// idleLocked ends the time in which wt was unsettled, and has it looked at.
+// idleLocked ends the time in which wt was unsettled, and starts its first look.
 func (w *waits) idleLocked(wt *waiter) {
 	wt.state = waiterIdle
 	w.views.run(func() { w.firstLook(wt) })
@@ -165,7 +165,7 @@ func (w *waits) firstLook(wt *waiter) {
 		w.arriveLocked(&out, wt, v.arrival)
 	} else if wt.state == waiterIdle && w.judgeLocked(&out, wt, v) {
 		if q := wt.elder(); q != nil {
-			w.passLocked(q) // those who came before are entitled to it
+			w.passLocked(q) // it belongs to a call that came before
 		} else {
 			var q *keyQueue
 			if len(wt.queues) > 0 {
@@ -276,7 +276,8 @@ func (w *waits) attempted(a *attempt, v resp.Value, err error) {
 }
 
 // returnedLocked notes that a command of q's bundle is not under way any more. After the
-// last one the window is set for the next bundle, and those who wait for it are looked at.
+// last one it sets the window for the next bundle, and starts a pass if waiters are left
+// that may be ready.
 func (w *waits) returnedLocked(q *keyQueue, found bool) {
 	if q == nil {
 		return
@@ -320,8 +321,8 @@ func (w *waits) touched(keys [][]byte, all bool) {
 	}
 }
 
-// passLocked has the waiters of q looked at, in order. While a pass over q is under way
-// it only asks for another one after that.
+// passLocked starts a pass over q. While one is under way it only asks for another one
+// after that.
 func (w *waits) passLocked(q *keyQueue) {
 	if q.passing {
 		q.passAgain = true

@@ -20,7 +20,7 @@ func (n *testNode) block(ms uint64, argv ...string) (*call.Call, <-chan call.Res
 	return c, done
 }
 
-// waiting waits until n calls are blocked and have been looked at.
+// waiting waits until count calls are blocked and have been looked at.
 func (n *testNode) waiting(t testing.TB, count int) {
 	t.Helper()
 	waitFor(t, fmt.Sprint(count, " blocked calls"), func() bool {
@@ -44,7 +44,7 @@ func single(t *testing.T) *testNode {
 	return c.leader()
 }
 
-// Blocked calls of both kinds are served when something comes.
+// Blocked calls of both kinds are served when a value comes.
 func TestBlockServed(t *testing.T) {
 	n := single(t)
 	_, read := n.block(0, "AFTER", "k", "0")
@@ -61,7 +61,7 @@ func TestBlockServed(t *testing.T) {
 		"take": {take, "*1\r\n$1\r\nv\r\n"}, "wait": {wait, "+OK\r\n"}, "read": {read, "*1\r\n$1\r\nv\r\n"},
 	} {
 		if name == "read" || name == "wait" {
-			// Its look may come after the value was taken: then it waits on.
+			// Its look may come after the value was taken. Then it waits on.
 			n.mustDo(t, call.Write, "APPEND", "k", "v")
 		}
 		if got, err := await(t, c.done); err != nil || got != c.want && name != "read" {
@@ -73,7 +73,7 @@ func TestBlockServed(t *testing.T) {
 	}
 }
 
-// What is there at once is answered at once.
+// A value that is there already is answered at once.
 func TestBlockAtOnce(t *testing.T) {
 	n := single(t)
 	n.mustDo(t, call.Write, "APPEND", "k", "1")
@@ -94,7 +94,7 @@ func TestBlockAtOnce(t *testing.T) {
 	}
 }
 
-// Those who came first are served first, each with one value.
+// Calls are served in the order in which they came, each with one value.
 func TestBlockInOrder(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.startAll()
@@ -115,7 +115,7 @@ func TestBlockInOrder(t *testing.T) {
 			t.Fatalf("call %d: %q, %v", i, got, err)
 		}
 	}
-	// A thousand that wait do not all go to the log for one value.
+	// Many calls that wait do not all go to the log for one value.
 	for i := range 200 {
 		n.block(0, "TAKE", "m")
 		if i%50 == 49 {
@@ -131,7 +131,7 @@ func TestBlockInOrder(t *testing.T) {
 	}
 }
 
-// So are those that have not been looked at yet when something comes.
+// Order holds also for calls that have not been looked at yet when the value comes.
 func TestBlockInOrderOfArrival(t *testing.T) {
 	n := single(t)
 	for i := range 2000 {
@@ -151,7 +151,8 @@ func TestBlockInOrderOfArrival(t *testing.T) {
 	}
 }
 
-// Time over is the null array, in the call's protocol; not before the time.
+// When its time is over a call is answered with the null array of its protocol, and not
+// before.
 func TestBlockTimeout(t *testing.T) {
 	n := single(t)
 	for _, argv := range [][]string{{"TAKE", "k"}, {"AFTER", "k", "0"}} {
@@ -172,7 +173,7 @@ func TestBlockTimeout(t *testing.T) {
 	if got, err := await(t, done); err != nil || got != "*-1\r\n" {
 		t.Errorf("wait: %q, %v", got, err)
 	}
-	// The shortest come out first, whatever their order.
+	// The shortest are answered first, whatever the order of arrival.
 	var order []uint64
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -215,7 +216,7 @@ func TestBlockCancel(t *testing.T) {
 	default:
 	}
 	w, _ := newCall(call.Write, n.shard.lead.leads(), "APPEND", "k", "v")
-	n.shard.Cancel(w) // not one that waits
+	n.shard.Cancel(w) // a write cannot be canceled
 }
 
 // Blocked calls have a bound, and end with the term and with the shard.
@@ -258,8 +259,8 @@ func TestBlockEnds(t *testing.T) {
 	}
 }
 
-// A value finds the one who waits, although another who came before leaves again, or has
-// no use for it: nothing comes after it to wake anybody once more.
+// A value reaches the call that waits for it, although an earlier call leaves at that
+// moment or has no use for the value. No later write comes to wake anybody once more.
 func TestBlockNobodyIsForgotten(t *testing.T) {
 	n := single(t)
 	for i := range 2000 {
@@ -290,9 +291,9 @@ func TestBlockNobodyIsForgotten(t *testing.T) {
 	}
 }
 
-// Everything at random: appends, takers that time out or are canceled, leaders that
-// move, instances that are replaced, a partition. Every call is answered once; no value
-// is taken twice; none is lost but to a call that was told it is in doubt.
+// Everything at random: appends, takers that time out or are canceled, moving
+// leaderships, replaced instances, a partition. Every call is answered once, and no value
+// is taken twice. A value may be missing only if a taker was told that it is in doubt.
 func TestBlockStress(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.startAll()
@@ -306,9 +307,9 @@ func TestBlockStress(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	appended := map[string]bool{} // acknowledged
-	maybe := map[string]bool{}    // appended, perhaps
+	maybe := map[string]bool{}    // in doubt
 	taken := map[string]int{}     // handed out
-	doubts := 0                   // takers told that they may have taken something
+	doubts := 0                   // takers whose outcome is in doubt
 	outcomes := map[string]int{}  // of takers
 	var pending, answered atomic.Int64
 

@@ -14,10 +14,10 @@ import (
 	"millrace/stream"
 )
 
-// TestWatchContended has several clients count up one value, each step a read and an
-// EXEC that is run only if nobody else has changed the value in between, while the
-// leadership moves. Steps that were acknowledged are all there, and no two of them are
-// the same.
+// TestWatchContended lets several clients count up one value. Each step is a read and an
+// EXEC that runs only if nobody else has changed the value in between, while the
+// leadership moves. All acknowledged steps are in the value, and no two of them are the
+// same.
 func TestWatchContended(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	c.tune = func(_ string, cfg *Config) { cfg.Machine = streamMachine{stream.NewState(cfg.FirstSlot, cfg.LastSlot)} }
