@@ -3,7 +3,7 @@
 //
 // The package also fixes the start of every key, because several packages depend on it.
 // A key begins with its hash slot, so that the keys of a run of slots, which is a shard,
-// lie side by side. Each shard has a few system keys of its own at the start of its run.
+// lie side by side. Each shard also has a few system keys, in the first slot of its run.
 //
 // Package kv/pebblekv implements the key space on Pebble.
 package kv

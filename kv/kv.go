@@ -1,17 +1,17 @@
 package kv
 
-// Reader is an ordered key space as it was at one moment: a view, or a batch that
-// is read through. It is used by one goroutine at a time.
+// Reader reads an ordered key space. It is a view, which shows one moment, or a batch, which
+// also shows its own writes. Only one goroutine at a time may use it.
 type Reader interface {
 	// Get returns a copy of the value at key, and whether there is one.
 	Get(key []byte) (value []byte, ok bool, err error)
-	// Iter returns an iterator over the keys in [lo, hi), which it does not keep. It does
-	// not see what is written after it was made. The caller closes it.
+	// Iter returns an iterator over the keys in [lo, hi). It does not see later writes. The
+	// caller may change lo and hi afterwards, and closes the iterator.
 	Iter(lo, hi []byte) (Iterator, error)
 }
 
-// Iterator walks a range of keys in byte order. Key and Value are valid until the
-// next move. When a move returns false, Error tells an end from a failure.
+// Iterator walks a range of keys in byte order. Key and Value are valid until the next
+// move. When a move returns false, Error tells whether the range ended or a read failed.
 type Iterator interface {
 	First() bool
 	Last() bool
@@ -26,8 +26,8 @@ type Iterator interface {
 	Close() error
 }
 
-// Batch is a Reader that sees its own writes, and is committed as one by its owner.
-// Keys and values are copied before a call returns.
+// Batch is a Reader that also collects writes and shows them. Its owner commits all writes
+// at once. Each call copies its key and value.
 type Batch interface {
 	Reader
 	Set(key, value []byte) error

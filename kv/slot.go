@@ -2,9 +2,9 @@ package kv
 
 import "bytes"
 
-// Slot returns the hash slot of a key: CRC16 (XMODEM) of the key, or of what stands
-// between its first "{" and the next "}" when that is not empty, modulo 16384.
-// The rule is Redis Cluster's.
+// Slot returns the hash slot of a key: CRC16 (XMODEM) modulo 16384. It hashes only the tag
+// when the key has one: the bytes between the first "{" and the next "}", if there are any.
+// For example, "{t}a" and "{t}b" share a slot. The rule is Redis Cluster's.
 func Slot(key []byte) uint16 {
 	if i := bytes.IndexByte(key, '{'); i >= 0 {
 		if j := bytes.IndexByte(key[i+1:], '}'); j > 0 {
@@ -18,7 +18,7 @@ func Slot(key []byte) uint16 {
 	return crc % Slots
 }
 
-// crcTable is for polynomial 0x1021, most significant bit first.
+// crcTable is the table of the polynomial 0x1021, most significant bit first.
 var crcTable = func() (t [256]uint16) {
 	for i := range t {
 		crc := uint16(i) << 8

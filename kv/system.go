@@ -5,18 +5,30 @@ import "encoding/binary"
 // Slots is the number of hash slots, as in Redis Cluster.
 const Slots = 16384
 
-// SystemLen stands in a system key where other keys have the length of their name. No
+// A system key belongs to a shard itself, not to a name. Integers are big-endian.
+//
+//	 0      2        4     5
+//	+------+--------+-----+------+
+//	| slot | 0xFFFF | tag | rest |
+//	| u16  | u16    | u8  |      |
+//	+------+--------+-----+------+
+//
+// slot is the first slot of the shard, so that the key lies in the shard's range. Only keys
+// with the tag SystemExpiry have a rest: package stream draws it in key.go.
+
+// SystemLen is the u16 in a system key at the place of a name's length in other keys. No
 // name is that long, so a system key never equals the key of a name.
 const SystemLen = 0xFFFF
 
-// System key tags: who keeps what under SystemKey.
+// The tags of system keys.
 const (
-	SystemApplied = 'a' // package shard: applied index and clock
-	SystemState   = 's' // package stream: see system.go
-	SystemExpiry  = 'x' // package stream: the deadlines of names, in order; see expiry.go
+	SystemApplied = 'a' // package shard: the applied index and the shard's time
+	SystemState   = 's' // package stream: counts and settings; see system.go there
+	SystemExpiry  = 'x' // package stream: the deadlines of names, in order; see expiry.go there
 )
 
-// SystemKey returns the key of a shard's own record; firstSlot is the first of its run.
+// SystemKey returns the system key with this tag, without a rest. firstSlot is the first
+// slot of the shard.
 func SystemKey(firstSlot uint16, tag byte) []byte {
 	k := make([]byte, 0, 5)
 	k = binary.BigEndian.AppendUint16(k, firstSlot)

@@ -7,11 +7,13 @@ import (
 	"millrace/kv"
 )
 
-// Check reads all keys of the slots first to last and verifies that they agree: that
-// every count is the number of what it counts, every bound holds, a pending entry has
-// its key in every index and no index has another, and nothing is left of what was
-// deleted. It returns the first disagreement. It is for tests and for looking at data
-// directories: it keeps in memory what it has read of one name, and the names of one slot.
+// Check reads all keys of the slots first to last and returns the first disagreement
+// among them, or nil. It verifies that every count is right, that every bound holds, that
+// a pending entry has its key in each index and no index has other keys, and that deleted
+// names and groups have left no keys.
+//
+// Check is for tests and for inspecting data directories. It keeps the records of one name
+// and the names of one slot in memory.
 func Check(r kv.Reader, first, last uint16) error {
 	sys, err := loadSystem(r, first)
 	if err != nil {
@@ -21,74 +23,90 @@ func Check(r kv.Reader, first, last uint16) error {
 	if err != nil {
 		return err
 	}
-	var c *nameCheck
-	names := uint64(0)
-	var index indexCheck
-	deadlines := deadlineCheck{keys: make(map[string]int64), heads: make(map[string]int64), first: math.MaxInt64}
-	finish := func() error {
-		if c == nil {
-			return nil
-		}
-		if c.head != nil && c.head.ExpireAtMS != 0 {
-			deadlines.heads[string(c.head.Name)] = c.head.ExpireAtMS
-		}
-		return c.finish()
-	}
+	c := shardCheck{deadlines: deadlineCheck{keys: make(map[string]int64), heads: make(map[string]int64), first: math.MaxInt64}}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		key := it.Key()
-		n := int(binary.BigEndian.Uint16(key[2:]))
-		if err = index.enter(binary.BigEndian.Uint16(key)); err != nil {
-			break
-		}
-		if n == kv.SystemLen {
-			if key[4] == kv.SystemExpiry {
-				err = deadlines.add(key)
-			}
-			continue
-		}
-		if n == indexLen {
-			err = index.add(key, it.Value())
-			continue
-		}
-		if len(key) < 5+n {
-			err = fmt.Errorf("stream: key %x is shorter than the name in it", key)
-			break
-		}
-		if prefix := key[:4+n]; c == nil || string(prefix) != c.prefix {
-			err = finish()
-			c = newNameCheck(prefix)
-			index.names[string(prefix[4:])] = true
-			names++
-		}
-		if err == nil {
-			if err = c.add(key[4+n], key[5+n:], it.Value()); err != nil {
-				err = fmt.Errorf("%s: %w", PrintKey(key), err)
-			}
-		}
+		err = c.add(it.Key(), it.Value())
 	}
 	if err == nil {
-		err = finish()
-	}
-	if err == nil {
-		err = deadlines.finish(sys)
-	}
-	if err == nil {
-		err = index.finish()
-	}
-	if err == nil && names != sys.keys {
-		err = fmt.Errorf("stream: the shard counts %d names and has %d", sys.keys, names)
+		err = c.finish(sys)
 	}
 	return firstError(err, it.Error(), it.Close())
 }
 
-// indexCheck is what Check has read of one slot: its names, which all come before the
-// slot's index, and go from here when they are found in it.
+// shardCheck collects the keys of a shard.
+type shardCheck struct {
+	name      *nameCheck // the name of the latest key; nil before the first name
+	names     uint64     // names so far
+	index     indexCheck
+	deadlines deadlineCheck
+}
+
+// add takes the next key of the shard.
+func (c *shardCheck) add(key, value []byte) error {
+	n := int(binary.BigEndian.Uint16(key[2:]))
+	if err := c.index.enter(binary.BigEndian.Uint16(key)); err != nil {
+		return err
+	}
+	switch {
+	case n == kv.SystemLen && key[4] == kv.SystemExpiry:
+		return c.deadlines.add(key)
+	case n == kv.SystemLen:
+		return nil
+	case n == indexLen:
+		return c.index.add(key, value)
+	case len(key) < 5+n:
+		return fmt.Errorf("stream: key %x is shorter than the name in it", key)
+	}
+	if prefix := key[:4+n]; c.name == nil || string(prefix) != c.name.prefix {
+		if err := c.finishName(); err != nil {
+			return err
+		}
+		c.name = newNameCheck(prefix)
+		c.index.names[string(prefix[4:])] = true
+		c.names++
+	}
+	if err := c.name.add(key[4+n], key[5+n:], value); err != nil {
+		return fmt.Errorf("%s: %w", PrintKey(key), err)
+	}
+	return nil
+}
+
+// finishName verifies the name whose keys have all been added.
+func (c *shardCheck) finishName() error {
+	if c.name == nil {
+		return nil
+	}
+	if h := c.name.head; h != nil && h.ExpireAtMS != 0 {
+		c.deadlines.heads[string(h.Name)] = h.ExpireAtMS
+	}
+	return c.name.finish()
+}
+
+// finish verifies the last name and the counts of the shard.
+func (c *shardCheck) finish(sys *system) error {
+	if err := c.finishName(); err != nil {
+		return err
+	}
+	if err := c.deadlines.finish(sys); err != nil {
+		return err
+	}
+	if err := c.index.finish(); err != nil {
+		return err
+	}
+	if c.names != sys.keys {
+		return fmt.Errorf("stream: the shard counts %d names and has %d", sys.keys, c.names)
+	}
+	return nil
+}
+
+// indexCheck holds the names of one slot that have not been found in the slot's index.
+// All names of a slot come before its index.
 type indexCheck struct {
 	slot  uint16
 	names map[string]bool
 }
 
-// enter says which slot the next key is of.
+// enter tells the slot of the next key. At a new slot it verifies the slot before.
 func (c *indexCheck) enter(slot uint16) error {
 	if c.names != nil && slot == c.slot {
 		return nil
@@ -104,7 +122,7 @@ func (c *indexCheck) add(key, value []byte) error {
 	case !ok || string(key) != string(indexKey(name)) || len(value) != 0:
 		return fmt.Errorf("%s: not an index key", PrintKey(key))
 	case !c.names[string(name)]:
-		return fmt.Errorf("stream: the index of slot %d has %q, which is not there", c.slot, name)
+		return fmt.Errorf("stream: the index of slot %d has %q, which does not exist", c.slot, name)
 	}
 	delete(c.names, string(name))
 	return nil
@@ -117,15 +135,15 @@ func (c *indexCheck) finish() error {
 	return nil
 }
 
-// deadlineCheck is what Check has read of deadlines.
+// deadlineCheck collects deadlines by name, from the deadline keys and from the heads.
 type deadlineCheck struct {
-	keys, heads map[string]int64 // by name: as the index has them, and as the heads do
-	first       int64
+	keys, heads map[string]int64
+	first       int64 // the earliest of keys
 }
 
 func (d *deadlineCheck) add(key []byte) error {
 	if len(key) < deadlineHead {
-		return fmt.Errorf("stream: the key %x is no deadline", key)
+		return fmt.Errorf("stream: the key %x is too short for a deadline", key)
 	}
 	atMS, name := deadlineOfKey(key)
 	if _, twice := d.keys[string(name)]; twice {
@@ -139,43 +157,43 @@ func (d *deadlineCheck) add(key []byte) error {
 func (d *deadlineCheck) finish(sys *system) error {
 	err := disagreement{}
 	for name, atMS := range d.heads {
-		err.that(d.keys[name] == atMS, "%q goes away at %d, and the index says %d", name, atMS, d.keys[name])
+		err.that(d.keys[name] == atMS, "%q has the deadline %d, but its key says %d", name, atMS, d.keys[name])
 	}
-	err.that(len(d.keys) == len(d.heads), "%d deadlines are of no name", len(d.keys)-len(d.heads))
+	err.that(len(d.keys) == len(d.heads), "%d deadline keys have no name", len(d.keys)-len(d.heads))
 	err.count("deadlines", sys.expires, uint64(len(d.keys)))
-	err.that((sys.dueMS == 0) == (len(d.keys) == 0) && sys.dueMS <= d.first, "the first deadline is %d, and %d was expected", d.first, sys.dueMS)
+	err.that((sys.dueMS == 0) == (len(d.keys) == 0) && sys.dueMS <= d.first, "the first deadline is %d, but the shard says %d", d.first, sys.dueMS)
 	return err.first
 }
 
-// nameCheck is what Check has read of one name.
+// nameCheck collects the keys of one name.
 type nameCheck struct {
 	prefix string
 	head   *Head
 
-	value  []byte                 // of a string; nil: none was met
+	value  []byte                 // of a string; nil: there was no value
 	ids    []ID                   // of the entries
-	chunks []chunk                // but the last
-	iids   map[byte]uint64        // records of idempotent IDs, by kind
-	byPID  uint64                 // idempotent IDs as the producers count them
+	chunks []chunk                // all but the last, which is in the head
+	iids   map[byte]uint64        // number of records about idempotent IDs, by kind
+	byPID  uint64                 // sum of the producers' counts of idempotent IDs
 	groups map[uint64]*groupCheck // by number
 }
 
-// groupCheck is what Check has read of one group. What is known before the group's own
-// record was met is kept under its number.
+// groupCheck collects the keys of one group. They may come before the record of the group.
 type groupCheck struct {
-	group   *group
+	group   *group                 // nil before its record
 	members map[uint64]*consumer   // by number
 	names   map[string]uint64      // number by name
 	pending map[ID]pendingEntry    // records
-	owned   map[ID]uint64          // owner by the index of owners
-	due     map[ID]uint64          // place by the order of claims
-	owns    map[uint64]map[ID]bool // IDs by owner
+	owned   map[ID]uint64          // the owner of each ID, from the index of owners
+	due     map[ID]uint64          // the place of each ID, from the order of claims
+	owns    map[uint64]map[ID]bool // the IDs of each owner, from the index of owners
 }
 
 func newNameCheck(prefix []byte) *nameCheck {
 	return &nameCheck{prefix: string(prefix), iids: make(map[byte]uint64), groups: make(map[uint64]*groupCheck)}
 }
 
+// of returns the groupCheck with this number, which it creates if necessary.
 func (c *nameCheck) of(gid uint64) *groupCheck {
 	g := c.groups[gid]
 	if g == nil {
@@ -188,19 +206,22 @@ func (c *nameCheck) of(gid uint64) *groupCheck {
 	return g
 }
 
-// add takes one key of the name: its kind and what follows, and the value.
+// groupKeyBytes is the number of bytes after the kind in the keys of a group's parts. They
+// begin with the number of the group. A kindName key goes on with a name.
+var groupKeyBytes = map[byte]int{
+	kindName: 8, kindConsumer: 16, kindPending: 8 + idBytes, kindOwned: 16 + idBytes, kindDue: 16 + idBytes,
+}
+
+// add takes one key of the name: its kind, the rest of the key, and the value.
 func (c *nameCheck) add(kind byte, rest, value []byte) (err error) {
 	if c.head == nil && kind != kindHead {
 		return fmt.Errorf("stream: a key without a head")
 	}
-	var gid uint64
-	if fixed, ok := map[byte]int{
-		kindName: 8, kindConsumer: 16, kindPending: 8 + idBytes, kindOwned: 16 + idBytes, kindDue: 16 + idBytes,
-	}[kind]; ok {
+	if fixed, ok := groupKeyBytes[kind]; ok {
 		if len(rest) < fixed || len(rest) > fixed && kind != kindName {
 			return fmt.Errorf("stream: %d bytes after the kind", len(rest))
 		}
-		gid = binary.BigEndian.Uint64(rest)
+		return c.of(binary.BigEndian.Uint64(rest)).add(kind, rest[8:], value)
 	}
 	switch kind {
 	case kindHead:
@@ -225,24 +246,32 @@ func (c *nameCheck) add(kind byte, rest, value []byte) (err error) {
 		if g, err = decodeGroup(rest, value); err == nil {
 			c.of(g.gid).group = g
 		}
+	}
+	return err
+}
+
+// add takes one key of the group: its kind, the rest after the group's number, and the
+// value.
+func (g *groupCheck) add(kind byte, rest, value []byte) (err error) {
+	switch kind {
 	case kindName:
-		c.of(gid).names[string(rest[8:])] = binary.BigEndian.Uint64(value)
+		g.names[string(rest)] = binary.BigEndian.Uint64(value)
 	case kindConsumer:
 		var m *consumer
 		if m, err = decodeConsumer(value); err == nil {
-			c.of(gid).members[binary.BigEndian.Uint64(rest[8:])] = m
+			g.members[binary.BigEndian.Uint64(rest)] = m
 		}
 	case kindPending:
-		c.of(gid).pending[idOfKey(rest)], err = decodePending(value)
+		g.pending[idOfKey(rest)], err = decodePending(value)
 	case kindOwned:
-		g, cid, id := c.of(gid), binary.BigEndian.Uint64(rest[8:]), idOfKey(rest)
+		cid, id := binary.BigEndian.Uint64(rest), idOfKey(rest)
 		g.owned[id] = cid
 		if g.owns[cid] == nil {
 			g.owns[cid] = make(map[ID]bool)
 		}
 		g.owns[cid][id] = true
 	case kindDue:
-		g, id := c.of(gid), idOfKey(rest)
+		id := idOfKey(rest)
 		if _, twice := g.due[id]; twice {
 			return fmt.Errorf("stream: the entry has two places in the order of claims")
 		}
@@ -260,7 +289,7 @@ func (c *nameCheck) addEntry(rest, value []byte) error {
 	return err
 }
 
-// finish verifies what add has taken.
+// finish verifies the name once all its keys are added.
 func (c *nameCheck) finish() error {
 	h := c.head
 	if h == nil {
@@ -302,7 +331,7 @@ func (c *nameCheck) finish() error {
 	return nil
 }
 
-// finishString is finish for a string, which has a value and no other key.
+// finishString is finish for a string, which has a head, a value and no other key.
 func (c *nameCheck) finishString() error {
 	err := disagreement{}
 	err.that(c.value != nil, "there is no value")
@@ -320,7 +349,7 @@ func (c *nameCheck) checkChunks(err *disagreement) {
 	if h.Chunks > 0 {
 		c.chunks = append(c.chunks, h.Tail)
 	} else {
-		err.that(h.Tail == chunk{}, "there is a last chunk and no chunk")
+		err.that(h.Tail == chunk{}, "there is a last chunk, but the count of chunks is 0")
 	}
 	err.count("chunks", h.Chunks, uint64(len(c.chunks)))
 	ids := c.ids
@@ -333,12 +362,13 @@ func (c *nameCheck) checkChunks(err *disagreement) {
 		err.count("entries of a chunk", n.Live, uint64(live))
 		err.that(live == 0 || !ids[0].Less(n.First), "entry before chunk %v", n.First)
 		err.that(n.Live <= n.Total, "chunk %v has %d live entries of %d", n.First, n.Live, n.Total)
-		err.that(i == 0 || c.chunks[i-1].Last.Less(n.First), "chunk %v begins in the one before", n.First)
+		err.that(i == 0 || c.chunks[i-1].Last.Less(n.First), "chunk %v overlaps the one before", n.First)
 		ids = ids[live:]
 	}
 	err.that(len(ids) == 0, "%d entries are in no chunk", len(ids))
 }
 
+// finish verifies the group once all keys of the name are added.
 func (g *groupCheck) finish() error {
 	gr := g.group
 	err := disagreement{}
@@ -346,9 +376,9 @@ func (g *groupCheck) finish() error {
 	err.count("places in the order of claims", gr.pending, uint64(len(g.due)))
 	err.count("consumers", gr.consumers, uint64(len(g.members)))
 	err.count("names of consumers", gr.consumers, uint64(len(g.names)))
-	err.that(gr.loose < maxLoose, "bounds are %d deletions loose", gr.loose)
+	err.that(gr.loose < maxLoose, "%d deletions since the bounds were exact", gr.loose)
 	for id, p := range g.pending {
-		err.that(!id.Less(gr.minPending) && !gr.maxPending.Less(id), "%v is outside of %v…%v", id, gr.minPending, gr.maxPending)
+		err.that(!id.Less(gr.minPending) && !gr.maxPending.Less(id), "%v is outside %v…%v", id, gr.minPending, gr.maxPending)
 		due, ok := g.due[id]
 		err.that(ok && due == p.due(), "%v has place %#x in the order of claims, not %#x", id, due, p.due())
 		err.that(due >= gr.minDue, "%v has place %#x, below %#x", id, due, gr.minDue)
@@ -369,7 +399,7 @@ func (g *groupCheck) finish() error {
 		err.that(m.cid == cid && g.names[string(m.name)] == cid, "consumer %d is %d, or its name's %d", cid, m.cid, g.names[string(m.name)])
 		err.that(cid > 0 && cid < gr.nextCID, "consumer number %d is not below the next, %d", cid, gr.nextCID)
 		err.count("entries of a consumer", m.pending, uint64(len(g.owns[cid])))
-		err.that(m.loose < maxLoose, "bound of consumer %d is %d deletions loose", cid, m.loose)
+		err.that(m.loose < maxLoose, "%[2]d deletions since the bound of consumer %[1]d was exact", cid, m.loose)
 		for id := range g.owns[cid] {
 			err.that(!id.Less(m.minOwned), "%v of consumer %d is below %v", id, cid, m.minOwned)
 		}
@@ -380,7 +410,7 @@ func (g *groupCheck) finish() error {
 	return nil
 }
 
-// disagreement keeps the first of many checks that fails.
+// disagreement keeps the error of the first failed check.
 type disagreement struct{ first error }
 
 func (d *disagreement) that(ok bool, format string, args ...any) {
@@ -390,5 +420,5 @@ func (d *disagreement) that(ok bool, format string, args ...any) {
 }
 
 func (d *disagreement) count(what string, counted, found uint64) {
-	d.that(counted == found, "%d %s are counted, and there are %d", counted, what, found)
+	d.that(counted == found, "the count of %[2]s is %[1]d, but there are %[3]d", counted, what, found)
 }

@@ -5,46 +5,47 @@ import (
 	"millrace/command"
 )
 
-// chunk describes a run of entries. Redis keeps a stream's entries in listpacks, each
-// one key of a radix tree, of up to stream-node-max-entries entries or
-// stream-node-max-bytes bytes, and trimming with "~" removes whole chunks only. The runs
-// are kept alike here, so that it removes the same entries as in Redis, and XINFO says
-// the same.
+// chunk describes a run of entries. Redis keeps the entries of a stream in listpacks, which
+// it calls nodes. A listpack has up to stream-node-max-entries entries or
+// stream-node-max-bytes bytes, and trimming with "~" removes whole listpacks only. Chunks
+// divide a stream at the same entries, so that "~" removes the same entries as in Redis and
+// XINFO answers the same.
 //
-// All chunks but the last are records of their own, under the ID of their first entry;
-// the last is in the head. A chunk without live entries does not exist, but for the only
-// one of an empty stream: where a trim by minimal ID deletes the last live entries of a
-// chunk, and greater ones of it were deleted before, Redis keeps it for what comes.
+// The last chunk is in the head, because it changes with every XADD. Each other chunk is a
+// record under the ID of its first entry. Every chunk has a live entry, with one exception:
+// when XTRIM MINID deletes the last live entries of a stream, but greater IDs of their chunk
+// were deleted before, Redis keeps the empty listpack for new entries. Then an empty stream
+// has one chunk without live entries; see Head.deadTail.
 //
 //	+---------+------+---------------+--------------+---------------+--------+
 //	| version | last | total uvarint | live uvarint | bytes uvarint | fields |
 //	| u8 = 1  | 16   |               |              |               | u64    |
 //	+---------+------+---------------+--------------+---------------+--------+
 type chunk struct {
-	First  ID     // ID the chunk was made with; the chunk's key
-	Last   ID     // ID of the last entry put into it, deleted or not
+	First  ID     // ID of the first entry ever put into it; the chunk's key
+	Last   ID     // ID of the last entry ever put into it
 	Total  uint64 // entries ever put into it
-	Live   uint64 // entries not deleted; zero: there is no such chunk, or see above
+	Live   uint64 // entries that are not deleted
 	Bytes  uint64 // size of Redis's listpack, which decides when the chunk is full
-	Fields uint64 // hash of the field names of its first entry, which Redis stores once
+	Fields uint64 // hash of its first entry's field names, which Redis stores only once
 }
 
 const chunkVersion = 1
 
-// Redis's defaults of stream-node-max-entries and stream-node-max-bytes, and the size
-// above which it makes a new chunk whatever the settings.
+// Redis's defaults of stream-node-max-entries and stream-node-max-bytes, and the size above
+// which it begins a new listpack whatever the settings.
 const (
 	defaultChunkMaxEntries = 100
 	defaultChunkMaxBytes   = 4096
 	listpackMaxBytes       = 1 << 30
 )
 
-func (n *chunk) append(dst []byte) []byte {
-	dst = n.Last.appendBytes(append(dst, chunkVersion))
-	dst = binary.AppendUvarint(dst, n.Total)
-	dst = binary.AppendUvarint(dst, n.Live)
-	dst = binary.AppendUvarint(dst, n.Bytes)
-	return binary.BigEndian.AppendUint64(dst, n.Fields)
+func (c *chunk) append(dst []byte) []byte {
+	dst = c.Last.appendBytes(append(dst, chunkVersion))
+	dst = binary.AppendUvarint(dst, c.Total)
+	dst = binary.AppendUvarint(dst, c.Live)
+	dst = binary.AppendUvarint(dst, c.Bytes)
+	return binary.BigEndian.AppendUint64(dst, c.Fields)
 }
 
 // readChunk reads what append wrote.
@@ -57,52 +58,53 @@ func readChunk(first ID, r *recordReader) chunk {
 
 func decodeChunk(first ID, b []byte) (chunk, error) {
 	r := recordReader{b: b}
-	n := readChunk(first, &r)
-	return n, r.err("chunk "+first.String(), nil)
+	c := readChunk(first, &r)
+	return c, r.err("chunk "+first.String(), nil)
 }
 
-// full reports whether an entry of size bytes of fields and values needs a new chunk.
-// The rule is streamAppendItem's.
-func (n *chunk) full(size, maxEntries, maxBytes uint64) bool {
+// full reports whether an entry whose fields and values have size bytes needs a new chunk.
+// The rule is Redis's: streamAppendItem in redis src/t_stream.c.
+func (c *chunk) full(size, maxEntries, maxBytes uint64) bool {
 	if maxBytes == 0 || maxBytes > listpackMaxBytes {
 		maxBytes = listpackMaxBytes
 	}
-	return n.Bytes+size >= maxBytes || maxEntries > 0 && n.Total >= maxEntries
+	return c.Bytes+size >= maxBytes || maxEntries > 0 && c.Total >= maxEntries
 }
 
-// begin makes n the chunk of its first entry.
-func (n *chunk) begin(id ID, words [][]byte, fields uint64) {
-	*n = chunk{First: id, Last: id, Total: 1, Live: 1, Fields: fields}
-	n.Bytes = listpackEmpty + listpackInt(1) + listpackInt(0) + listpackInt(int64(len(words)/2)) + listpackInt(0)
+// begin makes c a new chunk with one entry.
+func (c *chunk) begin(id ID, words [][]byte, fields uint64) {
+	*c = chunk{First: id, Last: id, Total: 1, Live: 1, Fields: fields}
+	c.Bytes = listpackEmpty + listpackInt(1) + listpackInt(0) + listpackInt(int64(len(words)/2)) + listpackInt(0)
 	for i := 0; i < len(words); i += 2 {
-		n.Bytes += listpackString(words[i])
+		c.Bytes += listpackString(words[i])
 	}
-	n.Bytes += entryListpackBytes(n.First, id, words, true)
+	c.Bytes += entryListpackBytes(c.First, id, words, true)
 }
 
-// add appends an entry to n.
-func (n *chunk) add(id ID, words [][]byte, fields uint64) {
-	n.Bytes += entryListpackBytes(n.First, id, words, fields == n.Fields)
-	n.Bytes += listpackInt(int64(n.Live+1)) - listpackInt(int64(n.Live))
-	n.Last = id
-	n.Total++
-	n.Live++
+// add appends an entry to c.
+func (c *chunk) add(id ID, words [][]byte, fields uint64) {
+	c.Bytes += entryListpackBytes(c.First, id, words, fields == c.Fields)
+	c.Bytes += listpackInt(int64(c.Live+1)) - listpackInt(int64(c.Live))
+	c.Last = id
+	c.Total++
+	c.Live++
 }
 
-// drop marks count entries of n as deleted.
-func (n *chunk) drop(count uint64) {
-	live, dead := n.Live-count, n.Total-n.Live+count
-	n.Bytes += listpackInt(int64(live)) - listpackInt(int64(n.Live))
-	n.Bytes += listpackInt(int64(dead)) - listpackInt(int64(n.Total-n.Live))
-	n.Live = live
+// drop counts count more entries of c as deleted.
+func (c *chunk) drop(count uint64) {
+	live, dead := c.Live-count, c.Total-c.Live+count
+	c.Bytes += listpackInt(int64(live)) - listpackInt(int64(c.Live))
+	c.Bytes += listpackInt(int64(dead)) - listpackInt(int64(c.Total-c.Live))
+	c.Live = live
 }
 
 // listpackEmpty is the size of a listpack without elements: header and end.
 const listpackEmpty = 7
 
-// entryListpackBytes is what an entry adds to a chunk's listpack: flags, the
-// differences to the chunk's ID, the number of fields and the fields unless they are
-// those of the chunk's first entry, the values, and the number of elements.
+// entryListpackBytes returns the number of bytes that an entry adds to the listpack of a
+// chunk. The entry is stored as flags, the two differences to the chunk's ID, the number of
+// fields and the fields (unless the chunk's first entry has the same), the values, and the
+// number of elements.
 func entryListpackBytes(first, id ID, words [][]byte, sameFields bool) uint64 {
 	pairs := int64(len(words) / 2)
 	size := listpackInt(0) + listpackInt(int64(id.MS-first.MS)) + listpackInt(int64(id.Seq-first.Seq))
@@ -119,7 +121,7 @@ func entryListpackBytes(first, id ID, words [][]byte, sameFields bool) uint64 {
 	return size + listpackInt(count)
 }
 
-// listpackInt is the size of an integer element with its backward length.
+// listpackInt returns the size of an integer element with its backward length.
 func listpackInt(v int64) uint64 {
 	switch {
 	case 0 <= v && v <= 127:
@@ -136,8 +138,8 @@ func listpackInt(v int64) uint64 {
 	return 9 + 1
 }
 
-// listpackString is the size of a string element with its backward length. A string
-// that is an integer is stored as one.
+// listpackString returns the size of a string element with its backward length. A string
+// that is the text of an integer is stored as an integer.
 func listpackString(s []byte) uint64 {
 	if v, ok := command.ParseInt(s); ok {
 		return listpackInt(v)
@@ -164,9 +166,9 @@ func listpackString(s []byte) uint64 {
 	return n + 5
 }
 
-// hashFields is FNV-1a over the number of fields and each field name with its length.
-// It stands for the names themselves: two lists of one hash would only make a chunk's
-// size differ from Redis's, in the same way on every replica.
+// hashFields returns FNV-1a over the number of fields and each field name with its length.
+// A chunk keeps the hash instead of the names. A collision would only make the size of a
+// chunk differ from Redis's, and in the same way on every replica.
 func hashFields(words [][]byte) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	h := (offset ^ uint64(len(words)/2)) * prime

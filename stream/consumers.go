@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// consumer returns the consumer of g that is called name, or nil. Whoever changes it
-// calls tx.changedConsumer.
+// consumer returns the consumer of g with this name, or nil. A caller that changes it
+// also calls tx.changedConsumer.
 func (tx *Tx) consumer(h *Head, g *group, name []byte) (*consumer, error) {
 	if c, ok := g.members[string(name)]; ok {
 		return c, nil
@@ -30,7 +30,8 @@ func (tx *Tx) consumer(h *Head, g *group, name []byte) (*consumer, error) {
 	return tx.consumerByCID(h, g, binary.BigEndian.Uint64(v))
 }
 
-// consumerByCID returns the consumer of g with this number, which exists.
+// consumerByCID returns the consumer of g with this number. It is an error when g has
+// none.
 func (tx *Tx) consumerByCID(h *Head, g *group, cid uint64) (*consumer, error) {
 	if c, ok := g.byCID[cid]; ok {
 		return c, nil
@@ -62,7 +63,7 @@ func (tx *Tx) keepConsumer(h *Head, g *group, c *consumer) {
 	tx.countCached(h)
 }
 
-// changedConsumer says that c was changed: Flush will write it.
+// changedConsumer marks c as changed, so that Flush writes it.
 func (tx *Tx) changedConsumer(h *Head, g *group, c *consumer) {
 	if !c.dirty {
 		c.dirty = true
@@ -71,7 +72,7 @@ func (tx *Tx) changedConsumer(h *Head, g *group, c *consumer) {
 	tx.changedGroup(h, g)
 }
 
-// createConsumer makes a consumer in g, which has none of that name.
+// createConsumer creates a consumer in g, which must not have one of that name.
 func (tx *Tx) createConsumer(h *Head, g *group, name []byte) (*consumer, error) {
 	c := &consumer{name: append([]byte(nil), name...), cid: g.nextCID, seenMS: tx.NowMS, activeMS: -1}
 	c.noPending()
@@ -86,8 +87,8 @@ func (tx *Tx) createConsumer(h *Head, g *group, name []byte) (*consumer, error) 
 	return c, nil
 }
 
-// attend returns the consumer of g that is called name, makes it where there is none,
-// and notes that it has tried to get entries.
+// attend returns the consumer of g with this name, which it creates if necessary, and
+// records that the consumer tried to read at tx.NowMS.
 func (tx *Tx) attend(h *Head, g *group, name []byte) (*consumer, error) {
 	c, err := tx.consumer(h, g, name)
 	if err != nil {
@@ -101,7 +102,7 @@ func (tx *Tx) attend(h *Head, g *group, name []byte) (*consumer, error) {
 	return c, nil
 }
 
-// deleteConsumer deletes c and forgets what was pending for it.
+// deleteConsumer deletes c and drops its pending entries.
 func (tx *Tx) deleteConsumer(h *Head, g *group, c *consumer) error {
 	err := tx.eachOwned(h, g, c, ID{}, MaxID, func(id ID, p pendingEntry) (bool, error) {
 		return true, tx.dropPending(h, g, id, p)
@@ -126,8 +127,8 @@ func (tx *Tx) deleteConsumer(h *Head, g *group, c *consumer) error {
 	return nil
 }
 
-// listConsumers returns all consumers of g in the order of their names. They are for
-// reading: those that no command has used yet are not kept.
+// listConsumers returns all consumers of g in the order of their names. The caller must
+// not change them, because those that are decoded here are not kept in g.
 func (tx *Tx) listConsumers(h *Head, g *group) ([]*consumer, error) {
 	all := make([]*consumer, 0, len(g.members))
 	for _, c := range g.members {

@@ -6,20 +6,20 @@ import (
 	"millrace/kv"
 )
 
-// cursor looks up records of one kind by their IDs. Where the IDs mostly rise, as they
-// do along an index, that costs a step of an iterator and not a search from the top.
-// It sees the records as they were at the first look-up.
+// cursor looks up records of one kind by their IDs. Along an index the IDs mostly rise,
+// so that most look-ups cost one step of an iterator instead of a search. A cursor sees
+// the records as they were at its first look-up.
 type cursor struct {
 	tx     *Tx
 	bounds func() (lo, hi []byte)
-	prefix []byte // what stands before the ID in a key
+	prefix []byte // of every key, up to the ID
 
 	it  kv.Iterator // nil until the first look-up
-	ok  bool        // it stands on a record
-	key []byte
+	ok  bool        // whether it stands on a record
+	key []byte      // of the latest look-up; reused
 }
 
-// cursorSteps is how many records a cursor steps over before it searches.
+// cursorSteps is the number of steps that a cursor takes before it searches.
 const cursorSteps = 4
 
 // entryCursor returns a cursor over the entries of h. The caller closes it.
@@ -36,7 +36,7 @@ func (tx *Tx) pendingCursor(h *Head, g *group) *cursor {
 	return &cursor{tx: tx, prefix: prefix, bounds: func() (lo, hi []byte) { return pendingBounds(h, g, ID{}, MaxID) }}
 }
 
-// get returns the value at id, and whether there is one. The value is good until the
+// get returns the value at id, and whether there is one. The value is valid until the
 // next look-up.
 func (c *cursor) get(id ID) ([]byte, bool, error) {
 	c.key = id.appendBytes(append(c.key[:0], c.prefix...))
@@ -48,7 +48,7 @@ func (c *cursor) get(id ID) ([]byte, bool, error) {
 		}
 		c.it = it
 	}
-	at := -1 // where the iterator stands, compared with the key
+	at := -1 // the iterator's key compared with the wanted one
 	for range cursorSteps {
 		if !c.ok {
 			break
@@ -77,7 +77,8 @@ func (c *cursor) close() error {
 	return c.it.Close()
 }
 
-// indexed returns the pending entry that an index of g says exists.
+// indexed returns the pending entry id. An index of the group has a key for it, so it is
+// an error when the entry does not exist.
 func (c *cursor) indexed(id ID) (pendingEntry, error) {
 	v, ok, err := c.get(id)
 	if err != nil {

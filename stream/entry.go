@@ -8,21 +8,21 @@ import (
 	"millrace/resp"
 )
 
-// An entry's value: its fields and their values in turn. The key holds its ID, and the
-// version of the stream's head speaks for its entries.
+// The value of an entry holds its fields and their values in turn. The ID is in the key.
+// The format has no version of its own: the version of the stream's head covers it.
 //
 //	+---------+----------+-------+----------+-------+----
 //	| pairs   | n        | field | n        | value | …
 //	| uvarint | uvarint  | n B   | uvarint  | n B   |
 //	+---------+----------+-------+----------+-------+----
 
-// rangeDeleteMin is from how many adjoining entries on they are deleted with one range
-// tombstone. Below it they are deleted one by one: every later iterator pays for each
-// range tombstone, while point tombstones lie before the first live entry, where no
-// iterator goes.
+// rangeDeleteMin is the smallest number of adjacent records that one range tombstone
+// deletes. Fewer records are deleted one by one, because every later iterator pays for
+// each range tombstone. Point tombstones cost little: they lie before the first live
+// entry, where no iterator starts.
 const rangeDeleteMin = 1024
 
-// appendEntry appends the value of an entry of these words: field, value, field, value …
+// appendEntry appends the value of an entry with these words: field, value, field, value …
 func appendEntry(dst []byte, words [][]byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(words)/2))
 	for _, w := range words {
@@ -31,7 +31,7 @@ func appendEntry(dst []byte, words [][]byte) []byte {
 	return dst
 }
 
-// entryWords returns the words of an entry's value; they share memory with raw.
+// entryWords returns the words of an entry's value. They share memory with raw.
 func entryWords(raw []byte) ([][]byte, error) {
 	r := recordReader{b: raw}
 	pairs := r.uvarint()
@@ -48,8 +48,8 @@ func entryWords(raw []byte) ([][]byte, error) {
 	return words, nil
 }
 
-// entryElems returns head free elements and then the fields and values of raw, which
-// share memory with raw.
+// entryElems returns the fields and values of raw as reply elements, after head empty
+// elements that the caller fills. They share memory with raw.
 func entryElems(raw []byte, head int) ([]resp.Value, error) {
 	r := recordReader{b: raw}
 	pairs := r.uvarint()
@@ -69,10 +69,10 @@ func entryElems(raw []byte, head int) ([]resp.Value, error) {
 // entryValue returns the reply [id, [field, value, …]]. It copies raw.
 func entryValue(id ID, raw []byte) (resp.Value, error) { return entryValueWith(id, raw, 0) }
 
-// entryValueWith is entryValue with room for extra more elements after the fields,
-// which the caller fills: Elems[2:].
+// entryValueWith is entryValue with extra more elements after the fields: Elems[2:],
+// which the caller fills.
 func entryValueWith(id ID, raw []byte, extra int) (resp.Value, error) {
-	// One run of bytes for the ID's text and the copy, one slice for all elements.
+	// Two allocations: one for the text of the ID and the copy, one for all elements.
 	buf := id.Append(make([]byte, 0, 41+len(raw)))
 	n := len(buf)
 	buf = append(buf, raw...)
@@ -88,11 +88,11 @@ func entryValueWith(id ID, raw []byte, extra int) (resp.Value, error) {
 // idValue returns id as a bulk string.
 func idValue(id ID) resp.Value { return resp.Bulk(id.Append(make([]byte, 0, 24))) }
 
-// idArenaBytes is how much room for IDs is taken at a time; see newID.
+// idArenaBytes is the size of one buffer of newID.
 const idArenaBytes = 4096
 
-// newID returns id as a bulk string, for commands that make one each: the texts of
-// many share one run of bytes, which lives as long as any of their replies.
+// newID returns id as a bulk string. It writes the texts of many IDs into one buffer, so
+// that XADD does not allocate for each. The buffer lives as long as any of the replies.
 func (tx *Tx) newID(id ID) resp.Value {
 	b := tx.state.idArena
 	if cap(b)-len(b) < 41 {
@@ -116,8 +116,8 @@ func (tx *Tx) getEntry(h *Head, id ID) (raw []byte, ok bool, err error) {
 	return raw, ok, nil
 }
 
-// putEntry adds an entry after all others of h, whose greatest ID is below id. size is
-// what its words have in bytes.
+// putEntry adds an entry to the end of h, whose greatest ID is below id. size is the
+// number of bytes of all words.
 func (tx *Tx) putEntry(h *Head, id ID, words [][]byte, size uint64) error {
 	tx.valueBuf = appendEntry(tx.valueBuf[:0], words)
 	if err := tx.batch.Set(tx.idKey(h, kindEntry, id), tx.valueBuf); err != nil {
@@ -134,9 +134,9 @@ func (tx *Tx) putEntry(h *Head, id ID, words [][]byte, size uint64) error {
 }
 
 // deleteEntry deletes the entry id of h, and reports whether there was one. tombstone
-// says that it counts for max-deleted-entry-id, as it does for XDEL but not for trims.
-// Afterwards First and LastEntry are bounds only: a command that deletes calls settle
-// before it looks at them again. Apply calls it when the command ends.
+// says whether the deletion counts for max-deleted-entry-id: it does for XDEL, not for
+// trims. Afterwards First and LastEntry may be bounds only. A command that reads them
+// again calls settle before; otherwise Apply settles when the command ends.
 func (tx *Tx) deleteEntry(h *Head, id ID, tombstone bool) (bool, error) {
 	_, ok, err := tx.getEntry(h, id)
 	if err != nil || !ok {
@@ -162,7 +162,9 @@ func (tx *Tx) dropEntry(h *Head, id ID, tombstone bool) error {
 	return tx.shrinkChunk(h, id)
 }
 
-// unsettle says that First and LastEntry of h are bounds only.
+// unsettle marks First and LastEntry of h as bounds only, because an entry at one of the
+// ends was deleted. For example, after 1-0 of 1-0, 2-0 and 3-0 was deleted, First may stay
+// 1-0 until settle makes it 2-0.
 func (tx *Tx) unsettle(h *Head) {
 	if !h.unsettled {
 		h.unsettled = true
@@ -170,7 +172,7 @@ func (tx *Tx) unsettle(h *Head) {
 	}
 }
 
-// settle makes First and LastEntry of h exact again after deletions.
+// settle makes First and LastEntry of h exact after deletions.
 func (tx *Tx) settle(h *Head) error {
 	if !h.unsettled || h.gone {
 		return nil
@@ -200,8 +202,9 @@ func (tx *Tx) settle(h *Head) error {
 	return it.Close()
 }
 
-// entryIter returns an iterator over the entries from to to. Its bounds are those of
-// the live entries: what was trimmed lies before them as tombstones.
+// entryIter returns an iterator over the entries from from to to, both included. It
+// narrows the bounds to the live entries, so that the iterator does not have to skip the
+// tombstones of trimmed entries.
 func (tx *Tx) entryIter(h *Head, from, to ID) (kv.Iterator, error) {
 	if from.Less(h.First) {
 		from = h.First
@@ -216,8 +219,8 @@ func (tx *Tx) entryIter(h *Head, from, to ID) (kv.Iterator, error) {
 	return it, nil
 }
 
-// eachEntry calls f on the entries of h from from to to, both included, in order or
-// in reverse, until f returns false or an error. raw is valid during the call only.
+// eachEntry calls f on the entries of h from from to to, both included, in order or in
+// reverse, until f returns false or an error. raw is valid only during the call.
 func (tx *Tx) eachEntry(h *Head, from, to ID, reverse bool, f func(id ID, raw []byte) (bool, error)) (err error) {
 	if h.Length == 0 || to.Less(from) || to.Less(h.First) || h.LastEntry.Less(from) {
 		return nil

@@ -9,21 +9,21 @@ import (
 	"millrace/resp"
 )
 
-// A name may have a deadline. Its head says when, and a key of the shard, drawn in
-// key.go, names it in the order of deadlines. From that moment on every command finds
-// nothing there: a write removes what is left, a read passes over it. Names that
-// nobody asks for are removed by _EXPIRE, which the shard's leader proposes when Due
-// says so: no replica removes anything by its own clock.
+// A name may have a deadline. The deadline is in the head, and in a system key that orders
+// all deadlines of the shard (drawn in key.go). From the deadline on, every command treats
+// the name as missing: a write that meets it removes it, a read ignores it. Names that no
+// command touches are removed by _EXPIRE. The shard's leader proposes it when Due says so,
+// because a replica must not remove anything by its own clock.
 
-// One _EXPIRE ends after so many names, or once it has deleted about so many keys. The
-// next one goes on.
+// The bounds of one _EXPIRE: it ends after so many names, or once it has deleted about so
+// many keys. The next _EXPIRE continues.
 const (
 	expireMaxNames = 200
 	expireMaxKeys  = 4096
 )
 
-// setDeadline makes h go away at atMS, which is to come, or never when it is zero. No
-// other code changes a deadline, but for remove, which drops it.
+// setDeadline sets the deadline of h to atMS, which is in the future, or removes the
+// deadline when atMS is zero. Only setDeadline and remove change a deadline.
 func (tx *Tx) setDeadline(h *Head, atMS int64) error {
 	if atMS == h.ExpireAtMS {
 		return nil
@@ -45,7 +45,7 @@ func (tx *Tx) setDeadline(h *Head, atMS int64) error {
 	return nil
 }
 
-// dropDeadline takes the deadline of h away, where it has one.
+// dropDeadline removes the deadline of h, if it has one.
 func (tx *Tx) dropDeadline(h *Head) error {
 	if h.ExpireAtMS == 0 {
 		return nil
@@ -65,8 +65,9 @@ func (tx *Tx) dropDeadline(h *Head) error {
 	return nil
 }
 
-// Due returns the command that the leader of the shard is to propose at nowMS, or nil
-// and when to ask again if nothing is applied before; zero is never.
+// Due returns the command that the shard's leader should propose at nowMS. When there is
+// nothing to propose, argv is nil and againMS is the time of the earliest deadline, or zero
+// when there is none. The leader asks again then, and after each applied record.
 func (s *State) Due(v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err error) {
 	sys, err := loadSystem(v, s.firstSlot)
 	if err != nil {
@@ -79,7 +80,7 @@ func (s *State) Due(v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err
 }
 
 // _EXPIRE: removes names whose deadlines have passed, the earliest first, and answers
-// how many.
+// their number.
 var expireCmd = Command{
 	Command: command.Command{
 		Name: "_expire", Arity: 1, Flags: command.Write | command.Internal, Group: "generic",
@@ -94,7 +95,7 @@ func runExpireDue(tx *Tx, _ [][]byte) (resp.Value, error) {
 		return resp.Int(0), nil
 	}
 	names, keys, nextMS := 0, uint64(0), int64(0)
-	// From the earliest deadline on: those before it are tombstones to crawl over.
+	// The scan starts at the earliest deadline. It would have to skip tombstones before it.
 	lo, hi := deadlineBounds(tx.firstSlot, sys.dueMS)
 	err := tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
 		atMS, name := deadlineOfKey(key)
@@ -119,17 +120,18 @@ func runExpireDue(tx *Tx, _ [][]byte) (resp.Value, error) {
 	return resp.Int(int64(names)), err
 }
 
-// deadlineArg is a time to live as SET, GETEX and SETEX take it.
+// deadlineArg is a time to live among the words of SET, GETEX, SETEX and PSETEX.
 type deadlineArg struct {
 	command  string // for the error text
-	text     []byte // nil: none is given
+	text     []byte // nil: none was given
 	seconds  bool   // otherwise milliseconds
-	relative bool   // to now; otherwise to the epoch
+	relative bool   // to now; otherwise to the Unix epoch
 }
 
-// at returns when it ends, in milliseconds since the Unix epoch; zero where none is
-// given. The rule is Redis's getExpireMillisecondsOrReply. With nowMS zero it refuses
-// what the words alone show to be wrong.
+// at returns the deadline in milliseconds since the Unix epoch, or zero when none was
+// given. The rule is Redis's: getExpireMillisecondsOrReply in redis src/t_string.c. A
+// command's Check, which has no clock, passes zero for nowMS: then at refuses only times
+// that are wrong at any time.
 func (a *deadlineArg) at(nowMS int64) (int64, *resp.Value) {
 	if a.text == nil {
 		return 0, nil

@@ -1,13 +1,14 @@
 package stream
 
-// Match reports whether s matches a glob pattern: "*" any run of bytes, "?" any byte,
-// "[a-c]" and "[^a-c]" any of some or any other, "\" before a byte that means itself.
-// The answer is that of Redis's stringmatchlen (redis src/util.c), odd patterns
-// included: "*" does not match the empty string, an unclosed "[" goes to the end, and
-// the ends of a range are signed bytes in any order. Redis tries every length for
-// every "*"; here only the last one is tried again, which finds the same: whatever
-// stands between two stars takes one byte at a time. So the work is at most
-// len(pattern) × len(s).
+// Match reports whether s matches a glob pattern. "*" matches any run of bytes, "?" any
+// byte, "[a-c]" one of these bytes, "[^a-c]" any other byte; "\" makes the next byte
+// literal. The answer equals that of Redis's stringmatchlen (redis src/util.c) for odd
+// patterns too: "*" does not match the empty string, an unclosed "[" ends with the
+// pattern, and the ends of a range are signed bytes in any order.
+//
+// Redis tries every length for every "*". Match tries other lengths for the last "*" only.
+// The result is the same, because each element between two stars matches exactly one byte.
+// The work is therefore at most len(pattern) × len(s).
 func Match(pattern, s []byte) bool {
 	ok, _ := match(pattern, s)
 	return ok
@@ -16,13 +17,14 @@ func Match(pattern, s []byte) bool {
 // maxPattern bounds the patterns of SCAN and KEYS, in bytes.
 const maxPattern = 4096
 
-// match is Match, and returns the work it was: bytes of the pattern and of s looked at.
+// match is Match, and also returns the work that it did: the number of bytes of pattern
+// and of s that it looked at.
 func match(pattern, s []byte) (ok bool, work int) {
 	if len(s) == 0 {
 		return len(pattern) == 0, 1
 	}
 	p, i := 0, 0
-	star, from := -1, 0 // what follows the last star, and where in s it was tried
+	star, from := -1, 0 // the index after the last star, and the place in s it is tried at
 	for i < len(s) {
 		work++
 		if p < len(pattern) && pattern[p] == '*' {
@@ -54,8 +56,8 @@ func match(pattern, s []byte) (ok bool, work int) {
 	return p == len(pattern), work + 1
 }
 
-// matchByte matches b against what stands at pattern[p], which is no star, and returns
-// where the pattern goes on.
+// matchByte matches b against the element at pattern[p], which is not a star, and returns
+// the index of the next element.
 func matchByte(pattern []byte, p int, b byte) (next int, ok bool) {
 	switch pattern[p] {
 	case '?':
@@ -70,7 +72,8 @@ func matchByte(pattern []byte, p int, b byte) (next int, ok bool) {
 	return p + 1, pattern[p] == b
 }
 
-// matchClass matches b against the class whose "[" stands before pattern[p].
+// matchClass matches b against the class whose "[" is at pattern[p-1], and returns the
+// index after the class.
 func matchClass(pattern []byte, p int, b byte) (next int, ok bool) {
 	not := p < len(pattern) && pattern[p] == '^'
 	if not {

@@ -6,7 +6,7 @@ import (
 	"millrace/kv"
 )
 
-// group is a consumer group as commands see it.
+// group is a consumer group. Its name is in the key.
 //
 //	+---------+-----------------------------------------------------------------------+
 //	| version | gid uvarint | delivered 16 | entriesRead varint | pending uvarint      |
@@ -18,25 +18,25 @@ type group struct {
 	gid         uint64
 	delivered   ID     // last-delivered-id
 	entriesRead int64  // -1: not known
-	pending     uint64 // entries in its PEL
-	consumers   uint64
-	nextCID     uint64
+	pending     uint64 // number of pending entries
+	consumers   uint64 // number of consumers
+	nextCID     uint64 // number of the next new consumer
 	released    uint64 // entries ever released by XNACK
 
-	// minPending and minDue are lower bounds of what the PEL's indexes hold, where
-	// scans start: acknowledged entries before them are tombstones to crawl over.
-	// maxPending is an upper bound: a greater ID is not pending. loose counts the
-	// deletions since the lower bounds were last exact.
+	// minPending and minDue are lower bounds of the pending entries by ID and by order of
+	// claims. Scans start there, because before the bounds lie only tombstones of
+	// acknowledged entries. maxPending is an upper bound: no greater ID is pending. loose
+	// counts the deletions since the lower bounds were last exact; see maxLoose.
 	minPending ID
 	maxPending ID
 	minDue     uint64
 	loose      uint64
 
-	members map[string]*consumer // decoded consumers, by name; only those used
+	members map[string]*consumer // the decoded consumers, by name; not always all
 	byCID   map[uint64]*consumer // the same, by number
-	changed []*consumer          // those to be written
-	dirty   bool
-	gone    bool // destroyed; what still holds it writes nothing
+	changed []*consumer          // consumers that flush has to write
+	dirty   bool                 // whether flush has to write the group itself
+	gone    bool                 // destroyed: flush must not write it again
 }
 
 // consumer is a member of a group.
@@ -48,24 +48,24 @@ type group struct {
 type consumer struct {
 	name     []byte
 	cid      uint64
-	seenMS   int64 // last attempt
-	activeMS int64 // last delivery or claim; -1: never
-	pending  uint64
-	minOwned ID     // lower bound of the IDs it owns
-	loose    uint64 // deletions from what it owns since minOwned was last exact
-	dirty    bool
-	gone     bool // deleted; what still holds it writes nothing
+	seenMS   int64  // its last attempt to read or claim
+	activeMS int64  // its last successful read or claim; -1: never
+	pending  uint64 // number of pending entries that it owns
+	minOwned ID     // lower bound of their IDs
+	loose    uint64 // deletions from them since minOwned was last exact; see maxLoose
+	dirty    bool   // whether flush has to write it
+	gone     bool   // deleted: flush must not write it again
 }
 
-// pendingEntry is an entry delivered and not yet acknowledged.
+// pendingEntry is an entry that was delivered and is not yet acknowledged.
 //
 //	+---------+--------------------------------------------------------+
 //	| version | cid uvarint | time uvarint | deliveries uvarint          |
 //	| u8 = 1  |                                                         |
 //	+---------+--------------------------------------------------------+
 type pendingEntry struct {
-	cid        uint64 // owner; zero: none, XNACK released it
-	time       uint64 // last delivery, in ms; of a released entry: its place among the released
+	cid        uint64 // number of the owner; zero: XNACK released it, and it has none
+	time       uint64 // last delivery, in ms; of a released entry: its number among the released
 	deliveries uint64
 }
 
@@ -136,7 +136,7 @@ func decodePending(b []byte) (pendingEntry, error) {
 	return p, r.err("pending entry", nil)
 }
 
-// flush writes g and its consumers into b where they were changed.
+// flush writes the changed consumers of g, and g itself when it was changed, into b.
 func (g *group) flush(b kv.Batch, prefix []byte) error {
 	var key []byte
 	for _, c := range g.changed {

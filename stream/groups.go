@@ -9,10 +9,11 @@ import (
 )
 
 // maxGroupCached bounds the groups and consumers that a State keeps decoded for one
-// stream. Past it they are dropped when a batch ends, and read again when needed.
+// stream. When a stream has more, all of them are dropped at the end of the batch and read
+// again when commands need them.
 const maxGroupCached = 4096
 
-// group returns the group of h that is called name, or nil. Whoever changes it calls
+// group returns the group of h with this name, or nil. A caller that changes it also calls
 // tx.changedGroup.
 func (tx *Tx) group(h *Head, name []byte) (*group, error) {
 	if g, ok := h.groups[string(name)]; ok {
@@ -46,15 +47,15 @@ func (tx *Tx) keepGroup(h *Head, g *group) {
 	tx.countCached(h)
 }
 
-// countCached counts one more group or consumer that h keeps decoded.
+// countCached counts one more decoded group or consumer of h.
 func (tx *Tx) countCached(h *Head) {
 	if h.groupsCached++; h.groupsCached == maxGroupCached && tx.state != nil {
 		tx.state.bulky = append(tx.state.bulky, h)
 	}
 }
 
-// listGroups returns all groups of h in the order of their names. The slice is good
-// until a group is made or destroyed.
+// listGroups returns all groups of h in the order of their names. The slice is valid until
+// a group is created or destroyed.
 func (tx *Tx) listGroups(h *Head) ([]*group, error) {
 	if h.allGroups != nil || h.GroupCount == 0 {
 		return h.allGroups, nil
@@ -88,9 +89,9 @@ func (tx *Tx) listGroups(h *Head) ([]*group, error) {
 	return all, nil
 }
 
-// scanHot is Tx.scan for records that every batch writes again. The space below keeps
-// the old versions of a key for a while, thousands of them: a step would cross them all,
-// where a search does not.
+// scanHot is Tx.scan for records that every batch writes again. The key space may keep
+// thousands of old versions of such a key for a while. A step of the iterator would cross
+// them all, so scanHot searches for the next key instead.
 func (tx *Tx) scanHot(lo, hi []byte, f func(key, value []byte) (bool, error)) (err error) {
 	it, err := tx.kv.Iter(lo, hi)
 	if err != nil {
@@ -108,7 +109,7 @@ func (tx *Tx) scanHot(lo, hi []byte, f func(key, value []byte) (bool, error)) (e
 	return it.Error()
 }
 
-// changedGroup says that g was changed: Flush will write it.
+// changedGroup marks g as changed, so that Flush writes it.
 func (tx *Tx) changedGroup(h *Head, g *group) {
 	tx.dirty(h)
 	if !g.dirty {
@@ -117,7 +118,7 @@ func (tx *Tx) changedGroup(h *Head, g *group) {
 	}
 }
 
-// createGroup makes a group in h, which has none of that name.
+// createGroup creates a group in h, which must not have one of that name.
 func (tx *Tx) createGroup(h *Head, name []byte, delivered ID, entriesRead int64) *group {
 	g := &group{
 		name: append([]byte(nil), name...), gid: h.NextGID, delivered: delivered, entriesRead: entriesRead, nextCID: 1,
@@ -131,7 +132,7 @@ func (tx *Tx) createGroup(h *Head, name []byte, delivered ID, entriesRead int64)
 	return g
 }
 
-// destroyGroup deletes g with its consumers and its PEL.
+// destroyGroup deletes g with its consumers and its pending entries.
 func (tx *Tx) destroyGroup(h *Head, g *group) error {
 	tx.keyBuf = appendGroupKey(tx.keyBuf[:0], h.prefix, g.name)
 	if err := tx.batch.Delete(tx.keyBuf); err != nil {
@@ -164,8 +165,8 @@ func (tx *Tx) destroyGroup(h *Head, g *group) error {
 	return nil
 }
 
-// streamGroup returns the stream at key and its group. It answers a refusal where key
-// holds another type; either result may be nil.
+// streamGroup returns the stream at key and its group of this name; each is nil when it
+// does not exist. It returns a refusal when key holds another type.
 func (tx *Tx) streamGroup(key, name []byte) (*Head, *group, *resp.Value, error) {
 	h, refusal, err := tx.stream(key)
 	if h == nil || refusal != nil || err != nil {
@@ -175,7 +176,7 @@ func (tx *Tx) streamGroup(key, name []byte) (*Head, *group, *resp.Value, error) 
 	return h, g, nil, err
 }
 
-// noGroup is the refusal of XPENDING, XCLAIM and their like.
+// noGroup is the refusal of XPENDING, XCLAIM and similar commands.
 func noGroup(key, group []byte) *resp.Value {
 	e := resp.Err("NOGROUP No such key '" + inText(key) + "' or consumer group '" + inText(group) + "'")
 	return &e
@@ -187,8 +188,9 @@ func noGroupForKey(key, group []byte) *resp.Value {
 	return &e
 }
 
-// inText returns a client's word as error texts show it: up to a zero byte, as Redis
-// works on C strings, without line ends, and no longer than maxInText.
+// inText returns a client's word for an error text. It ends at the first zero byte,
+// because Redis prints C strings; CR and LF become blanks; and it has at most maxInText
+// bytes.
 func inText(word []byte) string {
 	if i := bytes.IndexByte(word, 0); i >= 0 {
 		word = word[:i]

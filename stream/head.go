@@ -6,7 +6,7 @@ import (
 	"millrace/kv"
 )
 
-// Type is what a name holds.
+// Type is the type of the value under a name.
 type Type byte
 
 // The types of a name. Their numbers are stored.
@@ -15,11 +15,12 @@ const (
 	TypeString Type = 2
 )
 
-// pointDeleteMax is up to how many keys a stream is deleted key by key.
+// pointDeleteMax is the largest number of keys that are deleted one by one when a name or
+// a group goes. More keys are deleted with a range tombstone.
 const pointDeleteMax = 512
 
-// Head is what a name holds apart from its value, or its entries, groups and pending
-// entries. A decoded head of a State also carries the groups that commands have used.
+// Head is the record of a name: its type, its deadline, and the counts and bounds of the
+// other records under the name. The decoded head in a State also holds decoded groups.
 //
 //	a stream:
 //	+------+----------+----------------------------------------------------------+
@@ -39,43 +40,43 @@ const pointDeleteMax = 512
 type Head struct {
 	Name []byte
 	Type Type
-	// ExpireAtMS is when the name goes away; zero is never. See Tx.setDeadline.
+	// ExpireAtMS is the deadline of the name, in milliseconds since the Unix epoch; zero
+	// means none. Only Tx.setDeadline and Tx.dropDeadline change it.
 	ExpireAtMS int64
-	// Modified is the shard's count of modifications as it was at the last one of this
-	// name; see Tx.modified.
+	// Modified is the number of the name's last modification; see Tx.modified.
 	Modified uint64
 
 	Length     uint64 // live entries; of a string, its bytes
-	Added      uint64 // entries ever added, or as XSETID says
-	Last       ID     // greatest ID ever, or as XSETID says
-	MaxDeleted ID     // greatest ID that XDEL and its like have deleted
+	Added      uint64 // entries ever added, unless XSETID set another number
+	Last       ID     // greatest ID ever, unless XSETID set another one
+	MaxDeleted ID     // greatest ID deleted by XDEL or a similar command
 	First      ID     // first live entry; 0-0 when empty
 	LastEntry  ID     // last live entry; 0-0 when empty
 
 	GroupCount uint64
-	NextGID    uint64
-	Pending    uint64 // pending entries over all groups; decides how a delete is done
+	NextGID    uint64 // number of the next new group
+	Pending    uint64 // pending entries of all groups; decides how the name is deleted
 
-	Chunks uint64 // chunks with live entries, or one without; see chunk.go
-	Tail   chunk  // the last of them, which takes the next entry; see chunk.go
+	Chunks uint64 // number of chunks, the last one included; see chunk.go
+	Tail   chunk  // the last chunk, which takes the next entry
 
 	IDMP idmpHead // idempotent producers; see idmp.go
 
 	prefix    []byte            // of all keys of the name
-	groups    map[string]*group // decoded groups; only those used
-	allGroups []*group          // all of them in order of their names; nil until needed
-	changed   []*group          // those to be written
-	// groupsCached counts the groups in groups and their members.
+	groups    map[string]*group // the decoded groups; not always all
+	allGroups []*group          // all groups in the order of their names; nil until needed
+	changed   []*group          // groups that flush has to write
+	// groupsCached is the number of decoded groups and of decoded consumers in them.
 	groupsCached int
 
-	front      chunk // the first chunk, where it is not the last and a trim has looked at it
+	front      chunk // cache of the first chunk, when it is not Tail; Live is zero until a trim reads it
 	frontDirty bool  // front is newer than its record
-	ahead      []ID  // IDs of the entries right after First, as a trim has read them
+	ahead      []ID  // cache of the IDs right after First; see Tx.entryAfter
 
-	dirty     bool
-	gone      bool   // deleted; what still holds it writes nothing
+	dirty     bool   // whether Flush has to write it
+	gone      bool   // deleted: Flush must not write it again
 	unsettled bool   // First and LastEntry are bounds only; see Tx.settle
-	touched   uint64 // the State's round in which the name was touched last
+	touched   uint64 // value of State.round when the name was last touched
 }
 
 const headVersion = 1
@@ -93,7 +94,7 @@ func newStringHead(name []byte) *Head {
 
 func (h *Head) expired(nowMS int64) bool { return h.ExpireAtMS != 0 && h.ExpireAtMS <= nowMS }
 
-// keyCount returns about how many keys h has.
+// keyCount estimates the number of keys under the name of h.
 func (h *Head) keyCount() uint64 {
 	if h.Type == TypeString {
 		return 2
@@ -101,8 +102,9 @@ func (h *Head) keyCount() uint64 {
 	return 1 + h.Length + 3*h.Pending + 2*h.IDMP.IIDs
 }
 
-// small reports whether h has so few keys that they are deleted one by one, and has
-// had so few that those deleted already are no matter to crawl over.
+// small reports whether the keys of h should be deleted one by one. That needs a scan, so
+// h must have few keys, and must never have had so many that the scan would have to skip
+// many tombstones.
 func (h *Head) small() bool {
 	return h.keyCount() <= pointDeleteMax && h.Added <= 32*pointDeleteMax
 }
@@ -149,7 +151,7 @@ func decodeHead(name, b []byte) (*Head, error) {
 	return h, r.err("head", name)
 }
 
-// headLife reads from a head only what it holds and when it goes away.
+// headLife reads only the type and the deadline of a head.
 func headLife(name, b []byte) (t Type, expireAtMS int64, err error) {
 	r := recordReader{b: b}
 	t, version, expireAtMS := Type(r.u8()), r.u8(), r.varint()
@@ -159,8 +161,8 @@ func headLife(name, b []byte) (t Type, expireAtMS int64, err error) {
 	return t, expireAtMS, nil
 }
 
-// flush writes h and its changed groups and consumers into b. It builds keys and
-// values in buf, and returns it for the next one.
+// flush writes h and its changed groups and consumers into b. It builds keys and values in
+// buf, and returns buf, which may have grown, for the next call.
 func (h *Head) flush(b kv.Batch, buf []byte) ([]byte, error) {
 	if h.gone {
 		return buf, nil

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// ID names an entry of a stream: milliseconds since the Unix epoch, and a
-// sequence number among the entries of one millisecond.
+// ID identifies an entry of a stream: milliseconds since the Unix epoch, and a sequence
+// number within the millisecond.
 type ID struct {
 	MS, Seq uint64
 }
@@ -16,7 +16,7 @@ type ID struct {
 // MaxID is the greatest ID; no entry can follow it.
 var MaxID = ID{math.MaxUint64, math.MaxUint64}
 
-// ErrIDSpace says that a stream holds the greatest ID, so none can follow.
+// ErrIDSpace means that no ID follows, because the greatest ID is already in use.
 var ErrIDSpace = errors.New("stream: no ID follows the greatest one")
 
 // idBytes is the size of an ID in a key or record: two big-endian u64.

@@ -7,21 +7,21 @@ import (
 	"slices"
 )
 
-// The two walks of eachIdle take so many steps in turn. Most often the walk by ID has
-// the answer at once, or the other one has hardly anything to look at.
+// The two walks of eachIdle alternate after this many steps. In most calls the walk by ID
+// finds the answer at once, or the walk in order of claims has few entries to look at.
 const (
 	idleStrideByID    = 256
 	idleStrideByClaim = 64
 )
 
-// eachIdle calls f on the pending entries of g, or of c when that is not nil, from
-// a.from to a.to that have been idle for a.minIdleMS, in order of their IDs, on no more
-// than a.count.
+// eachIdle calls f on the pending entries of g, or only on those of c when c is not nil,
+// with IDs from a.from to a.to that have been idle for a.minIdleMS. It calls f in the order
+// of the IDs, at most a.count times.
 //
-// Neither index alone will do: by ID there may be a million young entries before the
-// first idle one, and in the order of claims there may be a million idle ones where
-// only the least ID is asked for. So both are walked in turn, and the first to be
-// done answers.
+// Neither index alone is fast enough. By ID, a million young entries may come before the
+// first idle one. In the order of claims, a million entries may be idle although the call
+// wants only the lowest ID. Therefore both indexes are walked in turns, and the walk that
+// ends first gives the answer.
 func (tx *Tx) eachIdle(h *Head, g *group, c *consumer, a *pendingArgs, f func(id ID, p pendingEntry) (bool, error)) error {
 	below := claimableBelow(tx.NowMS, a.minIdleMS)
 	if g.pending == 0 || a.to.Less(a.from) || a.to.Less(g.minPending) || g.maxPending.Less(a.from) || below <= g.minDue {
@@ -47,17 +47,17 @@ func (tx *Tx) eachIdle(h *Head, g *group, c *consumer, a *pendingArgs, f func(id
 	return nil
 }
 
-// idleWalk is one walk of eachIdle over both indexes.
+// idleWalk is the state of one eachIdle.
 type idleWalk struct {
 	h     *Head
 	g     *group
-	c     *consumer // nil: of any
+	c     *consumer // nil: entries of any owner
 	a     *pendingArgs
 	nowMS int64
 
 	pending *cursor
-	found   []ID   // in order
-	least   maxIDs // the least IDs found in the order of claims so far
+	found   []ID   // the walk by ID: idle entries so far, in order
+	least   maxIDs // the walk in order of claims: the a.count lowest IDs so far
 }
 
 func (w *idleWalk) run(kv kv.Reader, below uint64) (err error) {
@@ -101,7 +101,7 @@ func (w *idleWalk) run(kv kv.Reader, below uint64) (err error) {
 	}
 }
 
-// visitByID takes the entry at it, in order of IDs, if it is idle.
+// visitByID adds the entry at it to found if it is idle. it walks in the order of IDs.
 func (w *idleWalk) visitByID(it kv.Iterator) error {
 	id := idOfKey(it.Key())
 	var p pendingEntry
@@ -117,8 +117,8 @@ func (w *idleWalk) visitByID(it kv.Iterator) error {
 	return err
 }
 
-// visitByClaim takes the entry at it, which is idle, if it is asked for and among the
-// least so far.
+// visitByClaim adds the entry at it to least if it is wanted and its ID is among the
+// lowest so far. it walks in the order of claims, over idle entries only.
 func (w *idleWalk) visitByClaim(it kv.Iterator) error {
 	id := idOfKey(it.Key())
 	if id.Less(w.a.from) || w.a.to.Less(id) {
@@ -129,7 +129,7 @@ func (w *idleWalk) visitByClaim(it kv.Iterator) error {
 	}
 	if w.c != nil {
 		if dueOfKey(it.Key()) < claimOwned {
-			return nil // released: nobody's
+			return nil // released: it has no owner
 		}
 		p, err := w.pending.indexed(id)
 		if err != nil || p.cid != w.c.cid {

@@ -8,42 +8,44 @@ import (
 	"math/bits"
 )
 
-// A producer that repeats an XADD because it saw no answer names it with its producer
-// ID and an idempotent ID; the stream remembers which entry that became, and adds no
-// second one. Each remembered ID is three records and a share in a fourth:
+// A producer repeats an XADD when it saw no answer. So that the stream does not add the
+// entry twice, the XADD carries the producer's name and an idempotent ID, and the stream
+// remembers the entry that each idempotent ID became. A remembered ID has three records and
+// is counted in a fourth:
 //
 //	kind 'd'  n u16, producer, idempotent ID → entry 16, number uvarint, recordedMS varint
 //	kind 'f'  n u16, producer, number u64    → idempotent ID
 //	kind 'w'  number u64                     → recordedMS varint, length-prefixed producer, idempotent ID
 //	kind 'u'  producer                       → count uvarint, oldest number uvarint
 //
-// 'd' finds it, 'f' orders those of one producer, of which MaxSize are kept, and 'w'
-// orders all, of which those older than Seconds go. Numbers rise with each ID.
+// 'd' is for look-ups. 'f' orders the IDs of one producer, of which the newest MaxSize are
+// kept. 'w' orders all IDs of the stream, of which those older than Seconds are forgotten.
+// Each new ID gets the next higher number.
 
-// The bounds of what is remembered of idempotent producers.
+// The bounds of the settings for idempotent producers.
 const (
 	minIDMPSeconds, maxIDMPSeconds = 1, 86400
 	minIDMPSize, maxIDMPSize       = 1, 10000
 )
 
-// sweepMax is how many idempotent IDs that are past their time one command forgets.
-// It is more than one adds, so that they do not pile up.
+// sweepMax is the largest number of expired idempotent IDs that one command forgets. It is
+// larger than the number of IDs that one command adds, so that expired ones do not pile up.
 const sweepMax = 16
 
-// graceMS is how long an idempotent ID is known at least. Redis looks for what is past its
-// time so often.
+// graceMS is the shortest time for which an idempotent ID is remembered. Redis has the same
+// minimum in effect, because it removes expired IDs once in this time.
 const graceMS = 1000
 
-// idmpHead is what a head holds of a stream's idempotent producers.
+// idmpHead is the part of a head about idempotent producers.
 type idmpHead struct {
 	Seconds    uint64 // how long an idempotent ID is remembered
-	MaxSize    uint64 // how many are, for each producer
-	PIDs       uint64 // producers of which one is remembered
-	IIDs       uint64 // idempotent IDs remembered
-	Added      uint64 // ever
-	Duplicates uint64 // entries that were not added because their ID was known
+	MaxSize    uint64 // how many of them are remembered for one producer
+	PIDs       uint64 // producers with a remembered idempotent ID
+	IIDs       uint64 // remembered idempotent IDs
+	Added      uint64 // idempotent IDs ever added
+	Duplicates uint64 // XADDs that added no entry because their idempotent ID was known
 	NextSeq    uint64 // the number of the next idempotent ID
-	OldestSeq  uint64 // none remembered has a lower number
+	OldestSeq  uint64 // lower bound of the numbers of remembered IDs
 }
 
 func (m *idmpHead) fields() [8]*uint64 {
@@ -64,17 +66,17 @@ func readIDMP(r *recordReader) (m idmpHead) {
 	return m
 }
 
-// producer is what is kept of one producer.
+// producer is the record of one producer.
 type producer struct {
-	count  uint64 // idempotent IDs remembered
-	oldest uint64 // none of them has a lower number
+	count  uint64 // its remembered idempotent IDs
+	oldest uint64 // lower bound of their numbers
 }
 
-// iidRecord is what an idempotent ID became.
+// iidRecord is the record of one idempotent ID.
 type iidRecord struct {
-	id         ID
-	seq        uint64
-	recordedMS int64
+	id         ID     // the entry that it became
+	seq        uint64 // its number
+	recordedMS int64  // when it counts as added; see idmpHead.recordedMS
 }
 
 func (rec iidRecord) encode() []byte {
@@ -119,21 +121,23 @@ func (h *Head) producerKey(pid []byte) []byte {
 	return append(k, pid...)
 }
 
-// expired reports whether what was recorded then is past its time.
+// expired reports whether an idempotent ID recorded at recordedMS is to be forgotten.
 func (m *idmpHead) expired(recordedMS, nowMS int64) bool {
 	return recordedMS <= nowMS-int64(m.Seconds)*1000
 }
 
-// recordedMS is when an idempotent ID that becomes the entry id now counts as recorded. As
-// in Redis that is the time in the entry's ID, which XIDMPRECORD may give of an old one;
-// not a later time than now, however, which would keep others from being swept.
+// recordedMS returns the time from which the age of a new idempotent ID counts, when it
+// becomes the entry id. As in Redis this is the time in the entry's ID; it may be old when
+// XIDMPRECORD gives the ID. It is at least so late that the ID is remembered for graceMS,
+// and at most nowMS, because an ID recorded in the future would keep older ones from being
+// swept.
 func (m *idmpHead) recordedMS(id ID, nowMS int64) int64 {
 	oldest := nowMS - int64(m.Seconds)*1000 + graceMS
 	return min(max(int64(min(id.MS, math.MaxInt64)), oldest), nowMS)
 }
 
-// findIID returns what an idempotent ID became, and whether it is known and not past
-// its time.
+// findIID returns the record of an idempotent ID, and whether it is known. It forgets an
+// expired one.
 func (tx *Tx) findIID(h *Head, pid, iid []byte) (rec iidRecord, ok bool, err error) {
 	if h.IDMP.IIDs == 0 {
 		return rec, false, nil
@@ -152,7 +156,7 @@ func (tx *Tx) findIID(h *Head, pid, iid []byte) (rec iidRecord, ok bool, err err
 	return rec, true, nil
 }
 
-// producer returns what is kept of pid; its count is zero where nothing is.
+// producer returns the record of pid. Its count is zero when there is none.
 func (tx *Tx) producer(h *Head, pid []byte) (producer, error) {
 	v, ok, err := tx.kv.Get(h.producerKey(pid))
 	if err != nil || !ok {
@@ -169,8 +173,8 @@ func (tx *Tx) putProducer(h *Head, pid []byte, p producer) error {
 	return tx.batch.Set(h.producerKey(pid), p.encode())
 }
 
-// rememberIID notes that an idempotent ID, which is not known, became the entry id. It
-// forgets some that are past their time.
+// rememberIID records that an idempotent ID, which is not known, became the entry id. It
+// also forgets expired IDs, and the oldest IDs of a producer that now has too many.
 func (tx *Tx) rememberIID(h *Head, pid, iid []byte, id ID) error {
 	m := &h.IDMP
 	tx.dirty(h)
@@ -184,9 +188,10 @@ func (tx *Tx) rememberIID(h *Head, pid, iid []byte, id ID) error {
 	return tx.evictIIDs(h, pid, count-m.MaxSize)
 }
 
-// addIID notes that an idempotent ID, which is not known, became the entry id, and
-// returns how many of its producer are known. One that was recorded later and added
-// before keeps this one from being swept until both are past their time.
+// addIID records that an idempotent ID, which is not known, became the entry id, and
+// returns the number of IDs now known of its producer. IDs are swept in the order in which
+// they were added. So when an ID that was added earlier has a later recordedMS, both stay
+// until both are expired.
 func (tx *Tx) addIID(h *Head, pid, iid []byte, id ID, recordedMS int64) (count uint64, err error) {
 	m := &h.IDMP
 	p, err := tx.producer(h, pid)
@@ -252,7 +257,7 @@ func (tx *Tx) forgetIID(h *Head, pid, iid []byte, seq uint64) error {
 		tx.putProducer(h, pid, p))
 }
 
-// sweepIIDs forgets idempotent IDs that are past their time, up to sweepMax.
+// sweepIIDs forgets up to sweepMax expired idempotent IDs.
 func (tx *Tx) sweepIIDs(h *Head) error {
 	m := &h.IDMP
 	if m.IIDs == 0 {
@@ -311,8 +316,8 @@ func (tx *Tx) forgetAllIIDs(h *Head) error {
 	return nil
 }
 
-// autoIID returns the idempotent ID that IDMPAUTO gives an entry: a hash of its fields
-// and values in which their order does not matter.
+// autoIID returns the idempotent ID that IDMPAUTO gives an entry: a hash of its fields and
+// values that does not depend on the order of the fields.
 func autoIID(words [][]byte) []byte {
 	var hi, lo uint64 // the sum of the pairs' hashes modulo 2^128
 	var buf []byte
@@ -326,7 +331,8 @@ func autoIID(words [][]byte) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, hi), lo)
 }
 
-// printIDMPKey shows what a key of an idempotent ID is and which, in words.
+// printIDMPKey describes a key about idempotent IDs. It returns the kind, such as "iid", and
+// the rest, such as `"producer" "id"`. ok is false when it cannot read the key.
 func printIDMPKey(kind byte, rest []byte) (what, which string, ok bool) {
 	pid, tail := []byte(nil), rest
 	if kind == kindIID || kind == kindIIDOrder {
@@ -349,7 +355,7 @@ func printIDMPKey(kind byte, rest []byte) (what, which string, ok bool) {
 	return "", "", false
 }
 
-// printIDMPRecord shows a record of an idempotent ID in words.
+// printIDMPRecord describes the value of a record about idempotent IDs.
 func printIDMPRecord(h *Head, kind byte, value []byte) (string, error) {
 	r := recordReader{b: value}
 	switch kind {

@@ -7,9 +7,9 @@ import (
 	"millrace/kv"
 )
 
-// The index of names. Each name has a key here from the moment it is registered until
-// it is removed, in its own slot and behind all that the slot's names hold. There is no
-// value. Integers are big-endian.
+// The index of names. Each name has an index key from the moment it is registered until it
+// is removed. The key is in the slot of the name, after all other keys of the slot's names.
+// It has no value. Integers are big-endian.
 //
 //	 0      2        4      10     10+n
 //	+------+--------+------+------+
@@ -17,13 +17,13 @@ import (
 //	| u16  | u16    | u48  | n B  |
 //	+------+--------+------+------+
 //
-// SCAN, KEYS and RANDOMKEY walk this index. It orders names by slot and then by hash,
-// which are the same on every node and for ever: so a place in the order is a number
-// that a client can come back with, to any node and after any change of leadership.
-// The names themselves would be a better order but for that: a cursor is a number.
+// SCAN, KEYS and RANDOMKEY walk this index. It orders names by slot and then by hash. Both
+// are the same on every node and never change, so that a client can continue a SCAN at any
+// node and after any change of leader. A SCAN cursor must be a number; otherwise the names
+// themselves could be the order.
 
-// place is a place in the order of the index: slot<<48 | hash. It is where a name's
-// hash stands, or where a walk goes on.
+// place is a place in the order of the index: slot<<48 | hash. A walk may begin at any
+// place, not only at one that has a name.
 type place uint64
 
 const (
@@ -37,14 +37,14 @@ const (
 func (p place) slot() uint16 { return uint16(p >> hashBits) }
 func (p place) hash() uint64 { return uint64(p) & hashMask }
 
-// placeOf returns the place of a name. Names that share one are given out in one step
-// of a walk, so the hash is one for which nobody can make many of those.
+// placeOf returns the place of a name. One step of a walk returns all names of a place, so
+// the hash must be one for which nobody can construct many names with equal hashes.
 func placeOf(name []byte) place {
 	sum := sha256.Sum256(name)
 	return place(kv.Slot(name))<<hashBits | place(binary.BigEndian.Uint64(sum[:])>>(64-hashBits))
 }
 
-// appendKey appends what the index keys of all names at p start with. Keys of greater
+// appendKey appends the common prefix of the index keys of all names at p. Keys of greater
 // places are greater.
 func (p place) appendKey(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, p.slot())
@@ -57,7 +57,8 @@ func indexKey(name []byte) []byte {
 	return append(placeOf(name).appendKey(make([]byte, 0, indexPrefixLen+indexHashLen+len(name))), name...)
 }
 
-// parseIndexKey takes an index key apart. The name is a part of key.
+// parseIndexKey returns the place and the name in an index key. name shares memory with
+// key.
 func parseIndexKey(key []byte) (p place, name []byte, ok bool) {
 	if len(key) < indexPrefixLen+indexHashLen || binary.BigEndian.Uint16(key[2:]) != indexLen {
 		return 0, nil, false
@@ -66,14 +67,14 @@ func parseIndexKey(key []byte) (p place, name []byte, ok bool) {
 	return p, key[indexPrefixLen+indexHashLen:], true
 }
 
-// afterSlot returns the first place behind slot; past the last slot it is the end.
+// afterSlot returns the first place after slot. For the last slot it is endPlace.
 func afterSlot(slot uint16) place { return place(slot)<<hashBits + 1<<hashBits }
 
-// endPlace is behind every place.
+// endPlace comes after the place of every name.
 const endPlace place = kv.Slots << hashBits
 
-// eachName calls f on the index from a place on, up to the end of the shard's slots,
-// in order, until f returns false or an error. name is valid during the call only.
+// eachName calls f on the names from a place on, up to the end of the shard's slots, in
+// order, until f returns false or an error. name is valid only during the call.
 func (tx *Tx) eachName(from place, f func(p place, name []byte) (bool, error)) (err error) {
 	lo := from.appendKey(nil)
 	first, hi := kv.SlotBounds(tx.firstSlot, tx.lastSlot)
@@ -92,7 +93,7 @@ func (tx *Tx) eachName(from place, f func(p place, name []byte) (bool, error)) (
 	for ok {
 		key := it.Key()
 		if n := binary.BigEndian.Uint16(key[2:]); n != indexLen {
-			// A slot's names come before its index, the shard's own records after it.
+			// The index of a slot comes after its names and before the system keys.
 			slot := binary.BigEndian.Uint16(key)
 			if n == kv.SystemLen {
 				_, next := kv.SlotBounds(slot, slot)
@@ -118,9 +119,10 @@ func (tx *Tx) eachName(from place, f func(p place, name []byte) (bool, error)) (
 	return nil
 }
 
-// life returns the type of what an indexed name holds, and whether it has not expired.
+// life returns the type of an indexed name, and whether the name is alive, that is, not
+// past its deadline.
 func (tx *Tx) life(name []byte) (t Type, alive bool, err error) {
-	if tx.state != nil { // its head may not be written yet
+	if tx.state != nil { // the head may only be in memory
 		h, err := tx.head(name)
 		if err != nil || h == nil {
 			return 0, false, err
@@ -132,7 +134,7 @@ func (tx *Tx) life(name []byte) (t Type, alive bool, err error) {
 		return 0, false, fmt.Errorf("read head of %q: %w", name, err)
 	}
 	if !ok {
-		return 0, false, fmt.Errorf("stream: the index names %q, which is not there", name)
+		return 0, false, fmt.Errorf("stream: the index names %q, which does not exist", name)
 	}
 	t, expireAtMS, err := headLife(name, v)
 	return t, err == nil && (expireAtMS == 0 || tx.NowMS < expireAtMS), err

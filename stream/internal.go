@@ -5,10 +5,10 @@ import (
 	"millrace/resp"
 )
 
-// Commands of the router to a shard. Their names start with "_", and a client's are
-// refused as unknown.
+// This file has commands that the router sends to a shard. Their names start with "_". To
+// a client they are unknown commands.
 
-// _DBSIZE: how many names the shard holds.
+// _DBSIZE: the number of names of the shard.
 var dbSize = Command{
 	Command: command.Command{
 		Name: "_dbsize", Arity: 1, Flags: command.ReadOnly | command.Fast | command.Internal, Group: "server",
@@ -20,7 +20,7 @@ var dbSize = Command{
 	},
 }
 
-// _KEYSPACE: how many names the shard holds, and how many of them have a deadline.
+// _KEYSPACE: the number of names of the shard, and the number of those with a deadline.
 var keyspace = Command{
 	Command: command.Command{
 		Name: "_keyspace", Arity: 1, Flags: command.ReadOnly | command.Fast | command.Internal, Group: "server",
@@ -35,8 +35,9 @@ var keyspace = Command{
 	},
 }
 
-// _XLASTID key [key …]: the greatest ID there ever was in each stream, 0-0 where there
-// is no stream. The router pins "$" with it.
+// _XLASTID key [key …]: the greatest ID that each stream ever had, 0-0 for a missing
+// stream. The router replaces the ID "$" of a blocking XREAD by it, so that the meaning of
+// "$" does not change while the call waits.
 var lastID = Command{
 	Command: command.Command{
 		Name: "_xlastid", Arity: -2, Flags: command.ReadOnly | command.Fast | command.Internal, Group: "stream",

@@ -24,17 +24,17 @@ import (
 //	                       'q'    gid u64, cid u64, ms, seq      pending by consumer
 //	                       't'    gid u64, due u64, ms, seq      pending by order of claims
 //
-// slot leads name: a slot is one run of keys, which a move copies in one scan.
-// n leads name: no name is a prefix of another, so "ab" never reads "abc". The head
-// comes first, so that a scan over names seeks from head to head. gid and cid are
-// numbers given to groups and consumers when they are made, never used again: a
-// destroyed group's leavings cannot be taken for a new one's. due is the place in the
-// order of claims: pendingEntry.due.
+// slot comes before name, so that the keys of a slot are adjacent and a shard is one range
+// of keys. n comes before name, so that a scan of "ab" never meets keys of "abc". The kind
+// of the head is the lowest, so that a scan over names can seek from head to head. gid and
+// cid are numbers that groups and consumers get when they are created. They are never used
+// again, so that a key left from a destroyed group cannot be taken for one of a new group.
+// due is the place in the order of claims: pendingEntry.due.
 //
-// A system key belongs to the shard itself: slot is the shard's first, n is 0xFFFF,
-// which no name has, and one byte of tag follows. An index key stands for a name in
-// the order in which SCAN walks; n is 0xFFFE: index.go draws it. A deadline is a system
-// key that goes on:
+// Two more sorts of keys have an n that no name has. A system key, with n = 0xFFFF, belongs
+// to the shard: package kv draws it. An index key, with n = 0xFFFE, stands for a name in the
+// order in which SCAN walks: index.go draws it. The key of a deadline is a system key with
+// a time and a name after the tag:
 //
 //	 0      2        4      5               13
 //	+------+--------+------+---------------+------+
@@ -56,20 +56,20 @@ const (
 	kindIIDAge   = 'w'
 	kindProducer = 'u'
 
-	// MaxKeyLen bounds the name of a key, in bytes. The lengths above it mark keys that
-	// are no name's.
+	// MaxKeyLen is the greatest length of a name, in bytes. Greater lengths mark index and
+	// system keys.
 	MaxKeyLen = indexLen - 1
 
-	indexLen = 0xFFFE
+	indexLen = 0xFFFE // in place of the length, in an index key
 )
 
-// deadlineKey returns the key that says that name goes away at atMS.
+// deadlineKey returns the key of the deadline of name at atMS.
 func deadlineKey(firstSlot uint16, atMS int64, name []byte) []byte {
 	k := append(make([]byte, 0, deadlineHead+len(name)), kv.SystemKey(firstSlot, kv.SystemExpiry)...)
 	return append(binary.BigEndian.AppendUint64(k, uint64(atMS)), name...)
 }
 
-// deadlineHead is what stands before the name in the key of a deadline, in bytes.
+// deadlineHead is the number of bytes before the name in the key of a deadline.
 const deadlineHead = 13
 
 // deadlineBounds returns the range [lo, hi) of the keys of all deadlines from fromMS on.
@@ -77,7 +77,8 @@ func deadlineBounds(firstSlot uint16, fromMS int64) (lo, hi []byte) {
 	return deadlineKey(firstSlot, fromMS, nil), kv.SystemKey(firstSlot, kv.SystemExpiry+1)
 }
 
-// deadlineOfKey returns what stands in the key of a deadline. name shares memory with it.
+// deadlineOfKey returns the time and the name in the key of a deadline. name shares memory
+// with key.
 func deadlineOfKey(key []byte) (atMS int64, name []byte) {
 	return int64(binary.BigEndian.Uint64(key[deadlineHead-8:])), key[deadlineHead:]
 }
@@ -103,14 +104,14 @@ func kindKey(name []byte, kind byte) []byte {
 
 func headKey(name []byte) []byte { return kindKey(name, kindHead) }
 
-// The functions below append a key of a consumer group to dst. prefix is the one that
-// appendName makes.
+// The functions below append a key of a consumer group to dst. prefix comes from
+// appendName.
 
 func appendGroupKey(dst, prefix, group []byte) []byte {
 	return append(append(append(dst, prefix...), kindGroup), group...)
 }
 
-// appendGIDKey appends what all keys of kind of one group start with.
+// appendGIDKey appends the common prefix of all keys of one kind of one group.
 func appendGIDKey(dst, prefix []byte, kind byte, gid uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(append(dst, prefix...), kind), gid)
 }
@@ -138,10 +139,10 @@ func appendDueKey(dst, prefix []byte, gid, due uint64, id ID) []byte {
 // idOfKey returns the ID at the end of an entry, chunk, pending, owned or due key.
 func idOfKey(key []byte) ID { return idFromBytes(key[len(key)-idBytes:]) }
 
-// dueOfKey returns the place in the order of claims that stands in a due key.
+// dueOfKey returns the place in the order of claims in a due key.
 func dueOfKey(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-idBytes-8:]) }
 
-// IsPending reports whether key is that of a pending entry.
+// IsPending reports whether key is the key of a pending entry.
 func (s *State) IsPending(key []byte) bool {
 	if len(key) < 4 {
 		return false
@@ -150,7 +151,7 @@ func (s *State) IsPending(key []byte) bool {
 	return n != kv.SystemLen && len(key) > 4+n && key[4+n] == kindPending
 }
 
-// after returns the first key after every key that starts with prefix.
+// after returns the first key after all keys that start with prefix.
 func after(prefix []byte) []byte {
 	out := append([]byte(nil), prefix...)
 	for i := len(out) - 1; i >= 0; i-- {
@@ -162,7 +163,9 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-// PrintKey shows a key of the state in words, for the dump tool and for errors.
+// PrintKey describes a key of the state in words, for the dump tool and for errors. For
+// example, a key of an entry is `entry slot=15891 "t" 5-1`. A key that it cannot read is
+// shown in hex after "?".
 func PrintKey(key []byte) string {
 	if len(key) < 4 {
 		return fmt.Sprintf("?%x", key)

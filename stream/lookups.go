@@ -2,17 +2,17 @@ package stream
 
 import "sync/atomic"
 
-// Lookups counts the names that reading commands looked up on this node, of all shards
-// whose States share it. It is no part of the state: replicas differ in it. Commands
-// that write, XREADGROUP among them, are applied by every replica, and not counted.
+// Lookups counts the names that reading commands looked up on this node, for all shards
+// whose States share it. The counts are not part of the state, and differ between replicas.
+// Writing commands, such as XREADGROUP, are not counted, because every replica runs them.
 type Lookups struct {
 	hits, misses atomic.Uint64
 }
 
-// Hits is how many names were there.
+// Hits returns the number of names that existed.
 func (l *Lookups) Hits() uint64 { return l.hits.Load() }
 
-// Misses is how many names were not there.
+// Misses returns the number of names that did not exist.
 func (l *Lookups) Misses() uint64 { return l.misses.Load() }
 
 // add counts one name; a nil l counts nothing.
@@ -26,5 +26,6 @@ func (l *Lookups) add(found bool) {
 	}
 }
 
-// CountLookups has the reads of s counted in l. It is called before s is used.
+// CountLookups makes s count the look-ups of its reads in l. It must be called before s is
+// used.
 func (s *State) CountLookups(l *Lookups) { s.lookups = l }

@@ -20,12 +20,13 @@ var (
 	errCountPositive = resp.Err("ERR COUNT must be > 0")
 )
 
-// maxIDText is the longest text that may be an ID: Redis copies it into a buffer of 128.
+// maxIDText is the greatest length of an ID's text. Redis copies it into a buffer of 128
+// bytes, of which the last is zero.
 const maxIDText = 127
 
-// parseIDPart reads one half of an ID as Redis's string2ull does: string2ll first,
-// then what C's strtoull takes: leading blanks, a sign (a minus negates modulo 2^64)
-// and leading zeros.
+// parseIDPart reads one half of an ID. The rule is that of Redis's string2ull: it tries
+// string2ll first, and then C's strtoull, which accepts leading blanks, a sign and leading
+// zeros. A minus sign negates modulo 2^64.
 func parseIDPart(b []byte) (uint64, bool) {
 	if v, ok := command.ParseInt(b); ok {
 		return uint64(v), v >= 0
@@ -87,8 +88,8 @@ func parseID(b []byte, missingSeq uint64) (ID, bool) {
 	return id, ok
 }
 
-// parseNewID reads the ID of XADD: an ID, or "ms-*", where autoSeq is true and the
-// sequence number is the state's to choose. "*" alone is the caller's to look for.
+// parseNewID reads the ID of XADD: an ID, or "ms-*". For "ms-*" autoSeq is true, and the
+// stream chooses the sequence number. The caller handles "*" alone.
 func parseNewID(b []byte) (id ID, autoSeq, ok bool) {
 	msText, seqText, hasSeq, ok := splitID(b)
 	if ok && hasSeq && len(seqText) == 1 && seqText[0] == '*' {
@@ -99,7 +100,7 @@ func parseNewID(b []byte) (id ID, autoSeq, ok bool) {
 	return id, false, ok
 }
 
-// parseRangeID is parseID, and takes "-" for the least and "+" for the greatest ID.
+// parseRangeID is parseID that also accepts "-" for the least and "+" for the greatest ID.
 func parseRangeID(b []byte, missingSeq uint64) (ID, bool) {
 	if len(b) == 1 && b[0] == '-' {
 		return ID{}, true
@@ -110,8 +111,8 @@ func parseRangeID(b []byte, missingSeq uint64) (ID, bool) {
 	return parseID(b, missingSeq)
 }
 
-// parseStart reads the start of an interval: the first ID in it, or a refusal. "("
-// before an ID leaves that ID out.
+// parseStart reads the start of an interval and returns the first ID in it, or a refusal.
+// "(" before an ID excludes the ID. For example, "(5-1" returns 5-2.
 func parseStart(b []byte) (ID, *resp.Value) {
 	if len(b) > 1 && b[0] == '(' {
 		id, ok := parseID(b[1:], 0)
@@ -131,8 +132,8 @@ func parseStart(b []byte) (ID, *resp.Value) {
 	return id, nil
 }
 
-// parseEnd reads the end of an interval: the last ID in it, or a refusal. "(" before
-// an ID leaves that ID out.
+// parseEnd reads the end of an interval and returns the last ID in it, or a refusal. "("
+// before an ID excludes the ID. For example, "(5-1" returns 5-0.
 func parseEnd(b []byte) (ID, *resp.Value) {
 	if len(b) > 1 && b[0] == '(' {
 		id, ok := parseID(b[1:], math.MaxUint64)
@@ -152,7 +153,7 @@ func parseEnd(b []byte) (ID, *resp.Value) {
 	return id, nil
 }
 
-// parseIDs reads every word as an ID, all or none.
+// parseIDs reads every word as an ID, or returns a refusal.
 func parseIDs(words [][]byte) ([]ID, *resp.Value) {
 	ids := make([]ID, len(words))
 	for i, w := range words {
@@ -165,13 +166,13 @@ func parseIDs(words [][]byte) ([]ID, *resp.Value) {
 	return ids, nil
 }
 
-// refPolicy says what becomes of groups' pending entries when entries are deleted.
+// refPolicy decides how deleting an entry treats the pending entries of groups.
 type refPolicy uint8
 
 const (
-	keepRef  refPolicy = iota // they stay, and dangle
-	delRef                    // they go as well
-	ackedRef                  // an entry goes only once every group has read and acknowledged it
+	keepRef  refPolicy = iota // they stay pending, although the entry is gone
+	delRef                    // they are deleted with the entry
+	ackedRef                  // the entry is deleted only if every group has read and acknowledged it
 )
 
 // parseRefPolicy reads KEEPREF, DELREF or ACKED.

@@ -5,26 +5,27 @@ import (
 	"math"
 )
 
-// A pending entry has three keys, which are kept together here and nowhere else: one
-// by ID, which holds the record, one under its owner, and one in the order of claims.
-// A released entry has no owner and no key of the second sort.
+// A pending entry has three keys: one by ID, which holds the record, one under its owner,
+// and one in the order of claims. A released entry has no owner and no key of the second
+// sort. Only this file writes these keys, so that they always agree.
 
 const (
-	// maxLoose is how many deletions from an index of a PEL are let pass before the
-	// lower bound where its scans start is made exact again: the tombstones that a scan
-	// may cross before its first entry.
+	// maxLoose bounds the tombstones that a scan may have to skip before its first entry.
+	// After that many deletions from an index, the lower bound where its scans start is
+	// made exact again.
 	maxLoose = 128
 
-	// claimOwned is set in the place that an owned entry has in the order of claims, so
-	// that released ones come first.
+	// claimOwned is the highest bit of an owned entry's place in the order of claims. It
+	// puts all released entries first.
 	claimOwned = 1 << 63
 
-	// maxDeliveries is a delivery count that XNACK FATAL sets, and that never rises.
+	// maxDeliveries is the delivery count that XNACK FATAL sets. It never rises further.
 	maxDeliveries = math.MaxInt64
 )
 
-// due returns the place of p in the order of claims: released entries in the order of
-// their release, then owned ones by their last delivery.
+// due returns the place of p in the order of claims: first the released entries in the
+// order of their release, then the owned ones by the time of their last delivery. For
+// example, the third released entry is before an entry delivered at 1000 ms.
 func (p pendingEntry) due() uint64 {
 	if p.cid == 0 {
 		return p.time
@@ -32,7 +33,7 @@ func (p pendingEntry) due() uint64 {
 	return claimOwned | p.time
 }
 
-// deliveredMS returns when p was last delivered; zero when it has been released.
+// deliveredMS returns the time of p's last delivery, or zero when p was released.
 func (p pendingEntry) deliveredMS() int64 {
 	if p.cid == 0 {
 		return 0
@@ -40,7 +41,7 @@ func (p pendingEntry) deliveredMS() int64 {
 	return int64(p.time)
 }
 
-// idleMS returns how long ago p was last delivered; -1 when it has been released.
+// idleMS returns the time since p's last delivery, or -1 when p was released.
 func (p pendingEntry) idleMS(nowMS int64) int64 {
 	if p.cid == 0 {
 		return -1
@@ -60,8 +61,8 @@ func (p *pendingEntry) delivered() {
 	}
 }
 
-// claimableBelow returns the place in the order of claims below which entries have
-// been idle for minIdleMS at nowMS.
+// claimableBelow returns the place in the order of claims below which all entries are
+// claimable: released, or idle for minIdleMS at nowMS.
 func claimableBelow(nowMS, minIdleMS int64) uint64 {
 	if minIdleMS > nowMS {
 		return claimOwned
@@ -69,20 +70,20 @@ func claimableBelow(nowMS, minIdleMS int64) uint64 {
 	return claimOwned | uint64(nowMS-max(minIdleMS, 0)+1)
 }
 
-// noPending sets the bounds of an empty PEL.
+// noPending sets the bounds of a group without pending entries.
 func (g *group) noPending() {
 	g.minPending, g.maxPending, g.minDue, g.loose = MaxID, ID{}, math.MaxUint64, 0
 }
 
-// noPending sets the bound of a consumer that owns nothing.
+// noPending sets the bound of a consumer without pending entries.
 func (c *consumer) noPending() { c.minOwned, c.loose = MaxID, 0 }
 
-// mayHold reports whether the bounds of g's PEL admit id.
+// mayHold reports whether id is within the bounds of g's pending entries.
 func (g *group) mayHold(id ID) bool {
 	return g.pending > 0 && !id.Less(g.minPending) && !g.maxPending.Less(id)
 }
 
-// getPending returns the pending entry of g with this ID, and whether there is one.
+// getPending returns the pending entry id of g, and whether there is one.
 func (tx *Tx) getPending(h *Head, g *group, id ID) (pendingEntry, bool, error) {
 	if !g.mayHold(id) {
 		return pendingEntry{}, false, nil
@@ -99,8 +100,8 @@ func (tx *Tx) getPending(h *Head, g *group, id ID) (pendingEntry, bool, error) {
 	return p, true, err
 }
 
-// addPending makes id, which is not pending in g, pending for c, or for nobody when c
-// is nil. It sets p's owner.
+// addPending adds p, whose ID is not pending in g, as owned by c, or as released when c is
+// nil. It sets p.cid.
 func (tx *Tx) addPending(h *Head, g *group, id ID, c *consumer, p pendingEntry) error {
 	p.cid = 0
 	if c != nil {
@@ -124,8 +125,8 @@ func (tx *Tx) addPending(h *Head, g *group, id ID, c *consumer, p pendingEntry) 
 	return tx.own(h, g, c, id)
 }
 
-// movePending replaces the pending entry old by p, owned by c, or by nobody when c is
-// nil. It sets p's owner.
+// movePending replaces the pending entry old by p, as owned by c, or as released when c is
+// nil. It sets p.cid.
 func (tx *Tx) movePending(h *Head, g *group, id ID, old pendingEntry, c *consumer, p pendingEntry) error {
 	p.cid = 0
 	if c != nil {
@@ -155,7 +156,7 @@ func (tx *Tx) movePending(h *Head, g *group, id ID, old pendingEntry, c *consume
 	return tx.tightenGroup(h, g)
 }
 
-// dropPending makes id, whose pending entry in g is p, no longer pending.
+// dropPending removes the pending entry p, whose ID is id, from g.
 func (tx *Tx) dropPending(h *Head, g *group, id ID, p pendingEntry) error {
 	tx.keyBuf = appendPendingKey(tx.keyBuf[:0], h.prefix, g.gid, id)
 	if err := tx.batch.Delete(tx.keyBuf); err != nil {
@@ -200,7 +201,7 @@ func (tx *Tx) deleteDue(h *Head, g *group, id ID, p pendingEntry) error {
 	return nil
 }
 
-// own notes that id belongs to c; nil is nobody.
+// own adds the key of id under its owner c. For a nil c it does nothing.
 func (tx *Tx) own(h *Head, g *group, c *consumer, id ID) error {
 	if c == nil {
 		return nil
@@ -217,7 +218,7 @@ func (tx *Tx) own(h *Head, g *group, c *consumer, id ID) error {
 	return nil
 }
 
-// disown notes that id no longer belongs to the consumer with this number; zero is nobody.
+// disown deletes the key of id under the owner with this number. For zero it does nothing.
 func (tx *Tx) disown(h *Head, g *group, cid uint64, id ID) error {
 	if cid == 0 {
 		return nil
@@ -236,7 +237,8 @@ func (tx *Tx) disown(h *Head, g *group, cid uint64, id ID) error {
 	return tx.tightenConsumer(h, g, c)
 }
 
-// tightenGroup makes the lower bounds of g's PEL exact when enough has been deleted.
+// tightenGroup makes the lower bounds of g's pending entries exact after maxLoose
+// deletions.
 func (tx *Tx) tightenGroup(h *Head, g *group) error {
 	if g.pending == 0 {
 		g.noPending()
@@ -260,7 +262,8 @@ func (tx *Tx) tightenGroup(h *Head, g *group) error {
 	return nil
 }
 
-// tightenConsumer makes the lower bound of what c owns exact when enough has been deleted.
+// tightenConsumer makes the lower bound of c's pending entries exact after maxLoose
+// deletions.
 func (tx *Tx) tightenConsumer(h *Head, g *group, c *consumer) error {
 	if c.pending == 0 {
 		c.noPending()
@@ -278,8 +281,8 @@ func (tx *Tx) tightenConsumer(h *Head, g *group, c *consumer) error {
 	return nil
 }
 
-// pendingBounds returns the range of keys of g's pending entries from from to to, both
-// included, where there may be any.
+// pendingBounds returns the range [lo, hi) of the keys of g's pending entries from from to
+// to, both included. It narrows the range to the bounds of g.
 func pendingBounds(h *Head, g *group, from, to ID) (lo, hi []byte) {
 	if from.Less(g.minPending) {
 		from = g.minPending
@@ -305,15 +308,15 @@ func ownedBounds(h *Head, g *group, c *consumer, from, to ID) (lo, hi []byte) {
 	return lo, append(hi, 0)
 }
 
-// dueBounds returns the range of keys of g's order of claims below a place in it.
+// dueBounds returns the range [lo, hi) of the keys below a place in g's order of claims.
 func dueBounds(h *Head, g *group, below uint64) (lo, hi []byte) {
 	lo = appendDueKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, g.minDue, ID{})
 	hi = appendDueKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, max(below, g.minDue), ID{})
 	return lo, hi
 }
 
-// eachPending calls f on the pending entries of g from from to to, both included, in
-// order, until it returns false or an error.
+// eachPending calls f on the pending entries of g from from to to, both included, in the
+// order of their IDs, until f returns false or an error.
 func (tx *Tx) eachPending(h *Head, g *group, from, to ID, f func(id ID, p pendingEntry) (bool, error)) error {
 	if g.pending == 0 || to.Less(from) || to.Less(g.minPending) || g.maxPending.Less(from) {
 		return nil
@@ -337,8 +340,8 @@ func (tx *Tx) eachOwned(h *Head, g *group, c *consumer, from, to ID, f func(id I
 	return tx.eachIndexed(h, g, lo, hi, f)
 }
 
-// eachClaimable calls f on the pending entries of g that lie below a place in the
-// order of claims, in that order, until it returns false or an error.
+// eachClaimable calls f on the pending entries of g below a place in the order of claims,
+// in that order, until f returns false or an error.
 func (tx *Tx) eachClaimable(h *Head, g *group, below uint64, f func(id ID, p pendingEntry) (bool, error)) error {
 	if g.pending == 0 || below <= g.minDue {
 		return nil
@@ -347,8 +350,8 @@ func (tx *Tx) eachClaimable(h *Head, g *group, below uint64, f func(id ID, p pen
 	return tx.eachIndexed(h, g, lo, hi, f)
 }
 
-// eachIndexed calls f on the pending entries of g that the keys of an index in [lo, hi)
-// name, in the order of the index.
+// eachIndexed calls f on the pending entries that the index keys in [lo, hi) name, in the
+// order of the index.
 func (tx *Tx) eachIndexed(h *Head, g *group, lo, hi []byte, f func(id ID, p pendingEntry) (bool, error)) (err error) {
 	pending := tx.pendingCursor(h, g)
 	defer func() { err = firstError(err, pending.close()) }()
@@ -362,7 +365,7 @@ func (tx *Tx) eachIndexed(h *Head, g *group, lo, hi []byte, f func(id ID, p pend
 	})
 }
 
-// firstKey returns a copy of the first key in [lo, hi), where there is one.
+// firstKey returns a copy of the first key in [lo, hi). It is an error when there is none.
 func (tx *Tx) firstKey(lo, hi []byte) ([]byte, error) {
 	var first []byte
 	err := tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
@@ -370,12 +373,13 @@ func (tx *Tx) firstKey(lo, hi []byte) ([]byte, error) {
 		return false, nil
 	})
 	if err == nil && first == nil {
-		err = fmt.Errorf("stream: nothing from %s on, but a count says there is", PrintKey(lo))
+		err = fmt.Errorf("stream: there is no key from %s on, but a count is not zero", PrintKey(lo))
 	}
 	return first, err
 }
 
-// endKeys returns copies of the first and the last key in [lo, hi), where there are any.
+// endKeys returns copies of the first and the last key in [lo, hi). It is an error when
+// there is none.
 func (tx *Tx) endKeys(lo, hi []byte) (first, last []byte, err error) {
 	it, err := tx.kv.Iter(lo, hi)
 	if err != nil {
@@ -389,7 +393,7 @@ func (tx *Tx) endKeys(lo, hi []byte) (first, last []byte, err error) {
 		}
 	}
 	if last == nil && it.Error() == nil {
-		return nil, nil, fmt.Errorf("stream: nothing from %s on, but a count says there is", PrintKey(lo))
+		return nil, nil, fmt.Errorf("stream: there is no key from %s on, but a count is not zero", PrintKey(lo))
 	}
 	return first, last, it.Error()
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// PrintRecord shows a key of the state and its value in words, for the dump tool,
-// tests and errors. What it cannot read it shows in hex, with the reason.
+// PrintRecord describes a key of the state and its value in words, for the dump tool, for
+// tests and for errors. It shows a value that it cannot read in hex, with the reason.
 func PrintRecord(key, value []byte) string {
 	text, err := printValue(key, value)
 	if err != nil {
@@ -17,12 +17,13 @@ func PrintRecord(key, value []byte) string {
 	return PrintKey(key) + ": " + text
 }
 
-// CheckRecord returns why a key of the state or its value cannot be read, or nil.
+// CheckRecord returns an error when it cannot read a key of the state or its value.
 func CheckRecord(key, value []byte) error {
 	_, err := printValue(key, value)
 	return err
 }
 
+// printValue describes the value of any key of the state.
 func printValue(key, value []byte) (string, error) {
 	if len(key) < 5 {
 		return "", fmt.Errorf("stream: key of %d bytes", len(key))
@@ -42,6 +43,10 @@ func printValue(key, value []byte) (string, error) {
 	}
 	name, kind, rest := key[4:4+n], key[4+n], key[5+n:]
 	switch kind {
+	case kindGroup, kindName, kindConsumer, kindPending, kindOwned, kindDue:
+		return printGroupValue(kind, rest, value)
+	case kindIID, kindIIDOrder, kindIIDAge, kindProducer:
+		return printIDMPRecord(&Head{Name: name}, kind, value)
 	case kindValue:
 		return fmt.Sprintf("%q", value), nil
 	case kindHead:
@@ -56,8 +61,16 @@ func printValue(key, value []byte) (string, error) {
 		if len(rest) != idBytes {
 			return "", fmt.Errorf("stream: chunk key of %d bytes", len(rest))
 		}
-		nd, err := decodeChunk(idOfKey(rest), value)
-		return nd.print(), err
+		c, err := decodeChunk(idOfKey(rest), value)
+		return c.print(), err
+	}
+	return "", fmt.Errorf("stream: unknown kind %q", kind)
+}
+
+// printGroupValue describes the value of a group or of one of its parts. rest is the key
+// after the kind.
+func printGroupValue(kind byte, rest, value []byte) (string, error) {
+	switch kind {
 	case kindGroup:
 		g, err := decodeGroup(rest, value)
 		if err != nil {
@@ -80,15 +93,11 @@ func printValue(key, value []byte) (string, error) {
 	case kindPending:
 		p, err := decodePending(value)
 		return fmt.Sprintf("cid=%d time=%d deliveries=%d", p.cid, p.time, p.deliveries), err
-	case kindOwned, kindDue:
-		if len(value) != 0 {
-			return "", fmt.Errorf("stream: an index has a value")
-		}
-		return "-", nil
-	case kindIID, kindIIDOrder, kindIIDAge, kindProducer:
-		return printIDMPRecord(&Head{Name: name}, kind, value)
 	}
-	return "", fmt.Errorf("stream: unknown kind %q", kind)
+	if len(value) != 0 { // of kindOwned or kindDue
+		return "", fmt.Errorf("stream: an index has a value")
+	}
+	return "-", nil
 }
 
 func printSystem(tag byte, value []byte) (string, error) {
@@ -98,7 +107,7 @@ func printSystem(tag byte, value []byte) (string, error) {
 	case tag == kv.SystemExpiry:
 		return "", fmt.Errorf("stream: a deadline has a value")
 	case tag != kv.SystemState:
-		return fmt.Sprintf("%x", value), nil // of package shard
+		return fmt.Sprintf("%x", value), nil // package shard knows its format
 	}
 	s, err := decodeSystem(value)
 	if err != nil {
@@ -124,8 +133,8 @@ func printEntry(value []byte) (string, error) {
 	return b.String(), nil
 }
 
-func (n *chunk) print() string {
-	return fmt.Sprintf("last=%v total=%d live=%d bytes=%d fields=%016x", n.Last, n.Total, n.Live, n.Bytes, n.Fields)
+func (c *chunk) print() string {
+	return fmt.Sprintf("last=%v total=%d live=%d bytes=%d fields=%016x", c.Last, c.Total, c.Live, c.Bytes, c.Fields)
 }
 
 func (h *Head) print() string {

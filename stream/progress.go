@@ -1,15 +1,16 @@
 package stream
 
-// How far a group has read, and how far it is behind, are counts that Redis keeps only
-// where it can: a deleted entry ahead of a group makes them unknown. The rules here are
-// those of redis src/t_stream.c: streamRangeHasTombstones,
-// streamEstimateDistanceFromFirstEverEntry and streamReplyWithCGLag.
+// Redis counts the entries that a group has read, and computes its lag from this number. A
+// deleted entry ahead of the group makes both unknown. The rules here are those of redis
+// src/t_stream.c: streamRangeHasTombstones, streamEstimateDistanceFromFirstEverEntry and
+// streamReplyWithCGLag.
 
-// unknownRead is the entries-read of a group whose count is not known.
+// unknownRead is the entries-read of a group when the number is not known.
 const unknownRead = -1
 
-// tombstoneFrom reports whether an entry at or after id was deleted that has live ones
-// before or after it.
+// tombstoneFrom reports whether the greatest deleted ID is at or after id, and not before
+// the first live entry. For example, after 2-0 of 1-0, 2-0 and 3-0 was deleted, the answer
+// is true for 2-0 and false for 3-0.
 func (h *Head) tombstoneFrom(id ID) bool {
 	if h.Length == 0 || h.MaxDeleted.IsZero() || h.MaxDeleted.Less(h.First) {
 		return false
@@ -17,8 +18,8 @@ func (h *Head) tombstoneFrom(id ID) bool {
 	return !h.MaxDeleted.Less(id)
 }
 
-// readUpTo estimates how many entries were added up to and with id, in a stream that
-// has entries; unknownRead where that cannot be told.
+// readUpTo returns the number of entries that were ever added up to id, with id included,
+// or unknownRead. The stream must not be empty.
 func (h *Head) readUpTo(id ID) int64 {
 	switch {
 	case id == h.Last:
@@ -31,8 +32,8 @@ func (h *Head) readUpTo(id ID) int64 {
 	return int64(h.Added - h.Length)
 }
 
-// readAtMost returns ENTRIESREAD's count, which is no more than what was ever added. As
-// in Redis that may be beyond the greatest signed number.
+// readAtMost returns the number n of an ENTRIESREAD option, reduced to the number of
+// entries ever added. As in Redis, that number may exceed the greatest int64.
 func (h *Head) readAtMost(n int64) int64 {
 	if n != unknownRead && uint64(n) > h.Added {
 		return int64(h.Added)
@@ -40,7 +41,7 @@ func (h *Head) readAtMost(n int64) int64 {
 	return n
 }
 
-// advance moves g, a group of h, to id, an entry that is being delivered.
+// advance moves the group g of h to the entry id, which is being delivered.
 func (g *group) advance(h *Head, id ID) {
 	if g.entriesRead != unknownRead && !g.delivered.Less(h.First) && !h.tombstoneFrom(g.delivered) {
 		g.entriesRead++
@@ -50,8 +51,7 @@ func (g *group) advance(h *Head, id ID) {
 	g.delivered = id
 }
 
-// lag returns how many entries of h the group g has yet to read, and whether that is
-// known.
+// lag returns the number of entries of h that g has not read, and whether it is known.
 func (g *group) lag(h *Head) (int64, bool) {
 	switch {
 	case h.Length == 0:

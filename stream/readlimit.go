@@ -6,9 +6,8 @@ import (
 	"millrace/resp"
 )
 
-// ReadIDRefusal returns what XREADGROUP, or XREAD when group is false, answers to a word
-// that is no ID for any stream; nil where it is one. The router asks it about calls over
-// several shards.
+// ReadIDRefusal returns the refusal of an ID that XREADGROUP, or XREAD when group is false,
+// does not accept for any stream, or nil. The router uses it for calls over several shards.
 func ReadIDRefusal(id []byte, group bool) *resp.Value {
 	switch string(id) {
 	case "$":
@@ -31,20 +30,21 @@ func ReadIDRefusal(id []byte, group bool) *resp.Value {
 	return nil
 }
 
-// readLimit is what is left of the limits on one reply of XREAD or XREADGROUP.
+// readLimit counts the entries and bytes of one reply of XREAD or XREADGROUP against its
+// MAXCOUNT and MAXSIZE.
 type readLimit struct {
 	entries  int64 // in the reply so far
-	bytes    int64 // of the reply so far
+	bytes    int64 // of the reply so far, as RESP2
 	maxCount int64 // zero: no limit
 	maxSize  int64 // zero: no limit
 }
 
-// full reports whether no further entry may follow. The first one always may.
+// full reports whether no further entry may follow. MAXSIZE never excludes the first entry.
 func (l *readLimit) full() bool {
 	return l.maxCount > 0 && l.entries >= l.maxCount || l.maxSize > 0 && l.entries > 0 && l.bytes >= l.maxSize
 }
 
-// stream counts the start of a stream's entries.
+// stream counts the bytes around the entries of one stream.
 func (l *readLimit) stream(key []byte) {
 	l.bytes += int64(len("*2\r\n") + bulkLen(len(key)) + len("*1\r\n"))
 }
@@ -55,9 +55,9 @@ func (l *readLimit) entry(v resp.Value) {
 	l.bytes += int64(replyLen(v))
 }
 
-// ReadTaken returns what a reply of XREAD or XREADGROUP, in either protocol version, uses
-// up of MAXCOUNT and of MAXSIZE: its entries, and their bytes as the limits count them.
-// The router asks it about calls over several shards.
+// ReadTaken returns the numbers of entries and bytes that a reply of XREAD or XREADGROUP,
+// in either protocol version, counts against MAXCOUNT and MAXSIZE. The router uses it for
+// calls over several shards.
 func ReadTaken(reply resp.Value) (entries, bytes int64) {
 	var l readLimit
 	take := func(pair []resp.Value) {
@@ -81,8 +81,8 @@ func ReadTaken(reply resp.Value) (entries, bytes int64) {
 	return l.entries, l.bytes
 }
 
-// replyLen returns how many bytes the reply of an entry takes in RESP2. Replicas must
-// agree on it, so it cannot be what the client's protocol version makes of it.
+// replyLen returns the number of bytes of an entry's reply in RESP2. It does not use the
+// client's protocol version, because all replicas must compute the same number.
 func replyLen(v resp.Value) int {
 	switch v.Kind {
 	case resp.KindBulk:

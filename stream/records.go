@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// writeOut writes what h and its groups keep in memory, so that it is found where the
-// other records are. In a read there is no such thing.
+// writeOut writes the head of h and its changed groups and consumers into the batch, so
+// that a scan of the records finds them. In a read nothing is only in memory.
 func (tx *Tx) writeOut(h *Head) (err error) {
 	if tx.state == nil {
 		return nil
@@ -18,12 +18,12 @@ func (tx *Tx) writeOut(h *Head) (err error) {
 	return nil
 }
 
-// eachRecord calls f on the records under h's name, the head apart, in no order that
-// matters, until it returns false or an error. key and value are valid during the
-// call only. writeOut comes before it.
+// eachRecord calls f on all records under h's name except the head, in no particular order,
+// until f returns false or an error. key and value are valid only during the call. The
+// caller calls writeOut before.
 //
-// It starts and ends where something lives: what was trimmed or acknowledged may be
-// millions of tombstones, which a walk over all keys of the name would crawl over.
+// It scans only ranges that begin and end with a live record. A scan of all keys of the
+// name might have to skip millions of tombstones of trimmed and acknowledged entries.
 func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error {
 	more := true
 	span := func(lo, hi []byte) error {
@@ -35,8 +35,8 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 			return more, err
 		})
 	}
-	// Asked for by its key: a record of a group may have been written again and again, and
-	// an iterator would pass all its versions.
+	// A record of a group may have thousands of old versions. A look-up by key does not
+	// cross them, as an iterator would.
 	one := func(key []byte) error {
 		if !more {
 			return nil
@@ -83,7 +83,7 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 	return nil
 }
 
-// groupSpans calls one for single records of g, and span for runs of them.
+// groupSpans calls one on single keys of g's records, and span on ranges of them.
 func (tx *Tx) groupSpans(h *Head, g *group, one func(key []byte) error, span func(lo, hi []byte) error) error {
 	if err := one(appendGroupKey(nil, h.prefix, g.name)); err != nil {
 		return err
@@ -111,8 +111,8 @@ func (tx *Tx) groupSpans(h *Head, g *group, one func(key []byte) error, span fun
 	return firstError(span(pendingBounds(h, g, ID{}, MaxID)), span(dueBounds(h, g, math.MaxUint64)))
 }
 
-// iidRecords calls one for each record of idempotent IDs, going by those that order
-// them by age, while more says so.
+// iidRecords calls one on the key of each record about idempotent IDs, the oldest first,
+// while more returns true.
 func (tx *Tx) iidRecords(h *Head, one func(key []byte) error, more func() bool) error {
 	producers := make(map[string]bool)
 	return tx.scan(h.iidAgeKey(h.IDMP.OldestSeq), h.iidAgeKey(h.IDMP.NextSeq), func(key, value []byte) (bool, error) {

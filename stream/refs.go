@@ -1,11 +1,11 @@
 package stream
 
-// An entry is referenced while a group may still need it: it has not been delivered
-// to the group, or it is pending there. Commands that delete entries take KEEPREF,
-// DELREF or ACKED to say what that means to them.
+// An entry is referenced while a group may still need it: it is pending in the group, or it
+// was not delivered to the group yet. The options KEEPREF, DELREF and ACKED of commands that
+// delete entries decide about references; see refPolicy.
 
-// referenced reports whether some group of h has not yet read and acknowledged id,
-// whether or not there is such an entry.
+// referenced reports whether some group of h has not yet read and acknowledged id. It does
+// not matter whether the entry exists.
 func (tx *Tx) referenced(h *Head, id ID) (bool, error) {
 	groups, err := tx.listGroups(h)
 	if err != nil {
@@ -24,7 +24,7 @@ func (tx *Tx) referenced(h *Head, id ID) (bool, error) {
 	return false, nil
 }
 
-// dropReferences makes id no longer pending in any group of h.
+// dropReferences removes the pending entry id from every group of h.
 func (tx *Tx) dropReferences(h *Head, id ID) error {
 	groups, err := tx.listGroups(h)
 	if err != nil {

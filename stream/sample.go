@@ -2,7 +2,7 @@ package stream
 
 import "fmt"
 
-// tally adds up sizes of records of one kind, to tell from some of them what all take.
+// tally adds up the sizes of some records of one kind, to estimate the size of all.
 type tally struct {
 	records, bytes uint64
 }
@@ -12,7 +12,8 @@ func (t *tally) add(key, value []byte) {
 	t.bytes += uint64(len(key) + len(value))
 }
 
-// of returns what count records take if they are like those added.
+// of returns the estimated size of count records. For example, after two records of 30
+// bytes together, ten records have 150.
 func (t *tally) of(count uint64) uint64 {
 	if t.records == 0 {
 		return 0
@@ -20,7 +21,7 @@ func (t *tally) of(count uint64) uint64 {
 	return t.bytes/t.records*count + t.bytes%t.records*count/t.records
 }
 
-// sample returns what count records that start in [lo, hi) take, by the first n.
+// sample estimates the size of the count records in [lo, hi) from the first n.
 func (tx *Tx) sample(lo, hi []byte, count uint64, n int64) (uint64, error) {
 	if count == 0 {
 		return 0, nil
@@ -33,8 +34,8 @@ func (tx *Tx) sample(lo, hi []byte, count uint64, n int64) (uint64, error) {
 	return t.of(count), err
 }
 
-// sampleRecords estimates what the records of the stream h take, the head apart, from n
-// of each kind. writeOut comes before it.
+// sampleRecords estimates the size of all records of the stream h except the head, from n
+// records of each kind. The caller calls writeOut before.
 func (tx *Tx) sampleRecords(h *Head, n int64) (size uint64, err error) {
 	add := func(bytes uint64, e error) {
 		size += bytes
@@ -61,7 +62,8 @@ func (tx *Tx) sampleRecords(h *Head, n int64) (size uint64, err error) {
 	return size, nil
 }
 
-// sampleEntries takes the entries from both ends: old ones may differ from new ones.
+// sampleEntries estimates the size of all entries. It samples both ends, because old
+// entries may differ from new ones.
 func (tx *Tx) sampleEntries(h *Head, n int64) (uint64, error) {
 	var t tally
 	half := (uint64(n) + 1) / 2
@@ -87,7 +89,8 @@ func (tx *Tx) sampleEntries(h *Head, n int64) (uint64, error) {
 	return t.of(h.Length), err
 }
 
-// sampleGroups takes n groups, and of each n consumers and n pending entries.
+// sampleGroups estimates the size of all groups from n groups, and n consumers and n
+// pending entries of each of them.
 func (tx *Tx) sampleGroups(h *Head, n int64) (uint64, error) {
 	var groups, pending tally
 	lo := append(h.prefix[:len(h.prefix):len(h.prefix)], kindGroup)
@@ -116,9 +119,9 @@ func (tx *Tx) sampleGroups(h *Head, n int64) (uint64, error) {
 		}
 		return groups.records < uint64(n), nil
 	})
-	// Both indexes of pending entries have keys of one length, and no values.
+	// The keys of both indexes of pending entries have the same length, and no values.
 	index := uint64(len(appendOwnedKey(nil, h.prefix, 0, 0, ID{})))
-	if pending.records == 0 { // those that have some were not among the sampled
+	if pending.records == 0 { // none of the sampled groups had pending entries
 		pending.add(appendPendingKey(nil, h.prefix, 0, ID{}), pendingEntry{1, uint64(tx.NowMS), 1}.append(nil))
 	}
 	return groups.of(h.GroupCount) + pending.of(h.Pending) + 2*index*h.Pending, err

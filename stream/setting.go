@@ -52,10 +52,10 @@ var settingsCmd = Command{
 	},
 }
 
-// settingTable names the parameters and what they may be.
+// settingTable lists the parameters and their bounds.
 var settingTable = []struct {
 	name     string
-	memory   bool // bytes, which may have a unit
+	memory   bool // whether it is a number of bytes, which may have a unit
 	min, max int64
 	field    func(*settings) *uint64
 }{
@@ -89,12 +89,13 @@ func parseSetting(s *settings, argv [][]byte) (field *uint64, n uint64, refusal 
 	return nil, 0, &e
 }
 
-// memoryUnits are the units of a number of bytes.
+// memoryUnits holds the units of a number of bytes, in lower case.
 var memoryUnits = map[string]int64{
 	"": 1, "b": 1, "k": 1e3, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30,
 }
 
-// parseMemory reads a number of bytes as Redis's memtoull does: digits, and a unit.
+// parseMemory reads a number of bytes: digits and a unit, such as "4kb". The rule is that
+// of Redis's memtoull.
 func parseMemory(b []byte) (int64, bool) {
 	digits := 0
 	for digits < len(b) && '0' <= b[digits] && b[digits] <= '9' {

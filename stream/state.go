@@ -9,46 +9,48 @@ import (
 	"millrace/resp"
 )
 
-// maxCached bounds the heads a State keeps decoded. Past it, clean ones are dropped
-// when a batch ends: they are read again when they are needed.
+// maxCached bounds the decoded heads of a State. When there are more at the end of a batch,
+// some are dropped and read again when commands need them.
 const maxCached = 4096
 
-// ErrUnknownCommand is returned by Apply for a command that is not in the table. It
-// was proposed by a newer version: going on would diverge from its author.
+// ErrUnknownCommand is the error of Apply for a command that is not in the table. A newer
+// version proposed it. This replica must stop, because skipping the command would make its
+// state differ from the state of replicas that know it.
 var ErrUnknownCommand = errors.New("stream: unknown command in a record")
 
-// State is the state machine of one shard: the streams of a run of slots. It keeps
-// the heads that commands changed in memory until Flush, so that a batch of many
-// commands on one stream writes its head once.
+// State is the state machine of one shard: the names of a run of slots. It keeps changed
+// heads in memory until Flush. Therefore many commands on one stream in a batch write its
+// head only once.
 //
-// Apply, Flush, Reset, Touched and Committed belong to the one goroutine that
-// applies. Read, Ready and what they call touch no field that changes, and may run
-// beside it.
+// The goroutine that applies records owns a State: only it may call Apply, Flush, Committed,
+// Reset and Touched. The other methods use no field that changes, and may run at the same
+// time.
 type State struct {
 	firstSlot, lastSlot uint16
 
-	cached  map[string]*Head
-	dirty   []*Head
-	bulky   []*Head // those that keep more than maxGroupCached groups or consumers
-	sys     *system // nil until loaded
-	touched [][]byte
-	// touchedAll says that every name was touched, and those in touched after that.
+	cached  map[string]*Head // the decoded heads, by name
+	dirty   []*Head          // heads that Flush has to write
+	bulky   []*Head          // heads with maxGroupCached or more decoded groups and consumers
+	sys     *system          // nil until loaded
+	touched [][]byte         // names that Touched will return
+	// touchedAll means that every name was touched, and the names in touched afterwards.
 	touchedAll bool
-	round      uint64 // how often touched was taken; from one
-	idArena    []byte // where newID writes
-	flushBuf   []byte // where Flush builds keys and values
-	lookups    *Lookups
-	tx         Tx // of the call being applied, reused
+	round      uint64   // number of calls of Touched, plus one
+	idArena    []byte   // buffer of newID
+	flushBuf   []byte   // buffer of Flush for keys and values
+	lookups    *Lookups // of reads; nil: not counted
+	tx         Tx       // of the call being applied; reused
 }
 
-// NewState returns the state machine of the shard of the slots firstSlot to lastSlot.
+// NewState returns the state machine of a shard with the slots firstSlot to lastSlot.
 func NewState(firstSlot, lastSlot uint16) *State {
 	return &State{firstSlot: firstSlot, lastSlot: lastSlot, cached: make(map[string]*Head), round: 1}
 }
 
-// Apply runs one call's commands at nowMS: a single command, or all of an EXEC. It
-// returns one reply for each; null for those behind a Guard that answered null, which
-// are not run. An error means that this replica cannot go on.
+// Apply runs the commands of one call at nowMS: a single command, or all of an EXEC. It
+// returns one reply for each command. After a Guard command that answers null, the other
+// commands of the call are not run, and their replies are null. An error means that this
+// replica cannot go on.
 func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
 	if s.sys == nil {
 		sys, err := loadSystem(b, s.firstSlot)
@@ -89,8 +91,8 @@ func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, e
 	return replies, nil
 }
 
-// Flush writes what Apply kept in memory into b. It is called once for a batch,
-// before the batch is committed.
+// Flush writes all changes that Apply kept in memory into b. The owner calls it once for a
+// batch, before it commits the batch.
 func (s *State) Flush(b kv.Batch) error {
 	for _, h := range s.dirty {
 		var err error
@@ -109,8 +111,8 @@ func (s *State) Flush(b kv.Batch) error {
 	return nil
 }
 
-// Committed drops heads above the bound, and groups of heads that hold too many. Which
-// ones does not matter to the state.
+// Committed keeps the caches within their bounds after a commit. It drops decoded heads
+// above maxCached, in any order, and the decoded groups of streams that have too many.
 func (s *State) Committed() {
 	for _, h := range s.bulky {
 		h.groups, h.allGroups, h.groupsCached = nil, nil, 0
@@ -125,7 +127,7 @@ func (s *State) Committed() {
 	}
 }
 
-// Reset drops everything in memory: the state below has been replaced.
+// Reset drops everything in memory, because the stored state was replaced by a snapshot.
 func (s *State) Reset() {
 	clear(s.cached)
 	clear(s.dirty)
@@ -136,9 +138,9 @@ func (s *State) Reset() {
 	s.touched, s.touchedAll = nil, false
 }
 
-// Touched returns the names that commands since the last call have made worth a look
-// for blocked calls, in the order they were touched, or all: every name is. The slice
-// is the caller's.
+// Touched returns the names that commands touched since the last call, in that order.
+// Calls that are blocked on them may now be ready. all means that every name was touched.
+// The caller may keep the slice.
 func (s *State) Touched() (names [][]byte, all bool) {
 	names, all = s.touched, s.touchedAll
 	s.touched, s.touchedAll = nil, false
@@ -146,21 +148,21 @@ func (s *State) Touched() (names [][]byte, all bool) {
 	return names, all
 }
 
-// Read runs one command that does not write on a view at nowMS.
+// Read runs a reading command at nowMS on a view.
 func (s *State) Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	tx := s.reading(v, nowMS)
 	tx.lookups = s.lookups
 	return tx.read(argv)
 }
 
-// read runs one command that does not write.
+// read runs a reading command.
 func (tx *Tx) read(argv [][]byte) (resp.Value, error) {
 	c, refusal := Lookup(argv)
 	if refusal != nil {
 		return *refusal, nil
 	}
 	if c == nil || c.Run == nil || c.Is(command.Write) {
-		return resp.Value{}, fmt.Errorf("stream: %q is no command that reads", command.Printable(argv[0], 64))
+		return resp.Value{}, fmt.Errorf("stream: %q is not a reading command", command.Printable(argv[0], 64))
 	}
 	if c.Is(command.Internal) {
 		tx.lookups = nil
@@ -172,7 +174,7 @@ func (tx *Tx) read(argv [][]byte) (resp.Value, error) {
 	return out, nil
 }
 
-// reading returns what a command that does not write sees of v.
+// reading returns the Tx of a reading command on v.
 func (s *State) reading(v kv.Reader, nowMS int64) *Tx {
 	return &Tx{NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: v}
 }

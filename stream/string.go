@@ -6,18 +6,17 @@ import (
 	"millrace/resp"
 )
 
-// A string is a head and a key of its own with its bytes. They are not in the head:
-// thousands of heads are kept in memory, and a value may be large.
+// A string has a head and a key with its value. The value is not in the head, because a
+// State keeps thousands of heads in memory and a value may be large.
 
-// maxStringBytes bounds the value of a string: as much as a call may carry, unless it
-// is told otherwise.
+// maxStringBytes bounds the value of a string. It equals the default bound of one call.
 const maxStringBytes = 4 << 20
 
-// errStringTooLong is Redis's refusal of a value above its bound.
+// errStringTooLong is Redis's refusal of a value that is too long.
 var errStringTooLong = resp.Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 
-// stringAt returns the head of the string at name: nil where there is none, and a
-// refusal where the name holds another type.
+// stringAt returns the head of the string at name, or nil when there is none. It returns a
+// refusal when the name holds another type.
 func (tx *Tx) stringAt(name []byte) (*Head, *resp.Value, error) {
 	h, err := tx.head(name)
 	if err != nil || h == nil {
@@ -29,8 +28,8 @@ func (tx *Tx) stringAt(name []byte) (*Head, *resp.Value, error) {
 	return h, nil, nil
 }
 
-// valueKey returns the key of the value of the string h. It is good until the next key
-// is built.
+// valueKey returns the key of the value of the string h. It is valid until the next key is
+// built.
 func (tx *Tx) valueKey(h *Head) []byte {
 	tx.keyBuf = append(append(tx.keyBuf[:0], h.prefix...), kindValue)
 	return tx.keyBuf
@@ -40,7 +39,7 @@ func (tx *Tx) valueKey(h *Head) []byte {
 func (tx *Tx) stringValue(h *Head) ([]byte, error) {
 	v, ok, err := tx.kv.Get(tx.valueKey(h))
 	if err == nil && (!ok || uint64(len(v)) != h.Length) {
-		err = fmt.Errorf("it has %d bytes by its head, and %d (%t)", h.Length, len(v), ok)
+		err = fmt.Errorf("its head says %d bytes, but the value has %d (found: %t)", h.Length, len(v), ok)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the value of %q: %w", h.Name, err)
@@ -48,7 +47,7 @@ func (tx *Tx) stringValue(h *Head) ([]byte, error) {
 	return v, nil
 }
 
-// bulkAt returns the value of the string at name as a reply, null where there is none,
+// bulkAt returns the value of the string at name as a reply, or null when there is none,
 // and its head.
 func (tx *Tx) bulkAt(name []byte) (v resp.Value, h *Head, refusal *resp.Value, err error) {
 	h, refusal, err = tx.stringAt(name)
@@ -59,8 +58,9 @@ func (tx *Tx) bulkAt(name []byte) (v resp.Value, h *Head, refusal *resp.Value, e
 	return resp.Bulk(b), h, nil, err
 }
 
-// putString makes name a string of value, whatever it held. h is its head now, or nil.
-// It goes away at expireAtMS; zero is never, and where that has passed, it goes at once.
+// putString makes name a string with this value and deadline, whatever it holds. h is the
+// current head of name, or nil. A zero expireAtMS means no deadline. When expireAtMS has
+// passed, the name is only removed.
 func (tx *Tx) putString(name []byte, h *Head, value []byte, expireAtMS int64) error {
 	expired := expireAtMS != 0 && expireAtMS <= tx.NowMS
 	if h != nil && (h.Type != TypeString || expired) {

@@ -6,7 +6,7 @@ import (
 	"millrace/kv"
 )
 
-// system is what a shard's stream state keeps under SystemKey(first, SystemState).
+// system is the shard's own record, under kv.SystemKey(firstSlot, kv.SystemState).
 //
 //	 0         1      9          17
 //	+---------+------+----------+-------------------------+-----------------------+
@@ -15,24 +15,24 @@ import (
 //	|         |      |          | expires uvarint         | dueMS uvarint         |
 //	+---------+------+----------+-------------------------+-----------------------+
 type system struct {
-	keys     uint64 // names that have a head
-	modified uint64 // modifications of names ever; see Tx.modified
-	expires  uint64 // names that have a deadline
-	dueMS    int64  // no deadline is before it; zero: there is none
+	keys     uint64 // number of names
+	modified uint64 // number of modifications ever; see Tx.modified
+	expires  uint64 // number of names with a deadline
+	dueMS    int64  // lower bound of the deadlines; zero: there is none
 	settings settings
-	dirty    bool
+	dirty    bool // whether Flush has to write it
 }
 
-// settings are Redis's stream-* parameters. They decide what commands do to the state,
-// so they are part of it.
+// settings holds Redis's stream-* parameters. They are part of the state, because they
+// influence how commands change it.
 type settings struct {
 	chunkMaxEntries uint64 // stream-node-max-entries; zero: no limit
 	chunkMaxBytes   uint64 // stream-node-max-bytes; zero: no limit
-	idmpSeconds     uint64 // stream-idmp-duration, of streams made from now on
-	idmpMaxSize     uint64 // stream-idmp-maxsize, likewise
+	idmpSeconds     uint64 // stream-idmp-duration, for new streams
+	idmpMaxSize     uint64 // stream-idmp-maxsize, for new streams
 }
 
-// defaultSettings are Redis's.
+// defaultSettings holds Redis's defaults.
 var defaultSettings = settings{
 	chunkMaxEntries: defaultChunkMaxEntries,
 	chunkMaxBytes:   defaultChunkMaxBytes,
@@ -76,10 +76,10 @@ func loadSystem(r kv.Reader, firstSlot uint16) (*system, error) {
 	return decodeSystem(v)
 }
 
-// settings returns the parameters in force. Only for a write.
+// settings returns the parameters in force. Only a write may call it.
 func (tx *Tx) settings() *settings { return &tx.state.sys.settings }
 
-// system returns the system record as this transaction sees it.
+// system returns the shard's own record. A write may change it.
 func (tx *Tx) system() (*system, error) {
 	if tx.state != nil {
 		return tx.state.sys, nil

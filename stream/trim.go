@@ -18,7 +18,7 @@ const (
 	trimMinID         // keep the entries from minID on
 )
 
-// trimArgs is how XADD and XTRIM are told to trim.
+// trimArgs holds the trimming options of XADD and XTRIM.
 type trimArgs struct {
 	by         trimBy
 	approx     bool // "~"
@@ -30,7 +30,8 @@ type trimArgs struct {
 	limit      uint64 // entries that one call may delete; zero: any number
 }
 
-// The bounds of the default LIMIT of a trim with "~".
+// The default LIMIT of a trim with "~" is this many full chunks, or defaultTrimLimit
+// entries when chunks have no greatest number of entries; at most maxTrimLimit.
 const (
 	defaultTrimChunks = 100
 	defaultTrimLimit  = 10000
@@ -46,8 +47,8 @@ var (
 	errLimitExact     = resp.Err("ERR syntax error, LIMIT cannot be used without the special ~ option")
 )
 
-// option reads a trimming option at argv[i] and returns the index of its last word;
-// i-1 where there is none.
+// option reads a trimming option at argv[i] and returns the index of its last word, or i-1
+// when there is no trimming option.
 func (t *trimArgs) option(argv [][]byte, i int) (int, *resp.Value) {
 	more := len(argv) - 1 - i
 	word := argv[i]
@@ -104,7 +105,7 @@ func (t *trimArgs) threshold(word []byte) *resp.Value {
 	return nil
 }
 
-// check finds options that contradict each other, once all are read.
+// check refuses contradictory options. It is called after the last option.
 func (t *trimArgs) check() *resp.Value {
 	switch {
 	case t.limit > 0 && t.by == trimNone:
@@ -115,8 +116,8 @@ func (t *trimArgs) check() *resp.Value {
 	return nil
 }
 
-// effectiveLimit returns how many entries one call may delete. Exact trims have no
-// limit; they delete long runs with one tombstone.
+// effectiveLimit returns the largest number of entries that one call may delete. Exact
+// trims have no limit, because they delete long runs with one tombstone.
 func (t *trimArgs) effectiveLimit(chunkMaxEntries uint64) uint64 {
 	switch {
 	case !t.approx:
@@ -131,19 +132,20 @@ func (t *trimArgs) effectiveLimit(chunkMaxEntries uint64) uint64 {
 	return min(defaultTrimChunks*min(chunkMaxEntries, maxTrimLimit), maxTrimLimit)
 }
 
-// chunksOnly reports whether nothing goes but whole chunks. In Redis "~" means that only
-// where references are kept; with DELREF and ACKED all it does is to set a limit.
+// chunksOnly reports whether only whole chunks may be deleted. In Redis "~" means that only
+// with KEEPREF; with DELREF and ACKED it only sets a limit.
 func (t *trimArgs) chunksOnly() bool { return t.approx && t.refs == keepRef }
 
-// whole reports whether all of n may go, where length entries are left.
-func (t *trimArgs) whole(n *chunk, length uint64) bool {
+// whole reports whether the trim may delete all of c, the first chunk of a stream with
+// length entries.
+func (t *trimArgs) whole(c *chunk, length uint64) bool {
 	if t.by == trimMaxLen {
-		return length >= n.Live && length-n.Live >= t.maxLen
+		return length >= c.Live && length-c.Live >= t.maxLen
 	}
-	return n.Last.Less(t.minID)
+	return c.Last.Less(t.minID)
 }
 
-// idle reports whether there is nothing to trim in h.
+// idle reports whether the trim deletes nothing from h.
 func (t *trimArgs) idle(h *Head) bool {
 	switch {
 	case t.by == trimNone || h.Length == 0:
@@ -154,8 +156,9 @@ func (t *trimArgs) idle(h *Head) bool {
 	return !h.First.Less(t.minID)
 }
 
-// trim deletes entries from the start of h and returns how many. The rule is Redis's
-// streamTrim.
+// trim deletes entries from the start of h and returns their number. The rule is that of
+// Redis's streamTrim. It works in two steps: first it deletes whole chunks, and then
+// entries at the start of the next chunk, unless only whole chunks may go.
 func (tx *Tx) trim(h *Head, t *trimArgs) (uint64, error) {
 	if h.deadTail() && t.by == trimMinID && t.whole(&h.Tail, 0) {
 		tx.dirty(h)
@@ -189,21 +192,22 @@ func (tx *Tx) trim(h *Head, t *trimArgs) (uint64, error) {
 	return deleted + more, err
 }
 
-// dropChunks deletes the chunks of h from front, its first, that may go as a whole, and
-// their entries. It returns the first that stays and how many entries went.
+// dropChunks deletes the first chunks of h that may go as a whole, with their entries.
+// front is the first chunk, which may go. It returns the first chunk that stays and the
+// number of deleted entries.
 func (tx *Tx) dropChunks(h *Head, front chunk, t *trimArgs, limit uint64) (cut chunk, deleted uint64, err error) {
 	chunks := uint64(0)
-	n, length := front, h.Length
+	c, length := front, h.Length
 	visit := func() bool {
-		if t.by == trimMaxLen && length <= t.maxLen || n.Live > limit-deleted || !t.whole(&n, length) {
+		if t.by == trimMaxLen && length <= t.maxLen || c.Live > limit-deleted || !t.whole(&c, length) {
 			return false
 		}
-		length -= n.Live
-		deleted += n.Live
+		length -= c.Live
+		deleted += c.Live
 		chunks++
 		return true
 	}
-	visit() // the caller knows that front goes
+	visit() // for front, which goes
 	if h.Chunks > 2 {
 		lo, hi := tx.bounds(h, kindChunk, front.First, h.Tail.First)
 		err = tx.scan(lo, hi, func(key, value []byte) (bool, error) {
@@ -211,7 +215,7 @@ func (tx *Tx) dropChunks(h *Head, front chunk, t *trimArgs, limit uint64) (cut c
 			if !front.First.Less(first) {
 				return true, nil
 			}
-			if n, err = decodeChunk(first, value); err != nil {
+			if c, err = decodeChunk(first, value); err != nil {
 				return false, err
 			}
 			return visit(), nil
@@ -221,28 +225,28 @@ func (tx *Tx) dropChunks(h *Head, front chunk, t *trimArgs, limit uint64) (cut c
 		}
 	}
 	if chunks == h.Chunks-1 {
-		n = h.Tail
+		c = h.Tail
 		visit()
 	}
 	if chunks == h.Chunks {
 		return chunk{}, deleted, tx.dropAll(h)
 	}
-	if err = tx.deleteSpan(h, kindChunk, front.First, n.First, chunks); err != nil {
+	if err = tx.deleteSpan(h, kindChunk, front.First, c.First, chunks); err != nil {
 		return chunk{}, 0, fmt.Errorf("trim chunks of %q: %w", h.Name, err)
 	}
 	h.Chunks -= chunks
 	h.front, h.frontDirty = chunk{}, false
 	if h.Chunks > 1 {
-		h.front = n
+		h.front = c
 	}
-	return n, deleted, tx.dropEntries(h, deleted, n.First, false)
+	return c, deleted, tx.dropEntries(h, deleted, c.First, false)
 }
 
-// trimWithin deletes entries from the start of n, the first chunk of h, which does not
-// go as a whole. By minimal ID all its entries may go nevertheless, where its last ID is
-// of a deleted one.
-func (tx *Tx) trimWithin(h *Head, n chunk, t *trimArgs) (uint64, error) {
-	// When whole chunks went before it, First may be a deleted entry of n.
+// trimWithin deletes entries from the start of c, the first chunk of h, which does not go
+// as a whole, and returns their number. With MINID it may still delete all live entries
+// of c, when the last ID of c was deleted before and is not below the minimal ID.
+func (tx *Tx) trimWithin(h *Head, c chunk, t *trimArgs) (uint64, error) {
+	// After dropChunks, First may be a deleted entry of c.
 	if err := tx.settle(h); err != nil {
 		return 0, err
 	}
@@ -251,20 +255,20 @@ func (tx *Tx) trimWithin(h *Head, n chunk, t *trimArgs) (uint64, error) {
 		return 0, err
 	}
 	if count == h.Length {
-		n.drop(count)
+		c.drop(count)
 		err := tx.dropAll(h)
-		h.keepDead(n)
+		h.keepDead(c)
 		return count, err
 	}
 	if err := tx.dropEntries(h, count, upTo, true); err != nil {
 		return 0, err
 	}
-	n.drop(count)
-	return count, tx.updateChunk(h, &n)
+	c.drop(count)
+	return count, tx.updateChunk(h, &c)
 }
 
-// countWithin returns how many entries of the first chunk of h go, and the first entry
-// of h that stays.
+// countWithin returns the number of entries of the first chunk of h that go, and the first
+// entry of h that stays.
 func (tx *Tx) countWithin(h *Head, t *trimArgs) (count uint64, upTo ID, err error) {
 	if t.by == trimMaxLen {
 		if h.Length <= t.maxLen {
@@ -285,12 +289,13 @@ func (tx *Tx) countWithin(h *Head, t *trimArgs) (count uint64, upTo ID, err erro
 	return count, upTo, err
 }
 
-// aheadMax is how many IDs are read ahead to find the new first entry. A stream kept
-// at one length loses one entry for each added: it needs an iterator once in so many.
+// aheadMax is the number of IDs that entryAfter reads ahead. A stream that XADD keeps at
+// one length loses one entry for each new one. Thanks to the IDs read ahead, only one of
+// aheadMax such trims needs an iterator.
 const aheadMax = 64
 
-// entryAfter returns the ID of the entry that stands n after the first of h; n is
-// above zero and below Length.
+// entryAfter returns the ID of the entry n places after the first of h. n must be above
+// zero and below Length.
 func (tx *Tx) entryAfter(h *Head, n uint64) (at ID, err error) {
 	if n <= uint64(len(h.ahead)) {
 		return h.ahead[n-1], nil
@@ -316,8 +321,8 @@ func (tx *Tx) entryAfter(h *Head, n uint64) (at ID, err error) {
 	return at, err
 }
 
-// dropEntries deletes the first count entries of h, which are those before upTo, and
-// leaves their chunks to the caller. exact says that upTo is an entry.
+// dropEntries deletes the first count entries of h, which are those before upTo. The caller
+// updates their chunks. exact says whether upTo is the ID of a live entry.
 func (tx *Tx) dropEntries(h *Head, count uint64, upTo ID, exact bool) error {
 	var err error
 	switch {
@@ -360,10 +365,10 @@ func (tx *Tx) dropAll(h *Head) error {
 	return nil
 }
 
-// deleteSpan deletes h's records of kind from from up to but not including end; there
-// are about count of them.
+// deleteSpan deletes h's records of kind with IDs in [from, end), of which there are about
+// count.
 func (tx *Tx) deleteSpan(h *Head, kind byte, from, end ID, count uint64) error {
-	// Keys of their own: the scan below builds others.
+	// Not in tx.keyBuf, because the scan below builds other keys there.
 	lo := from.appendBytes(append(append([]byte(nil), h.prefix...), kind))
 	hi := end.appendBytes(append(append([]byte(nil), h.prefix...), kind))
 	if count >= rangeDeleteMin {

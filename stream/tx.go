@@ -8,9 +8,9 @@ import (
 	"millrace/resp"
 )
 
-// Tx is what a command sees of the state. A read has a view; a write has a batch
-// that it also reads through, and the heads that earlier commands of the batch
-// changed and that are not in the batch yet.
+// Tx gives a command access to the state. A read has a view. A write has a batch, which it
+// also reads through. It also has the State, with the heads that earlier commands of the
+// batch changed and that Flush has not written yet.
 type Tx struct {
 	// NowMS is the shard's time, in milliseconds since the Unix epoch. It never goes back.
 	NowMS int64
@@ -21,23 +21,24 @@ type Tx struct {
 	batch kv.Batch // nil in a read
 	state *State   // nil in a read
 
-	seen map[string]*Head // a read's own heads; nil until one is read
+	seen map[string]*Head // the heads that a read has decoded; nil before the first
 
 	lookups *Lookups // of names in a read; nil: not counted
-	waited  bool     // the command has waited: see State.ReadWaited
+	waited  bool     // whether the command has waited; see State.ReadWaited
 
-	keyBuf, valueBuf []byte  // of the key and the value being built, reused
-	unsettled        []*Head // changed by this command; see settle
+	keyBuf, valueBuf []byte  // for the key and the value being built; reused
+	unsettled        []*Head // heads to settle when the command ends; see Tx.unsettle
 }
 
-// idKey returns the key of h's record of kind at id. It is good until the next key is built.
+// idKey returns the key of h's record of kind at id. It is valid until the next key is
+// built.
 func (tx *Tx) idKey(h *Head, kind byte, id ID) []byte {
 	tx.keyBuf = id.appendBytes(append(append(tx.keyBuf[:0], h.prefix...), kind))
 	return tx.keyBuf
 }
 
-// bounds returns the range [lo, hi) of h's records of kind from from to to, both
-// included. They are good until the next key is built.
+// bounds returns the range [lo, hi) of the keys of h's records of kind from from to to, both
+// included. It is valid until the next key is built.
 func (tx *Tx) bounds(h *Head, kind byte, from, to ID) (lo, hi []byte) {
 	b := from.appendBytes(append(append(tx.keyBuf[:0], h.prefix...), kind))
 	n := len(b)
@@ -50,8 +51,9 @@ func (tx *Tx) bounds(h *Head, kind byte, from, to ID) (lo, hi []byte) {
 // wrongType is the refusal of a command on a name that holds another type.
 var wrongType = resp.Err("WRONGTYPE Operation against a key holding the wrong kind of value")
 
-// head returns the head at name, or nil where there is none or it has expired. The
-// result is shared by all commands of a batch: whoever changes it calls tx.dirty.
+// head returns the head at name, or nil when there is none or its deadline has passed. A
+// write also removes an expired name. All commands of a batch share the result, so a caller
+// that changes it also calls tx.dirty.
 func (tx *Tx) head(name []byte) (*Head, error) {
 	h, err := tx.loadHead(name)
 	if err != nil {
@@ -68,7 +70,7 @@ func (tx *Tx) head(name []byte) (*Head, error) {
 	return nil, tx.remove(h)
 }
 
-// loadHead is head, and passes no judgement on the deadline.
+// loadHead is head, but ignores the deadline.
 func (tx *Tx) loadHead(name []byte) (*Head, error) {
 	heads := tx.seen
 	if tx.state != nil {
@@ -94,7 +96,7 @@ func (tx *Tx) loadHead(name []byte) (*Head, error) {
 	return h, nil
 }
 
-// stream returns the stream at name: nil where there is none, and a refusal where
+// stream returns the stream at name, or nil when there is none. It returns a refusal when
 // the name holds another type.
 func (tx *Tx) stream(name []byte) (*Head, *resp.Value, error) {
 	h, err := tx.head(name)
@@ -107,14 +109,13 @@ func (tx *Tx) stream(name []byte) (*Head, *resp.Value, error) {
 	return h, nil, nil
 }
 
-// createStream makes an empty stream at name, where there is nothing.
+// createStream creates an empty stream at name, which must be missing.
 func (tx *Tx) createStream(name []byte) (*Head, error) {
 	h := newStreamHead(append([]byte(nil), name...), tx.settings())
 	return h, tx.register(h)
 }
 
-// register puts h where there is nothing: the one way in which a name comes to be.
-// remove is its reverse.
+// register adds the new name of h. Every name is added by register and removed by remove.
 func (tx *Tx) register(h *Head) error {
 	tx.state.cached[string(h.Name)] = h
 	tx.state.sys.keys++
@@ -125,9 +126,10 @@ func (tx *Tx) register(h *Head) error {
 	return nil
 }
 
-// modified says that a command did to h what WATCH watches for. Which commands do is
-// Redis's choice: changes of groups and pending entries are none. The numbers rise over
-// all names of the shard and for ever, so a name that goes and comes back has another.
+// modified gives h the next modification number of the shard, so that an EXEC after a WATCH
+// of the name fails. As in Redis, changes of groups and pending entries are not
+// modifications. The numbers of all names of a shard come from one counter, so that a name
+// that is removed and created again has another number.
 func (tx *Tx) modified(h *Head) {
 	sys := tx.state.sys
 	sys.modified++
@@ -136,7 +138,7 @@ func (tx *Tx) modified(h *Head) {
 	tx.dirty(h)
 }
 
-// dirty says that h was changed: Flush will write it.
+// dirty marks h as changed, so that Flush writes it.
 func (tx *Tx) dirty(h *Head) {
 	if !h.dirty {
 		h.dirty = true
@@ -144,7 +146,7 @@ func (tx *Tx) dirty(h *Head) {
 	}
 }
 
-// touch says that calls blocked on name are worth a look once this batch is committed.
+// touch records that calls blocked on name may be ready once this batch is committed.
 func (tx *Tx) touch(name []byte) {
 	t := &tx.state.touched
 	if n := len(*t); n > 0 && string((*t)[n-1]) == string(name) {
@@ -153,7 +155,7 @@ func (tx *Tx) touch(name []byte) {
 	*t = append(*t, append([]byte(nil), name...))
 }
 
-// touchHead is touch for h, and cheap where it is called for each of many entries.
+// touchHead is touch for h. It is cheap to call for each of many entries.
 func (tx *Tx) touchHead(h *Head) {
 	if h.touched != tx.state.round {
 		h.touched = tx.state.round
@@ -182,14 +184,14 @@ func (tx *Tx) remove(h *Head) error {
 	return tx.batch.DeleteRange(lo, hi)
 }
 
-// deleteEach deletes the keys in [lo, hi) one by one. Many small range tombstones
-// cost every later iterator more than point deletes do.
+// deleteEach deletes the keys in [lo, hi) one by one. For few keys this is better than a
+// range tombstone, because every later iterator pays for each range tombstone.
 func (tx *Tx) deleteEach(lo, hi []byte) error {
 	return tx.scan(lo, hi, func(key, _ []byte) (bool, error) { return true, tx.batch.Delete(key) })
 }
 
-// scan calls f on the keys in [lo, hi) in order until it returns false or an error.
-// key and value are valid during the call only.
+// scan calls f on the records in [lo, hi) in order until f returns false or an error. key
+// and value are valid only during the call.
 func (tx *Tx) scan(lo, hi []byte, f func(key, value []byte) (bool, error)) (err error) {
 	it, err := tx.kv.Iter(lo, hi)
 	if err != nil {
@@ -209,7 +211,7 @@ func (tx *Tx) scan(lo, hi []byte, f func(key, value []byte) (bool, error)) (err 
 	return it.Error()
 }
 
-// keyCount returns how many names of this shard have a head.
+// keyCount returns the number of names of this shard.
 func (tx *Tx) keyCount() (uint64, error) {
 	sys, err := tx.system()
 	if err != nil {
@@ -218,9 +220,10 @@ func (tx *Tx) keyCount() (uint64, error) {
 	return sys.keys, nil
 }
 
-// Stored records begin with a byte of version and are built from these.
+// recordReader reads the fields of a stored record. After a field that cannot be read, bad
+// is true. Callers read all fields and then call err once.
 type recordReader struct {
-	b   []byte
+	b   []byte // the fields not yet read
 	bad bool
 }
 
@@ -274,7 +277,7 @@ func (r *recordReader) id() ID {
 	return id
 }
 
-// bytes returns a length-prefixed run that shares memory with the record.
+// bytes returns length-prefixed bytes. They share memory with the record.
 func (r *recordReader) bytes() []byte {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {
@@ -286,6 +289,8 @@ func (r *recordReader) bytes() []byte {
 	return v
 }
 
+// err returns an error when a field could not be read or bytes are left over. The error
+// names the sort of the record and the name that it belongs to.
 func (r *recordReader) err(what string, name []byte) error {
 	if r.bad || len(r.b) != 0 {
 		return fmt.Errorf("stream: %s of %q cannot be decoded", what, name)
@@ -293,6 +298,7 @@ func (r *recordReader) err(what string, name []byte) error {
 	return nil
 }
 
+// appendBytes appends b with its length before it.
 func appendBytes(dst, b []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
 }

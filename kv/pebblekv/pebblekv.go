@@ -1,4 +1,4 @@
-// Package pebblekv shows Pebble as the ordered key space that package stream runs on.
+// Package pebblekv implements the ordered key space of package kv on Pebble.
 package pebblekv
 
 import (
@@ -13,7 +13,7 @@ type Reader struct {
 	R pebble.Reader
 }
 
-// Get implements stream.Reader.
+// Get implements kv.Reader.
 func (r Reader) Get(key []byte) ([]byte, bool, error) {
 	v, closer, err := r.R.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -26,7 +26,7 @@ func (r Reader) Get(key []byte) ([]byte, bool, error) {
 	return out, true, closer.Close()
 }
 
-// Iter implements stream.Reader.
+// Iter implements kv.Reader.
 func (r Reader) Iter(lo, hi []byte) (kv.Iterator, error) {
 	it, err := r.R.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	if err != nil {
@@ -44,11 +44,11 @@ type Batch struct {
 // NewBatch wraps b, which must be indexed.
 func NewBatch(b *pebble.Batch) Batch { return Batch{Reader{b}, b} }
 
-// Set implements stream.Batch.
+// Set implements kv.Batch.
 func (b Batch) Set(key, value []byte) error { return b.B.Set(key, value, nil) }
 
-// Delete implements stream.Batch.
+// Delete implements kv.Batch.
 func (b Batch) Delete(key []byte) error { return b.B.Delete(key, nil) }
 
-// DeleteRange implements stream.Batch.
+// DeleteRange implements kv.Batch.
 func (b Batch) DeleteRange(lo, hi []byte) error { return b.B.DeleteRange(lo, hi, nil) }

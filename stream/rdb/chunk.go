@@ -40,30 +40,30 @@ func (r *reader) chunk(after ID) Chunk {
 	if r.err != nil {
 		return Chunk{}
 	}
-	n := Chunk{ID: idFromBytes(key), Bytes: len(raw)}
-	if !after.less(n.ID) {
-		r.fail("chunk %v is not after %v", n.ID, after)
-		return n
+	c := Chunk{ID: idFromBytes(key), Bytes: len(raw)}
+	if !after.less(c.ID) {
+		r.fail("chunk %v is not after %v", c.ID, after)
+		return c
 	}
 	l, err := openListpack(raw)
 	if err != nil {
 		r.stop(err)
-		return n
+		return c
 	}
 	live, dead := l.count(), l.count()
-	n.Fields = r.words(&l, l.count(), nil)
+	c.Fields = r.words(&l, l.count(), nil)
 	if l.integer() != 0 {
 		l.fail("the fields of a chunk do not end with 0")
 	}
 	for r.err == nil && l.err == nil && len(l.b) > 0 {
-		r.entry(&l, &n)
+		r.entry(&l, &c)
 	}
 	r.stop(l.close(raw))
-	if live != uint64(len(n.Entries)) || dead != n.Deleted || live+dead == 0 {
-		r.fail("chunk counts %d and %d deleted entries, and has %d and %d", live, dead, len(n.Entries), n.Deleted)
+	if live != uint64(len(c.Entries)) || dead != c.Deleted || live+dead == 0 {
+		r.fail("chunk counts %d and %d deleted entries, and has %d and %d", live, dead, len(c.Entries), c.Deleted)
 	}
 	r.stop(r.budget.Chunk())
-	return n
+	return c
 }
 
 // words reads n words, each of them after a word of fields where there are any. They
@@ -96,16 +96,16 @@ func (r *reader) words(l *listpack, n uint64, fields [][]byte) [][]byte {
 }
 
 // entry reads one entry into n, or counts it as deleted.
-func (r *reader) entry(l *listpack, n *Chunk) {
+func (r *reader) entry(l *listpack, c *Chunk) {
 	first := l.read
 	flags := l.integer()
 	if flags&^(flagDeleted|flagSameFields) != 0 {
 		l.fail("entry with flags %#x", flags)
 	}
-	id := ID{MS: n.ID.MS + uint64(l.integer()), Seq: n.ID.Seq + uint64(l.integer())}
+	id := ID{MS: c.ID.MS + uint64(l.integer()), Seq: c.ID.Seq + uint64(l.integer())}
 	var words [][]byte
 	if flags&flagSameFields != 0 {
-		words = r.words(l, uint64(len(n.Fields)), n.Fields)
+		words = r.words(l, uint64(len(c.Fields)), c.Fields)
 	} else if pairs := l.count(); pairs > uint64(len(l.b)) {
 		l.fail("entry with %d fields in %d bytes", pairs, len(l.b))
 	} else {
@@ -114,44 +114,44 @@ func (r *reader) entry(l *listpack, n *Chunk) {
 	if size := l.read - first; l.integer() != int64(size) || len(words) == 0 {
 		l.fail("entry %v of %d words in %d elements ends with another number", id, len(words), size)
 	}
-	if id.less(n.ID) {
-		l.fail("entry %v is before its chunk, %v", id, n.ID)
+	if id.less(c.ID) {
+		l.fail("entry %v is before its chunk, %v", id, c.ID)
 	}
 	if flags&flagDeleted != 0 {
 		// Before Redis 7.0 a stream could go on below a deleted entry.
-		n.Deleted++
-		if n.Last.less(id) {
-			n.Last = id
+		c.Deleted++
+		if c.Last.less(id) {
+			c.Last = id
 		}
 		return
 	}
-	if len(n.Entries) > 0 && !n.end().less(id) {
-		l.fail("entry %v is not after %v", id, n.end())
+	if len(c.Entries) > 0 && !c.end().less(id) {
+		l.fail("entry %v is not after %v", id, c.end())
 	}
-	if n.Last.less(id) {
-		n.Last = id
+	if c.Last.less(id) {
+		c.Last = id
 	}
-	n.Entries = append(n.Entries, Entry{ID: id, Words: words})
+	c.Entries = append(c.Entries, Entry{ID: id, Words: words})
 }
 
 // end returns the ID of the last entry.
-func (n *Chunk) end() ID { return n.Entries[len(n.Entries)-1].ID }
+func (c *Chunk) end() ID { return c.Entries[len(c.Entries)-1].ID }
 
 // appendChunk appends a chunk that has only its live entries: deleted ones are no more.
-func appendChunk(dst []byte, n *Chunk) []byte {
+func appendChunk(dst []byte, c *Chunk) []byte {
 	var key [16]byte
-	dst = appendString(dst, appendRawID(key[:0], n.ID))
+	dst = appendString(dst, appendRawID(key[:0], c.ID))
 	w := beginListpack(nil)
-	w.integer(int64(len(n.Entries)))
+	w.integer(int64(len(c.Entries)))
 	w.integer(0)
-	master := n.Entries[0].Words
+	master := c.Entries[0].Words
 	w.integer(int64(len(master) / 2))
 	for i := 0; i < len(master); i += 2 {
 		w.string(master[i])
 	}
 	w.integer(0)
-	for i := range n.Entries {
-		w.entry(n.ID, master, &n.Entries[i])
+	for i := range c.Entries {
+		w.entry(c.ID, master, &c.Entries[i])
 	}
 	return appendString(dst, w.finish())
 }
