@@ -6,10 +6,10 @@ import (
 	"strconv"
 )
 
-// AppendValue appends v to dst as protocol version proto shows it: 3, or 2 for
-// anything else. It allocates nothing but what dst needs to grow. Line breaks
-// inside simple strings and errors become blanks, as in Redis, so no text can
-// forge a reply. A key without a value at the end of a map is left out.
+// AppendValue appends the encoding of v in protocol version proto to dst: RESP3 if proto
+// is 3, and RESP2 otherwise. It allocates only to grow dst. As in Redis, line breaks in
+// simple strings and errors become blanks, so that a text cannot forge a second reply. If
+// a map has an odd number of elements, the last one is left out.
 func AppendValue(dst []byte, v Value, proto int) []byte {
 	switch v.Kind {
 	case KindNull:
@@ -32,28 +32,12 @@ func AppendValue(dst []byte, v Value, proto int) []byte {
 		return appendLine(dst, '-', v.Str)
 	case KindArray:
 		return appendElems(AppendArrayLen(dst, len(v.Elems)), v.Elems, proto)
-	case KindMap:
-		pairs := len(v.Elems) / 2
-		if proto == 3 {
-			dst = appendLen(dst, '%', int64(pairs))
-		} else {
-			dst = AppendArrayLen(dst, 2*pairs)
-		}
-		return appendElems(dst, v.Elems[:2*pairs], proto)
-	case KindPairs:
-		pairs := len(v.Elems) / 2
-		if proto == 3 {
-			return appendElems(appendLen(dst, '%', int64(pairs)), v.Elems[:2*pairs], proto)
-		}
-		dst = AppendArrayLen(dst, pairs)
-		for i := 0; i < 2*pairs; i += 2 {
-			dst = appendElems(AppendArrayLen(dst, 2), v.Elems[i:i+2], proto)
-		}
-		return dst
+	case KindMap, KindPairs:
+		return appendPairs(dst, v, proto)
 	case KindSet:
-		return appendElems(appendLen(dst, in3(proto, '~', '*'), int64(len(v.Elems))), v.Elems, proto)
+		return appendElems(appendLen(dst, ifRESP3(proto, '~', '*'), int64(len(v.Elems))), v.Elems, proto)
 	case KindPush:
-		return appendElems(appendLen(dst, in3(proto, '>', '*'), int64(len(v.Elems))), v.Elems, proto)
+		return appendElems(appendLen(dst, ifRESP3(proto, '>', '*'), int64(len(v.Elems))), v.Elems, proto)
 	case KindDouble:
 		var text [32]byte
 		b := appendDouble(text[:0], v.Float)
@@ -63,15 +47,7 @@ func AppendValue(dst []byte, v Value, proto int) []byte {
 		dst = append(append(dst, ','), b...)
 		return append(dst, '\r', '\n')
 	case KindBool:
-		switch {
-		case proto != 3 && v.Int != 0:
-			return append(dst, ":1\r\n"...)
-		case proto != 3:
-			return append(dst, ":0\r\n"...)
-		case v.Int != 0:
-			return append(dst, "#t\r\n"...)
-		}
-		return append(dst, "#f\r\n"...)
+		return appendBool(dst, v.Int != 0, proto)
 	case KindVerbatim:
 		if proto != 3 {
 			return AppendBulk(dst, v.Str)
@@ -83,10 +59,41 @@ func AppendValue(dst []byte, v Value, proto int) []byte {
 	panic("resp: value of unknown kind " + strconv.Itoa(int(v.Kind)))
 }
 
-// verbatimText opens the body of a verbatim string of plain text.
+// verbatimText is the format of a verbatim string of plain text, with the colon that
+// separates it from the text.
 const verbatimText = "txt:"
 
-// AppendCommand appends a command as clients send it: an array of bulk strings.
+// appendPairs appends a KindMap or a KindPairs. In RESP2, the first is a flat array
+// [k, v, k, v], and the second an array of arrays [[k, v], [k, v]].
+func appendPairs(dst []byte, v Value, proto int) []byte {
+	pairs := len(v.Elems) / 2
+	switch {
+	case proto == 3:
+		return appendElems(appendLen(dst, '%', int64(pairs)), v.Elems[:2*pairs], proto)
+	case v.Kind == KindMap:
+		return appendElems(AppendArrayLen(dst, 2*pairs), v.Elems[:2*pairs], proto)
+	}
+	dst = AppendArrayLen(dst, pairs)
+	for i := 0; i < 2*pairs; i += 2 {
+		dst = appendElems(AppendArrayLen(dst, 2), v.Elems[i:i+2], proto)
+	}
+	return dst
+}
+
+func appendBool(dst []byte, b bool, proto int) []byte {
+	switch {
+	case proto != 3 && b:
+		return append(dst, ":1\r\n"...)
+	case proto != 3:
+		return append(dst, ":0\r\n"...)
+	case b:
+		return append(dst, "#t\r\n"...)
+	}
+	return append(dst, "#f\r\n"...)
+}
+
+// AppendCommand appends a command in the form that clients send, an array of bulk
+// strings.
 func AppendCommand(dst []byte, args ...[]byte) []byte {
 	dst = AppendArrayLen(dst, len(args))
 	for _, a := range args {
@@ -95,8 +102,7 @@ func AppendCommand(dst []byte, args ...[]byte) []byte {
 	return dst
 }
 
-// AppendArrayLen appends the head of an array of n values, which the caller appends
-// after it.
+// AppendArrayLen appends the head of an array. The caller then appends its n values.
 func AppendArrayLen(dst []byte, n int) []byte { return appendLen(dst, '*', int64(n)) }
 
 // AppendBulk appends b as a bulk string.
@@ -113,7 +119,7 @@ func appendElems(dst []byte, elems []Value, proto int) []byte {
 	return dst
 }
 
-func in3(proto int, three, two byte) byte {
+func ifRESP3(proto int, three, two byte) byte {
 	if proto == 3 {
 		return three
 	}
@@ -142,9 +148,9 @@ func appendLine(dst []byte, kind byte, text []byte) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// appendDouble writes f as C's %.17g lays it out, but with the fewest digits that
-// read back as f: the form of Redis since 7.2, where 0.1 is no longer
-// 0.10000000000000001.
+// appendDouble appends f in the form of Redis since 7.2: laid out like C's %.17g, but with
+// the fewest digits that read back as f. For example, it appends 0.1, and older versions
+// of Redis wrote 0.10000000000000001.
 func appendDouble(dst []byte, f float64) []byte {
 	switch {
 	case math.IsNaN(f):

@@ -2,27 +2,27 @@ package resp
 
 import "io"
 
-// buffer holds the bytes that were read from src and not yet used: data[start:].
-// It grows only once it is full, and never to more than twice its size, so a peer
-// has to send what it makes us hold.
+// buffer holds the bytes that were read from src and are not consumed yet, in
+// data[start:]. It grows only when it is full, and at most to twice its size, so that a
+// peer cannot make it much larger than the bytes that it has sent.
 type buffer struct {
 	src   io.Reader
 	data  []byte
 	start int
-	// full: the last read left no room, so more is likely waiting.
+	// full is set when the last read filled data, so that src probably has more bytes.
 	full bool
 }
 
-// maxEmptyReads is how many reads in a row may bring neither bytes nor an error.
+// maxEmptyReads bounds the reads in a row that return neither bytes nor an error.
 const maxEmptyReads = 100
 
 func (b *buffer) buffered() int  { return len(b.data) - b.start }
 func (b *buffer) unread() []byte { return b.data[b.start:] }
 func (b *buffer) consume(n int)  { b.start += n }
 
-// fill reads once from src. want is how many unread bytes the reader needs in all
-// before it can go on, or 0 if it cannot tell. It returns how many bytes came; an
-// error only when none did, so that nothing is lost with a deadline that passed.
+// fill reads once from src and returns the number of bytes that came. It returns an error
+// only if no byte came, so that no byte is lost when a deadline passes. want is the total
+// number of unread bytes that the caller needs to go on, or 0 if it does not know.
 func (b *buffer) fill(want int) (int, error) {
 	b.makeRoom(want)
 	for range maxEmptyReads {
@@ -30,7 +30,7 @@ func (b *buffer) fill(want int) (int, error) {
 		b.data = b.data[:len(b.data)+n]
 		b.full = len(b.data) == cap(b.data)
 		if n > 0 {
-			return n, nil // src repeats a lasting error at the next read
+			return n, nil // the next read returns a lasting error again
 		}
 		if err != nil {
 			return 0, err
@@ -39,11 +39,12 @@ func (b *buffer) fill(want int) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// makeRoom leaves at least one free byte at the end of data.
+// makeRoom leaves at least one free byte at the end of data. It moves the unread bytes to
+// the start, or to a larger array.
 func (b *buffer) makeRoom(want int) {
 	n := b.buffered()
 	if n == 0 && cap(b.data) > steadyBuffer {
-		b.data, b.start, b.full = nil, 0, false // a large command has passed
+		b.data, b.start, b.full = nil, 0, false // free the array of a large command
 	}
 	size := cap(b.data)
 	switch {

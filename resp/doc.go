@@ -1,15 +1,14 @@
-// Package resp speaks the Redis protocol, versions 2 and 3: a bounded [Reader] of
+// Package resp implements the Redis protocol, versions 2 and 3: a bounded [Reader] of
 // commands, an appender and a printer of replies, and a [ValueReader] for clients.
 //
-// A reply is a [Value], which knows no protocol version; [AppendValue] turns it
-// into bytes for one, [ParseValue] turns bytes into a Value again, and [Print]
-// shows it to people.
+// A reply is a [Value], which does not depend on the protocol version. [AppendValue]
+// encodes it in one version, [ParseValue] decodes it, and [Print] shows it to people.
 //
-// No memory is ever allocated because a peer announced a length: buffers grow with
-// the bytes that arrived, at most twofold, and every size has a limit with a
-// documented default ([DefaultLimits], [PreAuthLimits]). Where Redis has a text for
-// a malformed request, the text here is the same one.
+// The length that a peer announces never makes the package allocate memory. Buffers grow
+// with the bytes that have arrived, at most to twice their size, and every size has a
+// limit with a documented default ([DefaultLimits], [PreAuthLimits]). The error texts for
+// malformed requests are those of Redis, if Redis has one.
 //
-// The package owns no goroutine and no connection, and takes no lock: a Reader or
-// ValueReader is used by one goroutine at a time.
+// The package owns no goroutine and no connection, and takes no lock. A Reader or a
+// ValueReader may be used by one goroutine at a time.
 package resp

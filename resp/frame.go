@@ -2,22 +2,23 @@ package resp
 
 import "bytes"
 
-// Framer finds where replies end, without building or keeping them: for a client
-// that counts replies, or that must know a reply is whole before it parses it. The
-// zero Framer stands before a reply. It checks what it needs to find the end, not
-// whether a reply is sound.
+// Framer finds the ends of replies without decoding or storing them. It serves clients
+// that only count replies, or that parse a reply once it is complete. The zero Framer is
+// ready for the start of a reply. A Framer checks only the parts of a reply that it needs
+// to find the end, so it accepts some that ParseValue refuses.
 type Framer struct {
 	busy bool  // inside a reply
-	left int64 // values of it whose first line is still to come
-	skip int   // bytes of a string and its CRLF still to come
+	left int64 // values of the reply whose first line is still to come
+	skip int   // bytes of a string, with its CRLF, still to come
 }
 
-// maxLine bounds a line in a reply: an error, a number, a length.
+// maxLine bounds a line in a reply, such as an error, a number or a length, in bytes.
 const maxLine = 1 << 20
 
-// Next takes bytes of a reply from the start of b and returns how many it took.
-// done says that they end the reply. If not, the next call goes on with the bytes
-// after those taken, once more have arrived.
+// Next takes bytes from the start of b, returns their number n, and reports whether they
+// complete the reply. If not, call Next again with the bytes after the first n, once more
+// have arrived. For example, of "$5\r\nhel" it takes 7 bytes, and then of "lo\r\n+OK\r\n"
+// the 4 bytes that complete the reply.
 func (f *Framer) Next(b []byte) (n int, done bool, err error) {
 	if !f.busy {
 		f.busy, f.left = true, 1
@@ -45,8 +46,8 @@ func (f *Framer) Next(b []byte) (n int, done bool, err error) {
 	}
 }
 
-// head takes the line a value starts with, and returns its length: 0 when it has
-// not wholly arrived.
+// head takes the first line of a value and returns its length, or 0 if the line is not
+// complete yet.
 func (f *Framer) head(b []byte) (int, error) {
 	switch b[0] {
 	case '+', '-', ':', ',', '#', '_', '(':
@@ -79,14 +80,14 @@ func (f *Framer) head(b []byte) (int, error) {
 		f.left += max(n, 0) - 1
 	case '%':
 		f.left += 2*n - 1
-	case '|': // what it says comes before the value it says it of
+	case '|': // the value that the attributes describe follows them
 		f.left += 2 * n
 	}
 	return size, nil
 }
 
-// lineLen returns the length of the line b starts with, CRLF included: 0 when it has
-// not ended.
+// lineLen returns the length of the line at the start of b, with its CRLF, or 0 if the
+// line is not complete yet.
 func lineLen(b []byte) (int, error) {
 	i := bytes.IndexByte(b, '\r')
 	switch {

@@ -2,13 +2,18 @@ package resp
 
 import "strings"
 
-// SplitInline splits a line into words as redis-cli and inline commands do: blanks
-// separate, "double quotes" know \n \r \t \b \a \xHH and \ before anything else,
-// 'single quotes' know only \'. ok is false when a quote is not closed, or is
-// followed by something other than a blank. The words are fresh memory.
+// SplitInline splits a line into words, as redis-cli and inline commands do:
 //
-// The rules are Redis's, sdssplitargs in src/sds.c, except that a zero byte is like
-// any other.
+//   - Blanks separate words.
+//   - "Double quotes" allow the escapes \n \r \t \b \a \xHH, and \ before any other byte.
+//   - 'Single quotes' allow only the escape \'.
+//
+// For example, SET k "a b\n" has three words. ok is false if a quote is not closed, or if
+// another byte than a blank follows a closing quote. The words do not share memory with
+// line.
+//
+// The rules are those of Redis (sdssplitargs in src/sds.c), except that a zero byte has
+// no special meaning.
 func SplitInline(line []byte) (words [][]byte, ok bool) {
 	ends, data, ok := splitInline(nil, line)
 	if !ok {
@@ -21,7 +26,8 @@ func SplitInline(line []byte) (words [][]byte, ok bool) {
 	return words, true
 }
 
-// splitInline appends where each word lies in data, which it makes.
+// splitInline copies the words of line into a new slice data, and appends the position of
+// each word in data to spans.
 func splitInline(spans []span, line []byte) (_ []span, data []byte, ok bool) {
 	i := 0
 	for {
@@ -44,8 +50,8 @@ func splitInline(spans []span, line []byte) (_ []span, data []byte, ok bool) {
 	}
 }
 
-// appendWord appends the word that line starts with, and returns how much of the
-// line it took.
+// appendWord appends the word at the start of line to dst, and returns the number of
+// bytes of line that it used.
 func appendWord(dst, line []byte) (_ []byte, used int, ok bool) {
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; c {
@@ -70,8 +76,8 @@ func appendWord(dst, line []byte) (_ []byte, used int, ok bool) {
 	return dst, len(line), true
 }
 
-// appendDoubleQuoted appends what s holds up to a closing quote, and returns the
-// position after that quote: 0 if there is none.
+// appendDoubleQuoted appends the text of s up to the closing quote, and returns the
+// position after that quote, or 0 if there is none.
 func appendDoubleQuoted(dst, s []byte) ([]byte, int) {
 	for i := 0; i < len(s); i++ {
 		switch {
@@ -94,6 +100,7 @@ func appendDoubleQuoted(dst, s []byte) ([]byte, int) {
 	return dst, 0
 }
 
+// appendSingleQuoted is appendDoubleQuoted for single quotes.
 func appendSingleQuoted(dst, s []byte) ([]byte, int) {
 	for i := 0; i < len(s); i++ {
 		switch {
@@ -109,8 +116,8 @@ func appendSingleQuoted(dst, s []byte) ([]byte, int) {
 	return dst, 0
 }
 
-// AppendQuoted appends b as redis-cli shows a string: in double quotes, with
-// everything outside printable ASCII escaped. SplitInline reads it back.
+// AppendQuoted appends b as redis-cli prints a string: in double quotes, with escapes for
+// all bytes outside printable ASCII. SplitInline reads it back.
 func AppendQuoted(dst, b []byte) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
@@ -137,7 +144,7 @@ func AppendQuoted(dst, b []byte) []byte {
 	return append(dst, '"')
 }
 
-// isSpace is C's isspace.
+// isSpace is isspace of C.
 func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
 
 func isHex(c byte) bool {

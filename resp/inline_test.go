@@ -6,6 +6,7 @@ import (
 	"testing"
 )
 
+// TestSplitInline checks blanks, quotes and escapes.
 func TestSplitInline(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{``, `[]`},
@@ -49,8 +50,8 @@ func TestSplitInline(t *testing.T) {
 	}
 }
 
-// FuzzInline: what is split can be quoted and split again, and a line read by a
-// Reader is split alike.
+// FuzzInline checks that words survive quoting and splitting, and that a Reader splits a
+// line into the same words.
 func FuzzInline(f *testing.F) {
 	for _, s := range []string{`a b`, `"\x41" 'b\''`, `a"b`, "\"\\", "\v'a'\v", "*1 a", "a\nb"} {
 		f.Add([]byte(s))

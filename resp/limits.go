@@ -5,21 +5,21 @@ import (
 	"math"
 )
 
-// Limits bound what one connection may make its [Reader] hold. A field that is
-// zero has the value of [DefaultLimits].
+// Limits bound the memory that one connection can make its [Reader] use. A zero field
+// stands for the value in [DefaultLimits].
 type Limits struct {
 	MaxArgs    int // words of one command
 	MaxBulk    int // bytes of one word
-	MaxInline  int // bytes of an inline command, or of a line that announces a length
-	MaxCommand int // bytes of one whole command as sent
+	MaxInline  int // bytes of an inline command, or of a line with a length
+	MaxCommand int // bytes of one command in its encoded form
 
-	// Unauthenticated makes the refusals of MaxArgs and MaxBulk say that the client
-	// has not authenticated, as Redis does.
+	// Unauthenticated selects Redis's error texts for clients that have not
+	// authenticated, when MaxArgs or MaxBulk is exceeded.
 	Unauthenticated bool
 }
 
-// DefaultLimits are for clients that may run commands. Redis allows words of
-// 512 MiB; no command of Millrace takes one near that size.
+// DefaultLimits are for authenticated clients. Redis allows words of 512 MiB, but no
+// command of Millrace accepts a word of nearly that size.
 var DefaultLimits = Limits{
 	MaxArgs:    1 << 20,
 	MaxBulk:    64 << 20,
@@ -27,7 +27,8 @@ var DefaultLimits = Limits{
 	MaxCommand: 72 << 20,
 }
 
-// PreAuthLimits are for clients that have yet to authenticate: Redis's own.
+// PreAuthLimits are for clients that have not authenticated yet. MaxArgs, MaxBulk and
+// MaxInline are those of Redis.
 var PreAuthLimits = Limits{
 	MaxArgs:         10,
 	MaxBulk:         16 << 10,
@@ -50,43 +51,44 @@ func (l Limits) orDefaults() Limits {
 }
 
 const (
-	// firstBuffer is the size of a buffer at first, and again once it held a large
-	// command: an idle connection costs no more.
+	// firstBuffer is the size of a new buffer, in bytes, and the size to which a buffer
+	// returns after a large command. So an idle connection uses no more.
 	firstBuffer = 4 << 10
-	// steadyBuffer is how far a buffer grows because a client sends much at once. It
-	// grows further only for a single command or reply larger than that.
+	// steadyBuffer is the size to which a buffer grows when a client sends many commands
+	// at once. It grows further only for a single larger command or reply.
 	steadyBuffer = 64 << 10
-	// steadyWords is how many word positions a Reader keeps room for.
+	// steadyWords bounds the word positions for which a Reader keeps room between
+	// commands.
 	steadyWords = 1 << 10
 
-	// FillLimit is how many bytes [Reader.Fill] collects at most.
+	// FillLimit bounds the bytes that [Reader.Fill] collects.
 	FillLimit = 64 << 10
 
-	// MaxDepth is how deep the arrays of a reply may be nested for a client.
+	// MaxDepth bounds the nesting of arrays in a reply that a client reads.
 	MaxDepth = 64
 
-	// maxLen is the greatest length Redis reads as one.
+	// maxLen is the greatest length that Redis accepts.
 	maxLen = math.MaxInt32
 )
 
-// ErrBufferFull says that [Reader.Fill] holds FillLimit bytes already.
+// ErrBufferFull is returned by [Reader.Fill] when FillLimit bytes are buffered already.
 var ErrBufferFull = errors.New("resp: input buffer is full")
 
-// ErrIncomplete says that the bytes end before the value does.
+// ErrIncomplete is returned by ParseValue when the bytes end before the value does.
 var ErrIncomplete = errors.New("resp: incomplete value")
 
-// ProtocolError says that a peer broke the protocol or a limit. Nothing after it
-// can be understood, so the connection has to be closed.
+// ProtocolError means that a peer violated the protocol or a limit. The bytes that follow
+// cannot be interpreted, so the connection must be closed.
 type ProtocolError struct {
-	Text string // as Redis words it: "invalid multibulk length"
+	Text string // Redis's text, such as "invalid multibulk length"
 }
 
 func (e *ProtocolError) Error() string { return "Protocol error: " + e.Text }
 
-// Reply is what Redis sends to the client before it closes the connection.
+// Reply returns the error reply that Redis sends before it closes the connection.
 func (e *ProtocolError) Reply() Value { return Err("ERR " + e.Error()) }
 
-// The refusals that are the same every time.
+// The errors that have a constant text.
 var (
 	errMultibulkLen    = &ProtocolError{"invalid multibulk length"}
 	errBulkLen         = &ProtocolError{"invalid bulk length"}
@@ -96,8 +98,8 @@ var (
 	errBulkLine        = &ProtocolError{"too big bulk count string"}
 	errInlineLen       = &ProtocolError{"too big inline request"}
 	errQuotes          = &ProtocolError{"unbalanced quotes in request"}
-	// Redis has no text for these two: it drops the client without a word over the
-	// first, and does not look at the bytes of the second.
+	// Redis has no text for these two. It closes the connection without a reply after the
+	// first, and does not check the bytes of the second.
 	errCommandLen = &ProtocolError{"too big request"}
 	errBulkEnd    = &ProtocolError{"bulk string does not end with CRLF"}
 )

@@ -7,14 +7,15 @@ import (
 	"strconv"
 )
 
-// ParseValue reads the value that b starts with, of either protocol version, and
-// returns it with its length. It returns ErrIncomplete when b ends too early, and a
-// *ProtocolError when no bytes could complete b to a value, or when it is nested
+// ParseValue decodes the value at the start of b, in either protocol version, and returns
+// it with its encoded length. It returns ErrIncomplete if b ends before the value does,
+// and a *ProtocolError if b is not the start of any value, or if the value is nested
 // deeper than MaxDepth. The Value shares memory with b.
 //
-// What no Kind stands for becomes the nearest one: big numbers are bulk strings,
-// long errors are errors, attributes are dropped, and a verbatim string's format is
-// forgotten. Strings and arrays of unannounced length are refused.
+// Types of RESP3 without a Kind of their own become the nearest one: a big number is a
+// bulk string, a blob error is an error, attributes are dropped, and a verbatim string
+// loses its format. Streamed strings and arrays, whose length is not announced, are
+// refused.
 func ParseValue(b []byte) (Value, int, error) {
 	p := parser{b: b}
 	v, err := p.value(0)
@@ -48,14 +49,14 @@ func (p *parser) value(depth int) (Value, error) {
 			if _, err := p.elems(kind, depth); err != nil {
 				return Value{}, err
 			}
-			// The value it was about comes next.
+			// The value that the attributes describe comes next.
 		default:
 			return Value{}, &ProtocolError{"unknown reply type '" + string(p.b[p.pos:p.pos+1]) + "'"}
 		}
 	}
 }
 
-// scalar reads a value that is one line.
+// scalar parses a value that consists of one line.
 func (p *parser) scalar(kind byte) (Value, error) {
 	size, err := lineLen(p.b[p.pos:])
 	if err != nil {
@@ -93,7 +94,7 @@ func (p *parser) scalar(kind byte) (Value, error) {
 	return Value{}, errReplyLine
 }
 
-// length reads the line that announces how long a string or an array is.
+// length parses the first line of a string or an array, and returns its length.
 func (p *parser) length() (int, error) {
 	n, size := parseLength(p.b[p.pos:])
 	if size == 0 {
@@ -110,6 +111,7 @@ func (p *parser) length() (int, error) {
 	return int(n), nil
 }
 
+// str parses a bulk string, a verbatim string or a blob error.
 func (p *parser) str(kind byte) (Value, error) {
 	n, err := p.length()
 	switch {
@@ -139,7 +141,7 @@ func (p *parser) str(kind byte) (Value, error) {
 	return Bulk(s), nil
 }
 
-// elems reads an array, a set, a push, a map, or an attribute as if it were a map.
+// elems parses an array, a set, a push or a map. It parses attributes as a map.
 func (p *parser) elems(kind byte, depth int) (Value, error) {
 	n, err := p.length()
 	switch {
@@ -160,8 +162,8 @@ func (p *parser) elems(kind byte, depth int) (Value, error) {
 		v.Kind = KindMap
 		n *= 2
 	}
-	// Room for what has been announced, as far as that is little; the rest of it has
-	// to arrive first.
+	// Make room for the announced elements, but for at most 16 of them. The slice grows
+	// as more arrive.
 	const ahead = 16
 	v.Elems = make([]Value, 0, min(n, ahead))
 	for range n {
@@ -179,16 +181,16 @@ func (p *parser) elems(kind byte, depth int) (Value, error) {
 type ValueReader struct {
 	in       buffer
 	frame    Framer
-	pos      int // how many unread bytes frame has taken
+	pos      int // number of unread bytes that frame has taken
 	maxBytes int
-	err      error // a ProtocolError, for good
+	err      error // a ProtocolError, returned by all later calls
 }
 
-// DefaultReplyBytes is how large a reply may be where nothing else was asked for.
+// DefaultReplyBytes bounds the size of a reply if NewValueReader gets no other bound.
 const DefaultReplyBytes = 256 << 20
 
-// NewValueReader returns a ValueReader of r that refuses replies of more than
-// maxBytes; maxBytes of 0 stands for DefaultReplyBytes.
+// NewValueReader returns a ValueReader that reads from r and refuses replies of more than
+// maxBytes. A maxBytes of 0 or below means DefaultReplyBytes.
 func NewValueReader(r io.Reader, maxBytes int) *ValueReader {
 	if maxBytes <= 0 {
 		maxBytes = DefaultReplyBytes
@@ -196,15 +198,19 @@ func NewValueReader(r io.Reader, maxBytes int) *ValueReader {
 	return &ValueReader{in: buffer{src: r}, maxBytes: maxBytes}
 }
 
-// Buffered returns how many bytes were read from the server and belong to replies
-// not yet returned.
+// Buffered returns the number of bytes that were read from the server and belong to
+// replies not returned yet.
 func (r *ValueReader) Buffered() int { return r.in.buffered() }
 
-// ReadValue returns the next reply, in fresh memory. An error reply is a Value, not
-// an error. ReadValue returns io.EOF when the server ended between replies,
-// io.ErrUnexpectedEOF inside one, a *ProtocolError (for good) when what it sent is no
-// reply or too large, and other errors of the read as they are; after a read
-// deadline has passed the next call goes on where this one stopped.
+// ReadValue returns the next reply, in memory of its own. An error reply is a Value, not
+// an error. ReadValue returns
+//
+//   - io.EOF if the connection ends between replies, and io.ErrUnexpectedEOF if it ends
+//     within one,
+//   - a *ProtocolError, at this and all later calls, if the bytes are not a reply or the
+//     reply is too large,
+//   - any other error of the read unchanged. After a read deadline has passed, the next
+//     call continues the reply.
 func (r *ValueReader) ReadValue() (Value, error) {
 	for r.err == nil {
 		n, done, err := r.frame.Next(r.in.unread()[r.pos:])
@@ -228,7 +234,7 @@ func (r *ValueReader) ReadValue() (Value, error) {
 	return Value{}, r.err
 }
 
-// take copies and parses the reply that ends at pos.
+// take copies and parses the complete reply, which ends at pos.
 func (r *ValueReader) take() (Value, error) {
 	b := append([]byte(nil), r.in.unread()[:r.pos]...)
 	v, n, err := ParseValue(b)

@@ -10,15 +10,17 @@ import (
 //
 //	"bulk"  :1  +OK  -ERR text  $-1  *-1  [a, b]  {k: v}  ~[a]  >[a]  ,1.5  #t  =txt:text
 //
-// Line breaks in a bulk string and bytes that are not UTF-8 are shown as escapes;
-// nothing else is, so that the text is for the eye and not for parsing.
+// It escapes only line breaks in bulk strings and bytes that are not UTF-8. So the text is
+// easy to read, but cannot be parsed.
 func (v Value) String() string { return string(appendPrint(nil, v, 0)) }
 
-// Print is String for what a client of protocol version proto sees: in 3 both nulls
-// are _(null); in 2 what that version lacks is shown as what it gets instead, so
-// that a map is a flat array and a double a bulk string.
+// Print shows v like String, but as a client of protocol version proto sees it. In
+// version 3, both nulls are _(null). In version 2, types of version 3 are shown in the
+// form that the client gets: a map as a flat array, a double as a bulk string.
 func Print(v Value, proto int) string { return string(appendPrint(nil, v, proto)) }
 
+// appendPrint appends the text of v for a protocol version, or that of String if proto
+// is 0.
 func appendPrint(dst []byte, v Value, proto int) []byte {
 	switch v.Kind {
 	case KindNull, KindNullArray:
@@ -55,17 +57,21 @@ func appendPrint(dst []byte, v Value, proto int) []byte {
 			return appendText(dst, v.Str)
 		}
 		return append(append(append(dst, '='), verbatimText...), v.Str...)
-	case KindPairs:
-		if proto == 2 {
-			dst = append(dst, '[')
-			for i := 0; i+1 < len(v.Elems); i += 2 {
-				if i > 0 {
-					dst = append(dst, ", "...)
-				}
-				dst = appendPrint(dst, Array(v.Elems[i:i+2]...), proto)
+	}
+	return appendPrintElems(dst, v, proto)
+}
+
+// appendPrintElems appends the text of a value that has elements.
+func appendPrintElems(dst []byte, v Value, proto int) []byte {
+	if v.Kind == KindPairs && proto == 2 {
+		dst = append(dst, '[')
+		for i := 0; i+1 < len(v.Elems); i += 2 {
+			if i > 0 {
+				dst = append(dst, ", "...)
 			}
-			return append(dst, ']')
+			dst = appendPrint(dst, Array(v.Elems[i:i+2]...), proto)
 		}
+		return append(dst, ']')
 	}
 	open, sep, end := "[", ", ", "]"
 	if proto != 2 {
@@ -91,7 +97,7 @@ func appendPrint(dst []byte, v Value, proto int) []byte {
 	return append(dst, end...)
 }
 
-// appendText shows a bulk string.
+// appendText appends a bulk string in quotes.
 func appendText(dst, s []byte) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')

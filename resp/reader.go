@@ -12,54 +12,57 @@ type Reader struct {
 	in  buffer
 	lim Limits
 
-	// How far the first unread command has been understood. Positions count from its
-	// first byte, so that they stay true when the buffer moves; nothing is looked at
-	// twice however small the pieces are that it arrives in.
-	pos      int    // the next byte to understand
-	searched int    // bytes from pos on that hold no line end
-	left     int    // words still to come; headless before the line that says how many
-	bulk     int    // length of the word at pos; headless before the line that says so
-	words    []span // the words understood so far
-	bytes    int    // their length in all
+	// The state of the parser within the first unread command. Positions count from the
+	// command's first byte, so that they stay valid when the buffer moves. No byte is
+	// parsed twice, even if the command arrives in small pieces.
+	//
+	// For example, after "*2\r\n$4\r\nECHO\r\n$5\r\nhe": pos 18, left 1, bulk 5,
+	// words {8, 4}, bytes 4.
+	pos      int    // the next byte to parse
+	searched int    // number of bytes from pos on that contain no line end
+	left     int    // words still to come, or headless before the line "*n"
+	bulk     int    // length of the word at pos, or headless before its line "$n"
+	words    []span // the words parsed so far
+	bytes    int    // their lengths, added up
 	inline   bool   // the command is a line of pos bytes
-	ready    bool   // the command is complete, and ends at pos
-	err      error  // a ProtocolError, for good
+	ready    bool   // the command is complete and ends at pos
+	err      error  // a ProtocolError, returned by all later calls
 }
 
-// headless marks a length that has not arrived.
+// headless marks a length whose line has not arrived yet.
 const headless = -1
 
 // span is a run of n bytes at a position.
 type span struct{ at, n int }
 
-// NewReader returns a Reader of r's commands.
+// NewReader returns a Reader of the commands from r.
 func NewReader(r io.Reader, lim Limits) *Reader {
 	return &Reader{in: buffer{src: r}, lim: lim.orDefaults(), left: headless, bulk: headless}
 }
 
-// SetLimits changes the limits, for the next command on: what ReadCommand has not
-// yet returned is judged by the new ones, even if its bytes came long ago.
+// SetLimits changes the limits for all commands that ReadCommand has not returned yet,
+// including those whose bytes have arrived already.
 func (r *Reader) SetLimits(lim Limits) {
 	r.lim = lim.orDefaults()
 	r.restart()
 	r.err = nil
 }
 
-// Buffered returns how many bytes were read from the client and belong to commands
-// not yet returned.
+// Buffered returns the number of bytes that were read from the client and belong to
+// commands not returned yet.
 func (r *Reader) Buffered() int { return r.in.buffered() }
 
-// HasCommand reports whether ReadCommand would return without reading from the
-// client: with a command, or because the client broke the protocol.
+// HasCommand reports whether ReadCommand would return without reading from the client,
+// either with a command or with a *ProtocolError.
 func (r *Reader) HasCommand() bool {
 	r.scan()
 	return r.ready || r.err != nil
 }
 
-// Fill reads once from the client and keeps what came for later commands. It serves
-// to notice, while a command blocks, that the client has gone: then it returns the
-// error of the read. At FillLimit unread bytes it returns ErrBufferFull at once.
-// After a read deadline has passed the Reader is as good as before.
+// Fill reads once from the client, keeps the bytes for later calls of ReadCommand, and
+// returns their number. It is meant for the time while a command blocks: if the client
+// leaves, Fill returns the error of the read. With FillLimit unread bytes, it returns
+// ErrBufferFull without a read. The Reader stays usable after a read deadline has passed.
 func (r *Reader) Fill() (int, error) {
 	if r.in.buffered() >= FillLimit {
 		return 0, ErrBufferFull
@@ -67,12 +70,16 @@ func (r *Reader) Fill() (int, error) {
 	return r.in.fill(0)
 }
 
-// ReadCommand returns the words of the next command, at least one; empty commands
-// are skipped. The words are fresh memory that the Reader never touches again, and
-// may be kept. It returns io.EOF when the client ended between commands,
-// io.ErrUnexpectedEOF inside one, a *ProtocolError (for good) when what it sent
-// cannot be a command, and other errors of the read as they are; after a read
-// deadline has passed the next call goes on where this one stopped.
+// ReadCommand returns the words of the next command, at least one. It skips empty
+// commands. The words have memory of their own, so that the caller may keep and change
+// them. ReadCommand returns
+//
+//   - io.EOF if the connection ends between commands, and io.ErrUnexpectedEOF if it ends
+//     within one,
+//   - a *ProtocolError, at this and all later calls, if the bytes are not a command or
+//     the command exceeds a limit,
+//   - any other error of the read unchanged. After a read deadline has passed, the next
+//     call continues the command.
 func (r *Reader) ReadCommand() ([][]byte, error) {
 	for {
 		r.scan()
@@ -112,7 +119,8 @@ func (r *Reader) takeWords() [][]byte {
 	return argv
 }
 
-// takeInline splits the complete line, which scan has seen is not blank.
+// takeInline splits the complete line into words. scan has skipped blank lines, so there
+// is at least one word.
 func (r *Reader) takeInline() ([][]byte, error) {
 	spans, data, ok := splitInline(r.words[:0], r.in.unread()[:r.pos])
 	if !ok {
@@ -128,13 +136,13 @@ func (r *Reader) takeInline() ([][]byte, error) {
 	return argv, nil
 }
 
-// next drops the command that has been understood up to pos.
+// next consumes the bytes up to pos and prepares for the next command.
 func (r *Reader) next() {
 	r.in.consume(r.pos)
 	r.restart()
 }
 
-// restart understands the first unread command from its first byte.
+// restart resets the parser to the first byte of the first unread command.
 func (r *Reader) restart() {
 	r.pos, r.searched, r.left, r.bulk, r.bytes = 0, 0, headless, headless, 0
 	r.inline, r.ready = false, false
@@ -144,8 +152,8 @@ func (r *Reader) restart() {
 	r.words = r.words[:0]
 }
 
-// scan understands as much of the first unread command as has arrived. After it the
-// command is ready, or broken, or its next part has not arrived.
+// scan parses the bytes of the first unread command that have arrived. On return, the
+// command is ready, or err is set, or the next part of the command has not arrived yet.
 func (r *Reader) scan() {
 	for !r.ready && r.err == nil {
 		b := r.in.unread()[r.pos:]
@@ -169,9 +177,10 @@ func (r *Reader) scan() {
 	}
 }
 
-// The parts of scan return whether there is more to do with what has arrived.
+// The functions below parse one part of a command each. They report whether scan should
+// go on with the bytes that have arrived.
 
-// scanCount understands "*n\r\n".
+// scanCount parses "*n\r\n".
 func (r *Reader) scanCount(b []byte) bool {
 	n, size := r.length(b, errMultibulkLine)
 	switch {
@@ -193,7 +202,7 @@ func (r *Reader) scanCount(b []byte) bool {
 	return true
 }
 
-// scanBulkLen understands "$n\r\n".
+// scanBulkLen parses "$n\r\n".
 func (r *Reader) scanBulkLen(b []byte) bool {
 	if b[0] != '$' {
 		return r.fail(&ProtocolError{"expected '$', got '" + string(b[:1]) + "'"})
@@ -217,7 +226,7 @@ func (r *Reader) scanBulkLen(b []byte) bool {
 	return true
 }
 
-// scanBulk understands the bytes of a word and the CRLF after them.
+// scanBulk parses the bytes of a word and the CRLF after them.
 func (r *Reader) scanBulk(b []byte) bool {
 	if len(b) < r.bulk+2 {
 		return false
@@ -234,7 +243,7 @@ func (r *Reader) scanBulk(b []byte) bool {
 	return true
 }
 
-// scanLine understands an inline command as far as its end.
+// scanLine finds the end of an inline command, and skips a blank line.
 func (r *Reader) scanLine(b []byte) bool {
 	i := bytes.IndexByte(b[r.searched:], '\n')
 	if i < 0 && len(b) <= r.lim.MaxInline {
@@ -256,18 +265,18 @@ func (r *Reader) scanLine(b []byte) bool {
 	return true
 }
 
-// length reads the line b starts with: a type byte, a number as Redis writes it,
-// CRLF. size is the length of the line, 0 when it has not ended yet, negative when
-// it is no such line. A line over the limit fails with tooLong.
+// length parses the line at the start of b: a type byte, a number as Redis writes it, and
+// CRLF. size is the length of the line, 0 if the line is not complete yet, or negative if
+// it is malformed. length sets r.err to tooLong if the line is over the limit.
 func (r *Reader) length(b []byte, tooLong *ProtocolError) (n int64, size int) {
 	if n, size = parseLength(b); size != 0 {
 		r.searched = 0
 		return n, size
 	}
-	// Not a short number and its line end. It may be the start of one.
+	// The line is malformed, or not complete yet.
 	i := bytes.IndexByte(b[r.searched:], '\r')
 	switch {
-	case i >= 0 && r.searched+i+1 < len(b): // the line ended, and is not one
+	case i >= 0 && r.searched+i+1 < len(b): // complete, so malformed
 		return 0, -1
 	case i >= 0:
 		return 0, 0
@@ -279,8 +288,8 @@ func (r *Reader) length(b []byte, tooLong *ProtocolError) (n int64, size int) {
 	return 0, 0
 }
 
-// parseLength reads "?n\r\n" where b starts with the whole of it. size is 0 when b
-// is too short to tell or is no such line.
+// parseLength parses a line "?n\r\n" at the start of b, where ? is any byte, and returns n
+// and the length of the line. size is 0 if the line is incomplete or malformed.
 func parseLength(b []byte) (n int64, size int) {
 	i, neg := 1, false
 	if i < len(b) && b[i] == '-' {
@@ -293,7 +302,7 @@ func parseLength(b []byte) (n int64, size int) {
 	if i == first || i+1 >= len(b) || b[i] != '\r' || b[i+1] != '\n' {
 		return 0, 0
 	}
-	if b[first] == '0' && (i > first+1 || neg) { // "007" and "-0" are no numbers to Redis
+	if b[first] == '0' && (i > first+1 || neg) { // Redis refuses "007" and "-0"
 		return 0, 0
 	}
 	if neg {
@@ -302,6 +311,7 @@ func parseLength(b []byte) (n int64, size int) {
 	return n, i + 2
 }
 
+// fail sets r.err. It returns false, so that scan stops.
 func (r *Reader) fail(err *ProtocolError) bool {
 	r.err = err
 	return false

@@ -14,7 +14,7 @@ import (
 	"github.com/tidwall/redcon"
 )
 
-// readAll reads commands until an error, and shows them one a line.
+// readAll reads commands until an error, and returns them as text, one on each line.
 func readAll(r *Reader) (string, error) {
 	var out strings.Builder
 	for {
@@ -32,7 +32,8 @@ func readAll(r *Reader) (string, error) {
 	}
 }
 
-// commandCases were replayed against redis-server 7.0.15, except for those marked.
+// commandCases behave like redis-server 7.0.15, except for those with a comment. "|"
+// separates commands.
 var commandCases = []struct {
 	name, in, want string
 	err            string
@@ -61,9 +62,9 @@ var commandCases = []struct {
 	{"endless count", "*" + strings.Repeat("1", 66000), "", "Protocol error: too big mbulk count string"},
 	{"endless bulk length", "*1\r\n$" + strings.Repeat("1", 66000), "", "Protocol error: too big bulk count string"},
 	{"endless line", strings.Repeat("a", 66000), "", "Protocol error: too big inline request"},
-	// Redis takes this one or not depending on how it arrives.
+	// Redis accepts or refuses this one, depending on the pieces in which it arrives.
 	{"long line", strings.Repeat("a", 66000) + "\r\n", "", "Protocol error: too big inline request"},
-	// Redis does not look at these bytes.
+	// Redis does not check these bytes.
 	{"bulk not ended", "*1\r\n$4\r\nPINGxx", "", "Protocol error: bulk string does not end with CRLF"},
 	{"count line not ended", "*1\rX$4\r\nPING\r\n", "", "Protocol error: invalid multibulk length"},
 	{"bulk line not ended", "*1\r\n$4\rXPING\r\n", "", "Protocol error: invalid bulk length"},
@@ -87,6 +88,7 @@ var commandCases = []struct {
 	{"nothing but blank lines", "\r\n\r\n", "", "EOF"},
 }
 
+// TestReadCommand reads all commandCases whole, byte by byte, and in any two pieces.
 func TestReadCommand(t *testing.T) {
 	for _, c := range commandCases {
 		want := ""
@@ -109,7 +111,9 @@ func TestReadCommand(t *testing.T) {
 	}
 }
 
-func TestErrorsAreForGoodAndReplies(t *testing.T) {
+// TestProtocolErrorPersists checks that a protocol error is returned again by later calls,
+// and that its reply is the one of Redis.
+func TestProtocolErrorPersists(t *testing.T) {
 	r := NewReader(strings.NewReader("*1\r\n\r\nPING\r\n"), DefaultLimits)
 	for range 3 {
 		_, err := r.ReadCommand()
@@ -119,11 +123,12 @@ func TestErrorsAreForGoodAndReplies(t *testing.T) {
 		}
 		got := string(AppendValue(nil, pe.Reply(), 2))
 		if want := "-ERR Protocol error: expected '$', got ' '\r\n"; got != want {
-			t.Errorf("got %q, want %q, which is what Redis sends", got, want)
+			t.Errorf("got %q, want %q, as from Redis", got, want)
 		}
 	}
 }
 
+// TestLimits sends commands at each limit and above it.
 func TestLimits(t *testing.T) {
 	small := Limits{MaxArgs: 3, MaxBulk: 10, MaxInline: 20, MaxCommand: 40}
 	for _, c := range []struct {
@@ -155,15 +160,16 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// A client may send AUTH and what needs it in one go.
-func TestSetLimitsJudgesWhatIsBuffered(t *testing.T) {
+// TestSetLimitsAppliesToBufferedCommands sends AUTH together with a command that is only
+// allowed after AUTH.
+func TestSetLimitsAppliesToBufferedCommands(t *testing.T) {
 	in := "AUTH x\r\n*11\r\n" + strings.Repeat("$1\r\na\r\n", 11)
 	r := NewReader(strings.NewReader(in), PreAuthLimits)
 	if argv, err := r.ReadCommand(); err != nil || len(argv) != 2 {
 		t.Fatalf("AUTH: %q, %v", argv, err)
 	}
 	if !r.HasCommand() {
-		t.Error("HasCommand is false, but ReadCommand would not have to wait to refuse")
+		t.Error("HasCommand is false, but ReadCommand would return an error without a read")
 	}
 	r.SetLimits(DefaultLimits)
 	if argv, err := r.ReadCommand(); err != nil || len(argv) != 11 {
@@ -171,8 +177,8 @@ func TestSetLimitsJudgesWhatIsBuffered(t *testing.T) {
 	}
 }
 
-// pieces is a client that sends one piece at a time; an empty piece is a read
-// deadline that passes.
+// pieces is a client that sends one piece at a time. An empty piece lets the read deadline
+// pass.
 type pieces []string
 
 func (p *pieces) Read(b []byte) (int, error) {
@@ -190,6 +196,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// TestHasCommand checks HasCommand and Buffered after each command.
 func TestHasCommand(t *testing.T) {
 	r := NewReader(&pieces{"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPI", "NG\r\n\r\n*0\r\n", "A\r\n"}, DefaultLimits)
 	if r.HasCommand() {
@@ -211,6 +218,7 @@ func TestHasCommand(t *testing.T) {
 	}
 }
 
+// TestDeadlineLosesNothing lets a deadline pass at each byte of a command.
 func TestDeadlineLosesNothing(t *testing.T) {
 	whole := "*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\n"
 	for i := range len(whole) + 1 {
@@ -234,6 +242,8 @@ func TestDeadlineLosesNothing(t *testing.T) {
 	}
 }
 
+// TestFill checks that Fill keeps all bytes, also around deadlines, and stops at
+// FillLimit.
 func TestFill(t *testing.T) {
 	r := NewReader(&pieces{"PING 1\r\nPI", "", "NG 2\r\n"}, DefaultLimits)
 	if n, err := r.Fill(); n != 10 || err != nil {
@@ -269,6 +279,7 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// endless is a client that never stops sending.
 type endless struct{}
 
 func (endless) Read(b []byte) (int, error) {
@@ -278,7 +289,8 @@ func (endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Words must not share memory with the buffer, nor let an append reach the next word.
+// TestWordsAreKept checks that words do not share memory with the buffer, and that an
+// append to one does not change the next.
 func TestWordsAreKept(t *testing.T) {
 	for _, in := range []string{"*2\r\n$2\r\nab\r\n$2\r\ncd\r\n", "ab cd\r\n"} {
 		r := NewReader(strings.NewReader(in+strings.Repeat("zzzzzzzzzzzzzz\r\n", 100)), DefaultLimits)
@@ -296,6 +308,7 @@ func TestWordsAreKept(t *testing.T) {
 	}
 }
 
+// TestLargeCommand reads large and small commands in turn. The buffer must shrink again.
 func TestLargeCommand(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 200_000) // 3.2 MB
 	var in []byte
@@ -321,10 +334,10 @@ func TestLargeCommand(t *testing.T) {
 	}
 }
 
-// hang sends what it has and then nothing, as a hostile client would.
+// hang is a hostile client that sends s and then nothing more.
 type hang struct{ s string }
 
-var errHang = errors.New("nothing comes")
+var errHang = errors.New("the client sends nothing more")
 
 func (h *hang) Read(b []byte) (int, error) {
 	if h.s == "" {
@@ -335,6 +348,8 @@ func (h *hang) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// TestAnnouncedLengthsAllocateNothing announces large commands and replies, but does not
+// send them.
 func TestAnnouncedLengthsAllocateNothing(t *testing.T) {
 	for _, in := range []string{
 		"*1000000\r\n",
@@ -366,8 +381,9 @@ func TestAnnouncedLengthsAllocateNothing(t *testing.T) {
 	}
 }
 
-// What is held for a command stays within a small factor of what arrived of it.
-func TestMemoryFollowsWhatArrived(t *testing.T) {
+// TestMemoryFollowsArrivals sends 1 MiB of a command. The Reader may use a small multiple
+// of that.
+func TestMemoryFollowsArrivals(t *testing.T) {
 	const arrived = 1 << 20
 	for name, in := range map[string]string{
 		"one word":    "*1\r\n$67108864\r\n" + strings.Repeat("a", arrived),
@@ -385,6 +401,7 @@ func TestMemoryFollowsWhatArrived(t *testing.T) {
 	}
 }
 
+// allocated returns the number of bytes that f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -393,7 +410,8 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// FuzzReader holds the Reader against redcon's, and against itself fed byte by byte.
+// FuzzReader compares the Reader with redcon's, and with itself when it gets the bytes one
+// by one.
 func FuzzReader(f *testing.F) {
 	for _, c := range commandCases {
 		if len(c.in) < 1000 {
@@ -406,9 +424,10 @@ func FuzzReader(f *testing.F) {
 		if got != slow || err.Error() != slowErr.Error() {
 			t.Fatalf("whole: %q, %v\nby bytes: %q, %v", got, err, slow, slowErr)
 		}
-		// What we take for an array of words redcon has to take for the same. It has
-		// rules of its own for lines and empty arrays, accepts numbers that Redis does
-		// not, and panics at some.
+		// redcon must read the same words from each array that the Reader accepts. Lines
+		// and empty arrays are left out, because redcon has other rules for them. Errors
+		// are left out too, because redcon accepts some numbers that Redis refuses, and
+		// panics at others.
 		r := NewReader(bytes.NewReader(in), DefaultLimits)
 		rest := in
 		for len(rest) > 0 && rest[0] == '*' {

@@ -3,7 +3,8 @@ package resp
 // Kind is the RESP type of a [Value].
 type Kind uint8
 
-// The kinds of a Value. Those that only RESP3 has say how RESP2 shows them.
+// The kinds of a Value, with their first bytes on the wire. Where RESP2 lacks the type,
+// the comment gives its form there.
 const (
 	KindNull      Kind = iota // "$-1" in RESP2, "_" in RESP3
 	KindNullArray             // "*-1" in RESP2, "_" in RESP3
@@ -21,9 +22,9 @@ const (
 	KindPairs                 // "%n"; RESP2: an array of arrays of a key and its value
 )
 
-// Value is one reply, not yet bytes: it does not know the protocol version. The
-// zero Value is the null bulk string. A Value is immutable once built and may
-// share memory with what it was built from.
+// Value is one reply, independent of the protocol version. The zero Value is the null
+// bulk string. A Value must not be changed once it is built, because it may share memory
+// with its source and with other Values.
 type Value struct {
 	Kind  Kind
 	Int   int64   // KindInt, KindBool (0 or 1)
@@ -35,47 +36,47 @@ type Value struct {
 // OK is the reply "+OK".
 var OK = Simple("OK")
 
-// Null is the null bulk string.
+// Null returns the null bulk string.
 func Null() Value { return Value{Kind: KindNull} }
 
-// NullArray is the null array.
+// NullArray returns the null array.
 func NullArray() Value { return Value{Kind: KindNullArray} }
 
-// Int is an integer reply.
+// Int returns an integer reply.
 func Int(n int64) Value { return Value{Kind: KindInt, Int: n} }
 
-// Bulk is a bulk string that shares memory with b.
+// Bulk returns a bulk string that shares memory with b.
 func Bulk(b []byte) Value { return Value{Kind: KindBulk, Str: b} }
 
-// BulkString is a bulk string.
+// BulkString returns a bulk string.
 func BulkString(s string) Value { return Value{Kind: KindBulk, Str: []byte(s)} }
 
-// Simple is a simple string; s must hold neither CR nor LF.
+// Simple returns a simple string. s must contain neither CR nor LF.
 func Simple(s string) Value { return Value{Kind: KindSimple, Str: []byte(s)} }
 
-// Err is an error reply. text starts with its code: "ERR no such key".
+// Err returns an error reply. text starts with its code, as in "ERR no such key".
 func Err(text string) Value { return Value{Kind: KindError, Str: []byte(text)} }
 
-// Array is an array that shares memory with elems.
+// Array returns an array that shares memory with elems.
 func Array(elems ...Value) Value { return Value{Kind: KindArray, Elems: elems} }
 
-// Map is a map of keys and values in turn; it shares memory with pairs.
+// Map returns a map. pairs are keys and values in turn, and share memory with it.
 func Map(pairs ...Value) Value { return Value{Kind: KindMap, Elems: pairs} }
 
-// Pairs is a map that RESP2 shows as an array of [key, value], as XREAD answers; it
-// shares memory with pairs.
+// Pairs returns a map that is an array of [key, value] in RESP2, as in the replies of
+// XREAD. pairs are keys and values in turn, and share memory with it.
 func Pairs(pairs ...Value) Value { return Value{Kind: KindPairs, Elems: pairs} }
 
-// Set is a set that shares memory with elems.
+// Set returns a set that shares memory with elems.
 func Set(elems ...Value) Value { return Value{Kind: KindSet, Elems: elems} }
 
-// Push is an out-of-band message that shares memory with elems.
+// Push returns an out-of-band message that shares memory with elems.
 func Push(elems ...Value) Value { return Value{Kind: KindPush, Elems: elems} }
 
-// Double is a floating point number.
+// Double returns a floating point number.
 func Double(f float64) Value { return Value{Kind: KindDouble, Float: f} }
 
-// Bool is a boolean.
+// Bool returns a boolean.
 func Bool(b bool) Value {
 	v := Value{Kind: KindBool}
 	if b {
@@ -84,7 +85,7 @@ func Bool(b bool) Value {
 	return v
 }
 
-// Verbatim is a text of format "txt".
+// Verbatim returns a verbatim string of the format "txt".
 func Verbatim(s string) Value { return Value{Kind: KindVerbatim, Str: []byte(s)} }
 
 // IsErr reports whether v is an error reply.

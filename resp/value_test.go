@@ -11,11 +11,11 @@ import (
 	"testing/iotest"
 )
 
-// valueCases show each kind in both versions, as bytes and for the eye.
+// valueCases give the bytes and the texts of each kind in both versions.
 var valueCases = []struct {
 	v                Value
-	two, three       string
-	text, text2, tx3 string // String, Print 2 and Print 3; empty when as String
+	two, three       string // bytes; three is empty when it is the same as two
+	text, text2, tx3 string // String, Print 2 and Print 3; the latter are empty when the same
 }{
 	{v: Null(), two: "$-1\r\n", three: "_\r\n", text: "$-1", tx3: "_(null)"},
 	{v: NullArray(), two: "*-1\r\n", three: "_\r\n", text: "*-1", tx3: "_(null)"},
@@ -50,6 +50,7 @@ var valueCases = []struct {
 	{v: Verbatim("hi"), two: "$2\r\nhi\r\n", three: "=6\r\ntxt:hi\r\n", text: "=txt:hi", text2: `"hi"`},
 }
 
+// TestAppendAndPrint encodes and prints all valueCases.
 func TestAppendAndPrint(t *testing.T) {
 	or := func(s, def string) string {
 		if s == "" {
@@ -76,6 +77,8 @@ func TestAppendAndPrint(t *testing.T) {
 	}
 }
 
+// TestAppendOddMapStaysFramed checks that a map's last key without a value is left out,
+// because the client would take the next reply for the value.
 func TestAppendOddMapStaysFramed(t *testing.T) {
 	got := string(AppendValue(nil, Map(Int(1), Int(2), Int(3)), 3))
 	if want := "%1\r\n:1\r\n:2\r\n"; got != want {
@@ -83,6 +86,7 @@ func TestAppendOddMapStaysFramed(t *testing.T) {
 	}
 }
 
+// TestDouble checks the texts of floating point numbers.
 func TestDouble(t *testing.T) {
 	for f, want := range map[float64]string{
 		0: "0", math.Copysign(0, -1): "-0", 1: "1", -3: "-3", 0.1: "0.1", 1e6: "1000000", 123456.789: "123456.789",
@@ -98,6 +102,7 @@ func TestDouble(t *testing.T) {
 	}
 }
 
+// TestAppendAllocatesNothing appends to a buffer with enough room.
 func TestAppendAllocatesNothing(t *testing.T) {
 	buf := make([]byte, 0, 4096)
 	argv := [][]byte{[]byte("XADD"), []byte("s")}
@@ -113,7 +118,7 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	}
 }
 
-// normal is v as it comes back after a trip in protocol version 3.
+// normal returns v after encoding in protocol version 3 and decoding.
 func normal(v Value) Value {
 	w, n, err := ParseValue(AppendValue(nil, v, 3))
 	if err != nil || n == 0 {
@@ -122,53 +127,58 @@ func normal(v Value) Value {
 	return w
 }
 
-func TestParseValue(t *testing.T) {
-	for _, c := range []struct{ in, want string }{
-		{"+OK\r\n", "+OK"},
-		{"-ERR x\r\n", "-ERR x"},
-		{":-12\r\n", ":-12"},
-		{"$-1\r\n", "$-1"},
-		{"*-1\r\n", "*-1"},
-		{"_\r\n", "$-1"},
-		{"$0\r\n\r\n", `""`},
-		{"*2\r\n*0\r\n$1\r\na\r\n", `[[], "a"]`},
-		{"%1\r\n+k\r\n:1\r\n", `{+k: :1}`},
-		{"~1\r\n#t\r\n", `~[#t]`},
-		{">2\r\n+message\r\n#f\r\n", `>[+message, #f]`},
-		{",1e3\r\n", ",1000"},
-		{",inf\r\n", ",inf"},
-		{",nan\r\n", ",nan"},
-		{"(123456789012345678901234567890\r\n", `"123456789012345678901234567890"`},
-		{"!5\r\nERR x\r\n", "-ERR x"},
-		{"=6\r\nmkd:hi\r\n", "=txt:hi"},
-		{"|1\r\n+ttl\r\n:10\r\n*1\r\n|1\r\n+a\r\n*1\r\n:1\r\n:5\r\n", "[:5]"},
+// parseCases give the text of a decoded value, or that of the error.
+var parseCases = []struct{ in, want string }{
+	{"+OK\r\n", "+OK"},
+	{"-ERR x\r\n", "-ERR x"},
+	{":-12\r\n", ":-12"},
+	{"$-1\r\n", "$-1"},
+	{"*-1\r\n", "*-1"},
+	{"_\r\n", "$-1"},
+	{"$0\r\n\r\n", `""`},
+	{"*2\r\n*0\r\n$1\r\na\r\n", `[[], "a"]`},
+	{"%1\r\n+k\r\n:1\r\n", `{+k: :1}`},
+	{"~1\r\n#t\r\n", `~[#t]`},
+	{">2\r\n+message\r\n#f\r\n", `>[+message, #f]`},
+	{",1e3\r\n", ",1000"},
+	{",inf\r\n", ",inf"},
+	{",nan\r\n", ",nan"},
+	{"(123456789012345678901234567890\r\n", `"123456789012345678901234567890"`},
+	{"!5\r\nERR x\r\n", "-ERR x"},
+	{"=6\r\nmkd:hi\r\n", "=txt:hi"},
+	{"|1\r\n+ttl\r\n:10\r\n*1\r\n|1\r\n+a\r\n*1\r\n:1\r\n:5\r\n", "[:5]"},
 
-		{"?x\r\n", "Protocol error: unknown reply type '?'"},
-		{"*1\r\n\r\n", "Protocol error: unknown reply type '\r'"},
-		{"$-2\r\n", "Protocol error: invalid length in a reply"},
-		{"%-1\r\n", "Protocol error: invalid length in a reply"},
-		{"=-1\r\n", "Protocol error: invalid length in a reply"},
-		{"=3\r\ntxt\r\n", "Protocol error: invalid length in a reply"},
-		{"$?\r\n", "Protocol error: invalid length in a reply"},
-		{"*01\r\n", "Protocol error: invalid length in a reply"},
-		{"*2147483648\r\n", "Protocol error: invalid length in a reply"},
-		{":x\r\n", "Protocol error: invalid line in a reply"},
-		{":\r\n", "Protocol error: invalid line in a reply"},
-		{":9223372036854775808\r\n", "Protocol error: invalid line in a reply"},
-		{"#x\r\n", "Protocol error: invalid line in a reply"},
-		{"_x\r\n", "Protocol error: invalid line in a reply"},
-		{"+a\nb\r\n", "Protocol error: invalid line in a reply"},
-		{"+a\rb\r\n", "Protocol error: invalid line in a reply"},
-		{"$1\r\nabc", "Protocol error: bulk string does not end with CRLF"},
-		{strings.Repeat("*1\r\n", MaxDepth+1) + ":1\r\n", "Protocol error: reply is nested too deep"},
-		{strings.Repeat("|1\r\n", 100000), "Protocol error: reply is nested too deep"},
-	} {
-		show := func(v Value, err error) string {
-			if err != nil {
-				return err.Error()
-			}
-			return v.String()
+	{"?x\r\n", "Protocol error: unknown reply type '?'"},
+	{"*1\r\n\r\n", "Protocol error: unknown reply type '\r'"},
+	{"$-2\r\n", "Protocol error: invalid length in a reply"},
+	{"%-1\r\n", "Protocol error: invalid length in a reply"},
+	{"=-1\r\n", "Protocol error: invalid length in a reply"},
+	{"=3\r\ntxt\r\n", "Protocol error: invalid length in a reply"},
+	{"$?\r\n", "Protocol error: invalid length in a reply"},
+	{"*01\r\n", "Protocol error: invalid length in a reply"},
+	{"*2147483648\r\n", "Protocol error: invalid length in a reply"},
+	{":x\r\n", "Protocol error: invalid line in a reply"},
+	{":\r\n", "Protocol error: invalid line in a reply"},
+	{":9223372036854775808\r\n", "Protocol error: invalid line in a reply"},
+	{"#x\r\n", "Protocol error: invalid line in a reply"},
+	{"_x\r\n", "Protocol error: invalid line in a reply"},
+	{"+a\nb\r\n", "Protocol error: invalid line in a reply"},
+	{"+a\rb\r\n", "Protocol error: invalid line in a reply"},
+	{"$1\r\nabc", "Protocol error: bulk string does not end with CRLF"},
+	{strings.Repeat("*1\r\n", MaxDepth+1) + ":1\r\n", "Protocol error: reply is nested too deep"},
+	{strings.Repeat("|1\r\n", 100000), "Protocol error: reply is nested too deep"},
+}
+
+// TestParseValue decodes values at once and byte by byte. Every valid value, if cut short
+// at any byte, must be incomplete.
+func TestParseValue(t *testing.T) {
+	show := func(v Value, err error) string {
+		if err != nil {
+			return err.Error()
 		}
+		return v.String()
+	}
+	for _, c := range parseCases {
 		v, n, err := ParseValue([]byte(c.in))
 		if got := show(v, err); got != c.want || err == nil && n != len(c.in) || err != nil && n != 0 {
 			t.Errorf("%.40q: got %s (%d bytes), want %s", c.in, got, n, c.want)
@@ -198,6 +208,8 @@ func TestParseValue(t *testing.T) {
 	}
 }
 
+// TestValueReader reads all valueCases and a large reply, and keeps every Value until the
+// end, because none may share memory with the buffer.
 func TestValueReader(t *testing.T) {
 	var in []byte
 	for _, c := range valueCases {
@@ -229,6 +241,7 @@ func TestValueReader(t *testing.T) {
 	}
 }
 
+// TestValueReaderBoundsReplies reads replies of just the bound, and of one byte more.
 func TestValueReaderBoundsReplies(t *testing.T) {
 	r := NewValueReader(strings.NewReader("$4\r\nabcd\r\n$5\r\nabcde\r\n:1\r\n"), 10)
 	if v, err := r.ReadValue(); err != nil || v.String() != `"abcd"` {
@@ -242,6 +255,7 @@ func TestValueReaderBoundsReplies(t *testing.T) {
 	}
 }
 
+// TestValueReaderDeadlineLosesNothing lets a deadline pass at each byte of a reply.
 func TestValueReaderDeadlineLosesNothing(t *testing.T) {
 	whole := "*2\r\n$3\r\nabc\r\n:1\r\n"
 	for i := 1; i < len(whole); i++ {
@@ -256,7 +270,8 @@ func TestValueReaderDeadlineLosesNothing(t *testing.T) {
 	}
 }
 
-// FuzzParseValue: what parses is framed the same, and survives a trip.
+// FuzzParseValue checks that ParseValue and Framer agree on the end of a value, and that
+// a value survives encoding and decoding.
 func FuzzParseValue(f *testing.F) {
 	for _, c := range valueCases {
 		f.Add(AppendValue(nil, c.v, 2))
@@ -294,13 +309,13 @@ func FuzzParseValue(f *testing.F) {
 			once := AppendValue(nil, v, proto)
 			again, k, err := ParseValue(once)
 			if err != nil || k != len(once) {
-				t.Fatalf("%q parses to %v, whose form %q does not: %v", in, v, once, err)
+				t.Fatalf("%q parses to %v, but its encoding %q does not parse: %v", in, v, once, err)
 			}
 			if twice := AppendValue(nil, again, proto); !bytes.Equal(once, twice) {
-				t.Fatalf("%q changes to %q on its second trip", once, twice)
+				t.Fatalf("%q is encoded as %q after decoding", once, twice)
 			}
 			if Print(v, proto) != Print(again, proto) && !bytes.ContainsAny(in, "!,") {
-				t.Fatalf("%s prints as %s after a trip in %d", Print(v, proto), Print(again, proto), proto)
+				t.Fatalf("%s prints as %s after encoding and decoding in %d", Print(v, proto), Print(again, proto), proto)
 			}
 		}
 	})
