@@ -236,33 +236,13 @@ func TestWriteOrder(t *testing.T) {
 	for w := range callers {
 		wg.Go(func() {
 			key := fmt.Sprint("k", w)
-			for i := 0; ; {
+			for i := 0; ; i++ {
 				select {
 				case <-stop:
 					return
 				default:
 				}
-				// A pipeline of 20 under one term.
-				n := c.leaderNow()
-				term := n.shard.lead.leads()
-				var all []<-chan call.Result
-				for j := range 20 {
-					k, done := newCall(call.Write, term, "APPEND", key, fmt.Sprintf("%d.%d", i, j))
-					n.shard.Submit(k)
-					all = append(all, done)
-				}
-				i++
-				refused := -1
-				for j, done := range all {
-					_, err := await(t, done)
-					var moved *call.NotLeader
-					if errors.As(err, &moved) && refused < 0 {
-						refused = j
-					}
-					if err == nil && refused >= 0 {
-						t.Errorf("%d was done after %d was refused", j, refused)
-					}
-				}
+				c.pipeline(key, i)
 			}
 		})
 	}
@@ -284,17 +264,47 @@ func TestWriteOrder(t *testing.T) {
 	c.leader()
 	c.converge()
 	for w := range callers {
-		last := [2]int{-1, -1}
-		for _, v := range values(c.leader().mustDo(t, call.Read, "RANGE", fmt.Sprint("k", w))) {
-			var at [2]int
-			if _, err := fmt.Sscanf(v, "%d.%d", &at[0], &at[1]); err != nil {
-				t.Fatal(err)
-			}
-			if at[0] < last[0] || at[0] == last[0] && at[1] <= last[1] {
-				t.Fatalf("%v after %v", at, last)
-			}
-			last = at
+		checkOrder(t, values(c.leader().mustDo(t, call.Read, "RANGE", fmt.Sprint("k", w))))
+	}
+}
+
+// pipeline submits 20 writes to key under one term, the values "i.0" to "i.19", and awaits
+// them. None may be done after one was refused.
+func (c *testCluster) pipeline(key string, i int) {
+	n := c.leaderNow()
+	term := n.shard.lead.leads()
+	var all []<-chan call.Result
+	for j := range 20 {
+		k, done := newCall(call.Write, term, "APPEND", key, fmt.Sprintf("%d.%d", i, j))
+		n.shard.Submit(k)
+		all = append(all, done)
+	}
+	refused := -1
+	for j, done := range all {
+		_, err := await(c.t, done)
+		var moved *call.NotLeader
+		if errors.As(err, &moved) && refused < 0 {
+			refused = j
 		}
+		if err == nil && refused >= 0 {
+			c.t.Errorf("%d was done after %d was refused", j, refused)
+		}
+	}
+}
+
+// checkOrder checks that the values of pipelines rise: "0.3", "0.5", "2.0" …
+func checkOrder(t *testing.T, list []string) {
+	t.Helper()
+	last := [2]int{-1, -1}
+	for _, v := range list {
+		var at [2]int
+		if _, err := fmt.Sscanf(v, "%d.%d", &at[0], &at[1]); err != nil {
+			t.Fatal(err)
+		}
+		if at[0] < last[0] || at[0] == last[0] && at[1] <= last[1] {
+			t.Fatalf("%v after %v", at, last)
+		}
+		last = at
 	}
 }
 

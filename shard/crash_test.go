@@ -230,21 +230,7 @@ func TestCrashInstall(t *testing.T) {
 	var installs func() uint64
 	cr := newCrasher(t, 12, crashPoints(200), func() func(*clone) error {
 		must := ackedIndex.Load()
-		return func(cl *clone) error {
-			if err := cl.snapshots.recover(cl.store); err != nil {
-				return err
-			}
-			if names, err := cl.cfg.FS.List("staging/7"); err != nil || len(names) > 0 {
-				return fmt.Errorf("staging: %v, %v", names, err)
-			}
-			if err := cl.replay(); err != nil {
-				return err
-			}
-			if got := cl.applier.now.index; got < must {
-				return fmt.Errorf("it has %d, and acknowledged %d", got, must)
-			}
-			return cl.counted("k", 0)
-		}
+		return func(cl *clone) error { return cl.installed(must) }
 	})
 	c := newTestCluster(t, "a", "b", "c")
 	c.fsOf = func(node string) vfs.FS {
@@ -269,29 +255,17 @@ func TestCrashInstall(t *testing.T) {
 	}
 	c.startAll()
 	next := 0
-	writes := func(n int, among ...string) {
-		for range n {
-			l := c.leader(among...)
-			out, err := l.do(t, call.Write, "APPEND", "k", strconv.Itoa(next+1))
-			for err != nil { // repeats of a write in doubt are harmless: the length tells whether it was done
-				out, err = c.leader(among...).do(t, call.Read, "COUNT", "k")
-			}
-			if _, serr := fmt.Sscanf(out, ":%d\r\n", &next); serr != nil {
-				t.Fatal(out, err, serr)
-			}
-		}
-	}
 	n := c.nodes[id]
 	installs = func() uint64 { return n.shard.Status().SnapshotsStaged }
 	cr.active.Store(true)
 	for round := uint64(1); cr.points.Load() < cr.max && !t.Failed(); round++ {
 		c.net.isolate(id, c.ids, true, true)
-		writes(50, "a", "c")
+		c.count(&next, 50, "a", "c")
 		c.truncated(c.leader("a", "c").id, n.shard.Probe().LastIndex)
 		before := installs()
 		c.net.isolate(id, c.ids, false, true)
 		c.eventually("it is installed", func() bool { return installs() > before || t.Failed() })
-		writes(5, "a", "c")
+		c.count(&next, 5, "a", "c")
 		c.eventually("it follows", func() bool {
 			return n.shard.Probe().Applied >= c.leader("a", "c").shard.Probe().Applied || t.Failed()
 		})
@@ -303,6 +277,38 @@ func TestCrashInstall(t *testing.T) {
 		t.Fatalf("%d installs", installs())
 	}
 	c.converge()
+}
+
+// installed checks a follower: it opens, has applied at least up to index must, and has a
+// state that the leader had.
+func (cl *clone) installed(must uint64) error {
+	if err := cl.snapshots.recover(cl.store); err != nil {
+		return err
+	}
+	if names, err := cl.cfg.FS.List("staging/7"); err != nil || len(names) > 0 {
+		return fmt.Errorf("staging: %v, %v", names, err)
+	}
+	if err := cl.replay(); err != nil {
+		return err
+	}
+	if got := cl.applier.now.index; got < must {
+		return fmt.Errorf("it has %d, and acknowledged %d", got, must)
+	}
+	return cl.counted("k", 0)
+}
+
+// count appends the n numbers after last to the list k, which holds 1, 2, 3 … last. The
+// list's length tells whether a write in doubt was done.
+func (c *testCluster) count(last *int, n int, among ...string) {
+	for range n {
+		out, err := c.leader(among...).do(c.t, call.Write, "APPEND", "k", strconv.Itoa(*last+1))
+		for err != nil {
+			out, err = c.leader(among...).do(c.t, call.Read, "COUNT", "k")
+		}
+		if _, serr := fmt.Sscanf(out, ":%d\r\n", last); serr != nil {
+			c.t.Fatal(out, err, serr)
+		}
+	}
 }
 
 // ackLog notes up to which record the log has been written.
@@ -326,36 +332,7 @@ func (a *ackLog) StoreLog(l *raft.Log) error { return a.StoreLogs([]*raft.Log{l}
 func TestCrashConflict(t *testing.T) {
 	var before atomic.Uint64 // records up to it do not diverge
 	cr := newCrasher(t, 13, crashPoints(150), func() func(*clone) error {
-		return func(cl *clone) error {
-			if err := cl.snapshots.recover(cl.store); err != nil {
-				return err
-			}
-			list, err := cl.list("k")
-			if err != nil {
-				return err
-			}
-			for _, v := range list {
-				if v != "good" {
-					return fmt.Errorf("the state has %q", v)
-				}
-			}
-			m, ok, err := cl.store.Marker()
-			if err != nil || !ok || m.Index <= before.Load() {
-				return err
-			}
-			if m.Applied > cl.applier.now.index {
-				return fmt.Errorf("applied %d, %v", cl.applier.now.index, m)
-			}
-			last, err := cl.store.LastIndex()
-			if err != nil || last == 0 {
-				return err
-			}
-			var l raft.Log
-			if err := cl.store.GetLog(m.Index, &l); err == nil && l.Term != m.Term || last < m.Index {
-				return fmt.Errorf("the log ends at %d and has term %d at %d, %v", last, l.Term, m.Index, m)
-			}
-			return nil
-		}
+		return func(cl *clone) error { return cl.repaired(before.Load()) }
 	})
 	c := newTestCluster(t, "a", "b", "c")
 	c.fsOf = func(node string) vfs.FS {
@@ -387,18 +364,7 @@ func TestCrashConflict(t *testing.T) {
 		}
 		c.converge()
 		before.Store(a.shard.Probe().LastIndex)
-		base := before.Load()
-		c.net.isolate("a", c.ids, true, true)
-		term := a.shard.lead.leads()
-		for range 60 {
-			w, _ := newCall(call.Write, term, "APPEND", "k", "divergent")
-			a.shard.Submit(w)
-		}
-		c.leader("b", "c")
-		for range 35 {
-			c.fillOne("b", "c")
-		}
-		c.truncated(c.leader("b", "c").id, base+2)
+		c.diverge(a)
 		restarts := a.shard.Status().Restarts
 		cr.active.Store(true)
 		c.net.isolate("a", c.ids, false, true)
@@ -411,6 +377,57 @@ func TestCrashConflict(t *testing.T) {
 	if points := cr.finish(); points < cr.max {
 		t.Fatalf("%d points", points)
 	}
+}
+
+// repaired checks a replica that was diverged after the record at before: it opens, and no
+// diverged record is in its state or in a log that begins before its snapshot's end.
+func (cl *clone) repaired(before uint64) error {
+	if err := cl.snapshots.recover(cl.store); err != nil {
+		return err
+	}
+	list, err := cl.list("k")
+	if err != nil {
+		return err
+	}
+	for _, v := range list {
+		if v != "good" {
+			return fmt.Errorf("the state has %q", v)
+		}
+	}
+	m, ok, err := cl.store.Marker()
+	if err != nil || !ok || m.Index <= before {
+		return err
+	}
+	if m.Applied > cl.applier.now.index {
+		return fmt.Errorf("applied %d, %v", cl.applier.now.index, m)
+	}
+	last, err := cl.store.LastIndex()
+	if err != nil || last == 0 {
+		return err
+	}
+	var l raft.Log
+	if err := cl.store.GetLog(m.Index, &l); err == nil && l.Term != m.Term || last < m.Index {
+		return fmt.Errorf("the log ends at %d and has term %d at %d, %v", last, l.Term, m.Index, m)
+	}
+	return nil
+}
+
+// diverge cuts off n, which leads: it writes records that nobody else gets, and the others
+// write and truncate theirs.
+func (c *testCluster) diverge(n *testNode) {
+	base := n.shard.Probe().LastIndex
+	rest := c.others(n.id)
+	c.net.isolate(n.id, c.ids, true, true)
+	term := n.shard.lead.leads()
+	for range 60 {
+		w, _ := newCall(call.Write, term, "APPEND", "k", "divergent")
+		n.shard.Submit(w)
+	}
+	c.leader(rest...)
+	for range 35 {
+		c.fillOne(rest...)
+	}
+	c.truncated(c.leader(rest...).id, base+2)
 }
 
 func (c *testCluster) fillOne(among ...string) {

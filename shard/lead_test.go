@@ -26,87 +26,108 @@ func (l leaderRaft) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
 	return raft.ServerAddress(l.leader), raft.ServerID(l.leader)
 }
 
-// roleFunc is a roleSource.
-type roleFunc func() raftRole
+// earlyShard is a replica without a Raft instance: its role is the one that is set.
+type earlyShard struct {
+	*Shard
+	role    leaderRaft
+	running bool     // whether there is an instance
+	heard   []string // from OnLeader: leader and term
 
-func (f roleFunc) roles() raftRole { return f() }
+	mu       sync.Mutex
+	answered map[string]error // guarded by mu; by the name of the call
+}
 
-// A call can come before this replica's supervisor knows that it leads. The call is kept,
-// and goes first when its term opens. A call of any other term is refused at once.
-func TestEarlyCalls(t *testing.T) {
+func newEarlyShard(t *testing.T) *earlyShard {
 	fs := vfs.NewMem()
 	log, err := raftlog.Open("raftlog", raftlog.Options{FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
 	state, err := disk.Open("state", disk.Options{Name: "state", FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer state.Close()
-	var heard []string
+	e := &earlyShard{answered: map[string]error{}, running: true}
 	cfg, err := Config{
 		ID: testShard, NodeID: "a", LastSlot: 99, Machine: newListMachine(0), Log: log.Store(testShard), State: state.DB,
 		StagingDir: "staging", FS: fs, Transport: func() raft.Transport { return nil }, Prober: answersProber{},
 		Clock:    func() int64 { return 1 },
-		OnLeader: func(node string, term uint64) { heard = append(heard, fmt.Sprint(node, term)) },
+		OnLeader: func(node string, term uint64) { e.heard = append(e.heard, fmt.Sprint(node, term)) },
 	}.check()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := assemble(&cfg)
-	defer s.reads.cancel()
-	role := leaderRaft{fakeRaft{term: 5, state: raft.Follower}, "b"}
-	running := &role
-	s.lead.raft = roleFunc(func() raftRole {
-		if running == nil {
-			return nil
-		}
-		return *running
-	})
+	e.Shard = assemble(&cfg)
+	e.lead.raft = e
+	t.Cleanup(func() { e.reads.cancel(); _ = state.Close(); _ = log.Close() })
+	return e
+}
 
-	var mu sync.Mutex
-	refused := map[string]error{}
-	submit := func(name string, kind call.Kind, term uint64) *call.Call {
-		c := &call.Call{
-			Kind: kind, Term: term, Cmds: [][][]byte{words("APPEND", "k", name)}, TimeoutMS: 10_000,
-			Done: func(r call.Result) { mu.Lock(); refused[name] = r.Err; mu.Unlock() },
-		}
-		s.Submit(c)
-		return c
+// roles implements roleSource.
+func (e *earlyShard) roles() raftRole {
+	if !e.running {
+		return nil
 	}
-	s.lead.update(role)
-	submit("to a follower", call.Write, 5)
-	submit("of a term to come", call.Write, 6)
-	submit("of no term", call.Write, 0)
-	var moved *call.NotLeader
-	for _, name := range []string{"to a follower", "of a term to come", "of no term"} {
-		if !errors.As(refused[name], &moved) || moved.Leader != "b" || moved.Term != 5 {
-			t.Fatalf("%s: %v", name, refused[name])
+	return e.role
+}
+
+// become sets the role that Raft has.
+func (e *earlyShard) become(term uint64, state raft.RaftState, leader string) {
+	e.role = leaderRaft{fakeRaft{term: term, state: state}, leader}
+}
+
+// submit submits a call that appends its own name.
+func (e *earlyShard) submit(name string, kind call.Kind, term uint64) *call.Call {
+	c := &call.Call{
+		Kind: kind, Term: term, Cmds: [][][]byte{words("APPEND", "k", name)}, TimeoutMS: 10_000,
+		Done: func(r call.Result) { e.mu.Lock(); e.answered[name] = r.Err; e.mu.Unlock() },
+	}
+	e.Submit(c)
+	return c
+}
+
+// wantMoved checks that calls were refused with the hint that leader leads; term 0 is any.
+func (e *earlyShard) wantMoved(t *testing.T, leader string, term uint64, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		var moved *call.NotLeader
+		if !errors.As(e.answered[name], &moved) || moved.Leader != leader || term != 0 && moved.Term != term {
+			t.Fatalf("%s: %v", name, e.answered[name])
 		}
 	}
+}
+
+// A call can come before this replica's supervisor knows that it leads. The call is kept,
+// and goes first when its term opens. A call of any other term is refused at once.
+func TestEarlyCalls(t *testing.T) {
+	s := newEarlyShard(t)
+	s.become(5, raft.Follower, "b")
+	s.lead.update(s.role)
+	s.submit("to a follower", call.Write, 5)
+	s.submit("of a term to come", call.Write, 6)
+	s.submit("of no term", call.Write, 0)
+	s.wantMoved(t, "b", 5, "to a follower", "of a term to come", "of no term")
 
 	// Raft leads, and the supervisor has not looked yet.
-	role = leaderRaft{fakeRaft{term: 7, state: raft.Leader}, "a"}
-	submit("w1", call.Write, 7)
-	submit("r1", call.Read, 7)
-	submit("old", call.Write, 6)
-	left := submit("b1", call.Block, 7)
-	submit("w2", call.Write, 7)
+	s.become(7, raft.Leader, "a")
+	s.submit("w1", call.Write, 7)
+	s.submit("r1", call.Read, 7)
+	s.submit("old", call.Write, 6)
+	left := s.submit("b1", call.Block, 7)
+	s.submit("w2", call.Write, 7)
 	s.Cancel(left) // its client does not wait for the term
-	if !errors.Is(refused["b1"], call.ErrCanceled) {
-		t.Fatalf("b1: %v", refused["b1"])
+	if !errors.Is(s.answered["b1"], call.ErrCanceled) {
+		t.Fatalf("b1: %v", s.answered["b1"])
 	}
-	delete(refused, "b1")
-	if !errors.As(refused["old"], &moved) || len(refused) != 4 {
-		t.Fatalf("%v", refused)
+	var moved *call.NotLeader
+	if !errors.As(s.answered["old"], &moved) || len(s.answered) != 5 {
+		t.Fatalf("%v", s.answered)
 	}
 	if len(s.orders.look) != 1 {
 		t.Fatal("the supervisor was not told")
 	}
-	s.lead.update(role)
-	submit("w3", call.Write, 7)
+	s.lead.update(s.role)
+	s.submit("w3", call.Write, 7)
 	var got []string
 	for _, q := range s.writes.queue {
 		got = append(got, string(q.call.Cmds[0][2]))
@@ -117,21 +138,17 @@ func TestEarlyCalls(t *testing.T) {
 
 	// The term is over before anything was proposed; a new one is won, and lost before
 	// the supervisor looks.
-	role = leaderRaft{fakeRaft{term: 8, state: raft.Leader}, "a"}
-	submit("w4", call.Write, 8)
-	role = leaderRaft{fakeRaft{term: 9, state: raft.Follower}, "c"}
-	s.lead.update(role)
-	for _, name := range []string{"w1", "r1", "w2", "w3", "w4"} {
-		if !errors.As(refused[name], &moved) || moved.Leader != "c" {
-			t.Fatalf("%s: %v", name, refused[name])
-		}
+	s.become(8, raft.Leader, "a")
+	s.submit("w4", call.Write, 8)
+	s.become(9, raft.Follower, "c")
+	s.lead.update(s.role)
+	s.wantMoved(t, "c", 0, "w1", "r1", "w2", "w3", "w4")
+	if fmt.Sprint(s.heard) != "[b5 a7 c9]" {
+		t.Fatalf("heard of %v", s.heard)
 	}
-	if fmt.Sprint(heard) != "[b5 a7 c9]" {
-		t.Fatalf("heard of %v", heard)
-	}
-	running = nil // between two instances
-	submit("late", call.Write, 9)
-	if refused["late"] == nil {
+	s.running = false // between two instances
+	s.submit("late", call.Write, 9)
+	if s.answered["late"] == nil {
 		t.Fatal("it was kept")
 	}
 }

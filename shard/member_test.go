@@ -23,26 +23,8 @@ func TestMembership(t *testing.T) {
 	for i := range 20 {
 		n.mustDo(t, call.Write, "APPEND", "k", fmt.Sprint(i))
 	}
+	c.join(n, "d")
 	ctx := background(t)
-	if err := n.shard.AddVoter(ctx, "d", 0); !errors.Is(err, ErrMember) {
-		t.Fatalf("a vote for a stranger: %v", err)
-	}
-	if err := n.shard.AddNonvoter(ctx, "d", 0); err != nil {
-		t.Fatal(err)
-	}
-	index := n.shard.Status().ConfigurationIndex
-	if err := n.shard.AddVoter(ctx, "d", index); !errors.Is(err, ErrNotCaughtUp) {
-		t.Fatalf("a vote for an absent replica: %v", err)
-	}
-	c.start("d")
-	c.converge()
-	// The non-voter's answer does not count for reads.
-	if err := n.shard.AddVoter(ctx, "d", index+1); !errors.Is(err, ErrConfigChanged) {
-		t.Fatalf("with a wrong index: %v", err)
-	}
-	if err := n.shard.AddVoter(ctx, "d", index); err != nil {
-		t.Fatal(err)
-	}
 	gone := "a"
 	if gone == n.id {
 		gone = "b"
@@ -57,16 +39,7 @@ func TestMembership(t *testing.T) {
 	if len(st.Voters) != 3 || len(st.Nonvoters) != 0 || contains(st.Voters, gone) {
 		t.Fatalf("%+v", st)
 	}
-	// A removed replica can be destroyed, and starts as if it had never been there.
-	g := c.nodes[gone]
-	c.net.register(gone, nil)
-	if err := errors.Join(g.shard.Close(), Destroy(*g.shard.cfg)); err != nil {
-		t.Fatal(err)
-	}
-	if b := dumpRange(t, g.state.DB, g.shard.applier.lo, g.shard.applier.hi); len(b) > 0 {
-		t.Fatalf("left behind: %s", b)
-	}
-	g.shard = nil
+	c.destroy(gone)
 	if err := n.shard.Remove(ctx, n.id, 0); err != nil {
 		t.Fatalf("the leader itself: %v", err)
 	}
@@ -80,6 +53,43 @@ func TestMembership(t *testing.T) {
 		t.Fatalf("reply %q", got)
 	}
 	c.converge(rest...)
+}
+
+// join adds a node that does not run yet as a non-voter, starts it, and gives it a vote.
+// Votes that come too early, or are meant for another configuration, are refused.
+func (c *testCluster) join(n *testNode, id string) {
+	ctx := background(c.t)
+	if err := n.shard.AddVoter(ctx, id, 0); !errors.Is(err, ErrMember) {
+		c.t.Fatalf("a vote for a stranger: %v", err)
+	}
+	if err := n.shard.AddNonvoter(ctx, id, 0); err != nil {
+		c.t.Fatal(err)
+	}
+	index := n.shard.Status().ConfigurationIndex
+	if err := n.shard.AddVoter(ctx, id, index); !errors.Is(err, ErrNotCaughtUp) {
+		c.t.Fatalf("a vote for an absent replica: %v", err)
+	}
+	c.start(id)
+	c.converge()
+	if err := n.shard.AddVoter(ctx, id, index+1); !errors.Is(err, ErrConfigChanged) {
+		c.t.Fatalf("with a wrong index: %v", err)
+	}
+	if err := n.shard.AddVoter(ctx, id, index); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// destroy destroys a replica that was removed: nothing of it is left.
+func (c *testCluster) destroy(id string) {
+	g := c.nodes[id]
+	c.net.register(id, nil)
+	if err := errors.Join(g.shard.Close(), Destroy(*g.shard.cfg)); err != nil {
+		c.t.Fatal(err)
+	}
+	if b := dumpRange(c.t, g.state.DB, g.shard.applier.lo, g.shard.applier.hi); len(b) > 0 {
+		c.t.Fatalf("left behind: %s", b)
+	}
+	g.shard = nil
 }
 
 // Non-voters do not count: a leader with none but them on its side cannot read.

@@ -81,24 +81,7 @@ func TestCatchUpBySnapshot(t *testing.T) {
 		}
 	})
 	for range 3 {
-		wg.Go(func() {
-			// The list only grows, so a read during an install must not see half of it,
-			// nor an older one.
-			last := 0
-			for !stop.Load() {
-				out, err := c.nodes[away].do(t, call.ReadStale, "RANGE", "k0")
-				if err != nil {
-					t.Errorf("stale read: %v", err)
-					return
-				}
-				if n := len(values(out)); n < last {
-					t.Errorf("a stale read saw %d values, then %d", last, n)
-					return
-				} else {
-					last = n
-				}
-			}
-		})
+		wg.Go(func() { c.nodes[away].readStale(t, &stop) })
 	}
 	c.net.isolate(away, c.ids, false, true)
 	n := c.nodes[away]
@@ -129,6 +112,25 @@ func TestCatchUpBySnapshot(t *testing.T) {
 	c.eventually("it leads", func() bool { return c.leader().id == away })
 	c.fill(3, 10)
 	c.converge()
+}
+
+// readStale reads a list that only grows until stop is set. A read during an install must
+// not see half of the list, nor an older one.
+func (n *testNode) readStale(t *testing.T, stop *atomic.Bool) {
+	last := 0
+	for !stop.Load() {
+		out, err := n.do(t, call.ReadStale, "RANGE", "k0")
+		if err != nil {
+			t.Errorf("stale read: %v", err)
+			return
+		}
+		got := len(values(out))
+		if got < last {
+			t.Errorf("a stale read saw %d values, then %d", last, got)
+			return
+		}
+		last = got
+	}
 }
 
 // recorded is a copy of a snapshot on its way.
@@ -407,81 +409,83 @@ func TestSnapshotLoopAlarm(t *testing.T) {
 
 // Open fails with a named error when a disk has lost data that it had confirmed.
 func TestOpenRefusals(t *testing.T) {
-	prepare := func(t *testing.T) (*testCluster, *testNode) {
-		c := newTestCluster(t, "a")
-		c.tune = smallLogs(20)
-		c.startAll()
-		c.fill(60, 10)
-		c.truncated("a", 5)
-		n := c.nodes["a"]
-		c.net.register("a", nil)
-		if err := n.shard.Close(); err != nil {
-			t.Fatal(err)
-		}
-		n.shard = nil
-		return c, n
+	for _, tc := range []struct {
+		name   string
+		damage func(t *testing.T, c *testCluster, n *testNode)
+		want   error
+	}{
+		{"the state is gone", loseState, ErrStateBehind},
+		{"the log is gone", loseLog, ErrLogBehind},
+		{"the log begins too late", loseHead, ErrLogGap},
+		{"the staged snapshot is gone", loseStaged, ErrStaged},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newTestCluster(t, "a")
+			c.tune = smallLogs(20)
+			c.startAll()
+			c.fill(60, 10)
+			c.truncated("a", 5)
+			n := c.nodes["a"]
+			c.net.register("a", nil)
+			if err := n.shard.Close(); err != nil {
+				t.Fatal(err)
+			}
+			n.shard = nil
+			tc.damage(t, c, n)
+			s, err := c.open("a")
+			if err == nil {
+				err = errors.Join(errors.New("it opened"), s.Close())
+			}
+			if !errors.Is(err, tc.want) {
+				t.Fatal(err)
+			}
+		})
 	}
-	reopen := func(c *testCluster) error {
-		s, err := c.open("a")
-		if err == nil {
-			return errors.Join(errors.New("it opened"), s.Close())
-		}
-		return err
+}
+
+func loseState(t *testing.T, _ *testCluster, n *testNode) {
+	lo, hi := kv.SlotBounds(0, 99)
+	if err := n.state.DeleteRange(lo, hi, nil); err != nil {
+		t.Fatal(err)
 	}
-	t.Run("the state is gone", func(t *testing.T) {
-		c, n := prepare(t)
-		lo, hi := kv.SlotBounds(0, 99)
-		if err := n.state.DeleteRange(lo, hi, nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := reopen(c); !errors.Is(err, ErrStateBehind) {
-			t.Fatal(err)
-		}
-	})
-	t.Run("the log is gone", func(t *testing.T) {
-		c, n := prepare(t)
-		c.tune = nil
-		s := c.start("a")
-		c.leader().mustDo(t, call.Write, "APPEND", "k", "v")
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		n.shard = nil
-		if err := n.log.Store(testShard).ResetLog(); err != nil {
-			t.Fatal(err)
-		}
-		if err := reopen(c); !errors.Is(err, ErrLogBehind) {
-			t.Fatal(err)
-		}
-	})
-	t.Run("the log begins too late", func(t *testing.T) {
-		c, n := prepare(t)
-		s := n.log.Store(testShard)
-		m, _, _ := s.Marker()
-		last, _ := s.LastIndex()
-		if err := s.StoreLog(&raft.Log{Index: last + 1, Term: 9}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.StoreLog(&raft.Log{Index: last + 2, Term: 9}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.DeleteRange(1, max(m.Index, last)+1); err != nil {
-			t.Fatal(err)
-		}
-		if err := reopen(c); !errors.Is(err, ErrLogGap) {
-			t.Fatal(err)
-		}
-	})
-	t.Run("the staged snapshot is gone", func(t *testing.T) {
-		c, n := prepare(t)
-		s := n.log.Store(testShard)
-		m, _, _ := s.Marker()
-		m.Index, m.Applied, m.Staged = m.Index+1000, m.Applied+1000, "recv-1"
-		if err := s.PutMarker(m); err != nil {
-			t.Fatal(err)
-		}
-		if err := reopen(c); !errors.Is(err, ErrStaged) {
-			t.Fatal(err)
-		}
-	})
+}
+
+// loseLog deletes a log with a record that no snapshot covers.
+func loseLog(t *testing.T, c *testCluster, n *testNode) {
+	c.tune = nil
+	s := c.start("a")
+	c.leader().mustDo(t, call.Write, "APPEND", "k", "v")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.shard = nil
+	if err := n.log.Store(testShard).ResetLog(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loseHead deletes all records but the last, which no snapshot covers.
+func loseHead(t *testing.T, _ *testCluster, n *testNode) {
+	s := n.log.Store(testShard)
+	m, _, _ := s.Marker()
+	last, _ := s.LastIndex()
+	if err := s.StoreLog(&raft.Log{Index: last + 1, Term: 9}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.StoreLog(&raft.Log{Index: last + 2, Term: 9}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteRange(1, max(m.Index, last)+1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loseStaged names a staged snapshot that is not there.
+func loseStaged(t *testing.T, _ *testCluster, n *testNode) {
+	s := n.log.Store(testShard)
+	m, _, _ := s.Marker()
+	m.Index, m.Applied, m.Staged = m.Index+1000, m.Applied+1000, "recv-1"
+	if err := s.PutMarker(m); err != nil {
+		t.Fatal(err)
+	}
 }

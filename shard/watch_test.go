@@ -25,7 +25,7 @@ func TestWatchContended(t *testing.T) {
 	key := keyBelow(99)
 	c.leader()
 
-	var acked, refused, lost, unknown atomic.Int64
+	var steps watchedSteps
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 4 {
@@ -36,38 +36,8 @@ func TestWatchContended(t *testing.T) {
 					return
 				default:
 				}
-				n := c.leaderNow()
-				number, err := n.do(t, call.Read, "_MODIFIED", key)
-				value, err2 := n.do(t, call.Read, "GET", key)
-				if err != nil || err2 != nil {
-					refused.Add(1)
-					continue
-				}
-				next := 1
-				if lines := strings.Split(value, "\r\n"); len(lines) > 2 {
-					v, err := strconv.Atoi(lines[1])
-					if err != nil {
-						t.Errorf("GET answers %q", value)
-						return
-					}
-					next = v + 1
-				}
-				number = strings.TrimPrefix(strings.Split(number, "\r\n")[1], ":")
-				w, done := newCall(call.Write, n.shard.lead.leads(), "_WATCHED", key, number)
-				w.Cmds = append(w.Cmds, words("SET", key, strconv.Itoa(next)))
-				w.Multi = true
-				n.shard.Submit(w)
-				switch reply, err := await(t, done); {
-				case errors.Is(err, call.ErrInDoubt):
-					unknown.Add(1)
-				case err != nil:
-					refused.Add(1)
-				case reply == "*2\r\n+OK\r\n+OK\r\n":
-					acked.Add(1)
-				case reply == "*2\r\n$-1\r\n$-1\r\n":
-					lost.Add(1)
-				default:
-					t.Errorf("EXEC answers %q", reply)
+				if err := steps.step(c, key); err != nil {
+					t.Error(err)
 					return
 				}
 			}
@@ -75,7 +45,7 @@ func TestWatchContended(t *testing.T) {
 	}
 	for i := range 3 {
 		c.eventually("steps are made, and some are lost to others", func() bool {
-			return acked.Load() >= int64(20*(i+1)) && lost.Load() > int64(i)
+			return steps.acked.Load() >= int64(20*(i+1)) && steps.lost.Load() > int64(i)
 		})
 		n := c.leader()
 		if err := n.shard.Transfer(background(t), c.others(n.id)[0]); err != nil {
@@ -86,10 +56,53 @@ func TestWatchContended(t *testing.T) {
 	wg.Wait()
 	reply := c.leader().mustDo(t, call.Read, "GET", key)
 	got, err := strconv.ParseInt(strings.Split(reply, "\r\n")[1], 10, 64)
-	if err != nil || got < acked.Load() || got > acked.Load()+unknown.Load() {
-		t.Errorf("the value is %q after %d steps, %d of unknown fate", reply, acked.Load(), unknown.Load())
+	acked, unknown := steps.acked.Load(), steps.unknown.Load()
+	if err != nil || got < acked || got > acked+unknown {
+		t.Errorf("the value is %q after %d steps, %d of unknown fate", reply, acked, unknown)
 	}
 	c.converge()
+}
+
+// watchedSteps counts the steps of TestWatchContended by their outcome.
+type watchedSteps struct {
+	acked, unknown atomic.Int64
+	lost           atomic.Int64 // another client had changed the value
+}
+
+// step counts the value at key up by one, if no other client changes it meanwhile. It
+// returns an error for an answer that makes no sense.
+func (s *watchedSteps) step(c *testCluster, key string) error {
+	n := c.leaderNow()
+	number, err := n.do(c.t, call.Read, "_MODIFIED", key)
+	value, err2 := n.do(c.t, call.Read, "GET", key)
+	if err != nil || err2 != nil {
+		return nil // refused: the leadership moves
+	}
+	next := 1
+	if lines := strings.Split(value, "\r\n"); len(lines) > 2 {
+		v, err := strconv.Atoi(lines[1])
+		if err != nil {
+			return fmt.Errorf("GET answers %q", value)
+		}
+		next = v + 1
+	}
+	number = strings.TrimPrefix(strings.Split(number, "\r\n")[1], ":")
+	w, done := newCall(call.Write, n.shard.lead.leads(), "_WATCHED", key, number)
+	w.Cmds = append(w.Cmds, words("SET", key, strconv.Itoa(next)))
+	w.Multi = true
+	n.shard.Submit(w)
+	switch reply, err := await(c.t, done); {
+	case errors.Is(err, call.ErrInDoubt):
+		s.unknown.Add(1)
+	case err != nil: // refused
+	case reply == "*2\r\n+OK\r\n+OK\r\n":
+		s.acked.Add(1)
+	case reply == "*2\r\n$-1\r\n$-1\r\n":
+		s.lost.Add(1)
+	default:
+		return fmt.Errorf("EXEC answers %q", reply)
+	}
+	return nil
 }
 
 // TestFlushWakes removes all names of a shard while a call is blocked on one of them.
