@@ -21,3 +21,6 @@ func IndexKey(name []byte) []byte { return indexKey(name) }
 func IndexKeyAt(name []byte, hash uint64) []byte {
 	return append((place(kv.Slot(name))<<hashBits | place(hash)).appendKey(nil), name...)
 }
+
+// MaxCursor is the greatest cursor that SCAN answers.
+const MaxCursor = uint64(endPlace - 1)

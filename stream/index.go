@@ -11,10 +11,10 @@ import (
 // is removed. The key is in the slot of the name, after all other keys of the slot's names.
 // It has no value. Integers are big-endian.
 //
-//	 0      2        4      10     10+n
+//	 0      2        4      9      9+n
 //	+------+--------+------+------+
 //	| slot | 0xFFFE | hash | name |
-//	| u16  | u16    | u48  | n B  |
+//	| u16  | u16    | u40  | n B  |
 //	+------+--------+------+------+
 //
 // SCAN, KEYS and RANDOMKEY walk this index. It orders names by slot and then by hash. Both
@@ -22,16 +22,17 @@ import (
 // node and after any change of leader. A SCAN cursor must be a number; otherwise the names
 // themselves could be the order.
 
-// place is a place in the order of the index: slot<<48 | hash. A walk may begin at any
-// place, not only at one that has a name.
+// place is a place in the order of the index: slot<<39 | hash. A walk may begin at any
+// place, not only at one that has a name. Clients see places as cursors, and many keep
+// numbers as doubles, which are exact up to 2^53: 14 bits of slot leave 39 for the hash.
 type place uint64
 
 const (
-	hashBits = 48
+	hashBits = 39
 	hashMask = 1<<hashBits - 1
 
 	indexPrefixLen = 4
-	indexHashLen   = hashBits / 8
+	indexHashLen   = (hashBits + 7) / 8
 )
 
 func (p place) slot() uint16 { return uint16(p >> hashBits) }
@@ -49,7 +50,7 @@ func placeOf(name []byte) place {
 func (p place) appendKey(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, p.slot())
 	dst = binary.BigEndian.AppendUint16(dst, indexLen)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(p.hash()>>32))
+	dst = append(dst, byte(p.hash()>>32))
 	return binary.BigEndian.AppendUint32(dst, uint32(p.hash()))
 }
 
@@ -63,7 +64,7 @@ func parseIndexKey(key []byte) (p place, name []byte, ok bool) {
 	if len(key) < indexPrefixLen+indexHashLen || binary.BigEndian.Uint16(key[2:]) != indexLen {
 		return 0, nil, false
 	}
-	p = place(binary.BigEndian.Uint16(key))<<hashBits | place(binary.BigEndian.Uint16(key[4:]))<<32 | place(binary.BigEndian.Uint32(key[6:]))
+	p = place(binary.BigEndian.Uint16(key))<<hashBits | place(key[4])<<32 | place(binary.BigEndian.Uint32(key[5:]))
 	return p, key[indexPrefixLen+indexHashLen:], true
 }
 

@@ -183,7 +183,7 @@ func PrintKey(key []byte) string {
 		if !ok {
 			return fmt.Sprintf("?%x", key)
 		}
-		return fmt.Sprintf("index slot=%d hash=%012x %q", slot, p.hash(), name)
+		return fmt.Sprintf("index slot=%d hash=%010x %q", slot, p.hash(), name)
 	}
 	if len(key) < 5+n {
 		return fmt.Sprintf("?%x", key)

@@ -177,3 +177,11 @@ func TestRandomKey(t *testing.T) {
 		}
 	}
 }
+
+// Clients that keep numbers as doubles, such as those in JavaScript, send a cursor back
+// unchanged only up to 2^53.
+func TestCursorsFitADouble(t *testing.T) {
+	if got := uint64(float64(stream.MaxCursor)); stream.MaxCursor > 1<<53-1 || got != stream.MaxCursor {
+		t.Errorf("the greatest cursor %d is %d as a double", stream.MaxCursor, got)
+	}
+}
