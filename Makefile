@@ -5,6 +5,12 @@ DATA     ?= data
 ARGS     ?=
 FUZZTIME ?= 30s
 PACKAGES ?= 4
+BASE     ?= main
+
+# The tools of the checks. Others of them are pinned in tools/go.mod.
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK   = v1.9.0
+BENCHSTAT     = v0.0.0-20260908200009-22c9c6c9d4da
 
 # Without cgo the binary is static and the build cache serves build and tests alike;
 # the race detector needs it.
@@ -36,18 +42,40 @@ dev: build ## Start a local cluster of three nodes
 # -count=1: some tests build the server they run, and a cached result knows nothing of it.
 # -p: most tests wait for clusters more than they compute, so that two packages at once
 # leave two processors idle for two thirds of the time.
-test: ## All tests that need nothing but Go
-	$(GO) test -count=1 -p $(PACKAGES) ./...
+test: ## All tests that need nothing but Go, with the coverage of each package
+	@mkdir -p bin
+	$(GO) test -count=1 -p $(PACKAGES) -coverprofile=bin/coverage.out ./...
+
+cover: ## The functions that the last `make test` did not reach, and the total
+	@$(GO) tool cover -func=bin/coverage.out | awk '$$NF == "0.0%" || $$1 == "total:"'
 
 # -short: what runs in one goroutine runs less often, or not at all.
 race: ## The same under the race detector, shorter where one goroutine does it all
 	$(GO) test -count=1 -p $(PACKAGES) -race -short -vet=off ./...
 
-check: ## Formatting, vet and the linters of .golangci.yml
+check: lint cross licenses-check vulncheck ## Everything that can be checked without a run: the next four
+
+lint: ## Formatting, go.mod, vet and the linters of .golangci.yml
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags faults ./node ./cmd/...
-	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+	$(GO) run $(GOLANGCI_LINT) run ./...
+
+# The chaos test puts its nodes into Linux's network namespaces.
+cross: ## Compile for linux/arm64, and for darwin/arm64 all but the chaos test
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 $(GO) build $$($(GO) list -f '{{if .GoFiles}}{{.ImportPath}}{{end}}' ./... | grep -v /test/chaos)
+
+licenses-check: ## Refuse a dependency whose licence is not allowed or not in the list
+	./tools/licenses.sh | diff -u THIRD_PARTY_LICENSES.md - || { echo "run make licenses, and look at the diff"; exit 1; }
+
+vulncheck: ## Look for known vulnerabilities in the code that is called
+	./tools/vulncheck.sh $(GOVULNCHECK) ./...
+
+licenses: ## Rewrite THIRD_PARTY_LICENSES.md
+	@mkdir -p bin
+	./tools/licenses.sh >bin/licenses.md && mv bin/licenses.md THIRD_PARTY_LICENSES.md
 
 fuzz: ## Every fuzz target for FUZZTIME (30s)
 	./test/fuzz.sh $(FUZZTIME)
@@ -87,6 +115,9 @@ chaos-long: ## The same for a day: before a release
 bench: build ## Millrace (three nodes) against a local redis-server, in one run
 	./test/bench/compare.sh
 
+bench-compare: ## The Go benchmarks of BASE (main) against those of this tree (PKG, BENCH, COUNT)
+	./tools/bench-compare.sh $(BENCHSTAT) $(BASE)
+
 memory-test: build ## 2 GiB of entries through a node of 256 MiB; prints resident memory
 	$(GO) test ./test/cluster -run TestMemory -count=1 -v -timeout 30m -memory-bytes=2147483648
 
@@ -106,4 +137,4 @@ compose-test: image ## Three containers: write, kill the leader, check
 clean: ## Remove what was built
 	rm -rf bin deploy/compose/millrace deploy/compose/data
 
-.PHONY: mutants help build run dev test race check fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle diff clients compat docs dump-demo image compose-test clean
+.PHONY: mutants help build run dev test cover race check lint cross licenses-check vulncheck licenses bench-compare fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle diff clients compat docs dump-demo image compose-test clean
