@@ -19,6 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// mustRun runs cfg to its end without progress.
 func mustRun(t *testing.T, cfg Config) Report {
 	t.Helper()
 	rep, err := Run(context.Background(), cfg, nil)
@@ -28,6 +29,7 @@ func mustRun(t *testing.T, cfg Config) Report {
 	return rep
 }
 
+// TestXAdd checks the entries that a run adds, and the report's counts.
 func TestXAdd(t *testing.T) {
 	f := newFake(t)
 	rep := mustRun(t, Config{Addrs: []string{f.addr}, Clients: 5, Depth: 7, Streams: 10, Size: 33, Count: 10_003, Name: "x"})
@@ -64,6 +66,7 @@ func TestXAdd(t *testing.T) {
 	}
 }
 
+// TestDurationAndRemove bounds a run by its time, and removes its streams.
 func TestDurationAndRemove(t *testing.T) {
 	f := newFake(t)
 	rep := mustRun(t, Config{Addrs: []string{f.addr}, Clients: 2, Depth: 1, Streams: 3, MaxLen: 5, Duration: 50 * time.Millisecond, Remove: true})
@@ -75,6 +78,7 @@ func TestDurationAndRemove(t *testing.T) {
 	}
 }
 
+// TestRead runs mode read twice. The second run must use the streams of the first.
 func TestRead(t *testing.T) {
 	f := newFake(t)
 	cfg := Config{Mode: ModeRead, Addrs: []string{f.addr}, Clients: 3, Depth: 4, Streams: 2, Prepare: 500, ReadCount: 20, Count: 2000, Name: "r"}
@@ -85,7 +89,7 @@ func TestRead(t *testing.T) {
 	if f.commands["XADD"] != 1000 || f.commands["XRANGE"] < 900 || f.commands["XREAD"] < 900 {
 		t.Errorf("the server saw %v", f.commands)
 	}
-	// Prepared streams are used again, and their entries are not guessed at.
+	// Prepared streams are used again, but only if they have the right number of entries.
 	mustRun(t, cfg)
 	if f.commands["XADD"] != 1000 {
 		t.Errorf("prepared streams were written again: %d XADDs", f.commands["XADD"])
@@ -96,10 +100,11 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestReadNoticesMissingEntries empties the prepared streams. Short replies are errors.
 func TestReadNoticesMissingEntries(t *testing.T) {
 	f := newFake(t)
 	f.refuse = func(name string, n int) (resp.Value, bool) {
-		if name == "XRANGE" && n == 1 { // after preparing, before the first read
+		if name == "XRANGE" && n == 1 { // before the first read
 			for _, s := range f.streams {
 				s.ids, s.values = s.ids[:0], s.values[:0]
 			}
@@ -112,6 +117,7 @@ func TestReadNoticesMissingEntries(t *testing.T) {
 	}
 }
 
+// TestGroup checks that all entries are delivered and acknowledged.
 func TestGroup(t *testing.T) {
 	for _, c := range []struct{ clients, streams int }{{2, 1}, {6, 2}, {4, 100}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
@@ -135,6 +141,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
+// TestLatencyIsOneCommandAtATime checks that mode latency ignores Clients and Depth.
 func TestLatencyIsOneCommandAtATime(t *testing.T) {
 	f := newFake(t)
 	rep := mustRun(t, Config{Mode: ModeLatency, Addrs: []string{f.addr}, Clients: 50, Depth: 16, Count: 300, FsyncDir: t.TempDir()})
@@ -149,6 +156,7 @@ func TestLatencyIsOneCommandAtATime(t *testing.T) {
 	}
 }
 
+// TestAddressesAreDealtOut checks that every address gets load.
 func TestAddressesAreDealtOut(t *testing.T) {
 	a, b := newFake(t), newFake(t)
 	mustRun(t, Config{Addrs: []string{a.addr, b.addr}, Clients: 4, Depth: 2, Streams: 5, Count: 4000})
@@ -157,6 +165,7 @@ func TestAddressesAreDealtOut(t *testing.T) {
 	}
 }
 
+// TestClusterAware checks that each stream is used only at its leader.
 func TestClusterAware(t *testing.T) {
 	for _, mode := range []Mode{ModeXAdd, ModeRead, ModeGroup} {
 		fs := []*fake{newFake(t), newFake(t), newFake(t)}
@@ -181,7 +190,12 @@ func TestClusterAware(t *testing.T) {
 			t.Errorf("%s: %d streams, want 40", mode, streams)
 		}
 	}
-	// The host that was left out is that of the node asked, whichever that is.
+}
+
+// TestClusterSlots runs with a dead address, with a server without a cluster, and with slots
+// without a leader.
+func TestClusterSlots(t *testing.T) {
+	// An empty host in CLUSTER SLOTS stands for the host of the node that was asked.
 	fs := []*fake{newFake(t), newFake(t)}
 	lead(fs...)
 	rep := mustRun(t, Config{Addrs: []string{"127.0.0.1:1", fs[1].addr}, ClusterAware: true, Clients: 2, Streams: 20, Count: 100})
@@ -190,7 +204,7 @@ func TestClusterAware(t *testing.T) {
 	}
 	f := newFake(t)
 	if _, err := Run(context.Background(), Config{Addrs: []string{f.addr}, ClusterAware: true, Count: 1}, nil); err == nil || !strings.Contains(err.Error(), "cluster support disabled") {
-		t.Errorf("a server that is no cluster: %v", err)
+		t.Errorf("a server without a cluster: %v", err)
 	}
 	f.slots = resp.Array(resp.Array(resp.Int(0), resp.Int(1), resp.Array(resp.BulkString("h"), resp.Int(1))))
 	if _, err := Run(context.Background(), Config{Addrs: []string{f.addr}, ClusterAware: true, Count: 1, Name: "x"}, nil); err == nil || !strings.Contains(err.Error(), "no node leads slot") {
@@ -198,6 +212,7 @@ func TestClusterAware(t *testing.T) {
 	}
 }
 
+// TestErrorsAreCounted checks the counts of error replies, and their text in the report.
 func TestErrorsAreCounted(t *testing.T) {
 	f := newFake(t)
 	f.refuse = func(name string, n int) (resp.Value, bool) {
@@ -221,7 +236,7 @@ func TestErrorsAreCounted(t *testing.T) {
 	}
 }
 
-// A batch counts when the replicas that were asked for have it.
+// TestWaitForReplicas checks that a batch counts only if enough replicas have it.
 func TestWaitForReplicas(t *testing.T) {
 	f := newFake(t)
 	f.replicas = 1
@@ -231,10 +246,11 @@ func TestWaitForReplicas(t *testing.T) {
 	}
 	rep = mustRun(t, Config{Addrs: []string{f.addr}, Clients: 2, Depth: 8, Count: 800, WaitReplicas: 2})
 	if rep.Commands != 0 || rep.Lost != 800 {
-		t.Errorf("with a replica too few %d commands, %d lost", rep.Commands, rep.Lost)
+		t.Errorf("with one replica of two: %d commands, %d lost", rep.Commands, rep.Lost)
 	}
 }
 
+// TestBrokenConnectionsComeBack breaks connections during a run, which must go on.
 func TestBrokenConnectionsComeBack(t *testing.T) {
 	for _, mode := range []Mode{ModeXAdd, ModeGroup} {
 		f := newFake(t)
@@ -251,6 +267,7 @@ func TestBrokenConnectionsComeBack(t *testing.T) {
 	}
 }
 
+// TestReplyTimeout lets one command hang. Its connection counts as lost.
 func TestReplyTimeout(t *testing.T) {
 	f := newFake(t)
 	stuck := make(chan struct{})
@@ -269,6 +286,7 @@ func TestReplyTimeout(t *testing.T) {
 	}
 }
 
+// TestCancel cancels a run in each mode. It must end soon, with a report.
 func TestCancel(t *testing.T) {
 	for _, mode := range []Mode{ModeXAdd, ModeRead, ModeGroup, ModeLatency} {
 		f := newFake(t)
@@ -292,6 +310,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestPassword runs with the right and with a wrong password.
 func TestPassword(t *testing.T) {
 	f := newFake(t)
 	f.password = "secret"
@@ -299,10 +318,11 @@ func TestPassword(t *testing.T) {
 		t.Errorf("with the password: %+v", rep)
 	}
 	if _, err := Run(context.Background(), Config{Addrs: []string{f.addr}, Count: 1, Password: "no"}, nil); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
-		t.Errorf("with a wrong one: %v", err)
+		t.Errorf("with a wrong password: %v", err)
 	}
 }
 
+// TestWrongConfig checks the errors for bad fields, and for a server that is not there.
 func TestWrongConfig(t *testing.T) {
 	for want, cfg := range map[string]Config{
 		`mode "x" is not`:     {Mode: "x", Addrs: []string{"a:1"}},
@@ -327,10 +347,11 @@ func TestWrongConfig(t *testing.T) {
 	addr := f.addr
 	f.close()
 	if _, err := Run(context.Background(), Config{Addrs: []string{addr}, Count: 1}, nil); err == nil || !strings.Contains(err.Error(), "connect") {
-		t.Errorf("nobody listens: %v", err)
+		t.Errorf("without a server: %v", err)
 	}
 }
 
+// TestProgressAndJSON checks the calls of progress, and the JSON form of the report.
 func TestProgressAndJSON(t *testing.T) {
 	f := newFake(t)
 	var got []Progress
@@ -355,6 +376,7 @@ func TestProgressAndJSON(t *testing.T) {
 	}
 }
 
+// TestFsyncProbe checks the measurements, and that no file is left.
 func TestFsyncProbe(t *testing.T) {
 	dir := t.TempDir()
 	f, err := FsyncProbe(dir, 20)
@@ -365,11 +387,12 @@ func TestFsyncProbe(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 	if _, err := FsyncProbe(dir+"/none", 1); err == nil {
-		t.Error("no error for a directory that is not there")
+		t.Error("no error for a missing directory")
 	}
 }
 
-// Any batch of a ring is its requests in turn, also across the end of the cycle.
+// TestRing checks that every batch of a ring consists of consecutive requests, also across
+// the end of the cycle.
 func TestRing(t *testing.T) {
 	const unit, depth = 3, 50
 	r, err := newRing(unit, depth, ringBytes/(4*unit), func(dst []byte, i int) ([]byte, []byte) {
@@ -395,15 +418,17 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// TestTokensRefuseOtherReplies collects entries from malformed replies, and from one with
+// a deleted entry.
 func TestTokensRefuseOtherReplies(t *testing.T) {
 	for _, in := range []string{":1\r\n", "+OK\r\n", "*1\r\n:1\r\n", "*1\r\n*1\r\n$1\r\na\r\n", "*1\r\n*2\r\n:1\r\n*0\r\n", "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n$1\r\na\r\n", "*1\r\n*2\r\n$-1\r\n*0\r\n"} {
 		c := &consumer{worker: worker{load: &load{}}, delivery: newHistogram()}
-		if err := c.took([]byte(in)); err == nil {
-			t.Errorf("%q was taken for an answer to XREADGROUP", in)
+		if err := c.collect([]byte(in)); err == nil {
+			t.Errorf("%q was accepted as a reply to XREADGROUP", in)
 		}
 	}
 	c := &consumer{worker: worker{load: &load{}}, delivery: newHistogram()}
-	if err := c.took([]byte("*1\r\n*2\r\n$1\r\ns\r\n*2\r\n*2\r\n$3\r\n1-0\r\n*-1\r\n*2\r\n$3\r\n2-0\r\n*2\r\n$1\r\nf\r\n$1\r\nx\r\n")); err != nil || c.nacks != 1 || c.delivered.Load() != 2 {
+	if err := c.collect([]byte("*1\r\n*2\r\n$1\r\ns\r\n*2\r\n*2\r\n$3\r\n1-0\r\n*-1\r\n*2\r\n$3\r\n2-0\r\n*2\r\n$1\r\nf\r\n$1\r\nx\r\n")); err != nil || c.nacks != 1 || c.delivered.Load() != 2 {
 		t.Errorf("a deleted entry among others: %v, %d, %d", err, c.nacks, c.delivered.Load())
 	}
 	if want := "*5\r\n$4\r\nXACK\r\n$1\r\ns\r\n$5\r\nbench\r\n$3\r\n1-0\r\n$3\r\n2-0\r\n"; string(c.acks) != want {

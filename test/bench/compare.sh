@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Millrace with three nodes (three copies) against a local redis-server with one copy,
-# and against one with two replicas of which one has to confirm each batch (WAIT 1), all
-# with appendfsync always: the same load, one after the other, in one run, and a bare
-# fsync on the same disk. The machine is noisy: compare the ratios, not the numbers.
-# WAIT asks whether a replica has the writes, not whether they are on its disk, and a
-# fail-over may lose them all the same: the peer promises less than Millrace does.
+# Compares Millrace with three nodes (three copies) with two local Redis servers: one
+# without replicas, and one with two replicas, of which one must confirm each batch
+# (WAIT 1). All Redis servers run with appendfsync always. Each gets the same load, one
+# after the other. The last part also measures a bare fsync on the same disk. Compare the
+# ratios rather than the numbers, because other load on the machine changes the numbers.
+# Redis promises less here than Millrace: WAIT confirms that a replica has the writes, not
+# that they are on its disk, and a failover may still lose them.
 source "$(dirname "$0")/../lib.sh"
 DURATION=${DURATION:-10s}
 ROUNDS=${ROUNDS:-3}
 STREAMS=${STREAMS:-60}
 
-# redis_server NAME [FLAGS…]: starts one and sets started to its address.
+# redis_server NAME [FLAGS…] starts a Redis server and sets started to its address.
 redis_server() {
   local name=$1 port
   shift

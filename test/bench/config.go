@@ -6,66 +6,69 @@ import (
 	"time"
 )
 
-// Mode is what a run does.
+// Mode selects the commands of a run.
 type Mode string
 
 const (
 	// ModeXAdd appends entries, spread over all streams.
 	ModeXAdd Mode = "xadd"
-	// ModeRead prepares streams, and then reads ranges of them from random places, half
-	// with XRANGE, half with XREAD.
+	// ModeRead fills streams, and then reads ranges from random positions, half of them
+	// with XRANGE and half with XREAD.
 	ModeRead Mode = "read"
 	// ModeGroup appends entries with one half of the clients and consumes them with the
-	// other: XREADGROUP, then XACK. It also measures how long an entry takes from
-	// before its XADD to the hands of its consumer. A consumer reads many streams
-	// with one command, which a Redis Cluster refuses.
+	// other, by XREADGROUP and then XACK. It also measures the time from before an
+	// entry's XADD to its arrival at a consumer. A consumer reads many streams with one
+	// command, which a Redis Cluster refuses.
 	ModeGroup Mode = "group"
 	// ModeLatency appends entries with one client that sends one command at a time.
 	ModeLatency Mode = "latency"
 )
 
-// Config is one run. Zero fields have the default named beside them.
+// Config describes one run. The comments give the default of each field, which replaces a
+// zero value.
 type Config struct {
-	Mode     Mode     // xadd
-	Addrs    []string // host:port of the servers; connections are dealt out over them
-	Password string   // sent with AUTH when not empty
+	Mode     Mode     // default xadd
+	Addrs    []string // host:port of the servers, which get the connections in turn
+	Password string   // sent with AUTH unless empty
 
-	// ClusterAware asks CLUSTER SLOTS and gives each connection streams that the node
-	// it goes to leads, as cluster clients do.
+	// ClusterAware makes connections go to the leaders, as those of cluster clients do:
+	// the run asks for CLUSTER SLOTS, and a connection uses only streams that its node
+	// leads.
 	ClusterAware bool
 
-	Clients int // connections; 50. In mode group, at least one each produces and consumes
-	Depth   int // commands in flight per connection; 16
-	Streams int // 1
-	Size    int // bytes of an entry's value; 100
+	Clients int // connections; default 50. Mode group needs two, a producer and a consumer
+	Depth   int // commands in flight per connection; default 16
+	Streams int // default 1
+	Size    int // bytes of an entry's value; default 100
 
 	// The run ends after Count commands (in mode group: entries) or after Duration,
 	// whichever comes first. Duration is 10 s if both are zero.
 	Count    int64
 	Duration time.Duration
 
-	ReadCount int // entries per stream and read command; 10, in mode group 100
-	Prepare   int // mode read: entries written to each stream first; 1000
-	MaxLen    int // XADD with MAXLEN ~ MaxLen; none
-	// WaitReplicas ends each batch of modes xadd and latency with a WAIT for so many
-	// replicas, which a Redis needs to answer for more than one copy. None.
+	ReadCount int // entries per stream and read command; default 10, in mode group 100
+	Prepare   int // mode read: entries written to each stream first; default 1000
+	MaxLen    int // XADD with MAXLEN ~ MaxLen; 0 means without
+	// WaitReplicas, if above zero, ends each batch of modes xadd and latency with a WAIT
+	// for this many replicas. Redis needs it to acknowledge more than one copy.
 	WaitReplicas int
 
 	// Name is part of the names of streams, bench-NAME-0 and so on, which contain no
-	// hash tag. Random. The streams stay unless Remove is set.
+	// hash tag. The default is random. The streams stay unless Remove is set.
 	Name   string
 	Remove bool
 
-	// FsyncDir is a directory whose disk is measured in the same run: see FsyncProbe.
+	// FsyncDir is a directory in which the run also measures fsyncs; see FsyncProbe.
+	// Empty means none.
 	FsyncDir string
 
-	// ReplyTimeout is how long the replies to a batch may take before the connection
-	// counts as lost; 15 s. DialTimeout bounds connecting; 5 s.
+	// ReplyTimeout bounds the wait for the replies to a batch, after which the connection
+	// counts as lost; default 15 s. DialTimeout bounds the time to connect; default 5 s.
 	ReplyTimeout time.Duration
 	DialTimeout  time.Duration
 }
 
-// What a run may ask for, so that a slip of the keyboard does not eat the machine.
+// Bounds of a Config, so that a mistyped number does not use up the machine.
 const (
 	maxClients   = 20_000
 	maxDepth     = 1 << 16
@@ -73,15 +76,20 @@ const (
 	maxSize      = 16 << 20
 	maxReadCount = 100_000
 	maxReplicas  = 100
-	// maxRingBytes bounds the requests built beforehand for one node's connections.
+	// maxRingBytes bounds the requests that are built in advance for one node's
+	// connections.
 	maxRingBytes = 1 << 30
 	// minGroupSize leaves room for the time at which an entry was sent.
 	minGroupSize = stampBytes
 )
 
-// complete returns the Config with its defaults filled in, or says what is wrong
-// with it.
+// complete returns the Config with its defaults, or an error that names all bad fields.
 func (c Config) complete() (Config, error) {
+	c.setDefaults()
+	return c, c.check()
+}
+
+func (c *Config) setDefaults() {
 	or := func(n *int, def int) {
 		if *n == 0 {
 			*n = def
@@ -109,9 +117,12 @@ func (c Config) complete() (Config, error) {
 	if c.DialTimeout == 0 {
 		c.DialTimeout = 5 * time.Second
 	}
-	within := func(what string, n, lo, hi int) error {
+}
+
+func (c *Config) check() error {
+	within := func(field string, n, lo, hi int) error {
 		if n < lo || n > hi {
-			return fmt.Errorf("bench: %s is %d, must be %d to %d", what, n, lo, hi)
+			return fmt.Errorf("bench: %s is %d, must be %d to %d", field, n, lo, hi)
 		}
 		return nil
 	}
@@ -145,5 +156,5 @@ func (c Config) complete() (Config, error) {
 		within("replicas to wait for", c.WaitReplicas, 0, maxReplicas),
 		within("read count", c.ReadCount, 1, maxReadCount),
 		within("entries to prepare", c.Prepare, 1, 1<<30))
-	return c, errors.Join(errs...)
+	return errors.Join(errs...)
 }

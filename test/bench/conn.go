@@ -10,24 +10,24 @@ import (
 	"millrace/resp"
 )
 
-// conn is one client connection. It reads replies in order and keeps no more of
-// them than it is asked for. One goroutine uses it.
+// conn is one client connection. It reads replies in order, and keeps only the first line
+// of each unless the caller asks for the whole reply. One goroutine uses it.
 type conn struct {
 	nc      net.Conn
 	release func() bool // stops watching the context
 	timeout time.Duration
 
-	buf   []byte // bytes read; from next on they are not taken
+	buf   []byte // bytes read; those from next on are not consumed yet
 	next  int
 	frame resp.Framer
 	head  []byte // first line of the last reply, without CRLF
 }
 
-// replyBuffer is the size of a connection's buffer, unless a reply has to be kept
-// that is larger.
+// replyBuffer is the initial size of a connection's buffer. It grows only for a larger
+// reply that is kept.
 const replyBuffer = 16 << 10
 
-// dial connects to addr and authenticates. The connection breaks when ctx ends.
+// dial connects to addr and authenticates. The connection is closed when ctx ends.
 func dial(ctx context.Context, cfg *Config, addr string) (*conn, error) {
 	d := net.Dialer{Timeout: cfg.DialTimeout}
 	nc, err := d.DialContext(ctx, "tcp", addr)
@@ -50,7 +50,7 @@ func (c *conn) close() {
 	c.nc.Close()
 }
 
-// send writes requests, and starts the time that their replies may take.
+// send writes requests. The time for their replies, cfg.ReplyTimeout, starts now.
 func (c *conn) send(requests []byte) error {
 	if err := c.nc.SetDeadline(time.Now().Add(c.timeout)); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (c *conn) send(requests []byte) error {
 	return err
 }
 
-// command sends a command and expects it to be done.
+// command sends a command. An error reply is returned as an error.
 func (c *conn) command(words ...string) error {
 	v, err := c.ask(words...)
 	if err == nil && v.IsErr() {
@@ -90,17 +90,17 @@ func request(dst []byte, words ...string) []byte {
 	return dst
 }
 
-// reply reads a reply. It sets head; with keep it also returns the whole reply,
+// reply reads a reply and sets head. If keep is set, it also returns the whole reply,
 // which is valid until the next call.
 func (c *conn) reply(keep bool) ([]byte, error) {
-	at := c.next // where the framer goes on; before it lies what is kept
+	at := c.next // the framer continues here; with keep, the reply starts at next
 	first := true
 	for {
 		n, done, err := c.frame.Next(c.buf[at:])
 		if err != nil {
 			return nil, fmt.Errorf("bench: reply: %w", err)
 		}
-		if n > 0 && first { // a line is taken whole
+		if n > 0 && first { // the framer takes the first line as a whole
 			line := c.buf[at : at+n]
 			if i := bytes.IndexByte(line, '\r'); i >= 0 {
 				line = line[:i]
@@ -123,7 +123,8 @@ func (c *conn) reply(keep bool) ([]byte, error) {
 	}
 }
 
-// fill reads once, keeping what lies from next on, and returns where at has moved.
+// fill reads once and keeps the bytes from next on. Because these may move, it returns the
+// new position of at.
 func (c *conn) fill(at int) (int, error) {
 	if c.next > 0 && (c.next == len(c.buf) || len(c.buf) == cap(c.buf)) {
 		n := copy(c.buf, c.buf[c.next:])

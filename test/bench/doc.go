@@ -1,12 +1,15 @@
-// Package bench puts load on a server that speaks the Redis protocol, and measures
-// how fast it answers: any Millrace node or cluster, or a Redis to compare with.
+// Package bench puts load on a server that speaks the Redis protocol, such as a Millrace
+// node or a Redis for comparison, and measures its throughput and latency.
 //
-// It shares the machine with what it measures, so it does little: requests are built
-// before the clock starts, replies are counted and not parsed, and every connection
-// is one goroutine that writes a batch of commands and waits for its replies. A
-// latency is therefore the round trip of a batch, which is that of a command only
-// where the depth is one.
+// The load often runs on the same machine as the server, so it must use little CPU:
 //
-// [Run] owns all goroutines and connections of a run and has ended them when it
-// returns. Nothing in here knows flags or prints; the command line does.
+//   - Requests are built before the clock starts.
+//   - Replies are counted, but not parsed.
+//   - Each connection has one goroutine, which writes a batch of commands and waits for
+//     the replies.
+//
+// So a latency is the round trip of a batch. With depth 1, a batch is one command.
+//
+// [Run] owns all goroutines and connections of a run, and ends them before it returns.
+// The package reads no flags and prints nothing; the command line does both.
 package bench

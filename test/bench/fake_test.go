@@ -12,7 +12,7 @@ import (
 	"millrace/resp"
 )
 
-// fake is a server with just enough of streams in memory for a run.
+// fake is a server in memory with just the commands that a run sends.
 type fake struct {
 	t    *testing.T
 	ln   net.Listener
@@ -23,12 +23,13 @@ type fake struct {
 	conns    map[net.Conn]bool
 	streams  map[string]*fakeStream
 	commands map[string]int // by name
-	deepest  int            // commands that arrived together, at most
+	deepest  int            // the most commands that arrived together
 	password string
-	slots    resp.Value // of CLUSTER SLOTS
-	replicas int64      // that WAIT answers
+	slots    resp.Value // reply to CLUSTER SLOTS
+	replicas int64      // reply to WAIT
 
-	// refuse, when set, may answer a command instead; under mu.
+	// refuse, unless nil, is called with mu held before the nth command of a name. It may
+	// return an error reply, or close the connection.
 	refuse func(name string, n int) (reply resp.Value, hangUp bool)
 }
 
@@ -36,7 +37,7 @@ type fakeStream struct {
 	ids    []string
 	values []string
 	group  bool
-	next   int // of the group
+	next   int // position of the next entry to deliver to the group
 	acked  int
 }
 
@@ -107,7 +108,8 @@ func (f *fake) serve(nc net.Conn) {
 	}
 }
 
-func (f *fake) do(argv [][]byte, authed *bool) (resp.Value, bool) {
+// do runs a command, unless the client must authenticate first or refuse intervenes.
+func (f *fake) do(argv [][]byte, authed *bool) (reply resp.Value, hangUp bool) {
 	w := make([]string, len(argv))
 	for i := range argv {
 		w[i] = string(argv[i])
@@ -129,19 +131,24 @@ func (f *fake) do(argv [][]byte, authed *bool) (resp.Value, bool) {
 			return v, hangUp
 		}
 	}
+	return f.run(w), false
+}
+
+// run runs a command, with mu held.
+func (f *fake) run(w []string) resp.Value {
 	switch w[0] {
 	case "CLUSTER":
-		return f.slots, false
+		return f.slots
 	case "WAIT":
-		return resp.Int(f.replicas), false
+		return resp.Int(f.replicas)
 	case "UNLINK":
 		delete(f.streams, w[1])
-		return resp.Int(1), false
+		return resp.Int(1)
 	case "XLEN":
 		if s := f.streams[w[1]]; s != nil {
-			return resp.Int(int64(len(s.ids))), false
+			return resp.Int(int64(len(s.ids)))
 		}
-		return resp.Int(0), false
+		return resp.Int(0)
 	case "XADD":
 		s := f.stream(w[1])
 		id := w[len(w)-3]
@@ -149,31 +156,32 @@ func (f *fake) do(argv [][]byte, authed *bool) (resp.Value, bool) {
 			id = fmt.Sprintf("%d-0", len(s.ids)+1)
 		}
 		s.ids, s.values = append(s.ids, id), append(s.values, w[len(w)-1])
-		return resp.BulkString(id), false
+		return resp.BulkString(id)
 	case "XRANGE":
-		return f.entries(f.streams[w[1]], atoi(w[2])-1, atoi(w[5])), false
+		return f.entries(f.streams[w[1]], atoi(w[2])-1, atoi(w[5]))
 	case "XREAD":
 		e := f.entries(f.streams[w[4]], atoi(w[5]), atoi(w[2]))
 		if len(e.Elems) == 0 {
-			return resp.NullArray(), false
+			return resp.NullArray()
 		}
-		return resp.Array(resp.Array(resp.BulkString(w[4]), e)), false
+		return resp.Array(resp.Array(resp.BulkString(w[4]), e))
 	case "XGROUP":
-		if s := f.stream(w[2]); s.group {
-			return resp.Err("BUSYGROUP Consumer Group name already exists"), false
-		}
 		s := f.stream(w[2])
+		if s.group {
+			return resp.Err("BUSYGROUP Consumer Group name already exists")
+		}
 		s.group, s.next = true, len(s.ids)
-		return resp.OK, false
+		return resp.OK
 	case "XREADGROUP":
-		return f.readGroup(w), false
+		return f.readGroup(w)
 	case "XACK":
 		f.stream(w[1]).acked += len(w) - 3
-		return resp.Int(int64(len(w) - 3)), false
+		return resp.Int(int64(len(w) - 3))
 	}
-	return resp.Err("ERR unknown command '" + w[0] + "'"), false
+	return resp.Err("ERR unknown command '" + w[0] + "'")
 }
 
+// atoi reads a number, or the first part of an ID.
 func atoi(s string) int {
 	s, _, _ = strings.Cut(s, "-")
 	n, err := strconv.Atoi(s)
@@ -183,6 +191,7 @@ func atoi(s string) int {
 	return n
 }
 
+// stream returns a stream, and creates it if it does not exist.
 func (f *fake) stream(name string) *fakeStream {
 	if f.streams[name] == nil {
 		f.streams[name] = &fakeStream{}
@@ -190,6 +199,7 @@ func (f *fake) stream(name string) *fakeStream {
 	return f.streams[name]
 }
 
+// entries returns up to count entries of s from position from on.
 func (f *fake) entries(s *fakeStream, from, count int) resp.Value {
 	v := resp.Array()
 	if s == nil {
@@ -202,7 +212,7 @@ func (f *fake) entries(s *fakeStream, from, count int) resp.Value {
 	return v
 }
 
-// readGroup is XREADGROUP GROUP g c COUNT n BLOCK ms STREAMS …
+// readGroup runs XREADGROUP GROUP g c COUNT n BLOCK ms STREAMS …
 func (f *fake) readGroup(w []string) resp.Value {
 	names := w[9 : 9+(len(w)-9)/2]
 	end := time.Now().Add(time.Duration(atoi(w[7])) * time.Millisecond)
@@ -225,18 +235,19 @@ func (f *fake) readGroup(w []string) resp.Value {
 			return resp.NullArray()
 		}
 		f.mu.Unlock()
-		time.Sleep(time.Millisecond) // polls; others add meanwhile
+		time.Sleep(time.Millisecond) // other connections may add entries
 		f.mu.Lock()
 	}
 }
 
-// lead makes the servers answer CLUSTER SLOTS: each leads an equal run of slots.
+// lead gives each server an equal run of slots to lead, and all of them the reply to
+// CLUSTER SLOTS.
 func lead(fs ...*fake) {
 	var runs []resp.Value
 	for i, f := range fs {
 		host, port, _ := net.SplitHostPort(f.addr)
 		if i == 0 {
-			host = "" // "the address you asked"
+			host = "" // the host that the client has connected to
 		}
 		p, _ := strconv.Atoi(port)
 		runs = append(runs, resp.Array(resp.Int(int64(16384*i/len(fs))), resp.Int(int64(16384*(i+1)/len(fs)-1)),
@@ -245,7 +256,7 @@ func lead(fs ...*fake) {
 	for i, f := range fs {
 		f.mu.Lock()
 		own := append([]resp.Value(nil), runs...)
-		if i > 0 { // only the first may leave its host out
+		if i > 0 { // only the first server may leave out its own host
 			own[0] = resp.Array(runs[0].Elems[0], runs[0].Elems[1],
 				resp.Array(resp.BulkString("127.0.0.1"), runs[0].Elems[2].Elems[1], resp.BulkString("")))
 		}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Fsync is what a bare append of 4 KiB with its fsync costs in a directory: the
-// least that a durable write can cost there.
+// Fsync holds the time of an append of 4 KiB with an fsync in a directory. No durable
+// write can be faster there.
 type Fsync struct {
 	Dir     string        `json:"dir"`
 	Samples int           `json:"samples"`
@@ -18,11 +18,11 @@ type Fsync struct {
 
 const (
 	fsyncBytes   = 4 << 10
-	fsyncSamples = 400 // of a run
+	fsyncSamples = 400 // in one run
 )
 
-// FsyncProbe appends n times 4 KiB to a new file in dir, with an fsync after each,
-// and returns how long one takes. It removes the file.
+// FsyncProbe appends 4 KiB to a new file in dir n times, each time with an fsync, and
+// returns the distribution of the times. It removes the file.
 func FsyncProbe(dir string, n int) (Fsync, error) {
 	var f fsyncs
 	if err := f.measure(dir, n); err != nil {
@@ -31,7 +31,7 @@ func FsyncProbe(dir string, n int) (Fsync, error) {
 	return *f.result(dir), nil
 }
 
-// fsyncs are the times that appends took.
+// fsyncs are the measured times of appends with an fsync.
 type fsyncs []time.Duration
 
 func (s *fsyncs) measure(dir string, n int) (err error) {

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# CPU that three idle nodes with 16 shards take together, in percent of one core.
+# Measures the CPU time of three idle nodes with 16 shards, in percent of one core.
 source "$(dirname "$0")/../lib.sh"
 SECONDS_IDLE=${SECONDS_IDLE:-30}
 cluster idle --shards 16
-sleep 10 # elections, leader moves and first flushes are not idleness
+sleep 10 # until elections, leader moves and first flushes are over
 
-ticks() { # user and system time of the servers, in clock ticks
+ticks() { # prints user and system time of the servers, in clock ticks
   local p sum=0 t
   for p in $server_pids; do
     t=$(awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$p/stat")

@@ -11,27 +11,27 @@ import (
 	"time"
 )
 
-// load is what the workers of a run share.
+// load is the state that the workers of a run share.
 type load struct {
 	cfg *Config
-	// addrs are tried in turn by a worker that lost its connection.
+	// addrs are the servers that a worker tries in turn after it lost its connection.
 	addrs []string
-	// wait is the WAIT behind each batch, empty for none.
+	// wait is the WAIT command after each batch, empty for none.
 	wait []byte
 
-	deadline time.Time    // zero: none
-	budget   atomic.Int64 // commands not yet taken, where cfg.Count bounds them
+	deadline time.Time    // zero for none
+	budget   atomic.Int64 // commands not taken yet, if cfg.Count is set
 
 	done     atomic.Int64 // good replies to the measured commands
 	failures failures
 
-	// Mode group.
+	// Of mode group.
 	produced  atomic.Bool  // the producers have ended
-	delivered atomic.Int64 // entries that consumers were given
-	acked     atomic.Int64
+	delivered atomic.Int64 // entries delivered to consumers
+	acked     atomic.Int64 // entries acknowledged by XACK
 }
 
-// take returns how many of n commands may still be sent.
+// take takes up to n commands from the budget and returns their number.
 func (l *load) take(n int) int {
 	if l.cfg.Count == 0 {
 		return n
@@ -43,8 +43,8 @@ func (l *load) take(n int) int {
 // over reports whether the time for new commands has passed.
 func (l *load) over(now time.Time) bool { return !l.deadline.IsZero() && now.After(l.deadline) }
 
-// How a worker whose connection broke goes on: it tries the servers in turn, with a
-// pause between, and gives up when that has brought nothing for so long.
+// A worker whose connection broke tries the servers in turn, with reconnectPause between
+// the attempts. It gives up after reconnectPatience.
 const (
 	reconnectPause    = 100 * time.Millisecond
 	reconnectPatience = 15 * time.Second
@@ -53,15 +53,15 @@ const (
 // worker is one connection and the goroutine that uses it.
 type worker struct {
 	*load
-	conn    *conn // nil while it is lost
+	conn    *conn // nil while there is none
 	addr    string
 	ring    *ring
-	at      int // where in the ring's cycle the next batch starts
+	at      int // position in the ring's cycle at which the next batch starts
 	latency *histogram
 	stamped []byte // a batch with the time in it, or with its WAIT; kept for its memory
 }
 
-// run repeats session until it ends without an error, on new connections.
+// run repeats session, each time on a new connection, until it ends without an error.
 func (w *worker) run(ctx context.Context, session func() error) error {
 	defer func() {
 		if w.conn != nil {
@@ -71,7 +71,7 @@ func (w *worker) run(ctx context.Context, session func() error) error {
 	for {
 		err := session()
 		if err == nil || ctx.Err() != nil {
-			return nil // a canceled run reports what it has
+			return nil // a canceled run reports its counts so far
 		}
 		w.failures.broken(err)
 		w.conn.close()
@@ -85,7 +85,7 @@ func (w *worker) run(ctx context.Context, session func() error) error {
 	}
 }
 
-// reconnect leaves w without a connection when the run ended meanwhile.
+// reconnect connects w to a server again. If the run ends first, w.conn stays nil.
 func (w *worker) reconnect(ctx context.Context) error {
 	began := time.Now()
 	pause := time.NewTimer(0)
@@ -116,7 +116,7 @@ func (w *worker) reconnect(ctx context.Context) error {
 	}
 }
 
-// batches sends batches of the ring until the run is over.
+// batches sends batches from the ring until the time or the budget of the run is used up.
 func (w *worker) batches() error {
 	for {
 		now := time.Now()
@@ -139,8 +139,8 @@ func (w *worker) batches() error {
 	}
 }
 
-// exchange sends requests and counts their good replies. Where the run waits for
-// replicas, none of a batch is good that too few of them have.
+// exchange sends requests and adds the number of good replies to good. If the run waits
+// for replicas, and too few of them have the batch, none of its replies is good.
 func (w *worker) exchange(requests []byte, expect [][]byte, good *atomic.Int64) error {
 	if len(w.wait) > 0 {
 		w.stamped = append(append(w.stamped[:0], requests...), w.wait...)
@@ -178,11 +178,12 @@ func (w *worker) exchange(requests []byte, expect [][]byte, good *atomic.Int64) 
 	return nil
 }
 
-// stampBytes is the length of the time at the start of a value: nanoseconds since
-// the Unix epoch, in decimal.
+// stampBytes is the length of the time at the start of a value, in nanoseconds since the
+// Unix epoch in decimal, such as 1700000000000000000.
 const stampBytes = 19
 
-// stamp returns the batch with the time in each value, for the consumer.
+// stamp returns a copy of the batch with the time in each value, so that the consumer can
+// tell the age of the entry.
 func (w *worker) stamp(requests []byte, n int, now time.Time) []byte {
 	w.stamped = append(w.stamped[:0], requests...)
 	var text [stampBytes]byte
@@ -200,20 +201,20 @@ func (w *worker) stamp(requests []byte, n int, now time.Time) []byte {
 	return w.stamped
 }
 
-// failures counts what went wrong.
+// failures counts error replies and broken connections.
 type failures struct {
 	mu     sync.Mutex
-	first  string
+	first  string           // text of the first failure; guarded by mu, as are all below
 	codes  map[string]int64 // error replies by their first word
-	errors int64            // error replies and unexpected ones
+	errors int64            // error replies and unexpected replies
 	lost   int64            // commands whose connection broke before the reply
-	broke  int64            // connections
+	broke  int64            // broken connections
 }
 
-// maxCodes bounds how many kinds of error are told apart.
+// maxCodes bounds the error codes that are counted apart. Further ones count as "others".
 const maxCodes = 32
 
-// refused counts a reply that is not the one expected, by its first line.
+// refused counts an error reply or an unexpected reply, given its first line.
 func (f *failures) refused(head []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -236,6 +237,7 @@ func (f *failures) refused(head []byte) {
 	f.codes[code]++
 }
 
+// broken counts a broken connection.
 func (f *failures) broken(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -245,13 +247,14 @@ func (f *failures) broken(err error) {
 	}
 }
 
+// unanswered counts n commands without a reply, or without enough replicas.
 func (f *failures) unanswered(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lost += int64(n)
 }
 
-// total is how many commands were not answered as they should have been.
+// total returns the number of commands without a good reply.
 func (f *failures) total() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// setupConns bounds how many streams are prepared or removed at the same time.
+// setupConns bounds the streams that are prepared or removed at the same time.
 const setupConns = 16
 
-// prepareBatch is how many entries are written at once while preparing; their bytes
-// are bounded by prepareBytes unless one entry is larger.
+// A stream is filled in batches of at most prepareBatch entries and about prepareBytes
+// bytes. A larger entry is a batch of its own.
 const (
 	prepareBatch = 256
 	prepareBytes = 1 << 20
 )
 
-// prepare makes the streams as the mode needs them.
+// prepare creates the streams that the mode needs.
 func (l *load) prepare(ctx context.Context, places []place) error {
 	switch l.cfg.Mode {
 	case ModeRead:
@@ -29,7 +29,8 @@ func (l *load) prepare(ctx context.Context, places []place) error {
 	return nil
 }
 
-// eachStream runs f for every stream, on a connection to a place of it.
+// eachStream calls f for every stream, on a connection to its leader if ClusterAware is
+// set, and to any server otherwise.
 func (l *load) eachStream(ctx context.Context, places []place, f func(c *conn, stream int) error) error {
 	type job struct {
 		addr   string
@@ -50,7 +51,7 @@ func (l *load) eachStream(ctx context.Context, places []place, f func(c *conn, s
 	g, ctx := errgroup.WithContext(ctx)
 	n := min(setupConns, len(jobs))
 	for i := range n {
-		g.Go(func() error { // does every n-th job, on connections of its own
+		g.Go(func() error { // runs every n-th job, on connections of its own
 			conns := map[string]*conn{}
 			defer func() {
 				for _, c := range conns {
@@ -76,7 +77,8 @@ func (l *load) eachStream(ctx context.Context, places []place, f func(c *conn, s
 	return g.Wait()
 }
 
-// fillStream writes the entries to be read, unless a run of this name has done so.
+// fillStream writes the entries for mode read, unless an earlier run of the same name has
+// written them.
 func (l *load) fillStream(c *conn, i int) error {
 	v, err := c.ask("XLEN", l.cfg.stream(i))
 	switch {
@@ -111,7 +113,7 @@ func (l *load) fillStream(c *conn, i int) error {
 	return nil
 }
 
-// makeGroup makes the group that the consumers belong to.
+// makeGroup creates the group of the consumers, unless it exists.
 func (l *load) makeGroup(c *conn, i int) error {
 	err := c.command("XGROUP", "CREATE", l.cfg.stream(i), groupName, "$", "MKSTREAM")
 	if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP ") {

@@ -9,38 +9,38 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Report is what a run measured. Its JSON form has durations in nanoseconds.
+// Report holds the measurements of a run. Its JSON form has durations in nanoseconds.
 type Report struct {
 	Mode         Mode     `json:"mode"`
 	Name         string   `json:"name"` // of the run, in the names of its streams
 	Addrs        []string `json:"addrs"`
 	ClusterAware bool     `json:"cluster_aware"`
-	Places       []Place  `json:"places,omitempty"` // the leaders, where ClusterAware
+	Places       []Place  `json:"places,omitempty"` // the leaders, if ClusterAware
 	Clients      int      `json:"clients"`
 	Depth        int      `json:"depth"`
 	Streams      int      `json:"streams"`
 	Size         int      `json:"size"`
 
-	// Interrupted says that the run was ended before its time.
+	// Interrupted is set if the run was canceled.
 	Interrupted bool          `json:"interrupted,omitempty"`
 	Elapsed     time.Duration `json:"elapsed_ns"`
-	Commands    int64         `json:"commands"`        // answered as they should be
-	Rate        float64       `json:"rate"`            // of them, a second
-	EntriesRead int64         `json:"entries_read"`    // mode read
-	Errors      int64         `json:"errors"`          // error replies, and replies of the wrong kind
+	Commands    int64         `json:"commands"`        // commands with a good reply
+	Rate        float64       `json:"rate"`            // Commands per second
+	EntriesRead int64         `json:"entries_read"`    // in mode read
+	Errors      int64         `json:"errors"`          // error replies and unexpected replies
 	Codes       Codes         `json:"codes,omitempty"` // of the error replies
-	Lost        int64         `json:"lost"`            // commands whose connection broke before the reply: outcome unknown
-	Disconnects int64         `json:"disconnects"`     // connections that broke
+	Lost        int64         `json:"lost"`            // commands with an unknown outcome: the connection broke before the reply
+	Disconnects int64         `json:"disconnects"`     // broken connections
 	FirstError  string        `json:"first_error,omitempty"`
 
-	// Latency is of a batch of Depth commands, from before it is written until its
-	// last reply has been read.
+	// Latency is the time of a batch of Depth commands, from before it is written until
+	// its last reply has been read.
 	Latency Latency      `json:"latency"`
 	Group   *GroupReport `json:"group,omitempty"`
 	Fsync   *Fsync       `json:"fsync,omitempty"`
 }
 
-// Place is a node and how many streams of the run it leads.
+// Place is a node with the number of streams of the run that it leads.
 type Place struct {
 	Addr    string `json:"addr"`
 	Streams int    `json:"streams"`
@@ -49,18 +49,19 @@ type Place struct {
 // Codes counts error replies by their first word.
 type Codes map[string]int64
 
-// GroupReport is what the consumers of mode group saw.
+// GroupReport holds the measurements of the consumers in mode group.
 type GroupReport struct {
 	Delivered    int64   `json:"delivered"`
 	Acked        int64   `json:"acked"`
-	Rate         float64 `json:"rate"`          // delivered a second
-	NotDelivered int64   `json:"not_delivered"` // entries added and never handed out
-	// Delivery is the time from before the batch with an entry's XADD was written
-	// until its consumer had it. Entries made by another clock distort it.
+	Rate         float64 `json:"rate"`          // Delivered per second
+	NotDelivered int64   `json:"not_delivered"` // entries that were added and not delivered
+	// Delivery is the time from before the batch with an entry's XADD was written until
+	// a consumer received the entry. Entries from other machines distort it, because
+	// their clocks differ.
 	Delivery Latency `json:"delivery"`
 }
 
-// Latency is a distribution, true to one percent.
+// Latency is a distribution of durations, with an error of at most one percent.
 type Latency struct {
 	Samples int64         `json:"samples"`
 	P50     time.Duration `json:"p50_ns"`
@@ -75,7 +76,7 @@ func newReport(cfg *Config) Report {
 		Clients: cfg.Clients, Depth: cfg.Depth, Streams: cfg.Streams, Size: cfg.Size}
 }
 
-// fill notes what the workers counted.
+// fill copies the counts of the workers.
 func (r *Report) fill(l *load, elapsed time.Duration) {
 	r.Elapsed = elapsed
 	r.Commands = l.done.Load()
@@ -96,7 +97,7 @@ func (l *load) groupReport(elapsed time.Duration, delivery *histogram) *GroupRep
 	return g
 }
 
-// String is the report for people, some lines that each end with a line break.
+// String returns the report for people, in lines that each end with a line break.
 func (r Report) String() string {
 	var b strings.Builder
 	target := strings.Join(r.Addrs, ",")
@@ -107,11 +108,11 @@ func (r Report) String() string {
 	if r.Interrupted {
 		fmt.Fprintf(&b, "  interrupted\n")
 	}
-	what := "commands"
+	unit := "commands"
 	if r.Mode == ModeGroup {
-		what = "entries added"
+		unit = "entries added"
 	}
-	fmt.Fprintf(&b, "  rate      %.0f/s (%d %s in %.2f s)", r.Rate, r.Commands, what, r.Elapsed.Seconds())
+	fmt.Fprintf(&b, "  rate      %.0f/s (%d %s in %.2f s)", r.Rate, r.Commands, unit, r.Elapsed.Seconds())
 	if r.Mode == ModeRead {
 		fmt.Fprintf(&b, ", %d entries read", r.EntriesRead)
 	}
@@ -155,7 +156,7 @@ func (l Latency) String() string {
 	return fmt.Sprintf("p50 %v  p90 %v  p99 %v  p99.9 %v  max %v", round(l.P50), round(l.P90), round(l.P99), round(l.P999), round(l.Max))
 }
 
-// round leaves three or so digits.
+// round rounds to about three digits: 1.23456 s to 1.23 s.
 func round(d time.Duration) time.Duration {
 	for unit := time.Second; unit > time.Microsecond; unit /= 10 {
 		if d >= 10*unit {
@@ -176,7 +177,7 @@ func newHistogram() *histogram {
 }
 
 func (h *histogram) record(d time.Duration) {
-	// In range, so there is no error.
+	// RecordValue cannot fail, because the value is in range.
 	_ = h.h.RecordValue(min(max(d, time.Microsecond), maxLatency).Microseconds())
 }
 

@@ -6,26 +6,28 @@ import (
 	"strconv"
 )
 
-// ring is a cycle of requests in one piece of memory, so that a batch is a slice of
-// it. Many connections share it and none writes to it.
+// ring is a cycle of requests in one piece of memory, so that a batch is a slice of it.
+// The connections share it and only read it.
 type ring struct {
 	buf []byte
-	// ends has the end of each request; after the cycle come the first requests once
-	// more, so that a batch may start anywhere in it.
+	// ends holds the end of each request in buf. The first requests are repeated after
+	// the cycle, so that a batch may start at any request of the cycle. With a cycle of
+	// 4 and depth 2, buf holds the requests 0 1 2 3 0 1.
 	ends   []int
 	cycle  int
-	expect [][]byte // per request: what the first line of its reply starts with
+	expect [][]byte // the first bytes of a good reply to each request
 }
 
-// A cycle has at least ringRequests requests, unless they are over ringBytes
-// together: equal values would compress to nothing on the server's disk.
+// A cycle has at least ringRequests requests, unless these exceed ringBytes together. With
+// fewer, the server's disk would hold few different values, which compress too well.
 const (
 	ringRequests = 1 << 10
 	ringBytes    = 4 << 20
 )
 
-// newRing builds a cycle of a multiple of unit requests, for batches up to depth.
-// size is about how long a request is.
+// newRing builds a ring for batches of up to depth requests. Its cycle is a multiple of
+// unit. size is the approximate length of a request. build appends request i, and returns
+// the first bytes of a good reply.
 func newRing(unit, depth, size int, build func(dst []byte, i int) (request, expect []byte)) (*ring, error) {
 	r := &ring{cycle: unit}
 	for r.cycle < ringRequests && 2*r.cycle*size <= ringBytes {
@@ -45,8 +47,7 @@ func newRing(unit, depth, size int, build func(dst []byte, i int) (request, expe
 	return r, nil
 }
 
-// batch returns n requests from the one at position at on, and what is expected of
-// each reply.
+// batch returns n requests from position at on, and the first bytes of each good reply.
 func (r *ring) batch(at, n int) (requests []byte, expect [][]byte) {
 	start := 0
 	if at > 0 {
@@ -55,12 +56,12 @@ func (r *ring) batch(at, n int) (requests []byte, expect [][]byte) {
 	return r.buf[start:r.ends[at+n-1]], r.expect[at : at+n]
 }
 
-// What the first line of a good reply starts with.
+// expectBulk is the first byte of a bulk string.
 var expectBulk = []byte("$")
 
-// addRing has an XADD to each of the streams in turn, each with a value of its own.
+// addRing returns a ring of XADDs to each of the streams in turn, with different values.
 func (c *Config) addRing(streams []int) (*ring, error) {
-	rnd := rand.New(rand.NewPCG(1, 2)) // any values do, and equal runs have equal ones
+	rnd := rand.New(rand.NewPCG(1, 2)) // a fixed seed, so that equal runs have equal values
 	value := make([]byte, c.Size)
 	return newRing(len(streams), c.Depth, c.Size+120, func(dst []byte, i int) ([]byte, []byte) {
 		fillValue(rnd, value)
@@ -75,8 +76,8 @@ func (c *Config) addRing(streams []int) (*ring, error) {
 // valueField is the name of an entry's only field.
 const valueField = "v"
 
-// fillValue fills b with text that compresses about as well as real text of IDs and
-// numbers does: 64 different letters at random.
+// fillValue fills b with random text of 64 different characters. It compresses about as
+// well as real text of IDs and numbers.
 func fillValue(rnd *rand.Rand, b []byte) {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	for i := 0; i < len(b); {
@@ -88,8 +89,8 @@ func fillValue(rnd *rand.Rand, b []byte) {
 	}
 }
 
-// prepareRing has the XADDs that fill one stream, one after another; entry n has the
-// ID n-0.
+// prepareRing returns a function that builds the XADDs of entries from to from+n-1 of one
+// stream. Entry 7 has the ID 7-0.
 func (c *Config) prepareRing(i int) func(from, n int) (requests []byte, expect [][]byte) {
 	rnd := rand.New(rand.NewPCG(3, uint64(i)))
 	value := make([]byte, c.Size)
@@ -106,15 +107,15 @@ func (c *Config) prepareRing(i int) func(from, n int) (requests []byte, expect [
 	}
 }
 
-// readRing has reads of ReadCount entries from random places of the streams, in turn
-// XRANGE and XREAD.
+// readRing returns a ring of XRANGE and XREAD in turn, which read ReadCount entries from
+// random positions of the streams.
 func (c *Config) readRing(streams []int) (*ring, error) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	count := strconv.Itoa(c.ReadCount)
 	whole := []byte("*" + count)
 	return newRing(2*len(streams), c.Depth, 150, func(dst []byte, i int) ([]byte, []byte) {
 		name := c.stream(streams[i/2%len(streams)])
-		from := rnd.IntN(c.Prepare - c.ReadCount + 1) // entries before those to read
+		from := rnd.IntN(c.Prepare - c.ReadCount + 1) // number of entries to skip
 		if i%2 == 0 {
 			return request(dst, "XRANGE", name, strconv.Itoa(from+1)+"-0", "+", "COUNT", count), whole
 		}

@@ -13,27 +13,27 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Progress is how far a run is.
+// Progress describes the progress of a run.
 type Progress struct {
 	Phase   string        // "connect", "prepare", "load", "remove"
-	Elapsed time.Duration // of the phase
-	Done    int64         // commands (prepare: entries) that were answered well
-	Errors  int64         // and that were not
-	Rate    float64       // a second, since the last call
-	// Fraction is how much of the phase is over, 0 to 1; negative where unknown.
+	Elapsed time.Duration // time since the start of the phase
+	Done    int64         // commands (in prepare: entries) with a good reply
+	Errors  int64         // commands without a good reply
+	Rate    float64       // Done per second, since the last call
+	// Fraction is the finished part of the phase, from 0 to 1, or negative if unknown.
 	Fraction float64
 }
 
-// progressEvery is how often a run reports.
+// progressEvery is the interval between calls of progress.
 const progressEvery = time.Second
 
-// Run puts load on the servers as cfg says and returns what it measured. It calls
-// progress, unless it is nil, from one goroutine about once a second.
+// Run puts load on the servers as described by cfg, and returns the measurements. It calls
+// progress, unless nil, from one goroutine about once a second.
 //
-// Error replies and broken connections are part of the report and not errors. Run
-// returns an error when cfg is wrong, when a server cannot be reached or prepared in
-// the beginning, or for long later. When ctx ends it returns what was measured up to
-// then, with Interrupted set, and no error.
+// Error replies and broken connections are counted in the report, and are not errors. Run
+// returns an error if cfg is invalid, if a server cannot be reached or prepared at the
+// start, or if a lost connection cannot be replaced for long. If ctx ends, Run returns the
+// measurements so far, with Interrupted set, and no error.
 func Run(ctx context.Context, cfg Config, progress func(Progress)) (Report, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -54,7 +54,7 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (Report, erro
 
 	watch, stop := context.WithCancel(ctx)
 	watched := make(chan struct{})
-	go func() { // calls progress; ends before Run returns
+	go func() { // calls progress; Run waits for it
 		defer close(watched)
 		if progress != nil {
 			r.watch(watch, progress)
@@ -70,7 +70,7 @@ func Run(ctx context.Context, cfg Config, progress func(Progress)) (Report, erro
 	return r.report, err
 }
 
-// run is one call of Run.
+// run is the state of one call of Run.
 type run struct {
 	load
 	phase  atomic.Pointer[phase]
@@ -84,6 +84,7 @@ type phase struct {
 
 func (r *run) enter(name string) { r.phase.Store(&phase{name, time.Now()}) }
 
+// all runs the phases one after another.
 func (r *run) all(ctx context.Context) error {
 	places, err := r.cfg.places(ctx)
 	if err != nil {
@@ -107,7 +108,7 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	var disk fsyncs
-	if r.cfg.FsyncDir != "" { // half before the load and half after: disks drift
+	if r.cfg.FsyncDir != "" { // one half before the load and one after, because disks drift
 		if err := disk.measure(r.cfg.FsyncDir, fsyncSamples/2); err != nil {
 			closeAll(workers, consumers)
 			return err
@@ -131,9 +132,27 @@ func (r *run) all(ctx context.Context) error {
 	return err
 }
 
-// crew makes the workers and connects them. Each place has one ring, that all its
-// workers share; they start at different points of it.
+// crew returns connected workers and, in mode group, consumers. If it fails, the caller
+// closes the connections of those that it returns.
 func (r *run) crew(ctx context.Context, places []place) ([]*worker, []*consumer, error) {
+	producers := r.cfg.Clients
+	if r.cfg.Mode == ModeGroup {
+		producers = (r.cfg.Clients + 1) / 2
+	}
+	workers, err := r.makeWorkers(producers, places)
+	if err != nil {
+		return nil, nil, err
+	}
+	consumers, err := r.makeConsumers(r.cfg.Clients-producers, places)
+	if err != nil {
+		return nil, nil, err
+	}
+	return workers, consumers, r.connect(ctx, workers, consumers)
+}
+
+// makeWorkers deals n workers out to the places. The workers of a place share one ring,
+// and start at different positions in it.
+func (r *run) makeWorkers(n int, places []place) ([]*worker, error) {
 	rings := make([]*ring, len(places))
 	for i, p := range places {
 		var err error
@@ -143,48 +162,54 @@ func (r *run) crew(ctx context.Context, places []place) ([]*worker, []*consumer,
 			rings[i], err = r.cfg.addRing(p.streams)
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	producers := r.cfg.Clients
-	if r.cfg.Mode == ModeGroup {
-		producers = (r.cfg.Clients + 1) / 2
-	}
-	workers := make([]*worker, producers)
+	workers := make([]*worker, n)
 	for i := range workers {
 		k := i % len(places)
 		workers[i] = &worker{load: &r.load, addr: places[k].addr, ring: rings[k], latency: newHistogram(),
 			at: i / len(places) * r.cfg.Depth % rings[k].cycle}
 	}
-	consumers := make([]*consumer, r.cfg.Clients-producers)
-	if r.cfg.Mode == ModeGroup && r.cfg.ClusterAware && len(consumers) < len(places) {
-		return nil, nil, fmt.Errorf("bench: %d consumers cannot serve the streams of %d nodes", len(consumers), len(places))
+	return workers, nil
+}
+
+// makeConsumers deals n consumers out to the places, and the streams out to the consumers.
+// If ClusterAware is set, the consumers of a place share its streams; otherwise all share
+// all streams. Two consumers of five streams get 0 2 4 and 1 3, for example. If there are
+// more consumers than streams, several compete for the entries of one stream.
+func (r *run) makeConsumers(n int, places []place) ([]*consumer, error) {
+	if r.cfg.Mode == ModeGroup && r.cfg.ClusterAware && n < len(places) {
+		return nil, fmt.Errorf("bench: %d consumers cannot serve the streams of %d nodes", n, len(places))
 	}
+	consumers := make([]*consumer, n)
 	for i := range consumers {
 		p := places[i%len(places)]
 		c := &consumer{worker: worker{load: &r.load, addr: p.addr}, name: fmt.Sprint("c", i), delivery: newHistogram()}
 		consumers[i] = c
-		// The consumers of a place share out its streams; more of them than streams
-		// compete for the entries of a stream. Without ClusterAware all of them share
-		// out all streams.
-		mine, of := i, len(consumers)
+		number, sharing := i, n // c is consumer number of those sharing the streams
 		if r.cfg.ClusterAware {
-			mine, of = i/len(places), (len(consumers)-i%len(places)+len(places)-1)/len(places)
+			number, sharing = i/len(places), (n-i%len(places)+len(places)-1)/len(places)
 		}
 		for k, s := range p.streams {
-			if k%of == mine%of || k == mine%len(p.streams) {
+			if k%sharing == number%sharing || k == number%len(p.streams) {
 				c.streams = append(c.streams, r.cfg.stream(s))
 			}
 		}
 	}
+	return consumers, nil
+}
+
+// connect dials for all workers and consumers, up to 64 at the same time.
+func (r *run) connect(ctx context.Context, workers []*worker, consumers []*consumer) error {
 	g, dialCtx := errgroup.WithContext(ctx)
-	g.SetLimit(64) // dials at the same time
+	g.SetLimit(64)
 	connect := func(w *worker) {
 		g.Go(func() error {
 			if dialCtx.Err() != nil {
 				return nil // another dial has failed
 			}
-			c, err := dial(ctx, w.cfg, w.addr) // ctx: the connection outlives the dials
+			c, err := dial(ctx, w.cfg, w.addr) // not dialCtx, which ends with the dials
 			w.conn = c
 			return err
 		})
@@ -195,7 +220,7 @@ func (r *run) crew(ctx context.Context, places []place) ([]*worker, []*consumer,
 	for _, c := range consumers {
 		connect(&c.worker)
 	}
-	return workers, consumers, g.Wait()
+	return g.Wait()
 }
 
 func closeAll(workers []*worker, consumers []*consumer) {
@@ -211,7 +236,8 @@ func closeAll(workers []*worker, consumers []*consumer) {
 	}
 }
 
-// drive runs the workers, which close their connections, and fills in the report.
+// drive runs workers and consumers, which close their connections, and fills in the
+// report.
 func (r *run) drive(ctx context.Context, workers []*worker, consumers []*consumer, began time.Time) error {
 	var produce, consume errgroup.Group
 	for _, w := range workers {

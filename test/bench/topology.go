@@ -11,7 +11,8 @@ import (
 	"millrace/resp"
 )
 
-// place is where connections go, and the streams (by number) that they use there.
+// place is a server to connect to, with the numbers of the streams that its connections
+// use.
 type place struct {
 	addr    string
 	streams []int
@@ -19,8 +20,8 @@ type place struct {
 
 func (c *Config) stream(i int) string { return "bench-" + c.Name + "-" + strconv.Itoa(i) }
 
-// places says where to connect: every address for all streams, or with ClusterAware
-// every leader for the streams it leads.
+// places returns the servers to connect to: every address for all streams, or, if
+// ClusterAware is set, every leader for the streams that it leads.
 func (c *Config) places(ctx context.Context) ([]place, error) {
 	if !c.ClusterAware {
 		all := make([]int, c.Streams)
@@ -34,7 +35,7 @@ func (c *Config) places(ctx context.Context) ([]place, error) {
 		return places, nil
 	}
 	var errs []error
-	for _, addr := range c.Addrs { // the first that answers
+	for _, addr := range c.Addrs { // the first one that answers counts
 		leaders, err := c.leaders(ctx, addr)
 		if err == nil {
 			return c.byLeader(leaders)
@@ -50,7 +51,7 @@ type slotRun struct {
 	addr        string
 }
 
-// leaders asks addr who leads which slots.
+// leaders asks the server at addr for the leaders of all slots.
 func (c *Config) leaders(ctx context.Context, addr string) ([]slotRun, error) {
 	cn, err := dial(ctx, c, addr)
 	if err != nil {
@@ -75,8 +76,9 @@ func (c *Config) leaders(ctx context.Context, addr string) ([]slotRun, error) {
 	return runs, nil
 }
 
-// parseRun reads [first, last, [host, port, …], …]. A node that does not know its
-// host means the one it was asked under.
+// parseRun reads an element [first, last, [host, port, …], …] of CLUSTER SLOTS. A node that
+// does not know its own host leaves it empty, or answers "?". Then the host is that of
+// asked, the address that the question went to.
 func parseRun(e resp.Value, asked string) (slotRun, bool) {
 	if len(e.Elems) < 3 || len(e.Elems[2].Elems) < 2 {
 		return slotRun{}, false
@@ -91,7 +93,7 @@ func parseRun(e resp.Value, asked string) (slotRun, bool) {
 	return slotRun{e.Elems[0].Int, e.Elems[1].Int, net.JoinHostPort(host, strconv.FormatInt(port, 10))}, true
 }
 
-// byLeader deals the streams out to the nodes that lead them.
+// byLeader returns the leaders with the streams that each leads.
 func (c *Config) byLeader(runs []slotRun) ([]place, error) {
 	var places []place
 	at := map[string]int{}
