@@ -95,7 +95,7 @@ func (p *power) sync(path string, do func() (done bool, err error)) error {
 // dies. It works only on the file system of the operating system. Renames and removals
 // stay in effect, even unsynced ones.
 func (f *FS) Cut() {
-	f.power.on.Lock() // for good
+	f.power.on.Lock() // never unlocked
 	f.power.mu.Lock()
 	defer f.power.mu.Unlock()
 	for path, t := range f.power.tails {
