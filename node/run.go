@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"millrace/internal/version"
 	"millrace/raftlog/disk"
 )
 
@@ -24,7 +25,7 @@ const (
 // everything. Unless a part failed, it first hands over leaderships and answers the
 // commands that were already sent, and returns nil.
 func (n *Node) Run(ctx context.Context) error {
-	n.log.Info("millrace is up", "version", Version, "client_addr", n.addrs.Client, "peer_addr", n.addrs.Peer,
+	n.log.Info("millrace is up", "version", Version, "commit", version.Get().Revision(), "client_addr", n.addrs.Client, "peer_addr", n.addrs.Peer,
 		"gossip_addr", n.addrs.Gossip, "http_addr", n.addrs.HTTP, "data", n.cfg.DataDir)
 	// The parts have a context of their own, because drain needs them after ctx has ended.
 	partsCtx, stop := context.WithCancel(context.Background())
