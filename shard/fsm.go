@@ -31,7 +31,7 @@ func (s *supervisor) restore(name string, log *watchedLog) error {
 		return err
 	}
 	if !ok || m.Staged != name {
-		return fmt.Errorf("%w: %q is not what the marker names: %v", ErrStaged, name, m)
+		return fmt.Errorf("%w: the marker does not name %q: %v", ErrStaged, name, m)
 	}
 	conflict, err := s.snapshots.install(log, m, false)
 	if err != nil {

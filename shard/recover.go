@@ -22,7 +22,7 @@ var (
 	// missing.
 	ErrStateBehind = fmt.Errorf("shard: the state is behind its snapshot marker: %w", disk.ErrCorrupt)
 	// ErrLogBehind says that the state has applied records that the log does not have.
-	ErrLogBehind = fmt.Errorf("shard: the log ends before what the state has applied: %w", disk.ErrCorrupt)
+	ErrLogBehind = fmt.Errorf("shard: the log ends before the last record that the state has applied: %w", disk.ErrCorrupt)
 	// ErrLogGap says that the log begins after the marker's end.
 	ErrLogGap = fmt.Errorf("shard: records are missing at the head of the log: %w", disk.ErrCorrupt)
 	// ErrStaged says that the marker names a received snapshot that is damaged or gone.

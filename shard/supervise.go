@@ -111,8 +111,8 @@ func (s *supervisor) start() (*instance, error) {
 	if err := s.snapshots.recover(inst.log); err != nil {
 		return nil, err
 	}
-	if err := s.found(inst.log); err != nil {
-		return nil, fmt.Errorf("shard %d: found: %w", s.cfg.ID, err)
+	if err := s.bootstrap(inst.log); err != nil {
+		return nil, fmt.Errorf("shard %d: write the first record: %w", s.cfg.ID, err)
 	}
 	m, _, err := s.cfg.Log.Marker()
 	if err != nil {
@@ -169,10 +169,10 @@ func raftConfig(cfg *Config) *raft.Config {
 	return c
 }
 
-// found writes the first record of a shard that has no state, if this replica is a
+// bootstrap writes the first record of a shard that has no state, if this replica is a
 // founder. It does the work of raft.BootstrapCluster, but survives a crash between the
 // two writes, which would otherwise leave a term and no record for ever.
-func (s *supervisor) found(log LogStore) error {
+func (s *supervisor) bootstrap(log LogStore) error {
 	if len(s.cfg.Founders) == 0 {
 		return nil
 	}
