@@ -18,7 +18,8 @@ type Command struct {
 	Blocked *blocking
 }
 
-// blocking is what a command does while it waits. Its words have been read already.
+// blocking holds the functions for calls of a command that wait. They get the words as
+// command.ParseRead has read them.
 type blocking struct {
 	// Ready reports whether the command would answer data or an error if it ran now.
 	Ready func(tx *Tx, r *command.Read) (bool, error)

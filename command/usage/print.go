@@ -2,7 +2,7 @@ package usage
 
 import "strings"
 
-// Text returns arguments as a manual prints them: "key [NX|XX] id [id ...]".
+// Text returns arguments in the notation of a manual, such as "key [NX|XX] id [id ...]".
 func Text(args []Arg) string {
 	var words []string
 	for _, a := range args {
@@ -11,8 +11,8 @@ func Text(args []Arg) string {
 	return strings.Join(words, " ")
 }
 
-// text is an argument with its token, its repetition and the brackets of one that may be
-// left out.
+// text returns the argument with its token, its repetition, and brackets when it is
+// optional.
 func (a *Arg) text() string {
 	core := a.core()
 	token := a.Token + " "
@@ -38,7 +38,7 @@ func (a *Arg) text() string {
 	return core
 }
 
-// core is an argument without its token.
+// core returns the argument without token, repetition and brackets.
 func (a *Arg) core() string {
 	switch a.Type {
 	case PureToken:
@@ -54,7 +54,7 @@ func (a *Arg) core() string {
 	return a.Name
 }
 
-// choices joins what one of is to be chosen, with blanks where one has several words.
+// choices joins the alternatives with "|", or with " | " when one has several words.
 func (a *Arg) choices() string {
 	var all []string
 	bar := "|"

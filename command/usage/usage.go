@@ -16,28 +16,29 @@ const (
 	UnixTime  Type = "unix-time"
 	Pattern   Type = "pattern"
 	Key       Type = "key"
-	PureToken Type = "pure-token" // nothing but its token
+	PureToken Type = "pure-token" // only a token
 	OneOf     Type = "oneof"      // one of its Args
 	Block     Type = "block"      // all of its Args
 )
 
-// typeWords are the types that a line can name.
+// typeWords holds the types that a line can name.
 var typeWords = map[string]Type{"int": Integer, "string": String, "double": Double, "time": UnixTime, "pattern": Pattern, "key": Key}
 
 // Arg is an argument of a command.
 type Arg struct {
 	Name string
 	Type Type
-	// Token is the word that announces the argument; HasToken tells an empty one from none.
+	// Token is the literal word before the argument. HasToken is true also when that word
+	// is empty.
 	Token    string
 	HasToken bool
-	// Optional arguments may be left out, Multiple ones be there several times, and with
-	// MultipleToken the token with them.
+	// An Optional argument may be left out. A Multiple one may be repeated, together with
+	// its token when MultipleToken is true.
 	Optional, Multiple, MultipleToken bool
 	Args                              []Arg // of OneOf and Block
 }
 
-// Parse returns the arguments that a line describes, or what is wrong with it.
+// Parse returns the arguments that a line describes, or an error that quotes the line.
 func Parse(line string) (args []Arg, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -57,7 +58,7 @@ func Parse(line string) (args []Arg, err error) {
 	return args, nil
 }
 
-// syntaxError is what is wrong with a line; the parser panics with it.
+// syntaxError describes the error in a line. The parser panics with it, and Parse recovers.
 type syntaxError string
 
 type parser struct{ rest string }
@@ -66,7 +67,7 @@ func (p *parser) fail(format string, args ...any) { panic(syntaxError(fmt.Sprint
 
 func (p *parser) blanks() { p.rest = strings.TrimLeft(p.rest, " ") }
 
-// take removes a prefix, and reports whether it was there.
+// take removes a prefix, and reports whether the rest had it.
 func (p *parser) take(prefix string) bool {
 	rest, ok := strings.CutPrefix(p.rest, prefix)
 	if ok {
@@ -87,7 +88,7 @@ func (p *parser) sequence() []Arg {
 	}
 }
 
-// item reads one item with what announces and follows it.
+// item reads one item with its token and its repetition mark.
 func (p *parser) item() Arg {
 	var a Arg
 	switch {
@@ -114,14 +115,14 @@ func (p *parser) item() Arg {
 	return a
 }
 
-// again reads the mark that a bracketed item may be there several times, token and all.
+// again reads the repetition mark of a bracketed item, which repeats its token too.
 func (p *parser) again(a *Arg) {
 	if p.take("...") {
 		a.Multiple, a.MultipleToken = true, a.HasToken
 	}
 }
 
-// only reads the one item of a bracket without a name.
+// only reads a bracket without a name, which must hold exactly one item.
 func (p *parser) only(end string) Arg {
 	args := p.sequence()
 	if len(args) != 1 {
@@ -138,7 +139,7 @@ func (p *parser) close(end string) {
 	}
 }
 
-// announces reports whether an argument follows, which the word before it announces.
+// announces reports whether an argument follows for which the word before is the token.
 func (p *parser) announces() bool {
 	rest := strings.TrimLeft(p.rest, " ")
 	return rest != p.rest && rest != "" && isLower(rest[0]) && !p.isToken(rest)

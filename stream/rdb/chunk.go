@@ -1,14 +1,15 @@
 package rdb
 
-// A chunk is a run of entries: a listpack under the ID of the first entry it was made
-// with, to which the others are relative.
+// A chunk is a run of entries in one listpack. Its key is the ID of the first entry ever
+// put into it. The IDs of the entries are relative to the key.
 //
 //	live, dead, n, n field names, 0          the first entry's fields
 //	flags, ms, seq, values …, size           an entry that has the same fields
 //	flags, ms, seq, n, field, value …, size  any other
 //
-// ms and seq are differences to the chunk's ID; size is the number of elements before
-// it in the entry. A deleted entry stays, with a flag.
+// live and dead are the numbers of entries that are not deleted and that are. n is a number
+// of fields. ms and seq are differences to the key. size is the number of elements of the
+// entry, without size itself. A deleted entry stays in the listpack, with a flag.
 const (
 	flagDeleted    = 1
 	flagSameFields = 2
@@ -16,21 +17,21 @@ const (
 
 // Chunk is a run of entries.
 type Chunk struct {
-	ID      ID       // below or equal to all entries'
-	Last    ID       // greatest ID of an entry, deleted or not, that is not above the stream's
-	Deleted uint64   // entries that are no more
-	Fields  [][]byte // of the entry that the chunk was made with
-	Entries []Entry  // at least one, in order of their IDs
+	ID      ID       // its key; no entry has a lower ID
+	Last    ID       // greatest ID of its entries, deleted ones included, but not above the stream's last ID
+	Deleted uint64   // number of deleted entries
+	Fields  [][]byte // of the first entry ever put into it
+	Entries []Entry  // the entries that are not deleted, at least one, in the order of their IDs
 	Bytes   int      // size of the listpack
 }
 
-// Entry is an entry of a stream: fields and their values in turn.
+// Entry is an entry of a stream.
 type Entry struct {
 	ID    ID
-	Words [][]byte
+	Words [][]byte // fields and their values in turn
 }
 
-// chunk reads a chunk. Entries have to follow one another from after on.
+// chunk reads a chunk, whose key must be above after.
 func (r *reader) chunk(after ID) Chunk {
 	key := r.string()
 	if len(key) != 16 && r.err == nil {
@@ -66,8 +67,9 @@ func (r *reader) chunk(after ID) Chunk {
 	return c
 }
 
-// words reads n words, each of them after a word of fields where there are any. They
-// are paid for before they are read: fields stand there once for any number of entries.
+// words reads n words. When fields is not nil, each word is a value, and words puts its
+// field before it. The budget is charged for the fields before anything is allocated,
+// because a payload holds them only once for any number of entries.
 func (r *reader) words(l *listpack, n uint64, fields [][]byte) [][]byte {
 	if n > uint64(len(l.b))/2 {
 		l.fail("%d words in %d bytes", n, len(l.b))
@@ -95,7 +97,7 @@ func (r *reader) words(l *listpack, n uint64, fields [][]byte) [][]byte {
 	return words
 }
 
-// entry reads one entry into n, or counts it as deleted.
+// entry reads one entry into c, or counts it there when it is deleted.
 func (r *reader) entry(l *listpack, c *Chunk) {
 	first := l.read
 	flags := l.integer()
@@ -118,7 +120,7 @@ func (r *reader) entry(l *listpack, c *Chunk) {
 		l.fail("entry %v is before its chunk, %v", id, c.ID)
 	}
 	if flags&flagDeleted != 0 {
-		// Before Redis 7.0 a stream could go on below a deleted entry.
+		// Before Redis 7.0, entries after a deleted one could have lower IDs.
 		c.Deleted++
 		if c.Last.less(id) {
 			c.Last = id
@@ -137,7 +139,7 @@ func (r *reader) entry(l *listpack, c *Chunk) {
 // end returns the ID of the last entry.
 func (c *Chunk) end() ID { return c.Entries[len(c.Entries)-1].ID }
 
-// appendChunk appends a chunk that has only its live entries: deleted ones are no more.
+// appendChunk appends a chunk without its deleted entries.
 func appendChunk(dst []byte, c *Chunk) []byte {
 	var key [16]byte
 	dst = appendString(dst, appendRawID(key[:0], c.ID))
@@ -156,15 +158,17 @@ func appendChunk(dst []byte, c *Chunk) []byte {
 	return appendString(dst, w.finish())
 }
 
-func (w *listpackWriter) entry(chunk ID, master [][]byte, e *Entry) {
+// entry appends an entry of the chunk with this key. master holds the words of the chunk's
+// first entry.
+func (w *listpackWriter) entry(key ID, master [][]byte, e *Entry) {
 	first, same := w.count, sameFields(master, e.Words)
 	flags := int64(0)
 	if same {
 		flags = flagSameFields
 	}
 	w.integer(flags)
-	w.integer(int64(e.ID.MS - chunk.MS))
-	w.integer(int64(e.ID.Seq - chunk.Seq))
+	w.integer(int64(e.ID.MS - key.MS))
+	w.integer(int64(e.ID.Seq - key.Seq))
 	if !same {
 		w.integer(int64(len(e.Words) / 2))
 	}

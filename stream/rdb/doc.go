@@ -1,11 +1,12 @@
-// Package rdb reads and writes values in the form that Redis's DUMP and RESTORE use:
-// strings and streams, as Redis keeps them in its RDB files.
+// Package rdb reads and writes the payloads of Redis's DUMP and RESTORE: strings and
+// streams in the format of Redis's RDB files.
 //
-// A payload comes from the wire, so it is hostile. Nothing is allocated because a
-// payload announced a length, all it may come to is bounded by a [Budget], and what
-// is returned holds what a server of Redis would have written: IDs in order, counts
-// that count, one owner for each pending entry. Everything else is [ErrFormat].
+// A payload comes from a client and may be hostile. Therefore the package never allocates
+// memory only because the payload announces a length, a [Budget] bounds the size of the
+// decoded value, and a value that Redis could not have written is [ErrFormat]. For example,
+// the IDs of a decoded stream are in order, its counts are right, and each pending entry
+// has one owner or was released.
 //
 // Where to start: payload.go draws a payload, stream.go a stream in it, chunk.go the
-// listpack that holds a run of entries. The package knows neither commands nor state.
+// listpack of a run of entries. The package knows neither commands nor the state.
 package rdb

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// A listpack is a row of strings and integers.
+// A listpack is a sequence of strings and integers.
 //
 //	 0       4       6
 //	+-------+-------+---------+ … +------+
@@ -14,8 +14,9 @@ import (
 //	| u32LE | u16LE |         |   |      |
 //	+-------+-------+---------+ … +------+
 //
-// bytes is the size of all, count the number of elements or 0xFFFF where they are more
-// than that tells. An element ends with its own size, so that it can be read backward.
+// bytes is the size of the whole listpack. count is the number of elements, or 0xFFFF when
+// there are that many or more. Each element is followed by its own size, so that a listpack
+// can be read backward. The forms of an element are:
 //
 //	0nnnnnnn                             7 bits, an integer
 //	10nnnnnn n bytes                     a string
@@ -35,13 +36,13 @@ const (
 	element64Int    = 0xF4
 )
 
-// element is one of a listpack: a string, or an integer, for which str is nil.
+// element is an element of a listpack: a string, or an integer when str is nil.
 type element struct {
 	str []byte
 	num int64
 }
 
-// text returns e as a string; an integer as decimal text.
+// text returns e as a string. An integer becomes decimal text.
 func (e element) text() []byte {
 	if e.str != nil {
 		return e.str
@@ -49,15 +50,16 @@ func (e element) text() []byte {
 	return strconv.AppendInt(nil, e.num, 10)
 }
 
-// listpack reads a listpack from its first element on. Like reader, it reads zeros
-// after the first error.
+// listpack reads a listpack from its first element on. Like reader, it reads zeros after
+// the first error.
 type listpack struct {
-	b    []byte // what is left, without the end
-	read int
+	b    []byte // the elements not yet read
+	read int    // number of elements read
 	err  error
 }
 
-// openListpack checks everything but the elements.
+// openListpack returns a reader of the listpack b. It checks the size and the end of b, but
+// not the elements.
 func openListpack(b []byte) (listpack, error) {
 	if len(b) < listpackHeader+1 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)) || b[len(b)-1] != listpackEnd {
 		return listpack{}, badFormat("listpack of %d bytes", len(b))
@@ -65,7 +67,8 @@ func openListpack(b []byte) (listpack, error) {
 	return listpack{b: b[listpackHeader : len(b)-1]}, nil
 }
 
-// close says whether all elements were read, as many as the listpack b counts.
+// close returns an error when the listpack b was not read without error to its end, or does
+// not have as many elements as it says.
 func (l *listpack) close(b []byte) error {
 	if l.err != nil {
 		return l.err
@@ -106,7 +109,7 @@ func (l *listpack) next() element {
 	return e
 }
 
-// integer reads an element that is one.
+// integer reads an integer. It fails on a string.
 func (l *listpack) integer() int64 {
 	e := l.next()
 	if e.str != nil {
@@ -115,21 +118,21 @@ func (l *listpack) integer() int64 {
 	return e.num
 }
 
-// count reads an integer that is a number of things.
+// count reads an integer that must not be negative.
 func (l *listpack) count() uint64 {
 	n := l.integer()
 	if n < 0 {
-		l.fail("%d things in a listpack", n)
+		l.fail("listpack has the negative count %d", n)
 		return 0
 	}
 	return uint64(n)
 }
 
-// decodeElement reads the element that b starts with; n is its size without the size
-// at its end.
+// decodeElement reads the element at the start of b. n is its size, without the backward
+// length that follows it.
 func decodeElement(b []byte) (e element, n int, ok bool) {
 	c := b[0]
-	head, size := 1, 0 // what comes before the bytes of a string, and how many these are
+	head, size := 1, 0 // of a string: the number of bytes before it, and its length
 	switch {
 	case c < 0x80:
 		return element{num: int64(c)}, 1, true
@@ -168,7 +171,7 @@ func decodeElement(b []byte) (e element, n int, ok bool) {
 	return element{str: b[head : head+size : head+size]}, head + size, true
 }
 
-// intWidth returns how many bytes follow the first one of an integer element.
+// intWidth returns the number of bytes after the first one of an integer element.
 func intWidth(first byte) int {
 	if first == element64Int {
 		return 8
@@ -176,18 +179,18 @@ func intWidth(first byte) int {
 	return int(first-element16Int) + 2
 }
 
-// listpackWriter appends a listpack to what is in b.
+// listpackWriter appends a listpack to b.
 type listpackWriter struct {
 	b     []byte
-	start int
-	count int
+	start int // index in b at which the listpack starts
+	count int // number of elements
 }
 
 func beginListpack(dst []byte) listpackWriter {
 	return listpackWriter{b: append(dst, make([]byte, listpackHeader)...), start: len(dst)}
 }
 
-// finish returns what is in b, the whole listpack included.
+// finish completes the listpack and returns b.
 func (w *listpackWriter) finish() []byte {
 	w.b = append(w.b, listpackEnd)
 	binary.LittleEndian.PutUint32(w.b[w.start:], uint32(len(w.b)-w.start))
@@ -214,7 +217,7 @@ func (w *listpackWriter) integer(v int64) {
 	w.end(n)
 }
 
-// string appends s, as an integer where it is the text of one.
+// string appends s. It writes an integer when s is the decimal text of one.
 func (w *listpackWriter) string(s []byte) {
 	if v, ok := integer(s); ok {
 		w.integer(v)
@@ -233,14 +236,15 @@ func (w *listpackWriter) string(s []byte) {
 	w.end(n)
 }
 
-// end appends the size of the element that starts at n.
+// end appends the backward length of the element that starts at index n.
 func (w *listpackWriter) end(n int) {
 	w.b = appendBackLength(w.b, len(w.b)-n)
 	w.count++
 }
 
-// appendBackLength appends the size of an element as it is read backward: seven bits a
-// byte, the highest first, all but the first marked.
+// appendBackLength appends the size n of an element in the form that is read backward:
+// seven bits in each byte, the highest bits first, and the top bit set in all bytes except
+// the first. For example, 300 becomes 0x02 0xAC.
 func appendBackLength(dst []byte, n int) []byte {
 	shift := 0
 	for _, most := range [...]int{127, 16382, 2097150, 268435454} {

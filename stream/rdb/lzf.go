@@ -1,20 +1,22 @@
 package rdb
 
-// LZF is a row of runs. The first byte says which of three it is.
+// LZF is a sequence of runs. The top bits of the first byte tell which of three forms a run
+// has.
 //
-//	000nnnnn  n+1 bytes                       the bytes themselves
-//	nnnooooo  oooooooo                        n+2 bytes from o+1 before the end so far
-//	111ooooo  nnnnnnnn oooooooo               n+9 bytes, likewise
+//	000nnnnn  n+1 bytes                       these bytes
+//	nnnooooo  oooooooo                        a copy of n+2 bytes that start o+1 before the end of the output
+//	111ooooo  nnnnnnnn oooooooo               likewise, n+9 bytes
 const (
 	lzfLongest = 255 + 9
-	// lzfMaxGrowth is by how much more than the bytes there are LZF can come to: three
-	// bytes make lzfLongest at most.
+	// lzfMaxGrowth is the greatest ratio of output to input: three bytes of input become at
+	// most lzfLongest bytes.
 	lzfMaxGrowth = lzfLongest / 3
 )
 
 var errLZF = badFormat("LZF is broken")
 
-// lzfDecompress returns the size bytes that in stands for. It allocates as it goes.
+// lzfDecompress decompresses in, which must become exactly size bytes. Its output grows
+// with the input that it has read, so that a wrong size does not cost memory.
 func lzfDecompress(in []byte, size int) ([]byte, error) {
 	out := make([]byte, 0, min(size, 2*len(in)))
 	for len(in) > 0 {
@@ -44,7 +46,7 @@ func lzfDecompress(in []byte, size int) ([]byte, error) {
 		if from < 0 || len(out)+n > size {
 			return nil, errLZF
 		}
-		// The run may reach into what it makes, so it is copied byte by byte.
+		// The source may overlap the copy, so the bytes are copied one by one.
 		for i := range n {
 			out = append(out, out[from+i])
 		}

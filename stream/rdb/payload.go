@@ -7,7 +7,7 @@ import (
 	"hash/crc64"
 )
 
-// A payload. The checksum is CRC-64 with the polynomial of Jones, over all before it.
+// A payload. The checksum is CRC-64 with the polynomial of Jones, over all bytes before it.
 //
 //	 0      1                     n          n+2        n+10
 //	+------+---------------------+----------+----------+
@@ -15,21 +15,22 @@ import (
 //	| u8   |                     | u16 LE   | u64 LE   |
 //	+------+---------------------+----------+----------+
 //
-// version is that of RDB files: a server reads what is of its own version or older.
+// version is the version of the RDB format. A server reads its own version and older ones.
 const footerBytes = 10
 
-// The types of a value that are known here, with the version of RDB and of Redis that
-// brought them.
+// The types of values that this package reads, with the versions of RDB and of Redis that
+// introduced them.
 const (
 	typeString  = 0
 	typeStream  = 15 // 9, Redis 5
-	typeStream2 = 19 // 10, Redis 7.0: what is known of deleted and read entries
+	typeStream2 = 19 // 10, Redis 7.0: greatest deleted ID, entries added, entries read
 	typeStream3 = 21 // 11, Redis 7.2: when a consumer was last active
 	typeStream4 = 26 // 13, Redis 8.6: idempotent producers
 	typeStream5 = 27 // 14, Redis 8.8: released entries
 )
 
-// versions of RDB that are written, and the newest one that is read: Redis 8.10's.
+// The versions of RDB that this package writes, and the newest one that it reads, which is
+// that of Redis 8.10.
 const (
 	versionStream2 = 10
 	versionStream4 = 13
@@ -37,13 +38,14 @@ const (
 	maxVersion     = 15
 )
 
-// The ways in which a payload is refused.
+// The errors of Decode.
 var (
-	// ErrFooter says that a payload is too short, too new, or not what was written.
+	// ErrFooter means that a payload is too short, too new, or has a wrong checksum.
 	ErrFooter = errors.New("rdb: version or checksum of the payload is wrong")
-	// ErrFormat says that the value is of an unknown type, or not one that Redis writes.
+	// ErrFormat means that the type of the value is unknown, or that Redis could not have
+	// written the value.
 	ErrFormat = errors.New("rdb: bad data format")
-	// ErrTooLarge says that the value comes to more than the budget.
+	// ErrTooLarge means that the value exceeds the budget.
 	ErrTooLarge = errors.New("rdb: the value is too large")
 )
 
@@ -51,10 +53,11 @@ func badFormat(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
 }
 
-// jones is the table of the polynomial 0xad93d23594c935a9, whose bits stand in reverse.
+// jones is the table of the polynomial 0xad93d23594c935a9, with its bits reversed.
 var jones = crc64.MakeTable(0x95ac9329ac4bc9b5)
 
-// checksum starts and ends without the complement that package crc64 takes.
+// checksum returns the checksum of b. Redis does not complement the value at the start and
+// at the end, so checksum undoes the complements of package crc64.
 func checksum(b []byte) uint64 { return ^crc64.Update(^uint64(0), jones, b) }
 
 // seal appends version and checksum to a value.
@@ -63,7 +66,7 @@ func seal(value []byte, version uint16) []byte {
 	return binary.LittleEndian.AppendUint64(b, checksum(b))
 }
 
-// open returns the value in a payload whose footer is right.
+// open checks the footer of a payload and returns the bytes before it.
 func open(payload []byte) ([]byte, error) {
 	n := len(payload) - footerBytes
 	if n < 0 || binary.LittleEndian.Uint16(payload[n:]) > maxVersion {
@@ -75,14 +78,14 @@ func open(payload []byte) ([]byte, error) {
 	return payload[:n], nil
 }
 
-// Value is what a payload holds.
+// Value is a decoded payload.
 type Value struct {
-	String []byte // where Stream is nil
-	Stream *Stream
+	String []byte  // the string, when Stream is nil
+	Stream *Stream // nil: the value is a string
 }
 
-// Decode reads a payload. What it returns may share memory with the payload. The
-// error is ErrFooter, ErrTooLarge, or wraps ErrFormat.
+// Decode reads a payload. The value may share memory with it. The error is ErrFooter,
+// ErrTooLarge, or wraps ErrFormat.
 func Decode(payload []byte, budget Budget) (Value, error) {
 	b, err := open(payload)
 	if err != nil {

@@ -6,27 +6,27 @@ import (
 	"strconv"
 )
 
-// A length. The two highest bits of the first byte say which form it has.
+// A length. The two highest bits of the first byte tell its form.
 //
 //	00xxxxxx                    6 bits
 //	01xxxxxx xxxxxxxx           14 bits, big-endian
 //	10000000 u32 BE             32 bits
 //	10000001 u64 BE             64 bits
-//	11xxxxxx                    no length: a string that is encoded in another way
+//	11xxxxxx                    not a length, but the encoding of a string
 //
-// A string is a length and its bytes, or one of:
+// A string is a length and its bytes, or has one of these encodings:
 //
 //	11000000 i8                 the integer as decimal text
 //	11000001 i16 LE             likewise
 //	11000010 i32 LE             likewise
-//	11000011 n, m, n bytes      compressed with LZF; m is the length it had
+//	11000011 n, m, n bytes      compressed with LZF from m bytes
 const (
 	length32, length64                      = 0x80, 0x81
 	encodedInt8, encodedInt16, encodedInt32 = 0xC0, 0xC1, 0xC2
 	encodedLZF                              = 0xC3
 )
 
-// ID is an ID of a stream's entry.
+// ID is the ID of an entry.
 type ID struct {
 	MS, Seq uint64
 }
@@ -43,20 +43,21 @@ func (a ID) compare(b ID) int {
 	return 1
 }
 
-// reader takes a value apart. After the first error everything reads as zero; loops
-// over an announced number look at err.
+// reader reads the parts of a value. After the first error everything reads as zero, so
+// that callers need not check each part. A loop over an announced number must check err.
 type reader struct {
-	b      []byte
-	err    error
+	b      []byte // the bytes not yet read
+	err    error  // the first error
 	budget Budget
 }
 
-// fail notes an error, unless there is one, and lets nothing more be read.
+// fail sets err to an ErrFormat, unless it is set already, and ends the input.
 func (r *reader) fail(format string, args ...any) {
 	r.stop(badFormat(format, args...))
 }
 
-// stop notes err, unless it is nil or there is one, and lets nothing more be read.
+// stop sets r.err to err, unless it is set already, and ends the input. For a nil err it
+// does nothing.
 func (r *reader) stop(err error) {
 	if err == nil {
 		return
@@ -67,7 +68,8 @@ func (r *reader) stop(err error) {
 	r.b = nil
 }
 
-// next returns the next n bytes, which share memory with the payload; nil at the end.
+// next returns the next n bytes, which share memory with the payload. It fails and returns
+// nil when fewer are left.
 func (r *reader) next(n uint64) []byte {
 	if n > uint64(len(r.b)) {
 		r.fail("%d bytes where %d are left", n, len(r.b))
@@ -85,7 +87,8 @@ func (r *reader) u8() byte {
 	return 0
 }
 
-// form reads a length, or what stands in its place: then encoded is the first byte.
+// form reads a length, or the first byte of an encoded string. For an encoded string,
+// encoded is that byte; otherwise it is zero.
 func (r *reader) form() (n uint64, encoded byte) {
 	first := r.u8()
 	switch {
@@ -117,7 +120,7 @@ func (r *reader) length() uint64 {
 	return n
 }
 
-// signed reads a length that fits an integer.
+// signed reads a length that must fit an int64. what names it in the error.
 func (r *reader) signed(what string) uint64 {
 	n := r.length()
 	if n > math.MaxInt64 {
@@ -169,7 +172,7 @@ func (r *reader) string() []byte {
 // id reads an ID as two lengths.
 func (r *reader) id() ID { return ID{MS: r.length(), Seq: r.length()} }
 
-// rawID reads an ID as sixteen bytes whose order is that of IDs.
+// rawID reads an ID as sixteen bytes, big-endian.
 func (r *reader) rawID() ID {
 	if v := r.next(16); v != nil {
 		return idFromBytes(v)
@@ -206,10 +209,10 @@ func appendLength(dst []byte, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, length64), n)
 }
 
-// maxIntText is how long a string may be that is written as an integer.
+// maxIntText is the greatest length of a string that is written as an integer.
 const maxIntText = 11
 
-// appendString appends a string as Redis does with rdbcompression off.
+// appendString appends a string in the form that Redis uses with rdbcompression off.
 func appendString(dst, s []byte) []byte {
 	if v, ok := integer(s); ok && len(s) <= maxIntText {
 		switch {
@@ -234,7 +237,8 @@ func appendTime(dst []byte, ms int64) []byte {
 	return binary.LittleEndian.AppendUint64(dst, uint64(ms))
 }
 
-// integer returns the integer whose only decimal text s is.
+// integer returns the integer with the decimal text s, and whether there is one. Texts such
+// as "007" and "-0" are not integers, because reading them back would give another text.
 func integer(s []byte) (int64, bool) {
 	if len(s) == 0 || len(s) > 20 || s[0] > '9' {
 		return 0, false

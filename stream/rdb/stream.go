@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// A stream. Numbers are lengths (reader.go) where nothing else is said; an ID is two of
-// them, a raw ID sixteen bytes, big-endian, a time an i64, little-endian.
+// A stream. Numbers are lengths (reader.go). An ID is two lengths, a raw ID sixteen bytes,
+// big-endian, and a time an i64, little-endian. "from 19 on" means: in values of type 19 or
+// above (payload.go).
 //
 //	chunks × { chunk (chunk.go) }
 //	length, last ID
@@ -26,29 +27,29 @@ import (
 //	producers × { name, iids × { iid, ID } }
 //	iids added, duplicates
 //
-// What Millrace adds after a stream of type 19, where a consumer was last active at
-// another time than it was last seen:
+// Type 19 has no active times. When a consumer was last active at another time than it was
+// last seen, Millrace adds a trailer to it:
 //
 //	'M' 'R' 'A', consumers of all groups × { active: time }
 //
-// Redis does not look at what follows a value, so a server that knows no active times
-// reads the rest; decision 12 says why.
+// Redis ignores bytes after a value, so that a Redis 7.0 can still read the stream; see
+// decision 12.
 
-// trailer marks what Millrace adds.
+// trailer is the start of Millrace's trailer.
 const trailer = "MRA"
 
-// Stream is a stream as a payload holds it.
+// Stream is a stream in a payload.
 type Stream struct {
-	Chunks     []Chunk // in order
-	Length     uint64  // entries of all chunks
+	Chunks     []Chunk // in the order of their IDs
+	Length     uint64  // number of entries that are not deleted
 	Last       ID      // greatest ID ever
-	MaxDeleted ID
-	Added      uint64 // entries ever
+	MaxDeleted ID      // greatest deleted ID
+	Added      uint64  // number of entries ever added
 	Groups     []Group
-	IDMP       *IDMP // nil: as of a new stream; never nil where an entry was released
+	IDMP       *IDMP // nil: the stream has had no idempotent producer; never nil when an entry was released
 }
 
-// First returns the ID of the first entry, 0-0 where there is none.
+// First returns the ID of the first entry, or 0-0 when there is none.
 func (s *Stream) First() ID {
 	if len(s.Chunks) == 0 {
 		return ID{}
@@ -61,7 +62,7 @@ type Group struct {
 	Name        []byte
 	Delivered   ID
 	EntriesRead int64     // -1: not known
-	Pending     []Pending // in order of their IDs
+	Pending     []Pending // in the order of their IDs
 	Consumers   []Consumer
 }
 
@@ -75,19 +76,19 @@ type Consumer struct {
 // Nobody is the owner of a released entry.
 const Nobody = -1
 
-// Pending is an entry that was delivered and not acknowledged.
+// Pending is an entry that was delivered and is not acknowledged.
 type Pending struct {
 	ID          ID
 	DeliveredMS int64 // zero when it was released
 	Deliveries  uint64
-	Owner       int    // index of a consumer, or Nobody
-	Place       uint64 // among the released, in the order of their release
+	Owner       int    // index of its consumer, or Nobody
+	Place       uint64 // of a released entry: its number in the order of release, from 0
 }
 
-// IDMP is what a stream remembers of idempotent producers.
+// IDMP holds the settings, counts and idempotent IDs of a stream's producers.
 type IDMP struct {
-	Seconds, MaxSize  uint64
-	Added, Duplicates uint64
+	Seconds, MaxSize  uint64 // how long and how many IDs of each producer are remembered
+	Added, Duplicates uint64 // idempotent IDs ever added, and XADDs that repeated one
 	Producers         []Producer
 }
 
@@ -108,7 +109,7 @@ func (r *reader) stream(kind byte) *Stream {
 	after := ID{}
 	for n := r.length(); n > 0 && r.err == nil; n-- {
 		chunk := r.chunk(after)
-		// XTRIM MINID can leave a chunk in Redis whose entries are all deleted.
+		// In Redis, XTRIM MINID can leave a chunk whose entries are all deleted.
 		if after = chunk.Last; r.err == nil && len(chunk.Entries) > 0 {
 			s.Chunks = append(s.Chunks, chunk)
 			s.Length += uint64(len(chunk.Entries))
@@ -126,7 +127,7 @@ func (r *reader) stream(kind byte) *Stream {
 	}
 	s.Added = s.Length
 	if kind >= typeStream2 {
-		r.id() // the first one, which the chunks tell
+		r.id() // the first ID, which the chunks show as well
 		s.MaxDeleted, s.Added = r.id(), r.signed("entries added")
 	}
 	if s.Added < s.Length || s.Last.less(s.MaxDeleted) {
@@ -196,7 +197,8 @@ func (r *reader) group(kind byte, s *Stream) Group {
 	return g
 }
 
-// owned reads which entries a consumer owns, and returns how many.
+// owned reads the IDs that a consumer owns, sets the owner of these pending entries, and
+// returns their number.
 func (r *reader) owned(g *Group, owner int) int {
 	count, last := 0, ID{}
 	for n := r.length(); n > 0 && r.err == nil; n-- {
@@ -218,14 +220,15 @@ func (r *reader) owned(g *Group, owner int) int {
 	return count
 }
 
-// released reads which entries belong to nobody, and returns how many.
+// released reads the IDs of the released entries, sets their places, and returns their
+// number.
 func (r *reader) released(g *Group) int {
 	place := make(map[ID]uint64)
 	for n := r.length(); n > 0 && r.err == nil; n-- {
 		id := r.rawID()
 		p := g.find(id)
 		if _, twice := place[id]; twice || p == nil || p.Owner != Nobody {
-			r.fail("%v was released, and is not pending, or has an owner, or comes twice", id)
+			r.fail("released entry %v is not pending, has an owner, or comes twice", id)
 			break
 		}
 		p.Place = uint64(len(place))
@@ -243,9 +246,10 @@ func (g *Group) find(id ID) *Pending {
 	return &g.Pending[i]
 }
 
-// readUpTo says how many entries a group has read that stands at id, in a stream that
-// nothing is known to have been deleted from: streamEstimateDistanceFromFirstEverEntry
-// in redis src/t_stream.c. Before Redis 7.0 a group did not say it.
+// readUpTo estimates the number of entries that a group has read when id was the last one,
+// or returns -1. It is for payloads of before Redis 7.0, which have neither this number nor
+// the greatest deleted ID. The rule is Redis's: streamEstimateDistanceFromFirstEverEntry in
+// redis src/t_stream.c.
 func (s *Stream) readUpTo(id ID) int64 {
 	switch first := s.First(); {
 	case s.Length == 0:
@@ -298,8 +302,9 @@ func (r *reader) trailer(s *Stream) {
 	}
 }
 
-// EncodeStream returns the payload of a stream, of the oldest type that can hold it.
-// Entries that were deleted are left out of the chunks.
+// EncodeStream returns the payload of a stream. It uses the oldest type that can hold the
+// stream, but not one older than Redis 7.0, so that as many servers as possible can read it.
+// Deleted entries are left out of the chunks.
 func EncodeStream(s *Stream) []byte {
 	kind, version := byte(typeStream2), uint16(versionStream2)
 	if s.IDMP != nil {
