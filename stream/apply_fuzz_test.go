@@ -11,36 +11,23 @@ import (
 	"millrace/stream"
 )
 
-// FuzzApply runs arbitrary words, a command a line, on two states: one writes after
-// each command and forgets what it has in memory now and then, the other writes once.
-// Nothing may panic or fail, what Check refuses Run refuses alike, both must answer and
-// end alike, and all records must agree with each other.
+// FuzzApply runs arbitrary words, one command a line, on two states. The first flushes after
+// each command and sometimes drops its caches; the second flushes once. No command may panic
+// or fail. Both states must give the same replies and end with the same records, which must
+// agree with each other. When Check refuses words, Run must refuse them alike.
 func FuzzApply(f *testing.F) {
 	for _, path := range scripts(f) {
 		script, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
 		}
-		// Only the commands: a block's replies stand after its dashes.
-		for block := range strings.SplitSeq(string(script), "\nreset\n") {
-			var lines []string
-			for part := range strings.SplitSeq(block, "\n\n") {
-				commands, _, _ := strings.Cut(part, "\n----")
-				lines = append(lines, strings.Split(commands, "\n")...)
-			}
-			f.Add([]byte(strings.Join(lines[:min(len(lines), 60)], "\n")))
+		for part := range strings.SplitSeq(string(script), "\nreset\n") {
+			f.Add(commandsOf(part))
 		}
 	}
 	f.Fuzz(func(t *testing.T, script []byte) {
 		each, whole := newMemKV(), newMemKV()
 		first, second := stream.NewState(0, kv.Slots-1), stream.NewState(0, kv.Slots-1)
-		apply := func(s *stream.State, kv *memKV, nowMS int64, argv [][]byte) string {
-			replies, err := s.Apply(kv, nowMS, [][][]byte{argv})
-			if err != nil {
-				t.Fatalf("%q: %v", argv, err)
-			}
-			return resp.Print(replies[0], 3)
-		}
 		nowMS := int64(1_000_000)
 		lines := bytes.Split(script, []byte("\n"))
 		for i, line := range lines[:min(len(lines), 100)] {
@@ -53,7 +40,7 @@ func FuzzApply(f *testing.F) {
 				continue
 			}
 			nowMS += int64(i) * 97
-			one, two := apply(first, each, nowMS, argv), apply(second, whole, nowMS, argv)
+			one, two := applyOne(t, first, each, nowMS, argv), applyOne(t, second, whole, nowMS, argv)
 			if one != two {
 				t.Fatalf("%q answers\n%s\nwritten each time, and\n%s\nwritten once", argv, one, two)
 			}
@@ -79,4 +66,23 @@ func FuzzApply(f *testing.F) {
 			t.Errorf("written each time:\n%s\nwritten once:\n%s", a, b)
 		}
 	})
+}
+
+// commandsOf returns the first lines of a script without the replies.
+func commandsOf(script string) []byte {
+	var lines []string
+	for block := range strings.SplitSeq(script, "\n\n") {
+		commands, _, _ := strings.Cut(block, "\n----")
+		lines = append(lines, strings.Split(commands, "\n")...)
+	}
+	return []byte(strings.Join(lines[:min(len(lines), 60)], "\n"))
+}
+
+// applyOne applies one command and returns its reply as text.
+func applyOne(t *testing.T, s *stream.State, kv *memKV, nowMS int64, argv [][]byte) string {
+	replies, err := s.Apply(kv, nowMS, [][][]byte{argv})
+	if err != nil {
+		t.Fatalf("%q: %v", argv, err)
+	}
+	return resp.Print(replies[0], 3)
 }

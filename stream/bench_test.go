@@ -19,8 +19,8 @@ import (
 	"millrace/stream"
 )
 
-// BenchmarkXADD applies XADDs in batches of 64 over one indexed batch, to some streams
-// in turn, commits included apart: what a replica does for each command.
+// BenchmarkXADD measures the work of a replica for each XADD. It applies batches of 64
+// commands to some streams in turn, and measures with and without the commits.
 func BenchmarkXADD(b *testing.B) {
 	for _, c := range []struct {
 		name    string
@@ -88,11 +88,11 @@ func benchmarkXADD(b *testing.B, streams int, words []string, commit bool) {
 
 var deadEntries = flag.Int("dead", 300_000, "entries that are trimmed or deleted in BenchmarkHeadOfQueue")
 
-// BenchmarkHeadOfQueue reads the first entries of a stream from which so many have been
-// trimmed, one by one or by chunks, or deleted with XDEL: the dead ones before the first
-// must not matter, neither right after they died nor once compactions are through. Each
-// read is made of a fresh stream in the same database in turn, so that nothing else
-// makes a difference. It reports the medians of both.
+// BenchmarkHeadOfQueue reads the first entries of a stream from which many entries were
+// trimmed, one by one or by chunks, or deleted with XDEL. The dead entries before the first
+// live one must not slow the reads down, neither right away nor after a compaction. For
+// comparison each read is also made of a fresh stream in the same database. The benchmark
+// reports the medians of both.
 func BenchmarkHeadOfQueue(b *testing.B) {
 	for _, how := range []string{"MAXLEN", "MAXLEN ~", "XDEL"} {
 		b.Run(how, func(b *testing.B) {
@@ -122,7 +122,7 @@ func benchmarkQueue(b *testing.B, r *rig) {
 		{"XREVRANGE", func(key string) func() []resp.Value { return read("XREVRANGE", key, "+", "-", "COUNT", "10") }},
 		{"XREAD", func(key string) func() []resp.Value { return read("XREAD", "COUNT", "10", "STREAMS", key, "0") }},
 		{"XLEN", func(key string) func() []resp.Value { return read("XLEN", key) }},
-		// What a new group reads first, its making and its end included.
+		// The first read of a new group, with creating and destroying the group.
 		{"XREADGROUP", func(key string) func() []resp.Value {
 			cmds := [][][]byte{
 				argvOf("XGROUP", "CREATE", key, "g", "0"),
@@ -144,13 +144,13 @@ func benchmarkQueue(b *testing.B, r *rig) {
 	}
 }
 
-// stopwatch measures how long calls take.
+// stopwatch measures the durations of calls.
 type stopwatch struct {
 	call func() []resp.Value
 	took []time.Duration
 }
 
-// run makes the call, none of whose replies may be an error or null.
+// run makes the call. None of its replies may be an error or null.
 func (s *stopwatch) run(b *testing.B) {
 	start := time.Now()
 	replies := s.call()
@@ -167,12 +167,11 @@ func (s *stopwatch) medianUS() float64 {
 	return float64(s.took[len(s.took)/2].Nanoseconds()) / 1e3
 }
 
-// queueLive is how many entries a queue keeps.
+// queueLive is the number of entries that a queue keeps.
 const queueLive = 100
 
-// queue adds n entries to key, of which all but the last queueLive are deleted again
-// by so many at a time as a record of commands may hold: how is MAXLEN, MAXLEN ~, XDEL
-// or nothing.
+// queue adds n entries to key in records of 1000 commands. how is "MAXLEN", "MAXLEN ~" or
+// "XDEL", which deletes all but the last queueLive entries on the way, or "".
 func (r *rig) queue(key string, n int, how string) {
 	const batch = 1000
 	id := func(n int) string { return strconv.Itoa(n) + "-0" }
@@ -196,8 +195,8 @@ func (r *rig) queue(key string, n int, how string) {
 	}
 }
 
-// nodeRig returns a rig on a database that is opened as a node opens that of its
-// state, but in memory.
+// nodeRig returns a rig on a database with the options of a node's state database, but in
+// memory.
 func nodeRig(t testing.TB) *rig {
 	t.Helper()
 	cache := disk.NewCache(nodeCacheBytes, disk.DefaultMemTableBytes, 1)
@@ -217,5 +216,5 @@ func nodeRig(t testing.TB) *rig {
 	return &rig{t: t, db: db.DB, state: stream.NewState(0, kv.Slots-1), nowMS: 1_000_000}
 }
 
-// nodeCacheBytes is the block cache of a node with a memory budget of 512 MiB.
+// nodeCacheBytes is the size of the block cache of a node with a memory budget of 512 MiB.
 const nodeCacheBytes = 64 << 20

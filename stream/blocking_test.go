@@ -10,7 +10,7 @@ import (
 	"millrace/stream"
 )
 
-// ready reports whether a blocked call would answer something now.
+// ready reports whether a blocked call is ready.
 func (r *rig) ready(line string) bool {
 	r.t.Helper()
 	ok, err := r.state.Block(argvOf(strings.Fields(line)...)).Ready(pebblekv.Reader{R: r.db}, r.nowMS)
@@ -20,7 +20,7 @@ func (r *rig) ready(line string) bool {
 	return ok
 }
 
-// touched returns the names that commands made worth a look, in one line; a star for all.
+// touched returns the touched names in one line, with a star for all names.
 func (r *rig) touched() string {
 	var out []string
 	names, all := r.state.Touched()
@@ -33,45 +33,52 @@ func (r *rig) touched() string {
 	return strings.Join(out, " ")
 }
 
-// TestXReadGroupReady looks at a blocked XREADGROUP after each of many commands: it is
-// ready when it would answer entries or an error, and what made it so has touched the
-// key, so that somebody looks.
-func TestXReadGroupReady(t *testing.T) {
-	const block, claim = "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > >", "XREADGROUP GROUP g c BLOCK 0 CLAIM 100 STREAMS s t > >"
-	for _, test := range []struct {
-		name    string
-		before  string // commands, parted by semicolons
-		last    string
-		waitMS  int64
-		call    string
-		ready   bool
-		touched string
-	}{
-		{"nothing there", "", "XGROUP CREATE s h 0", 0, block, false, ""},
-		{"entry", "", "XADD s 1-0 f v", 0, block, true, "s"},
-		{"entry of the second", "", "XADD t 1-0 f v", 0, block, true, "t"},
-		{"entry read by another", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 0, block, false, ""},
-		{"entry deleted", "XADD s 1-0 f v", "XDEL s 1-0", 0, block, false, ""},
-		{"entry before the group's place", "XGROUP SETID s g 9", "XADD s 1-0 f v", 0, block, false, "s"},
-		{"group destroyed", "", "XGROUP DESTROY s g", 0, block, true, "s"},
-		{"group of another name destroyed", "XGROUP CREATE s h 0", "XGROUP DESTROY s h", 0, block, false, "s"},
-		{"stream deleted", "", "DEL t", 0, block, true, "t"},
-		// Redis wakes nobody here, and neither does this: the next XADD will.
-		{"moved back", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XGROUP SETID s g 0", 0, block, true, ""},
-		{"history", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > 0", true, ""},
-		{"malformed", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > $", true, ""},
-		{"no such option", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOC 0 STREAMS s t > >", true, ""},
+const (
+	blockCall = "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > >"
+	claimCall = "XREADGROUP GROUP g c BLOCK 0 CLAIM 100 STREAMS s t > >"
+)
 
-		{"pending, no claim", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 1000, block, false, ""},
-		{"pending, too young", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 99, claim, false, ""},
-		{"pending, old enough", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 100, claim, true, ""},
-		{"pending and deleted", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XDEL s 1-0", 100, claim, false, ""},
-		{"pending and acknowledged", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XACK s g 1-0", 100, claim, false, ""},
-		{"released", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XNACK s g FAIL IDS 1 1-0", 0, claim, true, "s"},
-		{"made to look old", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XCLAIM s g d 0 1-0 IDLE 100", 0, claim, true, "s"},
-		{"claim after a history", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 100,
-			"XREADGROUP GROUP g c BLOCK 0 CLAIM 100 STREAMS t s > >", true, ""},
-	} {
+// readyCases are commands after which a blocked XREADGROUP is ready or not.
+var readyCases = []struct {
+	name    string
+	before  string // commands, separated by semicolons
+	last    string // the command after which the call may be ready
+	waitMS  int64  // time that passes afterwards
+	call    string
+	ready   bool
+	touched string // names that last touches
+}{
+	{"nothing there", "", "XGROUP CREATE s h 0", 0, blockCall, false, ""},
+	{"entry", "", "XADD s 1-0 f v", 0, blockCall, true, "s"},
+	{"entry of the second", "", "XADD t 1-0 f v", 0, blockCall, true, "t"},
+	{"entry read by another", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 0, blockCall, false, ""},
+	{"entry deleted", "XADD s 1-0 f v", "XDEL s 1-0", 0, blockCall, false, ""},
+	{"entry before the group's place", "XGROUP SETID s g 9", "XADD s 1-0 f v", 0, blockCall, false, "s"},
+	{"group destroyed", "", "XGROUP DESTROY s g", 0, blockCall, true, "s"},
+	{"group of another name destroyed", "XGROUP CREATE s h 0", "XGROUP DESTROY s h", 0, blockCall, false, "s"},
+	{"stream deleted", "", "DEL t", 0, blockCall, true, "t"},
+	// As in Redis, XGROUP SETID wakes no call. The next XADD does.
+	{"moved back", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XGROUP SETID s g 0", 0, blockCall, true, ""},
+	{"history", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > 0", true, ""},
+	{"malformed", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > $", true, ""},
+	{"no such option", "", "XGROUP CREATECONSUMER s g d", 0, "XREADGROUP GROUP g c BLOC 0 STREAMS s t > >", true, ""},
+
+	{"pending, no claim", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 1000, blockCall, false, ""},
+	{"pending, too young", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 99, claimCall, false, ""},
+	{"pending, old enough", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 100, claimCall, true, ""},
+	{"pending and deleted", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XDEL s 1-0", 100, claimCall, false, ""},
+	{"pending and acknowledged", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XACK s g 1-0", 100, claimCall, false, ""},
+	{"released", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XNACK s g FAIL IDS 1 1-0", 0, claimCall, true, "s"},
+	{"made to look old", "XADD s 1-0 f v;XREADGROUP GROUP g d STREAMS s >", "XCLAIM s g d 0 1-0 IDLE 100", 0, claimCall, true, "s"},
+	{"claim after a history", "XADD s 1-0 f v", "XREADGROUP GROUP g d STREAMS s >", 100,
+		"XREADGROUP GROUP g c BLOCK 0 CLAIM 100 STREAMS t s > >", true, ""},
+}
+
+// TestXReadGroupReady checks after each of many commands whether a blocked XREADGROUP is
+// ready: it must be when it would answer entries or an error. The command that makes it ready
+// must touch the key, so that the shard looks at the call.
+func TestXReadGroupReady(t *testing.T) {
+	for _, test := range readyCases {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
 			r.do("XGROUP CREATE s g 0 MKSTREAM")
@@ -97,7 +104,7 @@ func TestXReadGroupReady(t *testing.T) {
 			if got := r.ready(test.call); got != test.ready {
 				t.Errorf("ready is %t, not %t", got, test.ready)
 			}
-			// What is ready answers something, what is not answers nothing.
+			// A call that is ready must answer something, and one that is not, nothing.
 			if v := r.do(test.call); v.IsNull() == test.ready {
 				t.Errorf("%s answers %v", test.call, v)
 			}
@@ -105,8 +112,8 @@ func TestXReadGroupReady(t *testing.T) {
 	}
 }
 
-// TestXReadGroupArrival makes a consumer that waits for its first entry, and notes that one
-// has waited again: as in Redis, everybody may see who is alive.
+// TestXReadGroupArrival checks that a waiting XREADGROUP creates its consumer, and that a
+// later one updates its seen-time. As in Redis, the seen-time shows that a consumer is alive.
 func TestXReadGroupArrival(t *testing.T) {
 	const call = "XREADGROUP GROUP g c BLOCK 0 STREAMS s t > >"
 	r := newRig(t)
@@ -123,7 +130,7 @@ func TestXReadGroupArrival(t *testing.T) {
 	}
 	join := arrival(call)
 	if r.ready(call) || join != "_XGROUPATTEND g c s t" {
-		t.Errorf("ready: %v, to be run when it is made: %s", r.ready(call), join)
+		t.Errorf("ready: %v, command to record the arrival: %s", r.ready(call), join)
 	}
 	if v := r.do(join); !v.IsNull() {
 		t.Errorf("it answers %v", v)
@@ -131,12 +138,12 @@ func TestXReadGroupArrival(t *testing.T) {
 	for _, line := range []string{call, "XREADGROUP GROUP h c BLOCK 0 STREAMS s >", "XREADGROUP GROUP g d BLOCK 0 STREAMS s $",
 		"XREADGROUP GROUP g d BLOCK 0 STREAMS none >", "XREAD BLOCK 0 STREAMS s $", "FOO"} {
 		if got := arrival(line); got != "" {
-			t.Errorf("%s: to be run when it is made: %s", line, got)
+			t.Errorf("%s: command to record the arrival: %s", line, got)
 		}
 	}
 	r.nowMS += 999
 	if got := arrival(call); got != "" {
-		t.Errorf("to be run when it has just been seen: %s", got)
+		t.Errorf("command to record an arrival just after another: %s", got)
 	}
 	r.nowMS++
 	r.do(arrival(call))
@@ -155,7 +162,7 @@ func TestXReadGroupArrival(t *testing.T) {
 	}
 }
 
-// TestReadKeys finds the keys of commands whose other words may be called as options are.
+// TestReadKeys finds the keys of commands whose other words may have the names of options.
 func TestReadKeys(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
 		{"XREADGROUP GROUP g c STREAMS a b > >", "a b"},

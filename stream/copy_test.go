@@ -12,7 +12,7 @@ import (
 	"millrace/stream"
 )
 
-// streamLine draws a command on the stream NAME, which the caller replaces.
+// streamLine draws a command on the stream NAME. The caller replaces NAME.
 func streamLine(p *rapid.T) string {
 	id := func() string {
 		return fmt.Sprintf("%d-%d", rapid.IntRange(0, 30).Draw(p, "ms"), rapid.IntRange(0, 2).Draw(p, "seq"))
@@ -54,9 +54,9 @@ func streamLine(p *rapid.T) string {
 	)
 }
 
-// TestRenameAndCopyChangeNothing runs the same commands on a stream that stays where it
-// is, and on one that is renamed and copied now and then: all replies are the same, and
-// what a copy was made from still answers as it did.
+// TestRenameAndCopyChangeNothing runs the same commands on a stream that keeps its name and
+// on one that is sometimes renamed or replaced by a copy. All replies must be the same, and
+// changing the original must not change the copy.
 func TestRenameAndCopyChangeNothing(t *testing.T) {
 	rapid.Check(t, func(p *rapid.T) {
 		still, moved := openRig(p), openRig(p)
@@ -99,10 +99,10 @@ func TestRenameAndCopyChangeNothing(t *testing.T) {
 	})
 }
 
-// TestCopyIsBounded copies what is just small enough, and what is not.
+// TestCopyIsBounded copies values that are just small enough, and values that are too large.
 func TestCopyIsBounded(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes what a step may take")
+		t.Skip("it copies the largest values that are allowed")
 	}
 	const refusal = "-ERR The value is too large to be copied in one step: it has more than 100000 records or 16777216 bytes"
 	r := newRig(t)

@@ -13,7 +13,8 @@ import (
 	"millrace/stream"
 )
 
-// countedBatch is a batch that counts the records its iterators pass, dead ones too.
+// countedBatch is a batch that counts the records that its iterators pass, tombstones
+// included.
 type countedBatch struct {
 	pebblekv.Batch
 	passed *int
@@ -36,7 +37,7 @@ func (it countedIter) Close() error {
 	return it.Iterator.Close()
 }
 
-// passed runs a command, and returns how many records its iterators passed.
+// passed runs a command and returns the number of records that its iterators passed.
 func (r *rig) passed(line string) int {
 	r.t.Helper()
 	b := r.db.NewIndexedBatch()
@@ -69,9 +70,9 @@ func (r *rig) passed(line string) int {
 	return n
 }
 
-// deadQueue makes a stream of queueLive entries after so many dead ones. how they died
-// is as in queue, or: one trim of all; trims of a chunk or so; or acknowledged and
-// deleted by a group.
+// deadQueue makes a stream with queueLive entries after dead deleted ones. how is as in
+// queue, or "one trim" for a single XTRIM, "MINID" for XTRIMs of 100 entries, or "XACKDEL"
+// for a group that acknowledges and deletes them.
 func (r *rig) deadQueue(key string, dead int, how string) {
 	const step = 100
 	switch how {
@@ -99,14 +100,15 @@ func (r *rig) deadQueue(key string, dead int, how string) {
 	}
 }
 
-// No command that looks at the head of a queue passes what was trimmed or deleted there:
-// every one does what it does on a stream that holds the live entries alone.
+// TestDeadEntriesAreNotPassed checks that no command passes the tombstones of trimmed or
+// deleted entries at the head of a queue. Each may pass only slightly more records than on
+// a stream that never had other entries.
 func TestDeadEntriesAreNotPassed(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes so many dead entries that most are compacted away")
+		t.Skip("it deletes so many entries that most tombstones are compacted away")
 	}
 	const dead = 20_000
-	// A stream of chunks has records that one of its last chunk alone has not.
+	// A stream with several chunks has more records than one with a single chunk.
 	const slack = 2 * queueLive
 	for _, how := range []string{"MAXLEN", "MAXLEN ~", "MINID", "XDEL", "one trim", "XACKDEL"} {
 		t.Run(how, func(t *testing.T) {

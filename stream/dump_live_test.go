@@ -16,8 +16,8 @@ import (
 	"millrace/stream"
 )
 
-// differences returns what XINFO STREAM FULL says here and this Redis does not say, or,
-// as Redis 7.0 the lag, reckons in another way; and whether it knows idempotent producers.
+// differences returns the fields of XINFO STREAM FULL that this Redis does not have or, as
+// Redis 7.0 the lag, computes differently. idmp tells whether it knows idempotent producers.
 func differences(redis *liveRedis) (fields []string, idmp bool) {
 	if redis.line("COMMAND INFO XCFGSET").Elems[0].Kind == resp.KindArray {
 		return nil, true
@@ -27,7 +27,7 @@ func differences(redis *liveRedis) (fields []string, idmp bool) {
 	}, false
 }
 
-// without takes fields out of a reply.
+// without removes fields from a reply.
 func without(v resp.Value, fields []string) resp.Value {
 	var elems []resp.Value
 	for i := 0; i < len(v.Elems); i++ {
@@ -41,8 +41,8 @@ func without(v resp.Value, fields []string) resp.Value {
 	return v
 }
 
-// fullWithout is full without some fields. The clocks of the two differ, so idle times
-// are left out.
+// fullWithout is full without some fields, and without idle times, because the two servers
+// have different clocks.
 func fullWithout(fields []string, do func(line string) resp.Value) string {
 	out := []string{resp.Print(without(do("XINFO STREAM s FULL COUNT 0"), fields), 2), resp.Print(do("XRANGE s - +"), 2)}
 	for _, g := range []string{"g", "12", "other"} {
@@ -56,11 +56,11 @@ func (r *liveRedis) line(line string) resp.Value {
 	return r.do(argvOf(strings.Fields(line)...))
 }
 
-// TestDumpToRedis restores in Redis what was dumped here.
+// TestDumpToRedis dumps streams here and restores them in Redis.
 func TestDumpToRedis(t *testing.T) {
 	redis, rounds, dumps := newLiveRedis(t), 0, 0
 	fields, idmp := differences(redis)
-	fields = append(fields, "active-time") // what follows the value, Redis does not read
+	fields = append(fields, "active-time") // Redis does not read the trailer that has it
 	rapid.Check(t, func(rt *rapid.T) {
 		rounds++
 		ours := openRig(rt)
@@ -89,12 +89,12 @@ func TestDumpToRedis(t *testing.T) {
 	}
 }
 
-// TestDumpFromRedis restores here what Redis has dumped, compressed or not, and gives
-// it back.
+// TestDumpFromRedis dumps streams in Redis, compressed or not, restores them here, dumps
+// them again and restores them in Redis.
 func TestDumpFromRedis(t *testing.T) {
 	redis, rounds, dumps, same := newLiveRedis(t), 0, 0, 0
 	fields, idmp := differences(redis)
-	kept := append(slices.Clone(fields), "active-time") // by Redis, of what we have dumped
+	kept := append(slices.Clone(fields), "active-time") // Redis does not read our trailer
 	rapid.Check(t, func(rt *rapid.T) {
 		rounds++
 		ours := openRig(rt)
@@ -114,7 +114,7 @@ func TestDumpFromRedis(t *testing.T) {
 		if payload.Kind != resp.KindBulk {
 			return
 		}
-		ours.nowMS = 1 << 41 // after all that Redis's clock says
+		ours.nowMS = 1 << 41 // later than any time of Redis's clock
 		if got := ours.restore(payload.Str); got != "+OK" {
 			rt.Fatalf("RESTORE answers %s to %x", got, payload.Str)
 		}
@@ -134,8 +134,8 @@ func TestDumpFromRedis(t *testing.T) {
 			rt.Fatalf("before:\n%s\nand back in Redis:\n%s", before, after)
 		}
 		dumps++
-		// Redis keeps deleted entries in its chunks and compresses; otherwise the bytes are
-		// the same, where it writes the same type.
+		// The bytes are the same when both write the same type, unless Redis compresses or
+		// still has deleted entries in its listpacks.
 		if compress == "no" && !m.deleted && payload.Str[0] == back[0] {
 			same++
 			if !bytes.Equal(payload.Str, back) {
@@ -176,7 +176,7 @@ func TestDumpStringsLive(t *testing.T) {
 			if got := redis.line("GET s").Str; !bytes.Equal(got, value) {
 				rt.Fatalf("%q is restored in Redis as %q from %x", value, got, back)
 			}
-			// But for the footer, which tells the version, the bytes are the same.
+			// The bytes are the same except for the footer, which has the version.
 			if n := len(payload) - 10; compress == "no" && (len(back) != len(payload) || !bytes.Equal(payload[:n], back[:n])) {
 				rt.Fatalf("Redis dumped\n%x, and we\n%x", payload, back)
 			}

@@ -15,13 +15,13 @@ import (
 	"millrace/stream"
 )
 
-// streamMaker draws commands that make up the stream "s".
+// streamMaker draws commands that build the stream "s".
 type streamMaker struct {
 	*rapid.T
 	lastMS  uint64
-	deleted bool // a command may have deleted entries
-	idmp    bool // also idempotent producers, which Redis 7.0 does not know
-	nack    bool // also XNACK, which Redis 8.6 does not know
+	deleted bool // whether a command may have deleted entries
+	idmp    bool // whether to use idempotent producers, which Redis 7.0 does not know
+	nack    bool // whether to use XNACK, which Redis 8.6 does not know
 }
 
 func (m *streamMaker) intn(name string, n int) int { return rapid.IntRange(0, n-1).Draw(m.T, name) }
@@ -30,7 +30,7 @@ func (m *streamMaker) pick(name string, from ...string) string {
 	return rapid.SampledFrom(from).Draw(m.T, name)
 }
 
-// command draws one command. Its words hold no blanks.
+// command draws one command. No word of it has blanks.
 func (m *streamMaker) command() string {
 	id := func() string { return fmt.Sprintf("%d-%d", m.intn("ms", int(m.lastMS)+2), m.intn("seq", 3)) }
 	group := func() string { return m.pick("group", "g", "g", "12", "other") }
@@ -73,7 +73,8 @@ func (m *streamMaker) command() string {
 	return m.pick("more", more...)
 }
 
-// words draws fields and values: often the same fields, and of all encodings.
+// words draws fields and values. The fields are often the same, and the values have all
+// encodings of a listpack.
 func (m *streamMaker) words() string {
 	value := func() string {
 		return m.pick("value", "0", "-1", "127", "128", "4095", "4096", "-4097", "32768", "-8388609", "2147483648",
@@ -89,7 +90,8 @@ func (m *streamMaker) words() string {
 	return "f " + value()
 }
 
-// full returns what XINFO STREAM FULL, XRANGE and XPENDING say of the stream s.
+// full returns the replies of XINFO STREAM FULL, XRANGE, XPENDING and XINFO CONSUMERS for the
+// stream s.
 func full(do func(line string) resp.Value) string {
 	out := []string{resp.Print(do("XINFO STREAM s FULL COUNT 0"), 2), resp.Print(do("XRANGE s - +"), 2)}
 	for _, g := range []string{"g", "12", "other"} {
@@ -98,8 +100,8 @@ func full(do func(line string) resp.Value) string {
 	return strings.Join(out, "\n")
 }
 
-// TestDumpRestore makes a stream, dumps it and restores it elsewhere: all that can be
-// asked must be as before, all records must agree, and it must dump to the same bytes.
+// TestDumpRestore dumps a stream and restores it in another state. All replies about it must
+// be as before, all records must agree, and it must dump to the same bytes.
 func TestDumpRestore(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		from, to := openRig(rt), openRig(rt)

@@ -2,8 +2,8 @@ package stream
 
 import "millrace/kv"
 
-// GroupsCached returns how many groups and consumers s keeps decoded for a stream, and
-// how many it may when a batch begins.
+// GroupsCached returns the number of groups and consumers that s keeps decoded for a stream,
+// and the bound of this number at the start of a batch.
 func GroupsCached(s *State, name string) (cached, bound int) {
 	if h := s.cached[name]; h != nil {
 		cached = h.groupsCached
@@ -11,13 +11,13 @@ func GroupsCached(s *State, name string) (cached, bound int) {
 	return cached, maxGroupCached
 }
 
-// MatchWork is Match with the work it was.
+// MatchWork is Match that also returns the work it did.
 func MatchWork(pattern, s []byte) (bool, int) { return match(pattern, s) }
 
-// IndexKey returns the key of a name in the index; IndexKeyAt the one it would have
-// with another hash.
+// IndexKey returns the key of a name in the index.
 func IndexKey(name []byte) []byte { return indexKey(name) }
 
+// IndexKeyAt returns the index key that a name would have with another hash.
 func IndexKeyAt(name []byte, hash uint64) []byte {
 	return append((place(kv.Slot(name))<<hashBits | place(hash)).appendKey(nil), name...)
 }

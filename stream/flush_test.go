@@ -11,8 +11,9 @@ import (
 	"millrace/stream"
 )
 
-// TestFlushStaysInTheShard flushes one of three shards that share a key space, as the
-// shards of a node do, and looks at who was woken.
+// TestFlushStaysInTheShard flushes one of three shards that share a key space, as the shards
+// of a node do. The other shards must keep their names, and all names of the flushed shard
+// must be touched.
 func TestFlushStaysInTheShard(t *testing.T) {
 	r := newRig(t)
 	runs := [][2]uint16{{0, 5000}, {5001, 10000}, {10001, kv.Slots - 1}}
@@ -28,7 +29,7 @@ func TestFlushStaysInTheShard(t *testing.T) {
 		}
 		return nil
 	}
-	// Names in the first and the last slot of a shard are there, too.
+	// Also names in the first and in the last slot of each shard.
 	names := strings.Fields("a b c d e f g h i j")
 	for _, edge := range []uint16{0, 5000, 5001, 10000, 10001, kv.Slots - 1} {
 		names = append(names, nameIn(edge))
@@ -65,7 +66,7 @@ func TestFlushStaysInTheShard(t *testing.T) {
 	}
 }
 
-// nameIn returns a name of a slot.
+// nameIn returns a name in the given slot.
 func nameIn(slot uint16) string {
 	for i := 0; ; i++ {
 		name := make([]byte, 0, 4)

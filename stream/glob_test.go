@@ -17,7 +17,7 @@ func TestMatch(t *testing.T) {
 	}{
 		{"", "", true},
 		{"", "a", false},
-		{"*", "", false}, // as stringmatchlen; KEYS and SCAN take "*" for no pattern
+		{"*", "", false}, // as in stringmatchlen; KEYS and SCAN do not match "*" at all
 		{"*", "a", true},
 		{"**", "abc", true},
 		{"a*c", "abc", true},
@@ -62,7 +62,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// TestMatchWork counts the steps of patterns that take other matchers exponential time.
+// TestMatchWork counts the steps of patterns for which a simple matcher needs exponential
+// time.
 func TestMatchWork(t *testing.T) {
 	name := strings.Repeat("a", 20000)
 	for _, pattern := range []string{
@@ -76,7 +77,7 @@ func TestMatchWork(t *testing.T) {
 	}
 }
 
-// slowMatch is the rule of redis src/util.c as it reads: every length for every star.
+// slowMatch follows redis src/util.c literally: it tries every length for every star.
 func slowMatch(p, s string) bool {
 	if s == "" {
 		return p == ""
@@ -121,7 +122,7 @@ func slowMatch(p, s string) bool {
 	return p == "" && s == ""
 }
 
-// slowClass returns all bytes that a class matches, and what follows its "]".
+// slowClass returns all bytes that a class matches, and the pattern after its "]".
 func slowClass(p string) (members [256]bool, rest string) {
 	not := strings.HasPrefix(p, "^")
 	p = strings.TrimPrefix(p, "^")
@@ -161,7 +162,7 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-// globBytes are what patterns and names of the tests are made of.
+// globBytes draws the bytes of patterns and names.
 var globBytes = rapid.SampledFrom([]byte("aabbc*?[]^-\\\xff"))
 
 // TestMatchLive compares KEYS of a live Redis with Match, over random names and patterns.

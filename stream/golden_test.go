@@ -13,8 +13,8 @@ import (
 	"millrace/stream"
 )
 
-// goldenSections are the parts of the transcripts of Redis 8.6.3 that need nothing but
-// this package. A part goes on where the one before it ended, unless it starts with
+// goldenSections lists the sections of the transcripts of Redis 8.6.3 that need only this
+// package. A section continues with the state of the one before, unless it starts with
 // FLUSHALL.
 var goldenSections = []string{
 	"XADD ids and errors", "'maxlen' as a field name/ID position", "XRANGE / XREVRANGE", "XDEL / tombstones / metadata",
@@ -23,7 +23,7 @@ var goldenSections = []string{
 	"XAUTOCLAIM", "CLAIM", "XACKDEL / XDELEX", "XTRIM/XADD with DELREF/ACKED", "IDMP", "RESP3 shapes",
 }
 
-// TestGolden replays what Redis 8.6.3 answered, in both protocol versions.
+// TestGolden replays the transcripts of Redis 8.6.3 in both protocol versions.
 func TestGolden(t *testing.T) {
 	for _, proto := range []int{2, 3} {
 		t.Run("resp"+strconv.Itoa(proto), func(t *testing.T) { replayGolden(t, proto) })
@@ -60,10 +60,10 @@ func replayGolden(t *testing.T, proto int) {
 		}
 		argv := argvOf(words...)
 		if c, refusal := stream.Lookup(argv); c == nil && refusal == nil {
-			continue // not of this package
+			continue // not a command of this package
 		}
-		// In the transcripts a command took a fraction of a millisecond, but the one
-		// claim that waits was made after this long.
+		// In the transcripts a command took less than a millisecond, but there was a pause
+		// of about 60 ms before this one.
 		r.nowMS++
 		if strings.HasPrefix(command, "XREADGROUP GROUP g c2 CLAIM 50 ") {
 			r.nowMS += 60
@@ -82,10 +82,10 @@ func replayGolden(t *testing.T, proto int) {
 	}
 }
 
-// unreplayed are commands of the transcripts that belong to the router.
+// unreplayed lists commands of the transcripts that the router runs.
 var unreplayed = []string{"CLIENT", "COMMAND", "CONFIG", "HELLO", "OBJECT"}
 
-// translate shows a command as the router passes it on.
+// translate returns the command that the router sends to a shard for a client's command.
 func translate(words []string) []string {
 	if len(words) == 4 && words[0] == "CONFIG" && words[1] == "SET" && strings.HasPrefix(words[2], "stream-") {
 		return []string{"_setting", words[2], words[3]}
@@ -93,7 +93,7 @@ func translate(words []string) []string {
 	return words
 }
 
-// clocks are the parts of a reply that tell time.
+// clocks match the parts of replies that depend on the time.
 var clocks = []*regexp.Regexp{
 	regexp.MustCompile(`("(?:idle|inactive|seen-time|active-time)"[,:] ):\d+`),
 	regexp.MustCompile(`(\["[\d-]+", "[^"]*", ):\d+(, :\d+\])`), // XPENDING, XINFO STREAM FULL
@@ -102,7 +102,7 @@ var clocks = []*regexp.Regexp{
 	regexp.MustCompile(`(\], ):0(, :[1-9]\d*\])`),
 }
 
-// forget takes the times out of a reply.
+// forget replaces the times in a printed reply.
 func forget(reply string) string {
 	for _, re := range clocks {
 		reply = re.ReplaceAllString(reply, "${1}T${2}")
@@ -110,7 +110,7 @@ func forget(reply string) string {
 	return reply
 }
 
-// goldenWords splits a line at blanks outside of quotes.
+// goldenWords splits a line at the blanks outside quotes.
 func goldenWords(line string) []string {
 	var words []string
 	var word strings.Builder

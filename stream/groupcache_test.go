@@ -9,8 +9,8 @@ import (
 	"millrace/stream"
 )
 
-// TestManyGroupsAndConsumers makes more of them than a State keeps in memory: it must
-// let go of them, and lose nothing by that.
+// TestManyGroupsAndConsumers creates more groups and consumers than a State keeps decoded.
+// The State must drop some, and none may be lost.
 func TestManyGroupsAndConsumers(t *testing.T) {
 	r := newRig(t)
 	_, bound := stream.GroupsCached(r.state, "s")
@@ -34,7 +34,7 @@ func TestManyGroupsAndConsumers(t *testing.T) {
 	if got := len(r.do("XINFO CONSUMERS s g0").Elems); got != n {
 		t.Errorf("there are %d consumers, not %d", got, n)
 	}
-	// One command may use all groups, and the entry is pending in the first only.
+	// One command uses all groups. The entry is pending only in the first.
 	if got := r.show("XDELEX s DELREF IDS 1 1-0"); got != "[:1]" {
 		t.Errorf("XDELEX answers %s", got)
 	}

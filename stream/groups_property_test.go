@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -15,10 +16,10 @@ import (
 	"millrace/stream"
 )
 
-// TestGroupsAgainstModel runs random commands on one stream, and compares every reply
-// with a model's. After each, all keys must agree with each other. A second state runs
-// the same commands in other batches and never forgets what it has cached, while the
-// first one forgets now and then: in the end both must hold the same bytes.
+// TestGroupsAgainstModel runs random commands on one stream and compares every reply with
+// a model. After each command Check must find no disagreement. A second state runs the same
+// commands in larger batches and never drops its caches, while the first state sometimes
+// does. In the end both must hold the same bytes.
 func TestGroupsAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := &player{T: rt, first: openRig(rt), second: &lazyRig{rig: openRig(rt)}, m: newModel()}
@@ -28,7 +29,7 @@ func TestGroupsAgainstModel(t *testing.T) {
 		p.send("XADD s 1-0 f v1-0", p.m.add(stream.ID{MS: 1}))
 		p.send("XGROUP CREATE s g 0", p.m.create("g", stream.ID{}))
 		for range 4 {
-			p.T.Repeat(p.actions())
+			p.T.Repeat(actionsOf(p.actions()))
 		}
 		p.second.commit()
 		p.sameBytes()
@@ -43,7 +44,7 @@ type player struct {
 	m      *model
 }
 
-// lazyRig commits only now and then.
+// lazyRig is a rig that applies writes to one batch until commit is called.
 type lazyRig struct {
 	*rig
 	batch *pebble.Batch
@@ -82,8 +83,8 @@ func (r *lazyRig) commit() {
 	r.state.Committed()
 }
 
-// send runs a command on both states, compares its replies with what the model says,
-// and verifies that all keys agree.
+// send runs a command on both states, compares both replies with the model's reply want,
+// and checks the keys of the first state.
 func (p *player) send(line, want string) {
 	p.Helper()
 	p.compare(line, want)
@@ -92,6 +93,7 @@ func (p *player) send(line, want string) {
 	}
 }
 
+// compare is send without the check of the keys.
 func (p *player) compare(line, want string) {
 	p.Helper()
 	argv := argvOf(strings.Fields(line)...)
@@ -104,6 +106,7 @@ func (p *player) compare(line, want string) {
 	}
 }
 
+// sameBytes compares all keys and values of the two states.
 func (p *player) sameBytes() {
 	a, errA := p.first.db.NewIter(nil)
 	b, errB := p.second.db.NewIter(nil)
@@ -158,12 +161,22 @@ func (p *player) consumer() string  { return p.pick("consumer", "a", "b", "c") }
 func (p *player) policy() string    { return p.pick("policy", "KEEPREF", "DELREF", "ACKED") }
 func (p *player) chance(n int) bool { return p.intn("chance", n) == 0 }
 
-func (p *player) actions() map[string]func(*rapid.T) {
-	act := map[string]func(){
+// actions returns all actions of a run by their names.
+func (p *player) actions() map[string]func() {
+	out := map[string]func(){
 		"wait":    func() { p.m.nowMS += int64(p.intn("ms", 40)) },
 		"restart": func() { p.first.state.Reset() },
 		"commit":  func() { p.second.commit() },
+	}
+	maps.Copy(out, p.entryActions())
+	maps.Copy(out, p.groupActions())
+	maps.Copy(out, p.pendingActions())
+	return out
+}
 
+// entryActions adds and deletes entries.
+func (p *player) entryActions() map[string]func() {
+	return map[string]func(){
 		"add": func() {
 			id := stream.ID{MS: p.m.last.MS + uint64(1+p.intn("gap", 2))}
 			p.send(fmt.Sprintf("XADD s %v f v%v", id, id), p.m.add(id))
@@ -185,6 +198,12 @@ func (p *player) actions() map[string]func(*rapid.T) {
 			ids := p.ids(group)
 			p.send(fmt.Sprintf("XACKDEL s %s %s IDS %d %s", group, policy, len(ids), words(ids)), p.m.ackDel(group, ids, policy))
 		},
+	}
+}
+
+// groupActions creates, changes and destroys groups and consumers.
+func (p *player) groupActions() map[string]func() {
+	return map[string]func(){
 		"create": func() {
 			group := p.pick("group", "g", "h")
 			if p.chance(2) {
@@ -211,6 +230,14 @@ func (p *player) actions() map[string]func(*rapid.T) {
 			group, name := p.group(), p.consumer()
 			p.send(fmt.Sprintf("XGROUP DELCONSUMER s %s %s", group, name), p.m.delConsumer(group, name))
 		},
+		"infoConsumers": func() { g := p.group(); p.send("XINFO CONSUMERS s "+g, p.m.infoConsumers(g)) },
+		"infoGroups":    p.infoGroups,
+	}
+}
+
+// pendingActions delivers, acknowledges, claims and releases entries.
+func (p *player) pendingActions() map[string]func() {
+	return map[string]func(){
 		"read":      p.read,
 		"readAgain": p.read,
 		"flood":     p.flood,
@@ -234,19 +261,12 @@ func (p *player) actions() map[string]func(*rapid.T) {
 			group := p.group()
 			p.send("XPENDING s "+group, p.m.pendingSummary(group))
 		},
-		"pendingRange":  p.pendingRange,
-		"infoConsumers": func() { g := p.group(); p.send("XINFO CONSUMERS s "+g, p.m.infoConsumers(g)) },
-		"infoGroups":    p.infoGroups,
+		"pendingRange": p.pendingRange,
 	}
-	out := make(map[string]func(*rapid.T), len(act))
-	for name, f := range act {
-		out[name] = func(*rapid.T) { f() }
-	}
-	return out
 }
 
-// flood delivers so many entries, and acknowledges so many of them, that bounds are
-// made exact and walks go past their first strides.
+// flood delivers 150 entries and acknowledges most of them. These are enough for bounds to
+// be made exact and for walks to pass their first strides.
 func (p *player) flood() {
 	if !p.chance(8) {
 		return
@@ -263,7 +283,7 @@ func (p *player) flood() {
 	}
 	for _, name := range []string{"a", "b"} {
 		if p.chance(2) {
-			continue // so that many stay pending
+			continue // many stay pending
 		}
 		ids := p.m.owned(g, name)
 		if keep := p.intn("keep", 4); len(ids) > keep {
@@ -361,15 +381,15 @@ func (p *player) pendingRange() {
 	p.send(line, p.m.pendingRange(group, name, from, to, count, minIdle))
 }
 
-// infoGroups compares what the model knows of XINFO GROUPS, and the lag where it must
-// be exact if it is told at all.
+// infoGroups compares XINFO GROUPS with the model. It compares the lag only when the reply
+// has one and it must be exact.
 func (p *player) infoGroups() {
 	p.second.commit()
 	for _, row := range p.first.run(argvOf("XINFO", "GROUPS", "s")).Elems {
 		name := string(row.Elems[1].Str)
 		g := p.m.groups[name]
 		if g == nil {
-			p.Fatalf("XINFO GROUPS tells of %q", name)
+			p.Fatalf("XINFO GROUPS lists the unknown group %q", name)
 		}
 		got := resp.Print(resp.Array(row.Elems[:8]...), 2)
 		want := fmt.Sprintf(`["name", "%s", "consumers", :%d, "pending", :%d, "last-delivered-id", "%v"]`,
@@ -388,14 +408,13 @@ func (p *player) infoGroups() {
 			}
 		}
 		if lag.Int != int64(ahead) {
-			p.Fatalf("group %q has %d entries ahead, and a lag of %d", name, ahead, lag.Int)
+			p.Fatalf("group %q has not read %d entries, but its lag is %d", name, ahead, lag.Int)
 		}
 	}
 }
 
-// TestPendingIdle compares XPENDING IDLE with what XPENDING without it tells, where
-// entries are so many that the walks over both indexes take turns, and either may be
-// the one that answers.
+// TestPendingIdle compares XPENDING IDLE with a filtered reply of XPENDING. There are so
+// many entries that the walks over both indexes take turns, and either may end first.
 func TestPendingIdle(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r := openRig(rt)
@@ -410,7 +429,7 @@ func TestPendingIdle(t *testing.T) {
 		r.do(fmt.Sprintf("XREADGROUP GROUP g a COUNT %d STREAMS s >", n/2))
 		r.do("XREADGROUP GROUP g b STREAMS s >")
 		r.nowMS += 1000
-		// Some spans get other ages, owners, or none.
+		// Some spans of entries get other idle times and owners, or are released.
 		for range rapid.IntRange(0, 4).Draw(rt, "spans") {
 			from := rapid.IntRange(1, n).Draw(rt, "from")
 			to := min(n, from+rapid.IntRange(0, 600).Draw(rt, "length"))
@@ -442,8 +461,8 @@ func TestPendingIdle(t *testing.T) {
 	})
 }
 
-// TestPendingIdleByClaim has the walk in the order of claims answer: what is idle lies
-// behind a thousand young entries, the older after the younger.
+// TestPendingIdleByClaim sets up pending entries so that the walk in the order of claims
+// ends first: by ID, a thousand young entries come before the idle ones.
 func TestPendingIdleByClaim(t *testing.T) {
 	r := newRig(t)
 	span := func(from, to int) string {

@@ -9,8 +9,8 @@ import (
 	"millrace/resp"
 )
 
-// TestReplyTooLarge asks for more than a reply may take in memory. Empty fields take
-// little else.
+// TestReplyTooLarge asks for replies that would take too much memory. The fields are empty,
+// so that everything else is small.
 func TestReplyTooLarge(t *testing.T) {
 	const entries, words = 50, 40000 // 2.88 MB each as a reply
 	r := newRig(t)
@@ -30,15 +30,15 @@ func TestReplyTooLarge(t *testing.T) {
 	if n := len(r.do("XRANGE s - + COUNT 40").Elems); n != 40 {
 		t.Errorf("%d entries", n)
 	}
-	// XREAD answers what fits: the caller goes on from there.
+	// XREAD answers as many entries as fit. The client reads on from there.
 	v := r.do("XREAD STREAMS s s 0 0")
 	if n := len(v.Elems[1].Elems); n != 23 || len(v.Elems) != 2 {
 		t.Errorf("XREAD answers %d entries, and %d streams", n, len(v.Elems)/2)
 	}
 }
 
-// TestAddTooLarge adds more than an entry may hold. The words are refused unread: nobody
-// touches their memory.
+// TestAddTooLarge adds an entry that is too large. It must be refused without reading the
+// words, so that their memory is never touched.
 func TestAddTooLarge(t *testing.T) {
 	r := newRig(t)
 	w := make([]byte, 1<<29)
@@ -51,7 +51,7 @@ func TestAddTooLarge(t *testing.T) {
 	}
 }
 
-// TestLongWords adds an entry whose words have every length of a length prefix.
+// TestLongWords adds an entry with words whose length prefixes have all sizes.
 func TestLongWords(t *testing.T) {
 	r := newRig(t)
 	var words []string

@@ -23,8 +23,8 @@ type liveRedis struct {
 	in   *resp.ValueReader
 }
 
-// newLiveRedis connects to the Redis at REDIS_ADDR, which it empties, or starts the
-// redis-server in PATH; where there is neither, it skips the test.
+// newLiveRedis connects to the Redis at REDIS_ADDR, or starts the redis-server in PATH. It
+// skips the test when there is neither. It deletes everything in that Redis.
 func newLiveRedis(t *testing.T) *liveRedis {
 	t.Helper()
 	addr := os.Getenv("REDIS_ADDR")
@@ -41,11 +41,12 @@ func newLiveRedis(t *testing.T) *liveRedis {
 	return r
 }
 
-// startRedis starts redis-server on a free port, without a disk, until the test ends.
+// startRedis starts a redis-server that writes no files on a free port. It stops when the
+// test ends.
 func startRedis(t *testing.T) (addr string) {
 	path, err := exec.LookPath("redis-server")
 	if errors.Is(err, exec.ErrNotFound) {
-		t.Skip("neither REDIS_ADDR nor redis-server is there to compare with")
+		t.Skip("REDIS_ADDR is not set, and there is no redis-server to compare with")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +94,7 @@ func (r *liveRedis) do(argv [][]byte) resp.Value {
 	return v
 }
 
-// version returns the version of the Redis: 7.0 is 700.
+// version returns the version of the Redis as a number: 7.0 is 700.
 func (r *liveRedis) version() int {
 	r.t.Helper()
 	_, after, ok := strings.Cut(string(r.do(argvOf("INFO", "server")).Str), "redis_version:")
@@ -113,13 +114,13 @@ func versionNumber(s string) int {
 // TestScriptsLive replays the scripts against a live Redis 7.0 or newer.
 func TestScriptsLive(t *testing.T) {
 	redis := newLiveRedis(t)
-	redis.do(argvOf("CONFIG", "SET", "rdbcompression", "no")) // as DUMP is here
+	redis.do(argvOf("CONFIG", "SET", "rdbcompression", "no")) // because DUMP here does not compress
 	version := redis.version()
 	blocks := 0
 	for _, path := range scripts(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			redis.do(argvOf("FLUSHALL"))
-			apart := false // until the next reset
+			apart := false // whether the two differ until the next reset
 			datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 				switch {
 				case d.Cmd == "reset":
@@ -158,7 +159,7 @@ func TestScriptsLive(t *testing.T) {
 	}
 }
 
-// block runs a block of a script and returns the replies as the script shows them.
+// block runs a block of a script and returns its output.
 func (r *liveRedis) block(d *datadriven.TestData, proto int) string {
 	var out strings.Builder
 	if d.Cmd == "exec" {

@@ -6,8 +6,8 @@ import (
 	"millrace/stream"
 )
 
-// Reading commands count each name that they look up; what writes, and what the router
-// asks, counts none.
+// TestLookups checks that reading commands count each name that they look up, and that
+// writing and internal commands count none.
 func TestLookups(t *testing.T) {
 	r := newRig(t)
 	var l stream.Lookups

@@ -14,7 +14,8 @@ import (
 	"millrace/stream"
 )
 
-// kept returns how many bytes the state keeps of a name, by looking at all it keeps.
+// kept returns the number of bytes of all records of a name. It looks at every record of the
+// state.
 func (r *rig) kept(name string) int64 {
 	r.t.Helper()
 	it, err := r.db.NewIter(nil)
@@ -35,7 +36,8 @@ func (r *rig) kept(name string) int64 {
 	return int64(size)
 }
 
-// TestMemoryUsageIsExact counts streams after random commands.
+// TestMemoryUsageIsExact compares MEMORY USAGE with the size of all records, after random
+// commands.
 func TestMemoryUsageIsExact(t *testing.T) {
 	rapid.Check(t, func(p *rapid.T) {
 		r := openRig(p)
@@ -51,15 +53,16 @@ func TestMemoryUsageIsExact(t *testing.T) {
 		if want := r.kept("{t}s"); v.Int != want {
 			p.Fatalf("MEMORY USAGE answers %d of %d bytes", v.Int, want)
 		}
-		// All that there is of each kind is sampled: only what has no owner is not exact.
+		// There are fewer records of each kind than samples. The result is still not exact,
+		// because the estimate counts an owner for every pending entry.
 		if sampled := r.do("MEMORY USAGE {t}s SAMPLES 1000"); sampled.Int < v.Int || sampled.Int > v.Int+64*60 {
 			p.Fatalf("sampled, it answers %d of %d bytes", sampled.Int, v.Int)
 		}
 	})
 }
 
-// TestMemoryUsageSampled compares estimates with what is there, of streams whose entries
-// are alike.
+// TestMemoryUsageSampled compares estimates with the exact size of a stream whose entries are
+// alike.
 func TestMemoryUsageSampled(t *testing.T) {
 	r := newRig(t)
 	for i := range 1000 {
@@ -81,8 +84,8 @@ func TestMemoryUsageSampled(t *testing.T) {
 	}
 }
 
-// TestMemoryUsageIsBounded asks for all of a stream that has too many records, of which
-// most are pending entries of a group that is not among those sampled.
+// TestMemoryUsageIsBounded asks for the exact size of a stream that has too many records.
+// Most of them are pending entries of a group that is not sampled by default.
 func TestMemoryUsageIsBounded(t *testing.T) {
 	const entries = 26_000
 	r := newRig(t)

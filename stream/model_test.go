@@ -9,14 +9,14 @@ import (
 	"millrace/stream"
 )
 
-// model is one stream with its groups, written down as plainly as can be: no index, no
-// bound, no count that could be wrong. Its commands answer in the words of resp.Print.
+// model is a simple model of one stream with its groups. It has no index, bound or count that
+// could be wrong. Its methods return replies in the form of resp.Print.
 type model struct {
-	entries []stream.ID // live ones, in order; each has the fields of entryText
+	entries []stream.ID // the live ones, in order; each has the fields of entryText
 	last    stream.ID
 	groups  map[string]*modelGroup
 	nowMS   int64
-	// exact is false once something was done after which lag need not be exact.
+	// exact is false after a command because of which the lag may not be exact.
 	exact bool
 }
 
@@ -33,7 +33,7 @@ type modelConsumer struct{ seenMS, activeMS int64 }
 type modelPending struct {
 	owner      string // empty: released
 	timeMS     int64
-	rank       int // of a released entry
+	rank       int // of a released entry: its place in the order of release
 	deliveries int64
 }
 
@@ -41,7 +41,7 @@ func newModel() *model { return &model{groups: make(map[string]*modelGroup), exa
 
 func (m *model) has(id stream.ID) bool { return slices.Contains(m.entries, id) }
 
-// entryText prints an entry; what follows the fields is given by extra.
+// entryText prints an entry, with extra after its fields.
 func entryText(id stream.ID, extra string) string {
 	return fmt.Sprintf(`["%v", ["f", "v%v"]%s]`, id, id, extra)
 }
@@ -97,7 +97,7 @@ func (m *model) trim(maxLen int, policy string) string {
 			break
 		}
 		if policy == "ACKED" {
-			m.exact = false // it may leave gaps that max-deleted-entry-id does not tell of
+			m.exact = false // it may leave gaps without raising max-deleted-entry-id
 			if m.referenced(id) {
 				continue
 			}
@@ -111,7 +111,7 @@ func (m *model) trim(maxLen int, policy string) string {
 	return fmt.Sprintf(":%d", n)
 }
 
-// deleteOne is XDELEX for one ID, and the second half of XACKDEL.
+// deleteOne does the work of XDELEX for one ID, and the second half of XACKDEL.
 func (m *model) deleteOne(id stream.ID, policy string) int {
 	if policy == "ACKED" && m.referenced(id) {
 		return 2
@@ -219,7 +219,7 @@ func (m *model) attend(g *modelGroup, name string) *modelConsumer {
 	return c
 }
 
-// ids returns the pending IDs of g in order.
+// ids returns the pending IDs of g in the order of the IDs.
 func (g *modelGroup) ids() []stream.ID {
 	return slices.SortedFunc(maps.Keys(g.pending), stream.ID.Compare)
 }
@@ -257,7 +257,7 @@ func (m *model) noGroupToRead(group string) string {
 	return fmt.Sprintf("-NOGROUP No such key 's' or consumer group '%s' in XREADGROUP with GROUP option", group)
 }
 
-// read is XREADGROUP with ">"; a negative claim is none, count zero is all.
+// read is XREADGROUP with ">". A negative claim means no CLAIM, and count zero means all.
 func (m *model) read(group, name string, count int, claim int64, noAck bool) string {
 	g := m.groups[group]
 	if g == nil {
@@ -299,7 +299,7 @@ func (m *model) read(group, name string, count int, claim int64, noAck bool) str
 	return `[["s", ` + list(out) + `]]`
 }
 
-// give makes p the consumer's.
+// give makes the consumer c, called name, the owner of p.
 func (m *model) give(c *modelConsumer, p *modelPending, name string, deliveries int64) {
 	c.activeMS = m.nowMS
 	p.owner, p.timeMS, p.deliveries = name, m.nowMS, deliveries

@@ -12,17 +12,18 @@ import (
 	"millrace/stream"
 )
 
-// option is one of a command, and what a server that takes it and ignores it would do.
+// option is an option of a command, and the behaviour of a server that accepts the option but
+// ignores it.
 type option struct {
-	command string // and subcommand
+	command string // with its subcommand
 	word    string
-	args    int    // words that belong to it
-	instead string // what ignoring it comes to; nothing, mostly
-	after   int    // words of the command, from its name on, that come before all options
-	refused bool   // without it the command is refused, and not for its words
+	args    int    // number of words that belong to it
+	instead string // the words that have the effect of ignoring it; mostly none
+	after   int    // number of words of the command before all options, its name included
+	refused bool   // whether the command is refused without it, for another reason than its words
 }
 
-// options are those of all stream commands, apart from unseen.
+// options lists the options of all stream commands, except unseen.
 var options = []option{
 	{command: "XACKDEL", word: "DELREF", after: 3},
 	{command: "XACKDEL", word: "ACKED", after: 3},
@@ -78,7 +79,7 @@ var options = []option{
 	{command: "XTRIM", word: "ACKED", after: 2},
 }
 
-// unseen are options that no reply of a script can tell from their absence, and why.
+// unseen lists options whose absence no reply of a script can show, with the reason.
 var unseen = map[string]string{
 	"XACKDEL KEEPREF":    "it is what happens without it",
 	"XADD KEEPREF":       "it is what happens without it",
@@ -96,13 +97,13 @@ var unseen = map[string]string{
 	"XNACK IDS":          "it is no option: it says where the IDs are",
 }
 
-// tokenName is what Usage calls a word that is typed as it stands: in "equal==" that is "=".
+// tokenName matches the name of a literal word in Usage, such as "equal=" in "equal==".
 var (
 	optionWord = regexp.MustCompile(`[A-Z][A-Z-]+|[=~]`)
 	tokenName  = regexp.MustCompile(`[a-z_]+=`)
 )
 
-// at returns where the option begins in the words of a command, or -1 where it has none.
+// at returns the index of the option among the words of a command, or -1.
 func (o *option) at(words []string) int {
 	name := strings.Fields(o.command)
 	if len(words) < len(name) {
@@ -121,8 +122,8 @@ func (o *option) at(words []string) int {
 	return -1
 }
 
-// ignored returns a command as one that ignores the option would read it, or nil where
-// it does not have it or is refused for its words without.
+// ignored returns a command without the option. It returns nil when the command does not
+// have the option, or when its words are refused without it.
 func (o *option) ignored(argv [][]byte) [][]byte {
 	words := make([]string, len(argv))
 	for i, w := range argv {
@@ -150,10 +151,10 @@ func (o *option) ignored(argv [][]byte) [][]byte {
 	return out
 }
 
-// shows reports whether the script at path would fail if the option was ignored: it is
-// replayed with the option left out of every command that has it and is not refused.
-// What is refused then shows nothing, as a server that ignores an option does not refuse
-// it.
+// shows reports whether the script at path would fail if a server ignored the option. It
+// replays the script without the option, in every command that has it and succeeds. A
+// refusal without the option does not count, because a server that ignores an option does
+// not refuse the command.
 func (o *option) shows(t *testing.T, path string) (shown bool) {
 	s := newSession(t, batchKeep)
 	defer s.end()
@@ -192,7 +193,7 @@ func (o *option) shows(t *testing.T, path string) (shown bool) {
 // TestOptionsAreShown finds a script for every option that fails if it is ignored.
 func TestOptionsAreShown(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it runs the scripts of all commands once for each option")
+		t.Skip("it runs the scripts of all commands for each option")
 	}
 	paths := scripts(t)
 	for i := range options {
@@ -209,8 +210,8 @@ func TestOptionsAreShown(t *testing.T) {
 	}
 }
 
-// TestOptionsAreAll compares the options with what the commands say of their words: each
-// that stands in capitals there is one, or it is explained why it is not.
+// TestOptionsAreAll compares options and unseen with the Usage of the commands: every word in
+// capitals must be in one of them.
 func TestOptionsAreAll(t *testing.T) {
 	listed := map[string]bool{}
 	for _, o := range options {

@@ -30,7 +30,7 @@ func TestParseID(t *testing.T) {
 	max := uint64(math.MaxUint64)
 	for _, c := range []struct {
 		in     string
-		strict bool // as parseID takes it, else as parseRangeID does alone
+		strict bool // for parseID; otherwise only for parseRangeID
 		want   ID
 		ok     bool
 	}{
@@ -41,11 +41,11 @@ func TestParseID(t *testing.T) {
 		{"9- 1", true, ID{9, 1}, true},
 		{"\t\n\v\f\r9-1", true, ID{9, 1}, true},
 		{"+9-+1", true, ID{9, 1}, true},
-		{"9- -1", true, ID{9, max}, true},     // strtoull negates
-		{"9--01", true, ID{9, max}, true},     // and so it does what string2ll refuses
-		{"9--1", true, ID{}, false},           // which takes this first, and finds it negative
-		{"9--0", true, ID{9, 0}, true},        //
-		{"1-2\x00junk", true, ID{1, 2}, true}, // a C string ends there
+		{"9- -1", true, ID{9, max}, true},     // strtoull negates it
+		{"9--01", true, ID{9, max}, true},     // string2ll refuses it; strtoull negates it
+		{"9--1", true, ID{}, false},           // string2ll reads it, and it is negative
+		{"9--0", true, ID{9, 0}, true},        // string2ll refuses it
+		{"1-2\x00junk", true, ID{1, 2}, true}, // a C string ends at the zero byte
 		{"18446744073709551615-18446744073709551615", true, MaxID, true},
 		{"18446744073709551616-0", true, ID{}, false},
 		{"99999999999999999999999-0", true, ID{}, false},
@@ -69,7 +69,7 @@ func TestParseID(t *testing.T) {
 
 var idPart = regexp.MustCompile(`^[ \t-\r]*([+-]?)([0-9]+)$`)
 
-// slowIDPart reads half an ID with the library's big numbers.
+// slowIDPart reads half an ID with math/big.
 func slowIDPart(b []byte) (uint64, bool) {
 	m := idPart.FindSubmatch(b)
 	if m == nil {
@@ -81,15 +81,14 @@ func slowIDPart(b []byte) (uint64, bool) {
 	}
 	if string(m[1]) == "-" {
 		if string(b[0]) == "-" && n.IsInt64() && n.Sign() > 0 && m[2][0] != '0' || string(b) == "-9223372036854775808" {
-			return 0, false // string2ll reads it, as a negative number
+			return 0, false // string2ll reads a negative number
 		}
 		return -n.Uint64(), true
 	}
 	return n.Uint64(), true
 }
 
-// FuzzStreamID compares parseID with a slow reading of the same rule, and IDs with
-// their printed form.
+// FuzzStreamID compares parseID with slowIDPart, and reads printed IDs back.
 func FuzzStreamID(f *testing.F) {
 	for _, s := range []string{"1-2", "1", "-", "+", " 9-1", "9--01", "18446744073709551615-18446744073709551616", "1-*", "(1", "1-2\x003"} {
 		f.Add([]byte(s), uint64(7))

@@ -15,9 +15,9 @@ import (
 	"millrace/stream"
 )
 
-// BenchmarkMillionPending measures commands on a group with a million pending entries.
-// None may look at all of them: each must stay under a millisecond, commit included.
-// Besides the mean it reports percentiles and the slowest.
+// BenchmarkMillionPending measures commands on a group with a million pending entries. No
+// command may look at all of them: each should take less than a millisecond, with its commit.
+// The benchmark also reports percentiles and the slowest call.
 func BenchmarkMillionPending(b *testing.B) {
 	const million = 1_000_000
 	r := millionPending(b, million)
@@ -71,8 +71,8 @@ func BenchmarkMillionPending(b *testing.B) {
 	}
 }
 
-// millionPending returns a stream of n entries that have all been delivered: in IDs of
-// rising milliseconds, to ten consumers in turn, at the time of their IDs plus a day.
+// millionPending returns a stream of n entries, one for each millisecond. All are pending,
+// owned by ten consumers in turn, and were delivered a day after the time in their IDs.
 func millionPending(b *testing.B, n int) *rig {
 	cache := pebble.NewCache(256 << 20)
 	defer cache.Unref()
@@ -104,8 +104,8 @@ func millionPending(b *testing.B, n int) *rig {
 	return r
 }
 
-// BenchmarkReadAck measures what a group's work on one entry costs, delivery and
-// acknowledgement, with a hundred commands to a batch.
+// BenchmarkReadAck measures delivering and acknowledging one entry, with a hundred commands
+// in a batch.
 func BenchmarkReadAck(b *testing.B) {
 	for _, count := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("count=%d", count), func(b *testing.B) {

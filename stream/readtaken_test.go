@@ -8,8 +8,8 @@ import (
 	"millrace/stream"
 )
 
-// What a reply takes of MAXCOUNT and MAXSIZE is what the command counted for it, in
-// either protocol version.
+// TestReadTaken checks that ReadTaken counts the entries and bytes of a reply as the command
+// itself did, in either protocol version.
 func TestReadTaken(t *testing.T) {
 	r := newRig(t)
 	for _, line := range []string{"XADD a 1-1 k v", "XADD a 1-2 k vvvvvvvvvvvvvvvvvvvvvvvvv", "XADD b 1-1 field value other value"} {
@@ -33,7 +33,7 @@ func TestReadTaken(t *testing.T) {
 		if e, b := taken("MAXCOUNT", n, 3); e != entries || b != bytes {
 			t.Errorf("in RESP3 it takes %d entries and %d bytes, in RESP2 %d and %d", e, b, entries, bytes)
 		}
-		// No entry follows once so many bytes are there; with a byte more, one does.
+		// MAXSIZE ends the reply at this number of bytes. With one more, an entry follows.
 		if e, _ := taken("MAXSIZE", bytes, 2); e != n {
 			t.Errorf("with room for %d entries it answers %d", n, e)
 		}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// records are one of each kind of stored record, with its bytes. A change of these
+// records holds one value of each kind of stored record, with its bytes. A change of the
 // bytes needs a new version and a page in docs/decisions.
 var records = []struct {
 	name   string
@@ -53,7 +53,7 @@ var records = []struct {
 			"000000000000000000000000000000000000000000000000000000000001000000000000000000000000000000000000000000000000000000000000" +
 			"0000000000"},
 	{"chunk", chunk{First: ID{1, 2}, Last: ID{3, 4}, Total: 128, Live: 100, Bytes: 4000, Fields: math.MaxUint64},
-		func(v any) []byte { n := v.(chunk); return n.append(nil) },
+		func(v any) []byte { c := v.(chunk); return c.append(nil) },
 		func(b []byte) (any, error) { return decodeChunk(ID{1, 2}, b) }, "0100000000000000030000000000000004800164a01fffffffffffffffff"},
 	{"entry", [][]byte{[]byte("f"), []byte("v"), {}, []byte(strings.Repeat("x", 130))},
 		func(v any) []byte { return appendEntry(nil, v.([][]byte)) },
@@ -135,8 +135,8 @@ func TestRecordBytes(t *testing.T) {
 	}
 }
 
-// FuzzRecords reads arbitrary bytes as each kind of record: what can be read is the
-// same after it was written again, and printing never fails.
+// FuzzRecords reads arbitrary bytes as each kind of record. A value that can be read must be
+// the same after it is written and read again. Printing must never panic.
 func FuzzRecords(f *testing.F) {
 	for _, r := range records {
 		f.Add(r.encode(r.value), []byte{0, 1, 0, 1, 's', kindHead})

@@ -19,7 +19,7 @@ import (
 	"millrace/stream"
 )
 
-// payloadOf returns what DUMP answers for the stream s that commands make.
+// payloadOf runs commands that build the stream s, and returns the payload of DUMP.
 func payloadOf(t failer, r *rig, commands ...string) []byte {
 	t.Helper()
 	for _, line := range commands {
@@ -30,8 +30,8 @@ func payloadOf(t failer, r *rig, commands ...string) []byte {
 	return r.do("DUMP s").Str
 }
 
-// Groups and consumers may have longer names than keys: what XGROUP and XREADGROUP take,
-// DUMP and RESTORE carry.
+// TestRestoreLongNames dumps and restores a group and a consumer whose names are longer than
+// the name of a key may be.
 func TestRestoreLongNames(t *testing.T) {
 	r := newRig(t)
 	group, consumer := strings.Repeat("g", stream.MaxKeyLen+1), strings.Repeat("c", 1<<20)
@@ -51,8 +51,9 @@ func TestRestoreLongNames(t *testing.T) {
 	}
 }
 
-// TestRestoreBounds is what a value may come to: DUMP and RESTORE refuse the same. Each
-// record has the name in its key, so under a long name it takes few of them.
+// TestRestoreBounds checks that DUMP and RESTORE refuse values above the same size. The name
+// is in the key of each record, so a stream with a long name reaches the bound with few
+// entries.
 func TestRestoreBounds(t *testing.T) {
 	const tooLarge = "-ERR the value takes more than 64 MiB of memory, too much for DUMP and RESTORE"
 	mem, state := newMemKV(), stream.NewState(0, kv.Slots-1)
@@ -99,7 +100,7 @@ func TestRestoreBounds(t *testing.T) {
 	}
 }
 
-// TestRestoreWakes says that blocked calls look at what was restored.
+// TestRestoreWakes checks that RESTORE touches the name, so that blocked calls wake up.
 func TestRestoreWakes(t *testing.T) {
 	r := newRig(t)
 	payload := payloadOf(t, r, "XADD s 1-1 f v")
@@ -113,14 +114,14 @@ func TestRestoreWakes(t *testing.T) {
 	}
 }
 
-// TestRestoreReplaces restores over a stream in one record with what comes before and
-// after: nothing of the old one may be left.
+// TestRestoreReplaces restores over a stream that was changed before in the same record.
+// Nothing of the old stream may be left.
 func TestRestoreReplaces(t *testing.T) {
 	r := newRig(t)
 	payload := payloadOf(t, r, "XADD s 5-1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g a STREAMS s >")
 	restore := [][]byte{[]byte("RESTORE"), []byte("s"), []byte("0"), payload, []byte("REPLACE")}
 	var before [][][]byte
-	for i := range 1500 { // more than are deleted one by one
+	for i := range 1500 { // so many that a range tombstone deletes them
 		before = append(before, argvOf(strings.Fields(fmt.Sprintf("XADD s %d-1 f v", 10+i))...))
 	}
 	before = append(before, argvOf(strings.Fields("XREADGROUP GROUP g b STREAMS s >")...), restore, argvOf("DUMP", "s"))
@@ -136,7 +137,7 @@ func TestRestoreReplaces(t *testing.T) {
 	}
 }
 
-// seal appends the footer of a payload: Redis 7.0's version, and the checksum.
+// seal appends the footer of a payload, with the version of Redis 7.0.
 func seal(value []byte) []byte {
 	b := append(bytes.Clone(value), 10, 0)
 	jones := crc64.MakeTable(0x95ac9329ac4bc9b5)
@@ -168,7 +169,7 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte) { restoreHostile(t, value) })
 }
 
-// TestRestoreBent restores dumps of streams of all shapes in which some bytes are bent.
+// TestRestoreBent restores dumps of random streams in which one or two bytes were changed.
 func TestRestoreBent(t *testing.T) {
 	taken := 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -205,9 +206,9 @@ func TestRestoreBent(t *testing.T) {
 	t.Logf("%d were taken", taken)
 }
 
-// restoreHostile restores a value, with a footer that is right, and reports whether it
-// was taken. Then it has to agree with itself, answer whatever is asked, and dump and
-// restore to the same.
+// restoreHostile restores a value with a correct footer, and reports whether it was accepted.
+// An accepted stream must have records that agree with each other, also after every command
+// that follows, and must dump and restore to the same stream.
 func restoreHostile(t failer, value []byte) bool {
 	mem, state := newMemKV(), stream.NewState(0, kv.Slots-1)
 	run := func(argv ...[]byte) resp.Value {
@@ -233,7 +234,7 @@ func restoreHostile(t failer, value []byte) bool {
 	}
 	if restore(seal(value)).Kind != resp.KindSimple {
 		if n := line("EXISTS s"); n.Int != 0 {
-			t.Fatal("it was refused and is there")
+			t.Fatal("the refused RESTORE left a stream")
 		}
 		check("a refusal")
 		return false

@@ -14,7 +14,7 @@ import (
 	"millrace/stream"
 )
 
-// rig is one shard's state on a Pebble in memory. Every command is a batch of its own.
+// rig is the state of one shard on a Pebble in memory. Each command is a batch of its own.
 type rig struct {
 	t     failer
 	db    *pebble.DB
@@ -22,7 +22,7 @@ type rig struct {
 	nowMS int64
 }
 
-// failer is what a rig needs of *testing.T, *testing.B, *testing.F and *rapid.T.
+// failer has the methods of *testing.T, *testing.B, *testing.F and *rapid.T that a rig uses.
 type failer interface {
 	Helper()
 	Fatal(args ...any)
@@ -53,27 +53,27 @@ func (r *rig) close() {
 	}
 }
 
-// quiet is a pebble.Logger that says nothing but what is fatal.
+// quiet is a pebble.Logger that logs only fatal errors.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)        {}
 func (quiet) Errorf(string, ...any)       {}
 func (quiet) Fatalf(f string, arg ...any) { pebble.DefaultLogger.Fatalf(f, arg...) }
 
-// do runs a command given as words that hold no blanks.
+// do runs a command, given as words without blanks.
 func (r *rig) do(line string) resp.Value {
 	r.t.Helper()
 	return r.run(argvOf(strings.Fields(line)...))
 }
 
-// show is do, and prints the reply as RESP2 has it.
+// show runs a command and prints its reply as RESP2.
 func (r *rig) show(line string) string {
 	r.t.Helper()
 	return resp.Print(r.do(line), 2)
 }
 
-// run is what a client sees of a command: what its words alone refuse, or a read, or
-// a record of its own.
+// run returns the reply that a client would see. It refuses wrong words, runs a reading
+// command on the database, and applies a writing command as a record of its own.
 func (r *rig) run(argv [][]byte) resp.Value {
 	r.t.Helper()
 	c, refusal := stream.Lookup(argv)
@@ -118,7 +118,7 @@ func (r *rig) apply(cmds ...[][]byte) []resp.Value {
 	return replies
 }
 
-// putString makes name hold another type than a stream.
+// putString makes name a string, so that it is not a stream.
 func (r *rig) putString(name string) {
 	r.t.Helper()
 	if v := r.apply(argvOf("SET", name, "x"))[0]; v.IsErr() {
@@ -134,5 +134,5 @@ func argvOf(words ...string) [][]byte {
 	return argv
 }
 
-// reader returns a view of what is committed.
+// reader reads the committed records.
 func (r *rig) reader() kv.Reader { return pebblekv.Reader{R: r.db} }

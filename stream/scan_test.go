@@ -15,8 +15,8 @@ import (
 	"millrace/stream"
 )
 
-// scanAll scans to the end and returns the names in the order they came. between runs
-// after each step.
+// scanAll scans to the end and returns the names in the order of the replies. between runs
+// after each step except the last.
 func (r *rig) scanAll(options string, between func()) []string {
 	r.t.Helper()
 	var out []string
@@ -35,8 +35,8 @@ func (r *rig) scanAll(options string, between func()) []string {
 	}
 }
 
-// TestScanWhileNamesComeAndGo checks that a scan answers every name that is there
-// during the whole of it, no name twice, and none that was never there during it.
+// TestScanWhileNamesComeAndGo changes the names during a scan. The scan must return every
+// name that exists all the time, no name twice, and no name that never existed.
 func TestScanWhileNamesComeAndGo(t *testing.T) {
 	rapid.Check(t, func(p *rapid.T) {
 		r := openRig(p)
@@ -87,8 +87,8 @@ func TestScanWhileNamesComeAndGo(t *testing.T) {
 	})
 }
 
-// TestScanNamesOfOnePlace puts the index keys of several names at one place, as if their
-// hashes were equal: a step that answers one of them answers all.
+// TestScanNamesOfOnePlace moves the index keys of several names to one place, as if their
+// hashes were equal. A step that returns one of them must return all.
 func TestScanNamesOfOnePlace(t *testing.T) {
 	r := newRig(t)
 	for _, name := range []string{"{t}a", "{t}b", "{t}c", "{t}d"} {
@@ -125,10 +125,11 @@ func TestScanNamesOfOnePlace(t *testing.T) {
 	}
 }
 
-// TestScanStepIsBounded scans names so long that they, not COUNT, end a step.
+// TestScanStepIsBounded scans names that are so long that their size ends a step before
+// COUNT does.
 func TestScanStepIsBounded(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes what a step may take")
+		t.Skip("it writes as many bytes as a step may return")
 	}
 	r := newRig(t)
 	const names, size = 120, 60_000
@@ -146,12 +147,12 @@ func TestScanStepIsBounded(t *testing.T) {
 	}
 }
 
-// TestRandomKey draws names that share a slot: each has its chance, and no other name is
-// drawn.
+// TestRandomKey draws names that share a slot. Each must be drawn at least once, and no other
+// name.
 func TestRandomKey(t *testing.T) {
 	r := newRig(t)
 	if got := r.show("_RANDOMKEY 7"); got != "$-1" {
-		t.Errorf("of nothing, %s is drawn", got)
+		t.Errorf("without names, %s is drawn", got)
 	}
 	var names []string
 	for i := range 10 {

@@ -19,35 +19,38 @@ import (
 	"millrace/stream"
 )
 
-// The scripts in testdata, one for each command, are sessions:
+// The scripts in testdata, one for each command, are sessions. These directives run commands
+// or show the state:
 //
-//	run now=1000       commands, one a line, at that time; the replies, one a line
-//	exec now=1000      the same as one record, as of an EXEC
-//	type string        makes the names given, one a line, hold another type
-//	reset              starts again from nothing
-//	records            all records of the state
-//	check              whether all records agree
+//	run now=1000       runs commands, one a line, at that time; shows the replies, one a line
+//	exec now=1000      runs them as one record, as of an EXEC
+//	type string        gives the names, one a line, another type
+//	reset              empties the state
+//	records            shows all records of the state
+//	check              checks whether all records agree
 //
-// What follows says what a live Redis does not know, or does not answer alike, and
-// why; it is not replayed there. After such a block, times apart, the two differ until
-// a reset.
+// These arguments mark a block that a live Redis answers differently. It is not replayed
+// there, and neither are the blocks after it up to the next reset.
 //
-//	since=8.2          newer than 7.0, or answered otherwise before
-//	clock              a matter of the server's clock: an ID it chose, what has become old
-//	ours=(reason)      on purpose not as in Redis
+//	since=8.2          the Redis version from which on the replies are the same
+//	clock              the replies depend on the server's clock, such as an ID that it chose
+//	ours=(reason)      Millrace differs on purpose
 //
-//	times              the reply tells how long ago something was: that is not compared
+// Three more arguments are about replies:
 //
-// proto=3 shows replies as RESP3 has them. A word "hex:0a…" is the bytes that it names,
-// and after hex replies are shown in that form if they are no text.
+//	times              the replies contain durations, which are not compared
+//	proto=3            the replies are shown as RESP3
+//	hex                replies that are not text are shown as "hex:0a…"
+//
+// A word "hex:0a…" in a command stands for these bytes.
 
-// batching says which commands share a batch. It must make no difference.
+// batching decides which commands of a script share a batch. It must not change any reply.
 type batching int
 
 const (
-	batchEach  batching = iota // each its own, and the state forgets what it has in memory
-	batchKeep                  // each its own
-	batchWhole                 // all one, written at the end; reads run in it
+	batchEach  batching = iota // a batch for each command; the state drops its caches before it
+	batchKeep                  // a batch for each command
+	batchWhole                 // one batch for all commands, flushed at the end
 )
 
 // session runs a script on one state.
@@ -69,7 +72,7 @@ func (s *session) begin() {
 	}
 }
 
-// end commits what is left.
+// end commits the batch of batchWhole.
 func (s *session) end() {
 	if s.batch == nil {
 		return
@@ -84,8 +87,8 @@ func (s *session) end() {
 	s.batch = nil
 }
 
-// do runs commands as one record. What the words alone show is refused before, and
-// fails an EXEC as a whole, as a router does.
+// do runs commands as one record. As the router does, it refuses all of them when the words
+// of one are wrong.
 func (s *session) do(cmds ...[][]byte) []resp.Value {
 	for _, argv := range cmds {
 		c, refusal := stream.Lookup(argv)
@@ -198,7 +201,7 @@ func scriptWords(t failer, line string) []string {
 	return words
 }
 
-// printReply shows a reply as a script has it.
+// printReply returns a reply in the form of the scripts.
 func printReply(v resp.Value, proto int, inHex bool) string {
 	if inHex && bytes.ContainsFunc(v.Str, unicode.IsControl) {
 		return fmt.Sprintf("hex:%x", v.Str)
@@ -206,8 +209,8 @@ func printReply(v resp.Value, proto int, inHex bool) string {
 	return resp.Print(v, proto)
 }
 
-// TestScripts runs every script in each way of batching. The replies stand in the
-// script, so all three must agree on them; the records must be the same as well.
+// TestScripts runs every script with each batching. All must give the replies in the script,
+// and leave the same records.
 func TestScripts(t *testing.T) {
 	for _, path := range scripts(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"millrace/resp"
 )
 
-// TestStringsLive sends random commands on strings and deadlines to a live Redis as well,
-// malformed ones among them: options in any order and number, numbers that do not fit.
-// Times are a while away or long past, so that nothing goes away meanwhile.
+// TestStringsLive runs random commands on strings and deadlines here and on a live Redis.
+// Some are malformed: options come in any order and number, and numbers may not fit. All
+// deadlines are far in the future or long past, so that no name expires during the test.
 func TestStringsLive(t *testing.T) {
 	redis := newLiveRedis(t)
 	options := []string{"NX", "XX", "GET", "KEEPTTL", "EX", "PX", "EXAT", "PXAT", "PERSIST", "GT", "LT", "nx", "Get", "FOO", ""}
@@ -61,7 +61,7 @@ func TestStringsLive(t *testing.T) {
 				}
 			}
 			if slices.Contains(words, "IFDEQ") || slices.Contains(words, "IFDNE") {
-				// Redis 8.6 answers twice where GET is given and the digest has another length.
+				// Redis 8.6 sends two replies to a SET with GET and a digest of a wrong length.
 				words = slices.DeleteFunc(words, func(w string) bool { return strings.EqualFold(w, "GET") })
 			}
 			for _, words := range [][]string{words, {"MGET", "a", "b", "s"}, {"EXISTS", "a", "b", "s"}, {"PEXPIRETIME", words[1]}, {"EXPIRETIME", words[1]}} {
@@ -76,8 +76,8 @@ func TestStringsLive(t *testing.T) {
 	})
 }
 
-// aMoment reports whether two replies are deadlines no further apart than a busy machine
-// may come to read two clocks.
+// aMoment reports whether two replies are deadlines that differ only because the two sides
+// read their clocks at different moments.
 func aMoment(words []string, ours, theirs string) bool {
 	var a, b int64
 	if !strings.HasSuffix(words[0], "EXPIRETIME") {

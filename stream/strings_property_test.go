@@ -17,8 +17,8 @@ import (
 	"millrace/stream"
 )
 
-// names is what some names hold, written down as plainly as can be. Streams are here
-// only for what they have in common with strings.
+// names is a simple model of strings and their deadlines. It has streams only as values of
+// another type.
 type names struct {
 	nowMS int64
 	held  map[string]*named
@@ -31,7 +31,7 @@ type named struct {
 	atMS     int64 // deadline; zero: none
 }
 
-// get returns what a name holds now; nil is nothing.
+// get returns the value of a name, or nil when it has none or has expired.
 func (m *names) get(name string) *named {
 	if n := m.held[name]; n != nil && n.atMS != 0 && n.atMS <= m.nowMS {
 		delete(m.held, name)
@@ -56,13 +56,15 @@ func (m *names) read(name string) string {
 // put makes a name a string with a deadline.
 func (m *names) put(name, value string, atMS int64) {
 	m.held[name] = &named{value: value, atMS: atMS}
-	m.get(name) // a deadline that has passed leaves nothing
+	m.get(name) // removes it when the deadline has passed
 }
 
-// namesWalk draws the commands of one run.
+// namesWalk draws the commands of one run, and runs them on two states and the model.
 type namesWalk struct {
 	*rapid.T
-	m *names
+	m      *names
+	first  *rig
+	second *lazyRig
 }
 
 func (w *namesWalk) name() string {
@@ -74,7 +76,7 @@ func (w *namesWalk) value() string {
 }
 
 // deadline draws a time to live in one of its forms, and returns the words and the time.
-// There are few times, so that some meet.
+// There are only a few different times, so that some names expire together.
 func (w *namesWalk) deadline() (words []string, atMS int64) {
 	ms := rapid.Int64Range(1, 8).Draw(w.T, "seconds") * 1000
 	switch rapid.IntRange(0, 3).Draw(w.T, "form") {
@@ -82,7 +84,7 @@ func (w *namesWalk) deadline() (words []string, atMS int64) {
 		return []string{"EX", fmt.Sprint(ms / 1000)}, w.m.nowMS + ms
 	case 1:
 		return []string{"PX", fmt.Sprint(ms)}, w.m.nowMS + ms
-	case 2: // in whole seconds, so it may have passed
+	case 2: // rounded down to seconds, so it may have passed
 		at := (w.m.nowMS+ms)/1000 - 1
 		return []string{"EXAT", fmt.Sprint(at)}, at * 1000
 	}
@@ -175,7 +177,7 @@ func (w *namesWalk) add() (words []string, want string) {
 	return words, fmt.Sprint(":", sum)
 }
 
-// expire draws an EXPIRE or one of its like.
+// expire draws an EXPIRE, PEXPIRE, EXPIREAT or PEXPIREAT.
 func (w *namesWalk) expire() (words []string, want string) {
 	name := w.name()
 	form, atMS := w.deadline()
@@ -223,141 +225,158 @@ func (w *namesWalk) getEx() (words []string, want string) {
 }
 
 // TestStringsAgainstModel runs random commands on a few names while time passes, and
-// compares every reply with a model's. All keys must agree with each other. A second
-// state applies the same writes in other batches: it must answer them alike, and hold
-// the same bytes in the end.
+// compares every reply with a model. Check must find no disagreement. A second state applies
+// the same writes in larger batches. Its replies must be equal, and in the end both states
+// must hold the same bytes.
 func TestStringsAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &namesWalk{T: rt, m: &names{nowMS: 1_000_000, held: make(map[string]*named)}}
-		first, second := openRig(rt), &lazyRig{rig: openRig(rt)}
-		defer first.close()
-		defer second.close()
-		p := &player{T: rt, first: first, second: second}
-		m := w.m
-		send := func(words []string, want string) {
-			rt.Helper()
-			argv := argvOf(words...)
-			first.nowMS, second.nowMS = m.nowMS, m.nowMS
-			got := resp.Print(first.run(argv), 2)
-			if want != "" && got != want {
-				rt.Fatalf("%q\n got %s\nwant %s", words, got, want)
-			}
-			if c, _ := stream.Lookup(argv); c.Is(command.Write) {
-				if other := resp.Print(second.run(argv), 2); other != got {
-					rt.Fatalf("%q answers %s, and in a batch %s", words, got, other)
-				}
-			}
-		}
-		actions := map[string]func(*rapid.T){
-			"": func(rt *rapid.T) {
-				if err := stream.Check(pebblekv.Reader{R: first.db}, 0, kv.Slots-1); err != nil {
-					rt.Fatal(err)
-				}
-			},
-			"forget": func(*rapid.T) { first.state.Reset() },
-			"commit": func(*rapid.T) { second.commit() },
-			"time":   func(*rapid.T) { m.nowMS += rapid.Int64Range(0, 5).Draw(rt, "halves") * 500 },
-			"set":    func(*rapid.T) { send(w.set()) },
-			"add":    func(*rapid.T) { send(w.add()) },
-			"expire": func(*rapid.T) { send(w.expire()) },
-			"getex":  func(*rapid.T) { send(w.getEx()) },
-			"getdel": func(*rapid.T) {
-				name := w.name()
-				want := m.read(name)
-				if n := m.get(name); n != nil && !n.isStream {
-					delete(m.held, name)
-				}
-				send([]string{"GETDEL", name}, want)
-			},
-			"append": func(*rapid.T) {
-				name, value, atMS := w.name(), w.value(), int64(0)
-				words := []string{"APPEND", name, value}
-				if n := m.get(name); n != nil {
-					if n.isStream {
-						send(words, wrongType)
-						return
-					}
-					value, atMS = n.value+value, n.atMS
-				}
-				if len(value) > 100 {
-					return
-				}
-				m.put(name, value, atMS)
-				send(words, fmt.Sprint(":", len(value)))
-			},
-			"xadd": func(*rapid.T) {
-				name := w.name()
-				n := m.get(name)
-				if n == nil {
-					n = &named{isStream: true}
-					m.held[name] = n
-				}
-				want := wrongType
-				if n.isStream {
-					n.entries++
-					want = ""
-				}
-				send([]string{"XADD", name, "*", "f", "v"}, want)
-			},
-			"delete": func(*rapid.T) {
-				name, want := w.name(), ":0"
-				if m.get(name) != nil {
-					want = ":1"
-				}
-				delete(m.held, name)
-				send([]string{"DEL", name}, want)
-			},
-			"persist": func(*rapid.T) {
-				name, want := w.name(), ":0"
-				if n := m.get(name); n != nil && n.atMS != 0 {
-					n.atMS, want = 0, ":1"
-				}
-				send([]string{"PERSIST", name}, want)
-			},
-			// What the leader proposes leaves what is alive, and nothing else.
-			"sweep": func(*rapid.T) {
-				send([]string{"_EXPIRE"}, "")
-				live := 0
-				for _, name := range []string{"a", "b", "c"} {
-					if m.get(name) != nil {
-						live++
-					}
-				}
-				send([]string{"_DBSIZE"}, fmt.Sprint(":", live))
-			},
-			"read": func(*rapid.T) {
-				name := w.name()
-				n := m.get(name)
-				kind, length, ttl, at := "+none", ":0", ":-2", ":-2"
-				if n != nil {
-					kind, length, ttl, at = "+string", fmt.Sprint(":", len(n.value)), ":-1", ":-1"
-					if n.isStream {
-						kind, length = "+stream", wrongType
-					}
-					if n.atMS != 0 {
-						ttl, at = fmt.Sprint(":", n.atMS-m.nowMS), fmt.Sprint(":", n.atMS)
-					}
-				}
-				send([]string{"TYPE", name}, kind)
-				send([]string{"STRLEN", name}, length)
-				send([]string{"PTTL", name}, ttl)
-				send([]string{"PEXPIRETIME", name}, at)
-				send([]string{"GET", name}, m.read(name))
-				send([]string{"MGET", name}, "["+strings.ReplaceAll(m.read(name), wrongType, "$-1")+"]")
-				if n != nil && n.isStream {
-					send([]string{"XLEN", name}, fmt.Sprint(":", n.entries))
-				}
-			},
-		}
+		w := &namesWalk{T: rt, m: &names{nowMS: 1_000_000, held: make(map[string]*named)}, first: openRig(rt), second: &lazyRig{rig: openRig(rt)}}
+		defer w.first.close()
+		defer w.second.close()
+		actions := actionsOf(map[string]func(){
+			"":        w.check,
+			"forget":  w.first.state.Reset,
+			"commit":  w.second.commit,
+			"time":    func() { w.m.nowMS += rapid.Int64Range(0, 5).Draw(rt, "halves") * 500 },
+			"set":     func() { w.send(w.set()) },
+			"add":     func() { w.send(w.add()) },
+			"expire":  func() { w.send(w.expire()) },
+			"getex":   func() { w.send(w.getEx()) },
+			"getdel":  w.getDel,
+			"append":  w.appendValue,
+			"xadd":    w.xadd,
+			"delete":  w.delete,
+			"persist": w.persist,
+			"sweep":   w.sweep,
+			"read":    w.readAll,
+		})
 		for range 3 {
 			rt.Repeat(actions)
 		}
-		second.commit()
-		p.sameBytes()
+		w.second.commit()
+		(&player{T: rt, first: w.first, second: w.second}).sameBytes()
 	})
 }
 
-// expired makes count names that go away at the same time.
+// send runs a command on the first state, and on the second when it writes. The replies
+// must be equal, and equal to want unless that is empty.
+func (w *namesWalk) send(words []string, want string) {
+	w.Helper()
+	argv := argvOf(words...)
+	w.first.nowMS, w.second.nowMS = w.m.nowMS, w.m.nowMS
+	got := resp.Print(w.first.run(argv), 2)
+	if want != "" && got != want {
+		w.Fatalf("%q\n got %s\nwant %s", words, got, want)
+	}
+	if c, _ := stream.Lookup(argv); c.Is(command.Write) {
+		if other := resp.Print(w.second.run(argv), 2); other != got {
+			w.Fatalf("%q answers %s, but %s in a larger batch", words, got, other)
+		}
+	}
+}
+
+func (w *namesWalk) check() {
+	if err := stream.Check(pebblekv.Reader{R: w.first.db}, 0, kv.Slots-1); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *namesWalk) getDel() {
+	name := w.name()
+	want := w.m.read(name)
+	if n := w.m.get(name); n != nil && !n.isStream {
+		delete(w.m.held, name)
+	}
+	w.send([]string{"GETDEL", name}, want)
+}
+
+func (w *namesWalk) appendValue() {
+	name, value, atMS := w.name(), w.value(), int64(0)
+	words := []string{"APPEND", name, value}
+	if n := w.m.get(name); n != nil {
+		if n.isStream {
+			w.send(words, wrongType)
+			return
+		}
+		value, atMS = n.value+value, n.atMS
+	}
+	if len(value) > 100 {
+		return
+	}
+	w.m.put(name, value, atMS)
+	w.send(words, fmt.Sprint(":", len(value)))
+}
+
+func (w *namesWalk) xadd() {
+	name := w.name()
+	n := w.m.get(name)
+	if n == nil {
+		n = &named{isStream: true}
+		w.m.held[name] = n
+	}
+	want := wrongType
+	if n.isStream {
+		n.entries++
+		want = ""
+	}
+	w.send([]string{"XADD", name, "*", "f", "v"}, want)
+}
+
+func (w *namesWalk) delete() {
+	name, want := w.name(), ":0"
+	if w.m.get(name) != nil {
+		want = ":1"
+	}
+	delete(w.m.held, name)
+	w.send([]string{"DEL", name}, want)
+}
+
+func (w *namesWalk) persist() {
+	name, want := w.name(), ":0"
+	if n := w.m.get(name); n != nil && n.atMS != 0 {
+		n.atMS, want = 0, ":1"
+	}
+	w.send([]string{"PERSIST", name}, want)
+}
+
+// sweep runs _EXPIRE, after which only live names are left.
+func (w *namesWalk) sweep() {
+	w.send([]string{"_EXPIRE"}, "")
+	live := 0
+	for _, name := range []string{"a", "b", "c"} {
+		if w.m.get(name) != nil {
+			live++
+		}
+	}
+	w.send([]string{"_DBSIZE"}, fmt.Sprint(":", live))
+}
+
+// readAll runs all reading commands on one name.
+func (w *namesWalk) readAll() {
+	name := w.name()
+	n := w.m.get(name)
+	kind, length, ttl, at := "+none", ":0", ":-2", ":-2"
+	if n != nil {
+		kind, length, ttl, at = "+string", fmt.Sprint(":", len(n.value)), ":-1", ":-1"
+		if n.isStream {
+			kind, length = "+stream", wrongType
+		}
+		if n.atMS != 0 {
+			ttl, at = fmt.Sprint(":", n.atMS-w.m.nowMS), fmt.Sprint(":", n.atMS)
+		}
+	}
+	w.send([]string{"TYPE", name}, kind)
+	w.send([]string{"STRLEN", name}, length)
+	w.send([]string{"PTTL", name}, ttl)
+	w.send([]string{"PEXPIRETIME", name}, at)
+	w.send([]string{"GET", name}, w.m.read(name))
+	w.send([]string{"MGET", name}, "["+strings.ReplaceAll(w.m.read(name), wrongType, "$-1")+"]")
+	if n != nil && n.isStream {
+		w.send([]string{"XLEN", name}, fmt.Sprint(":", n.entries))
+	}
+}
+
+// expired runs the commands that make returns for each of count names.
 func (r *rig) expired(count int, make func(i int) [][][]byte) {
 	r.t.Helper()
 	for i := range count {
@@ -376,7 +395,7 @@ func TestExpireIsBounded(t *testing.T) {
 		{"strings", 450, func(i int) [][][]byte {
 			return [][][]byte{argvOf("SET", fmt.Sprint("k", i), "v", "PXAT", "2000000")}
 		}, []int64{200, 200, 50, 0}},
-		// 301 keys each, and 4096 in a step.
+		// Each has 301 keys. One step deletes about 4096.
 		{"small streams", 30, func(i int) [][][]byte {
 			name := fmt.Sprint("s", i)
 			var cmds [][][]byte
@@ -385,7 +404,7 @@ func TestExpireIsBounded(t *testing.T) {
 			}
 			return append(cmds, argvOf("PEXPIREAT", name, "2000000"))
 		}, []int64{14, 14, 2, 0}},
-		// Each goes with one range tombstone.
+		// One range tombstone deletes each.
 		{"large streams", 20, func(i int) [][][]byte {
 			name := fmt.Sprint("s", i)
 			var cmds [][][]byte
@@ -422,8 +441,8 @@ func TestExpireIsBounded(t *testing.T) {
 	}
 }
 
-// TestExpireTouches wakes whoever waits for a name that goes away, by whatever command
-// that comes to light.
+// TestExpireTouches checks that the name of an expired stream is touched, so that blocked
+// calls wake up, whichever command removes it.
 func TestExpireTouches(t *testing.T) {
 	const call = "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"
 	for _, last := range []string{"_EXPIRE", "DEL s", "EXPIRE s 10", "SET s v", "XADD s NOMKSTREAM 1 f v", "PEXPIRE s -1"} {
@@ -452,7 +471,8 @@ func TestExpireTouches(t *testing.T) {
 	}
 }
 
-// TestDueOfAnEmptyShard has nothing to propose, also before anything was written.
+// TestDueOfAnEmptyShard checks that an empty shard proposes nothing, before and after its
+// first write.
 func TestDueOfAnEmptyShard(t *testing.T) {
 	r := newRig(t)
 	for range 2 {
@@ -464,7 +484,8 @@ func TestDueOfAnEmptyShard(t *testing.T) {
 	}
 }
 
-// TestStringBounds stores what is as long as may be, and refuses what is longer.
+// TestStringBounds stores a value of the greatest length, and checks that longer ones are
+// refused.
 func TestStringBounds(t *testing.T) {
 	const most = 4 << 20
 	const tooLong = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"
@@ -479,7 +500,7 @@ func TestStringBounds(t *testing.T) {
 		}
 	}
 	if got := r.show("EXISTS k"); got != ":0" {
-		t.Errorf("what was refused is there: %s", got)
+		t.Errorf("after a refusal, EXISTS answers %s", got)
 	}
 	if v := r.run(argvOf("SET", "k", long)); v.IsErr() {
 		t.Fatal(v)
@@ -499,8 +520,8 @@ func TestStringBounds(t *testing.T) {
 	}
 }
 
-// TestBrokenDeadline makes an index name what is not there: that is no refusal, it must
-// stop the shard.
+// TestBrokenDeadline deletes the head of a name that still has a deadline key. _EXPIRE must
+// return an error, which stops the shard, and not a reply.
 func TestBrokenDeadline(t *testing.T) {
 	r := newRig(t)
 	r.do("SET k v PX 10")

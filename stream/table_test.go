@@ -27,33 +27,33 @@ func TestTable(t *testing.T) {
 		}
 		seen[c.Name] = true
 		if c.Name != strings.ToLower(c.Name) || c.Arity == 0 || c.Group == "" || c.Summary == "" {
-			t.Errorf("%s lacks something: %+v", c.Name, c)
+			t.Errorf("%s has no arity, group or summary, or is not in lower case: %+v", c.Name, c)
 		}
 		if (c.Run == nil) != (len(c.Subs) > 0) {
 			t.Errorf("%s has to have subcommands or code, not both", c.Name)
 		}
 		if c.Is(command.Write) && c.Is(command.ReadOnly) {
-			t.Errorf("%s both writes and does not", c.Name)
+			t.Errorf("%s has the flags Write and ReadOnly", c.Name)
 		}
 		if c.Is(command.Blocking) != (c.Blocked != nil) {
 			t.Errorf("%s is blocking and has no Blocked, or the reverse", c.Name)
 		}
 		if c.Is(command.Internal) != strings.HasPrefix(c.Name, "_") {
-			t.Errorf("%s is internal by its flag or by its name only", c.Name)
+			t.Errorf("%s is internal only by its flag or only by its name", c.Name)
 		}
 		if !c.Is(command.Internal) && (c.Since == "" || len(c.Categories) == 0) {
-			t.Errorf("%s is not said to be of a version and a category", c.Name)
+			t.Errorf("%s has no Since or no Categories", c.Name)
 		}
 	}
 }
 
-// flagNames are Redis's names of the flags that the table has.
+// flagNames holds Redis's names of the flags.
 var flagNames = map[string]command.Flags{
 	"write": command.Write, "readonly": command.ReadOnly, "denyoom": command.DenyOOM, "fast": command.Fast,
 	"blocking": command.Blocking, "movablekeys": command.MovableKeys, "loading": command.Loading, "stale": command.Stale,
 }
 
-// TestTableAgainstRedis compares the table with what a live Redis says of its commands.
+// TestTableAgainstRedis compares the table with the replies of COMMAND INFO of a live Redis.
 func TestTableAgainstRedis(t *testing.T) {
 	redis, compared := newLiveRedis(t), 0
 	for _, c := range allCommands() {

@@ -10,13 +10,15 @@ import (
 	"millrace/stream"
 )
 
-// TestLongTrims trims so much at once that it is done with range tombstones, and goes
-// on with what is left.
+// longTrimEntries is the length of the stream in TestLongTrims: 50 chunks.
+const longTrimEntries = 5000
+
+// TestLongTrims trims so many entries at once that trims write range tombstones, and then
+// goes on with the rest of the stream.
 func TestLongTrims(t *testing.T) {
-	const entries = 5000 // 39 and some a chunk
 	for _, c := range []struct {
 		trim string
-		want int // entries that go
+		want int // entries that it deletes
 	}{
 		{"MAXLEN 100", 4900},
 		{"MAXLEN 0", 5000},
@@ -35,45 +37,51 @@ func TestLongTrims(t *testing.T) {
 	} {
 		for _, forget := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/forget=%v", c.trim, forget), func(t *testing.T) {
-				r := newRig(t)
-				r.fill("s", 1, entries)
-				if forget {
-					r.state.Reset()
-				}
-				if got := r.show("XTRIM s " + c.trim); got != fmt.Sprintf(":%d", c.want) {
-					t.Fatalf("%s of %d entries went", got, entries)
-				}
-				check := func() {
-					t.Helper()
-					if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
-						t.Fatal(err)
-					}
-				}
-				check()
-				first := "[]"
-				if c.want < entries {
-					first = fmt.Sprintf(`[["%d-0", ["f", "v"]]]`, c.want+1)
-				}
-				if got := r.show("XRANGE s - + COUNT 1"); got != first {
-					t.Errorf("the first entry is %s, not %s", got, first)
-				}
-				r.fill("s", entries+1, entries+50)
-				if forget {
-					r.state.Reset()
-				}
-				if got := r.show("XTRIM s MAXLEN 20"); got != fmt.Sprintf(":%d", entries+50-c.want-20) {
-					t.Errorf("the second trim deleted %s", got)
-				}
-				check()
-				if got := r.show("DEL s"); got != ":1" {
-					t.Error(got)
-				}
-				check()
-				if got := r.dump(); len(got) != 1 || !strings.HasPrefix(got[0], "system") {
-					t.Errorf("DEL leaves %q", got)
-				}
+				testLongTrim(t, c.trim, c.want, forget)
 			})
 		}
+	}
+}
+
+// testLongTrim runs one trim, which must delete want entries. With forget the state drops its
+// caches before each trim.
+func testLongTrim(t *testing.T, trim string, want int, forget bool) {
+	r := newRig(t)
+	r.fill("s", 1, longTrimEntries)
+	if forget {
+		r.state.Reset()
+	}
+	if got := r.show("XTRIM s " + trim); got != fmt.Sprintf(":%d", want) {
+		t.Fatalf("%s of %d entries went", got, longTrimEntries)
+	}
+	check := func() {
+		t.Helper()
+		if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check()
+	first := "[]"
+	if want < longTrimEntries {
+		first = fmt.Sprintf(`[["%d-0", ["f", "v"]]]`, want+1)
+	}
+	if got := r.show("XRANGE s - + COUNT 1"); got != first {
+		t.Errorf("the first entry is %s, not %s", got, first)
+	}
+	r.fill("s", longTrimEntries+1, longTrimEntries+50)
+	if forget {
+		r.state.Reset()
+	}
+	if got := r.show("XTRIM s MAXLEN 20"); got != fmt.Sprintf(":%d", longTrimEntries+50-want-20) {
+		t.Errorf("the second trim deleted %s", got)
+	}
+	check()
+	if got := r.show("DEL s"); got != ":1" {
+		t.Error(got)
+	}
+	check()
+	if got := r.dump(); len(got) != 1 || !strings.HasPrefix(got[0], "system") {
+		t.Errorf("DEL leaves %q", got)
 	}
 }
 
@@ -90,7 +98,7 @@ func (r *rig) fill(key string, first, last int) {
 	}
 }
 
-// TestDeletedLong deletes a stream of many entries and groups, and one that had many.
+// TestDeletedLong deletes a stream with many pending entries, which also had many entries.
 func TestDeletedLong(t *testing.T) {
 	r := newRig(t)
 	r.fill("s", 1, 3000)

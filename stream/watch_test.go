@@ -8,12 +8,12 @@ import (
 	"millrace/resp"
 )
 
-// watchCases are commands on s, and whether they trip a WATCH of it, after what setup
-// makes: s holds 1-1 to 5-1, group g has read all of it and acknowledged nothing.
+// watchCases lists commands and whether they trip a WATCH of s. They run after watchSetup: s
+// holds 1-1 to 5-1, and group g has read all entries and acknowledged none.
 var watchCases = []struct {
 	line  string
 	trips bool
-	since string // newer than the live Redis 7.0 that they are compared with
+	since string // version of Redis that has the command, when newer than 7.0
 }{
 	{"XADD s 9-1 f v", true, ""},
 	{"XADD s MAXLEN 2 9-1 f v", true, ""},
@@ -70,8 +70,8 @@ var watchSetup = []string{
 	"XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >",
 }
 
-// TestWhatIsModified runs each command between WATCH and EXEC, here and in a live Redis.
-func TestWhatIsModified(t *testing.T) {
+// TestModified checks for each command whether it changes the modification number of s.
+func TestModified(t *testing.T) {
 	for _, c := range watchCases {
 		r := newRig(t)
 		for _, line := range watchSetup {
@@ -93,7 +93,8 @@ func TestWhatIsModified(t *testing.T) {
 	}
 }
 
-func TestWhatIsModifiedLive(t *testing.T) {
+// TestModifiedLive runs each command between WATCH and EXEC on a live Redis.
+func TestModifiedLive(t *testing.T) {
 	redis := newLiveRedis(t)
 	conn, err := net.Dial("tcp", redis.conn.RemoteAddr().String())
 	if err != nil {
@@ -118,7 +119,7 @@ func TestWhatIsModifiedLive(t *testing.T) {
 	}
 }
 
-// TestWatched covers names that come, go, and come back.
+// TestWatched watches names that are created, deleted and created again.
 func TestWatched(t *testing.T) {
 	r := newRig(t)
 	number := func() string { return strings.Trim(r.show("_MODIFIED s"), "[:]") }
@@ -152,7 +153,7 @@ func TestWatched(t *testing.T) {
 		{[]string{"_WATCHED made 0", "XLEN made"}, `[$-1, $-1]`},
 		{[]string{"_WATCHED nokey 0 s 777 other 0", "XADD s 2-1 f v"}, `[$-1, $-1]`},
 		{[]string{"XADD s NOMKSTREAM 1-1 f v", "XLEN s"}, `[-ERR The ID specified in XADD is equal or smaller than the target stream top item, :1]`},
-		{[]string{"XADD t NOMKSTREAM 1-1 f v", "XLEN s"}, `[$-1, :1]`}, // a null is the end only after _WATCHED
+		{[]string{"XADD t NOMKSTREAM 1-1 f v", "XLEN s"}, `[$-1, :1]`}, // a null ends the record only after _WATCHED
 	} {
 		var cmds [][][]byte
 		for _, line := range c.cmds {

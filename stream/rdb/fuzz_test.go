@@ -6,9 +6,8 @@ import (
 	"testing"
 )
 
-// FuzzRDBStream reads arbitrary values. What is taken has to be written and read again
-// as the same, and written once more as the same bytes; a value within its budget never
-// takes much more memory than that.
+// FuzzRDBStream decodes arbitrary values. A value that is accepted must encode and decode to
+// the same value, and encode to the same bytes once more.
 func FuzzRDBStream(f *testing.F) {
 	for _, kind := range []byte{typeStream, typeStream2, typeStream3, typeStream4, typeStream5} {
 		p := goodParts()
@@ -52,7 +51,7 @@ func FuzzRDBStream(f *testing.F) {
 	})
 }
 
-// FuzzListpack reads arbitrary bytes as a listpack, and its elements back.
+// FuzzListpack reads arbitrary bytes as a listpack, and writes and reads its elements again.
 func FuzzListpack(f *testing.F) {
 	f.Add(listpackOf(0, 1, -1, 127, 128, 4095, -4096, 1<<15, 1<<23, 1<<31, 1<<40, "", "a", "007"))
 	f.Add(listpackOf())
@@ -91,7 +90,8 @@ func FuzzListpack(f *testing.F) {
 	})
 }
 
-// FuzzLZF takes arbitrary bytes for compressed ones, and for ones that are not.
+// FuzzLZF decompresses arbitrary bytes. It also decompresses them after packing them as
+// literal runs.
 func FuzzLZF(f *testing.F) {
 	f.Add([]byte("\x00a\xe0\xff\x00"), 265)
 	f.Add([]byte("\x01ab\x20\x01"), 5)
@@ -102,7 +102,7 @@ func FuzzLZF(f *testing.F) {
 		if out, err := lzfDecompress(in, size); err == nil && len(out) != size {
 			t.Fatalf("%x has become %d bytes, not %d", in, len(out), size)
 		}
-		// As runs of the bytes themselves, what comes out is what went in.
+		// Literal runs must decompress to the input.
 		var plain []byte
 		for rest := in; len(rest) > 0; {
 			n := min(len(rest), 32)

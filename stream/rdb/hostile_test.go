@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// parts is the value of a stream of the newest type in parts that a test can bend.
+// parts holds the parts of a stream of the newest type, so that a test can change one.
 type parts struct {
 	kind                 byte
 	chunks               [][2][]byte // key, listpack
@@ -49,7 +49,7 @@ func listpackOf(elems ...any) []byte {
 	return w.finish()
 }
 
-// goodParts is a stream of the entries 5-1 and 6-0, without what a test adds.
+// goodParts returns a valid stream of the entries 5-1 and 6-0.
 func goodParts() *parts {
 	return &parts{
 		kind: typeStream5,
@@ -111,101 +111,104 @@ func (p *parts) value() []byte {
 	return append(b, p.tail...)
 }
 
-// TestHostile bends a good stream in one place, which must be refused.
+// hostileStreams changes a good stream in one place so that it must be refused.
+var hostileStreams = []struct {
+	name string
+	bend func(p *parts)
+}{
+	{"unknown type", func(p *parts) { p.kind = typeStream5 + 1 }},
+	{"another length", func(p *parts) { p.length = 3 }},
+	{"no entries, but a length", func(p *parts) { p.chunks = nil }},
+	{"an entry above the last ID", func(p *parts) { p.last = ID{5, 9} }},
+	{"deleted above the last ID", func(p *parts) { p.deleted = ID{9, 10} }},
+	{"fewer added than there are", func(p *parts) { p.added = 1 }},
+	{"more added than a number holds", func(p *parts) { p.added = 1 << 63 }},
+	{"a short chunk key", func(p *parts) { p.chunks[0][0] = p.chunks[0][0][1:] }},
+	{"chunk 0-0", func(p *parts) { p.chunks[0][0] = make([]byte, 16) }},
+	{"a chunk twice", func(p *parts) { p.chunks = append(p.chunks, p.chunks[0]); p.length = 4 }},
+	{"chunks that overlap", func(p *parts) {
+		p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{6, 0}), p.chunks[0][1]})
+		p.length = 4
+	}},
+	{"chunks out of order", func(p *parts) {
+		p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{4, 0}), p.chunks[0][1]})
+		p.length = 4
+	}},
+	{"an empty listpack", func(p *parts) { p.chunks[0][1] = listpackOf() }},
+	{"no listpack", func(p *parts) { p.chunks[0][1] = []byte("listpack") }},
+	{"a chunk without entries", func(p *parts) { p.chunks[0][1] = listpackOf(0, 0, 1, "f", 0); p.length = 0 }},
+	{"a chunk counts more", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4) }},
+	{"a chunk counts no deleted", func(p *parts) {
+		p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 3, 0, 1, "w", 4, 2, 1, 0, "v", 4)
+	}},
+	{"negative counts", func(p *parts) { p.chunks[0][1] = listpackOf(2, -1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+	{"a count that is a string", func(p *parts) { p.chunks[0][1] = listpackOf("x", 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+	{"more fields than bytes", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1<<40, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+	{"fields without an end", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 1, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+	{"no fields", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 0, 0, 2, 0, 0, 3, 2, 1, 0, 3) }},
+	{"an entry without fields", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, 0, 4) }},
+	{"an entry with many fields", func(p *parts) {
+		p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, 1<<62, "g", "x", 6)
+	}},
+	{"an entry with negative fields", func(p *parts) {
+		p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, -1, "g", "x", 6)
+	}},
+	{"unknown flags", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 6, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
+	{"a wrong number of elements", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 5, 2, 1, 0, "v", 4) }},
+	{"an entry twice", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 0, 0, "v", 4) }},
+	{"entries out of order", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 1, 0, "v", 4, 2, 0, 0, "v", 4) }},
+	{"an entry below its chunk", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, -1, 0, "v", 4, 2, 1, 0, "v", 4) }},
+	{"a deleted entry below its chunk", func(p *parts) {
+		p.chunks[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, -1, 0, "v", 4, 2, 1, 0, "v", 4)
+	}},
+	{"a chunk below a deleted entry", func(p *parts) {
+		p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{7, 0}), p.chunks[0][1]})
+		p.chunks[0][1] = listpackOf(1, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 2, 0, "v", 4)
+		p.length = 3
+	}},
+	{"an entry cut off", func(p *parts) { p.chunks[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v") }},
+	{"a group twice", func(p *parts) { p.groups = append(p.groups, p.groups[0]) }},
+	{"a group that has read -2", func(p *parts) { p.groups[0].read = 1<<64 - 2 }},
+	{"pending twice", func(p *parts) { p.groups[0].pending[1] = ID{5, 1} }},
+	{"pending out of order", func(p *parts) { p.groups[0].pending[0] = ID{7, 0} }},
+	{"pending 0-0", func(p *parts) { p.groups[0].pending[0] = ID{} }},
+	{"pending since before the epoch", func(p *parts) { p.groups[0].time = -1 }},
+	{"a consumer twice", func(p *parts) { p.groups[0].consumers[1].name = "a" }},
+	{"a consumer seen before the epoch", func(p *parts) { p.groups[0].consumers[0].seen = -1 }},
+	{"a consumer active before the epoch", func(p *parts) { p.groups[0].consumers[0].active = -2 }},
+	{"two owners", func(p *parts) { p.groups[0].consumers[1].owns = []ID{{5, 1}, {6, 0}} }},
+	{"one owner twice", func(p *parts) { p.groups[0].consumers[1].owns = []ID{{6, 0}, {6, 0}} }},
+	{"owned out of order", func(p *parts) {
+		p.groups[0].consumers[0].owns = []ID{{6, 0}, {5, 1}}
+		p.groups[0].consumers[1].owns = nil
+	}},
+	{"owned and not pending", func(p *parts) { p.groups[0].consumers[1].owns = []ID{{6, 0}, {7, 0}} }},
+	{"no owner", func(p *parts) { p.groups[0].consumers[1].owns = nil }},
+	{"no consumers", func(p *parts) { p.groups[0].consumers = nil }},
+	{"neither owned nor released", func(p *parts) { p.groups[0].released = nil }},
+	{"owned and released", func(p *parts) { p.groups[0].released = append(p.groups[0].released, ID{6, 0}) }},
+	{"released twice", func(p *parts) { p.groups[0].released = append(p.groups[0].released, ID{5, 2}) }},
+	{"released and not pending", func(p *parts) { p.groups[0].released[0] = ID{5, 3} }},
+	{"released, before Redis 8.8", func(p *parts) { p.kind = typeStream4 }},
+	{"a producer twice", func(p *parts) { p.producers = append(p.producers, p.producers[0]) }},
+	{"an idempotent ID twice", func(p *parts) { p.producers[0].IIDs = append(p.producers[0].IIDs, p.producers[0].IIDs[0]) }},
+	{"bytes left over", func(p *parts) { p.tail = []byte{0} }},
+	{"another trailer", func(p *parts) { p.older(); p.tail = []byte("MRX") }},
+	{"a short trailer", func(p *parts) { p.older(); p.tail = append([]byte(trailer), make([]byte, 15)...) }},
+	{"a long trailer", func(p *parts) { p.older(); p.tail = append([]byte(trailer), make([]byte, 17)...) }},
+	{"a trailer with a wrong time", func(p *parts) { p.older(); p.tail = append([]byte(trailer), bytes.Repeat([]byte{0xF0}, 16)...) }},
+	{"a trailer where times are known", func(p *parts) {
+		p.older()
+		p.kind, p.tail = typeStream3, append([]byte(trailer), make([]byte, 16)...)
+	}},
+}
+
+// TestHostile decodes the streams of hostileStreams.
 func TestHostile(t *testing.T) {
 	if _, err := Decode(seal(goodParts().value(), maxVersion), plenty); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		name string
-		bend func(p *parts)
-	}{
-		{"unknown type", func(p *parts) { p.kind = typeStream5 + 1 }},
-		{"another length", func(p *parts) { p.length = 3 }},
-		{"no entries, but a length", func(p *parts) { p.chunks = nil }},
-		{"an entry above the last ID", func(p *parts) { p.last = ID{5, 9} }},
-		{"deleted above the last ID", func(p *parts) { p.deleted = ID{9, 10} }},
-		{"fewer added than there are", func(p *parts) { p.added = 1 }},
-		{"more added than a number holds", func(p *parts) { p.added = 1 << 63 }},
-		{"a short chunk key", func(p *parts) { p.chunks[0][0] = p.chunks[0][0][1:] }},
-		{"chunk 0-0", func(p *parts) { p.chunks[0][0] = make([]byte, 16) }},
-		{"a chunk twice", func(p *parts) { p.chunks = append(p.chunks, p.chunks[0]); p.length = 4 }},
-		{"chunks that overlap", func(p *parts) {
-			p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{6, 0}), p.chunks[0][1]})
-			p.length = 4
-		}},
-		{"chunks out of order", func(p *parts) {
-			p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{4, 0}), p.chunks[0][1]})
-			p.length = 4
-		}},
-		{"an empty listpack", func(p *parts) { p.chunks[0][1] = listpackOf() }},
-		{"no listpack", func(p *parts) { p.chunks[0][1] = []byte("listpack") }},
-		{"a chunk without entries", func(p *parts) { p.chunks[0][1] = listpackOf(0, 0, 1, "f", 0); p.length = 0 }},
-		{"a chunk counts more", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4) }},
-		{"a chunk counts no deleted", func(p *parts) {
-			p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 3, 0, 1, "w", 4, 2, 1, 0, "v", 4)
-		}},
-		{"negative counts", func(p *parts) { p.chunks[0][1] = listpackOf(2, -1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"a count that is a string", func(p *parts) { p.chunks[0][1] = listpackOf("x", 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"more fields than bytes", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1<<40, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"fields without an end", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 1, 2, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"no fields", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 0, 0, 2, 0, 0, 3, 2, 1, 0, 3) }},
-		{"an entry without fields", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, 0, 4) }},
-		{"an entry with many fields", func(p *parts) {
-			p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, 1<<62, "g", "x", 6)
-		}},
-		{"an entry with negative fields", func(p *parts) {
-			p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 0, 1, 0, -1, "g", "x", 6)
-		}},
-		{"unknown flags", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 6, 0, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"a wrong number of elements", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 5, 2, 1, 0, "v", 4) }},
-		{"an entry twice", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 0, 0, "v", 4, 2, 0, 0, "v", 4) }},
-		{"entries out of order", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, 1, 0, "v", 4, 2, 0, 0, "v", 4) }},
-		{"an entry below its chunk", func(p *parts) { p.chunks[0][1] = listpackOf(2, 0, 1, "f", 0, 2, -1, 0, "v", 4, 2, 1, 0, "v", 4) }},
-		{"a deleted entry below its chunk", func(p *parts) {
-			p.chunks[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, -1, 0, "v", 4, 2, 1, 0, "v", 4)
-		}},
-		{"a chunk below a deleted entry", func(p *parts) {
-			p.chunks = append(p.chunks, [2][]byte{appendRawID(nil, ID{7, 0}), p.chunks[0][1]})
-			p.chunks[0][1] = listpackOf(1, 1, 1, "f", 0, 2, 0, 0, "v", 4, 3, 2, 0, "v", 4)
-			p.length = 3
-		}},
-		{"an entry cut off", func(p *parts) { p.chunks[0][1] = listpackOf(2, 1, 1, "f", 0, 2, 0, 0, "v", 4, 2, 1, 0, "v") }},
-		{"a group twice", func(p *parts) { p.groups = append(p.groups, p.groups[0]) }},
-		{"a group that has read -2", func(p *parts) { p.groups[0].read = 1<<64 - 2 }},
-		{"pending twice", func(p *parts) { p.groups[0].pending[1] = ID{5, 1} }},
-		{"pending out of order", func(p *parts) { p.groups[0].pending[0] = ID{7, 0} }},
-		{"pending 0-0", func(p *parts) { p.groups[0].pending[0] = ID{} }},
-		{"pending since before the epoch", func(p *parts) { p.groups[0].time = -1 }},
-		{"a consumer twice", func(p *parts) { p.groups[0].consumers[1].name = "a" }},
-		{"a consumer seen before the epoch", func(p *parts) { p.groups[0].consumers[0].seen = -1 }},
-		{"a consumer active before the epoch", func(p *parts) { p.groups[0].consumers[0].active = -2 }},
-		{"two owners", func(p *parts) { p.groups[0].consumers[1].owns = []ID{{5, 1}, {6, 0}} }},
-		{"one owner twice", func(p *parts) { p.groups[0].consumers[1].owns = []ID{{6, 0}, {6, 0}} }},
-		{"owned out of order", func(p *parts) {
-			p.groups[0].consumers[0].owns = []ID{{6, 0}, {5, 1}}
-			p.groups[0].consumers[1].owns = nil
-		}},
-		{"owned and not pending", func(p *parts) { p.groups[0].consumers[1].owns = []ID{{6, 0}, {7, 0}} }},
-		{"no owner", func(p *parts) { p.groups[0].consumers[1].owns = nil }},
-		{"no consumers", func(p *parts) { p.groups[0].consumers = nil }},
-		{"neither owned nor released", func(p *parts) { p.groups[0].released = nil }},
-		{"owned and released", func(p *parts) { p.groups[0].released = append(p.groups[0].released, ID{6, 0}) }},
-		{"released twice", func(p *parts) { p.groups[0].released = append(p.groups[0].released, ID{5, 2}) }},
-		{"released and not pending", func(p *parts) { p.groups[0].released[0] = ID{5, 3} }},
-		{"released, before Redis 8.8", func(p *parts) { p.kind = typeStream4 }},
-		{"a producer twice", func(p *parts) { p.producers = append(p.producers, p.producers[0]) }},
-		{"an idempotent ID twice", func(p *parts) { p.producers[0].IIDs = append(p.producers[0].IIDs, p.producers[0].IIDs[0]) }},
-		{"bytes left over", func(p *parts) { p.tail = []byte{0} }},
-		{"another trailer", func(p *parts) { p.older(); p.tail = []byte("MRX") }},
-		{"a short trailer", func(p *parts) { p.older(); p.tail = append([]byte(trailer), make([]byte, 15)...) }},
-		{"a long trailer", func(p *parts) { p.older(); p.tail = append([]byte(trailer), make([]byte, 17)...) }},
-		{"a trailer with a wrong time", func(p *parts) { p.older(); p.tail = append([]byte(trailer), bytes.Repeat([]byte{0xF0}, 16)...) }},
-		{"a trailer where times are known", func(p *parts) {
-			p.older()
-			p.kind, p.tail = typeStream3, append([]byte(trailer), make([]byte, 16)...)
-		}},
-	} {
+	for _, c := range hostileStreams {
 		p := goodParts()
 		c.bend(p)
 		if v, err := Decode(seal(p.value(), maxVersion), plenty); !errors.Is(err, ErrFormat) {
@@ -214,7 +217,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// older makes p a stream of Redis 7.0.
+// older makes p a stream of Redis 7.0, which has no released entries.
 func (p *parts) older() {
 	p.kind = typeStream2
 	p.groups[0].pending = slices.Delete(p.groups[0].pending, 1, 2)
@@ -234,7 +237,7 @@ func TestTrailer(t *testing.T) {
 	}
 }
 
-// TestDeletedAhead reads a stream that went on below an entry that was deleted.
+// TestDeletedAhead reads a stream with a deleted entry before one with a lower ID.
 func TestDeletedAhead(t *testing.T) {
 	for _, c := range []struct{ last, want ID }{{ID{9, 9}, ID{8, 1}}, {ID{6, 1}, ID{6, 1}}} {
 		p := goodParts()
@@ -250,7 +253,7 @@ func TestDeletedAhead(t *testing.T) {
 	}
 }
 
-// TestCutOff cuts a stream at every place.
+// TestCutOff decodes every proper prefix of a stream.
 func TestCutOff(t *testing.T) {
 	value := goodParts().value()
 	for n := range value {
@@ -260,7 +263,7 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// TestBudget is what a small payload cannot become.
+// TestBudget decodes small payloads of large values, with just enough budget and with less.
 func TestBudget(t *testing.T) {
 	shared := func(entries int) []byte { // entries that share a field's long name
 		w := beginListpack(nil)

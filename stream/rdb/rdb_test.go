@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// plenty is a budget that tests of other things do not spend.
+// plenty is a budget that is large enough for the tests that do not test budgets.
 var plenty = Budget{Left: 1 << 20}
 
 func TestChecksum(t *testing.T) {
@@ -45,7 +45,7 @@ func TestFooter(t *testing.T) {
 	}
 }
 
-// TestStrings reads each encoding of a string, and writes the same where Redis does.
+// TestStrings reads each encoding of a string, and writes those that Redis would write.
 func TestStrings(t *testing.T) {
 	long := strings.Repeat("x", 70)
 	for _, c := range []struct {
@@ -163,7 +163,7 @@ func TestListpackRefused(t *testing.T) {
 		"0900000001000101" + "00",   // ends with something else
 		"0900000001000102ff",        // an element that ends with a wrong size
 		"080000000100" + "01ff",     // … with none
-		"090000000100" + "8101ff",   // a string that is too long
+		"090000000100" + "8101ff",   // a string that is longer than the listpack
 		"090000000100" + "ff01ff",   // not an element
 		"090000000100" + "f601ff",   // likewise
 		"0a0000000100" + "f10102ff", // an integer that is too short
@@ -181,7 +181,7 @@ func TestListpackRefused(t *testing.T) {
 	}
 }
 
-// example is a stream that has all there is.
+// example returns a stream with every part that a payload of Redis 7.0 can have.
 func example() *Stream {
 	word := func(s ...string) (out [][]byte) {
 		for _, w := range s {
@@ -208,7 +208,8 @@ func example() *Stream {
 	}
 }
 
-// normal returns s as it reads from a payload: of a chunk's past nothing is left.
+// normal returns s as it is after encoding and decoding, which drop the deleted entries of
+// chunks.
 func normal(s *Stream) *Stream {
 	out := *s
 	out.Chunks = slices.Clone(s.Chunks)
@@ -224,7 +225,8 @@ func same(a, b *Stream) bool {
 	return reflect.DeepEqual(normal(a), normal(b)) || fmt.Sprintf("%v", normal(a)) == fmt.Sprintf("%v", normal(b))
 }
 
-// TestStreamTypes says which type a stream is written as, and that it reads the same.
+// TestStreamTypes checks the type and version that a stream is written with, and that it
+// reads back the same.
 func TestStreamTypes(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -261,7 +263,7 @@ func TestStreamTypes(t *testing.T) {
 	}
 }
 
-// TestGolden draws the bytes of a stream.
+// TestGolden compares an encoded stream with its bytes.
 func TestGolden(t *testing.T) {
 	s := example()
 	s.Groups[0].Consumers[0].ActiveMS = -1
@@ -299,7 +301,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestOlderTypes reads what Redis 5 and 7.2 write.
+// TestOlderTypes reads streams that Redis 5 and 7.2 have written.
 func TestOlderTypes(t *testing.T) {
 	groups := "0167" + "0200" + // g, at 2-0
 		"01" + "00000000000000010000000000000001" + "e803000000000000" + "05" +
@@ -337,7 +339,7 @@ func TestOlderTypes(t *testing.T) {
 	}
 }
 
-// TestReadUpTo is what a group of Redis 5 is taken to have read.
+// TestReadUpTo estimates the entries that a group of Redis 5 has read.
 func TestReadUpTo(t *testing.T) {
 	s := &Stream{Chunks: []Chunk{{Entries: []Entry{{ID: ID{3, 0}}}}}, Length: 4, Added: 4, Last: ID{9, 0}}
 	for _, c := range []struct {
