@@ -14,7 +14,7 @@ func split(line string) [][]byte {
 	return out
 }
 
-// The words that Words writes mean the same as those that were read.
+// TestReadWords reads words and compares the words that Words writes for them.
 func TestReadWords(t *testing.T) {
 	for _, tc := range []struct{ line, want string }{
 		{"xread STREAMS a 0", "XREAD STREAMS a 0"},
@@ -78,7 +78,7 @@ func TestReadAfter(t *testing.T) {
 	}
 }
 
-// Keys are found by position, also where a name looks like an option.
+// TestReadKeys finds the keys also when a name looks like an option.
 func TestReadKeys(t *testing.T) {
 	for line, want := range map[string][]int{
 		"XREAD STREAMS a b 0 0":                        {2, 3},

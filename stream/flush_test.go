@@ -62,7 +62,7 @@ func TestFlushStaysInTheShard(t *testing.T) {
 		}
 	}
 	if _, ok, err := (pebblekv.Reader{R: r.db}).Get(applied); !ok || err != nil {
-		t.Errorf("another record of the shard has gone: %v", err)
+		t.Errorf("_FLUSH deleted another record of the shard: %v", err)
 	}
 }
 

@@ -152,10 +152,10 @@ func (m maxIDs) Len() int           { return len(m) }
 func (m maxIDs) Less(i, j int) bool { return m[j].Less(m[i]) }
 func (m maxIDs) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
 
-// Push is heap.Interface's.
+// Push implements heap.Interface.
 func (m *maxIDs) Push(x any) { *m = append(*m, x.(ID)) }
 
-// Pop is heap.Interface's.
+// Pop implements heap.Interface.
 func (m *maxIDs) Pop() any {
 	last := (*m)[len(*m)-1]
 	*m = (*m)[:len(*m)-1]

@@ -199,7 +199,7 @@ func PrintKey(key []byte) string {
 	case (kind == kindEntry || kind == kindChunk) && len(rest) == idBytes:
 		what := "entry "
 		if kind == kindChunk {
-			what = "node "
+			what = "node " // the word in dumps and in the scripts of testdata
 		}
 		return what + at + " " + idOfKey(key).String()
 	case kind == kindGroup:

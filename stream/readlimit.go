@@ -49,7 +49,7 @@ func (l *readLimit) stream(key []byte) {
 	l.bytes += int64(len("*2\r\n") + bulkLen(len(key)) + len("*1\r\n"))
 }
 
-// entry counts an entry.
+// entry counts the reply of one entry.
 func (l *readLimit) entry(v resp.Value) {
 	l.entries++
 	l.bytes += int64(replyLen(v))

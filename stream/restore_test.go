@@ -40,7 +40,7 @@ func TestRestoreLongNames(t *testing.T) {
 		t.Fatalf("RESTORE: %.100s", resp.Print(v, 2))
 	}
 	if got := r.do("DUMP copy").Str; !bytes.Equal(got, payload) {
-		t.Errorf("what is restored is dumped as %d bytes, not the %d it was made of", len(got), len(payload))
+		t.Errorf("the restored stream is dumped as %d bytes, the original as %d", len(got), len(payload))
 	}
 	const pending = "[[\"1-0\", "
 	if got := r.show("XPENDING copy " + group + " - + 10 " + consumer); !strings.HasPrefix(got, pending) {

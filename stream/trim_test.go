@@ -52,7 +52,7 @@ func testLongTrim(t *testing.T, trim string, want int, forget bool) {
 		r.state.Reset()
 	}
 	if got := r.show("XTRIM s " + trim); got != fmt.Sprintf(":%d", want) {
-		t.Fatalf("%s of %d entries went", got, longTrimEntries)
+		t.Fatalf("%s of %d entries were deleted", got, longTrimEntries)
 	}
 	check := func() {
 		t.Helper()

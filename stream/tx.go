@@ -169,7 +169,7 @@ func (tx *Tx) remove(h *Head) error {
 		return err
 	}
 	h.gone = true
-	h.dirty = true // so that a write after this one does not queue it again
+	h.dirty = true // so that a later change does not queue it for Flush again
 	delete(tx.state.cached, string(h.Name))
 	tx.state.sys.keys--
 	tx.state.sys.dirty = true
