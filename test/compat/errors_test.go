@@ -8,10 +8,11 @@ import (
 	"testing"
 )
 
-// errorTexts are those of Redis's stream commands. %s is a word of the command. Each is
-// the whole reply to a command of a script, which the other tests hold to it.
+// errorTexts are the error texts of Redis's stream commands; %s stands for an argument.
+// Each is the whole reply to some command of a script in stream/testdata, and the tests
+// that play the scripts compare it byte for byte.
 var errorTexts = []string{
-	// of many commands
+	// many commands
 	"WRONGTYPE Operation against a key holding the wrong kind of value",
 	"ERR syntax error",
 	"ERR no such key",
@@ -102,7 +103,7 @@ var errorTexts = []string{
 	"ERR No such message in stream",
 	"ERR IID already exists for this producer with a different stream ID",
 
-	// XNACK; some have their code twice in Redis
+	// XNACK; Redis repeats the code in some of them
 	"ERR ERR mode must be SILENT, FAIL, or FATAL",
 	"ERR numids must be a positive integer",
 	"ERR ERR number of IDs doesn't match numids",
@@ -111,7 +112,7 @@ var errorTexts = []string{
 	"ERR ERR syntax error, expected IDS keyword",
 }
 
-// elsewhere are texts that no script can bring about, and the test that does.
+// elsewhere has the texts that no script can provoke, with a test that does.
 var elsewhere = map[string]shown{
 	"ERR Elements are too large to be stored":                     {"stream/large_test.go", "TestAddTooLarge", "-ERR Elements are too large to be stored"},
 	"UNBLOCKED client unblocked via CLIENT UNBLOCK":               {"router/block_test.go", "TestUnblock", "textUnblocked"},
@@ -119,17 +120,17 @@ var elsewhere = map[string]shown{
 	"EXECABORT Transaction discarded because of previous errors.": {"router/multi_test.go", "TestMulti", "-EXECABORT Transaction discarded because of previous errors."},
 }
 
-// impossible are texts of Redis for what does not happen here.
+// impossible has the texts of Redis for conditions that Millrace does not have.
 var impossible = map[string]string{
-	"ERR Failed to create idempotency hash":                                                        "The hash is a function of the words and takes no memory.",
+	"ERR Failed to create idempotency hash":                                                        "The hash is computed from the arguments and takes no memory.",
 	"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)": "A blocked call follows the leader of its shard.",
-	"CLUSTERDOWN The cluster is down":                                                              "A shard has a leader or none, whatever others have; without one its text is another.",
+	"CLUSTERDOWN The cluster is down":                                                              "A shard works if it has a leader, whatever the others have. Without one its text is different.",
 	"TRYAGAIN Multiple keys request during rehashing of slot":                                      "A slot does not move from one shard to another.",
 	"MOVED %s %s": "Any node takes any command.",
 	"ASK %s %s":   "Any node takes any command.",
 }
 
-// TestErrorTexts finds every text in a script, as the reply to a command.
+// TestErrorTexts checks that every text is the reply to a command of some script.
 func TestErrorTexts(t *testing.T) {
 	files, err := os.ReadDir(filepath.Join(root, "stream/testdata"))
 	if err != nil {

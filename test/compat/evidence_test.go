@@ -9,17 +9,19 @@ import (
 	"testing"
 )
 
-// shown is a place that shows how something is. Which words it takes depends on where:
+// shown is a place in a test that shows a behaviour. The fields depend on the kind of test:
 //
-//	a script     stream/testdata/where: the command, and a part of its reply
-//	a transcript "p1" to "p10" of test/compat/golden: the same; replies to what was sent
-//	             before ("A<") as well
-//	a Go file    its path: a test in it, and a text in that test
+//	where                       what                         text
+//	a script, "xadd":           a command                    a part of its reply
+//	stream/testdata/xadd
+//	a session of the            a command, or "A<", which    a part of the reply
+//	transcripts, "p1"           reads a later reply on A
+//	a Go file, its path         a test or table in it        a part of that
 type shown struct{ where, what, text string }
 
 const root = "../.."
 
-// find returns an error unless what shown names is there.
+// find returns an error unless the place exists and has the text.
 func (s shown) find() error {
 	switch {
 	case strings.HasSuffix(s.where, "_test.go"):
@@ -71,8 +73,8 @@ func (s shown) in(lines []line) error {
 
 var transcript = regexp.MustCompile(`^p\d+$`)
 
-// transcriptLines returns what was asked in one session of the transcripts in RESP2,
-// and answered.
+// transcriptLines returns the commands and replies of one session of the transcripts in
+// RESP2.
 func transcriptLines(session string) ([]line, error) {
 	b, err := os.ReadFile("golden/testdata/golden-resp2.txt")
 	if err != nil {
@@ -97,7 +99,7 @@ func scriptLines(name string) ([]line, error) {
 	}
 	var out []line
 	var commands []string
-	replies := -1 // read of the block; -1 before them
+	replies := -1 // number of replies read in this block; -1 while commands are read
 	for l := range strings.Lines(string(b)) {
 		l = strings.TrimSuffix(l, "\n")
 		switch {
@@ -122,10 +124,10 @@ func scriptLines(name string) ([]line, error) {
 	return out, nil
 }
 
-// directive is the first line of a block of a script.
+// directive matches the first line of a block of a script.
 var directive = regexp.MustCompile(`^(run|exec|type|reset|records|check)\b`)
 
-// TestEvidence finds what is there and does not find what is not.
+// TestEvidence shows that find accepts places that exist and refuses others.
 func TestEvidence(t *testing.T) {
 	for _, c := range []struct {
 		shown
@@ -135,7 +137,7 @@ func TestEvidence(t *testing.T) {
 		{shown{"xadd", "XADD s 8-018 f v", `"8-19"`}, `in xadd, no reply to XADD s 8-018 f v has "8-19"`},
 		{shown{"xadd", "XADD s 8-018 f v", ""}, "in xadd, no reply to XADD s 8-018 f v has "},
 		{shown{"xadd", "XADD s 8-019 f v", `"8-19"`}, "xadd has no command XADD s 8-019 f v"},
-		{shown{"xadd", "XADD s * a 2", `"6000-1"`}, ""}, // of an exec block
+		{shown{"xadd", "XADD s * a 2", `"6000-1"`}, ""}, // in an exec block
 		{shown{"p5", "C<", `"2-0"`}, ""},
 		{shown{"p5", "C<", `"2-1"`}, `in p5, no reply to C< has "2-1"`},
 		{shown{"p99", "C<", `"2-1"`}, "p99 has no command C<"},

@@ -2,12 +2,12 @@ package compat
 
 import "testing"
 
-// point is something in which servers that speak Redis's stream commands tend to differ.
+// point is a behaviour in which servers that speak Redis's stream commands tend to differ.
 type point struct {
-	number int // as in the list that the project started from
+	number int // its place in points, from 1
 	name   string
 	here   []shown
-	not    string // why there is nothing to show of it, or of a part
+	not    string // the reason why the point, or a part of it, cannot be shown
 }
 
 const (
@@ -18,7 +18,7 @@ const (
 
 var points = []point{
 	// IDs
-	{number: 1, name: "how an ID is read", here: []shown{
+	{number: 1, name: "the syntax of an ID", here: []shown{
 		{"xadd", "XADD s 8-018 f v", `"8-18"`},
 		{"xadd", `XADD s " 9-1" f v`, `"9-1"`},
 		{"xadd", "XADD s +9-+3 f v", `"9-3"`},
@@ -43,13 +43,13 @@ var points = []point{
 		{"xadd", "XADD top 18446744073709551615-* f v", "-ERR The stream has exhausted the last possible ID, unable to add more items"},
 		{"xadd", "XADD top 9-* f v", smallerID},
 	}},
-	{number: 4, name: "*, and one time for an EXEC", here: []shown{
+	{number: 4, name: "* takes the time, which is one for all of an EXEC", here: []shown{
 		{"xadd", "XADD s * temp 23", `"1000-2"`},
 		{"xadd", "XADD s * temp 27", `"5000-6"`},
 		{"xadd", "XADD s * a 2", `"6000-1"`},
 		{"shard/raft_test.go", "TestClockNeverGoesBack", `"NOW"`},
 	}},
-	{number: 5, name: "IDs rise above what was ever there", here: []shown{
+	{number: 5, name: "IDs rise above every ID that was ever there", here: []shown{
 		{"xdel", "XADD s 3-0 f v", smallerID},
 		{"xtrim", "XADD s 7 f v", smallerID},
 		{"xdel", "XADD r 5 f v", smallerID},
@@ -71,7 +71,7 @@ var points = []point{
 		{"xrange", "XRANGE s ( +", invalidID},
 		{"xpending", "XPENDING s g (- + 10", invalidID},
 	}},
-	{number: 8, name: "what is looked at first: words or key", here: []shown{
+	{number: 8, name: "arguments are checked before the key, or after it", here: []shown{
 		{"xrange", "XRANGE nokey abc +", invalidID},
 		{"xpending", "XPENDING s nog - + x", "-ERR value is not an integer or out of range"},
 		{"xtrim", "XTRIM nokey MAXLEN x", "-ERR value is not an integer or out of range"},
@@ -143,8 +143,8 @@ var points = []point{
 		{"idmp", "XINFO STREAM s", `"iids-duplicates", :3`},
 		{"p6", "XADD s IDMP p i * f again", `"5-5"`},
 	}},
-	{number: 20, name: "what is forgotten: the old, and the oldest of too many",
-		not: "IDs are forgotten by their age when they are asked for, not whenever a sweep comes by: all replicas have to forget alike.",
+	{number: 20, name: "old IDs are forgotten, and the oldest if there are too many",
+		not: "An ID is too old or not when a command uses it. Redis forgets old IDs in sweeps, which no two replicas do at the same moment.",
 		here: []shown{
 			{"idmp", "XADD d IDMP p i * f v", `"1000-0"`},
 			{"idmp", "XADD d IDMP p i * f v", `"6000-0"`},
@@ -156,8 +156,8 @@ var points = []point{
 		{"idmp", "XADD s IDMP p i * f v", `"101000-1"`},
 		{"idmp", "XCFGSET nokey IDMP-DURATION 5", "-ERR no such key"},
 	}},
-	{number: 22, name: "IDMPAUTO, and what copies of a stream remember",
-		not: "MOVE and SWAPDB are of servers with more than one database.",
+	{number: 22, name: "IDMPAUTO, and the IDs that a copy of a stream knows",
+		not: "MOVE and SWAPDB need more than one database.",
 		here: []shown{
 			{"idmp", "XADD s idmpauto q * a 1 b 2", `"1000-2"`},
 			{"idmp", "XADD s IDMPAUTO q * b 2 a 1", `"1000-2"`},
@@ -186,7 +186,7 @@ var points = []point{
 		{"p5", "C<", `[["s", [["2-0", ["f", "2"]]]]]`},
 		{"router/block_test.go", "TestBlockOverShards", `[["%s", [["1-1", ["k", "b"]]]]]`},
 	}},
-	{number: 26, name: "what does not wake XREAD", here: []shown{
+	{number: 26, name: "changes that do not wake XREAD", here: []shown{
 		{"p5", "A>> XREAD BLOCK 2000 STREAMS k $", "(sent)"},
 		{"p5", "SET k x", "+OK"},
 		{"p5", "A<", "(no reply within 1s)"},
@@ -198,12 +198,12 @@ var points = []point{
 		{"router/multi_test.go", "TestMulti", `"BLOCK does not block"`},
 		{"xreadgroup", "XREADGROUP GROUP g a BLOCK 1.5 STREAMS s >", "-ERR timeout is not an integer or out of range"},
 	}},
-	{number: 28, name: "a transaction is one event to those who wait", here: []shown{
+	{number: 28, name: "a transaction is one event to blocked calls", here: []shown{
 		{"p5", "A<", `[["m", [["1-0", ["a", "1"]], ["2-0", ["a", "2"]]]]]`},
 	}},
 
 	// Blocking
-	{number: 29, name: "who came first is served first, by the whole command", here: []shown{
+	{number: 29, name: "blocked calls are served in order of arrival, by the whole command", here: []shown{
 		{"shard/wait_test.go", "TestBlockInOrder", `"call %d: %q, %v"`},
 		{"shard/wait_test.go", "TestBlockTimeout", `"[50 120 200]"`},
 	}},
@@ -257,7 +257,7 @@ var points = []point{
 		{"xinfo_groups", "XINFO GROUPS s", `["name", "mid", "consumers", :1, "pending", :1, "last-delivered-id", "4-0", "entries-read", $-1, "lag", :0]`},
 		{"xgroup_create", "XINFO GROUPS t", `["name", "beyond", "consumers", :0, "pending", :0, "last-delivered-id", "99-99", "entries-read", $-1, "lag", $-1]`},
 	}},
-	{number: 38, name: "who makes a consumer, and what goes with one", here: []shown{
+	{number: 38, name: "commands that create a consumer, and the entries that go with it", here: []shown{
 		{"xreadgroup", "XREADGROUP GROUP g new STREAMS s 0", `[["s", []]]`},
 		{"xclaim", "XINFO CONSUMERS s g", `["name", "c3", "pending", :0, "idle", :0, "inactive", :-1]`},
 		{"xautoclaim", "XINFO GROUPS s", `["name", "h", "consumers", :1, `},
@@ -271,14 +271,14 @@ var points = []point{
 		{"xinfo_consumers", "XINFO CONSUMERS s g", `{"name": "b", "pending": :0, "idle": :400, "inactive": :1000}`},
 		{"xautoclaim", "XINFO CONSUMERS s g", `["name", "c3", "pending", :0, "idle", :0, "inactive", :-1]`},
 	}},
-	{number: 40, name: ">, NOACK, and what is delivered again", here: []shown{
+	{number: 40, name: ">, NOACK, and entries that are delivered again", here: []shown{
 		{"xreadgroup", "XREADGROUP GROUP g a NOACK STREAMS s >", `[["s", [["4-0", ["f", "4"]]]]]`},
 		{"xreadgroup", "XPENDING s g", `[:3, "1-0", "3-0", [["a", "2"], ["b", "1"]]]`},
 		{"xgroup_setid", "XPENDING s g", `[:3, "1-0", "3-0", [["c", "2"], ["d", "1"]]]`},
 		{"xgroup_setid", "XPENDING s g - + 10", `["1-0", "d", :0, :2]`}, // one, and one more for the history
 	}},
-	{number: 41, name: "a read of the history",
-		not: "Whether it counts as a write is told by rdb_changes_since_last_save, which is always 0 here.",
+	{number: 41, name: "a read of pending entries",
+		not: "Redis counts it as a write in rdb_changes_since_last_save, which is always 0 here.",
 		here: []shown{
 			{"xreadgroup", "XREADGROUP GROUP g a BLOCK 0 NOACK STREAMS s 1-1", `[["s", [["3-0", ["f", "3"]]]]]`},
 			{"xreadgroup", "XREADGROUP GROUP g new STREAMS s 0", `[["s", []]]`},
@@ -288,7 +288,7 @@ var points = []point{
 			{"stream/watch_test.go", "watchCases", `{"XREADGROUP GROUP g c STREAMS s 0", false, ""}`},
 		}},
 	{number: 42, name: "XREADGROUP is one change",
-		not:  "rdb_changes_since_last_save is always 0: what was acknowledged is saved.",
+		not:  "rdb_changes_since_last_save is always 0, because every acknowledged write is on disk.",
 		here: []shown{{"router/cmd_test.go", "TestInfo", "rdb_changes_since_last_save:0"}}},
 	{number: 43, name: "XACK", here: []shown{
 		{"xack", "XACK s g 1-0 2-0 2-0 9-9", ":2"},
@@ -332,7 +332,7 @@ var points = []point{
 		{"xreadgroup", "XPENDING s g - + 10", `["2-0", "b", :100, :3]`},
 		{"xreadgroup", "XREADGROUP GROUP g c CLAIM 50 COUNT 1 STREAMS s s 0 >", `[["s", []]]`},
 		{"p5", "A>> XREADGROUP GROUP g c4 CLAIM 200 BLOCK 0 STREAMS s >", "(sent)"},
-		{"stream/blocking_test.go", "TestXReadGroupReadyAt", "CLAIM 100"},
+		{"stream/blocking_test.go", "TestXReadGroupReady", "BLOCK 0 CLAIM 100 STREAMS"},
 	}},
 	{number: 49, name: "XPENDING", here: []shown{
 		{"xpending", "XPENDING s g - + 0", "[]"},
@@ -352,7 +352,7 @@ var points = []point{
 	}},
 
 	// Other
-	{number: 51, name: "what trips a WATCH", here: []shown{
+	{number: 51, name: "changes that make a WATCH fail", here: []shown{
 		{"stream/watch_test.go", "watchCases", `{"XACKDEL s g IDS 1 1-1", true, "8.2"}`},
 		{"stream/watch_test.go", "watchCases", `{"XTRIM s MAXLEN 9", false, ""}`},
 		{"stream/watch_test.go", "watchCases", `{"XAUTOCLAIM s g d 0 0", false, ""}`},
@@ -392,13 +392,12 @@ var points = []point{
 		{"stream/blocking_test.go", "TestXReadGroupReady", `{"released", `},
 	}},
 	{number: 58, name: "MAXCOUNT and MAXSIZE",
-		not: "Over several shards they are refused: they bound a whole reply.",
 		here: []shown{
 			{"xread", "XREAD MAXCOUNT 2 STREAMS t m 0 0", `[["t", [["5-0", ["g", "1"]]]], ["m", [["1-0", ["f", "aaaaaaaaaa"]]]]]`},
 			{"xread", "XREAD MAXCOUNT 1 STREAMS t m 0 0", `[["t", [["5-0", ["g", "1"]]]]]`},
 			{"xread", "XREAD MAXCOUNT 2 COUNT 3 STREAMS m 0", "-ERR MAXCOUNT must be greater than or equal to COUNT"},
 			{"xread", "XREAD MAXSIZE 1 STREAMS m t 0 0", `[["m", [["1-0", ["f", "aaaaaaaaaa"]]]]]`},
-			{"xread", "XREAD MAXSIZE 1 STREAMS m 1", `[["m", [["2-0", ["f", "aaaaaaaaaa"]]]]]`}, // of an EXEC
+			{"xread", "XREAD MAXSIZE 1 STREAMS m 1", `[["m", [["2-0", ["f", "aaaaaaaaaa"]]]]]`}, // in an EXEC
 			{"xreadgroup", "XPENDING t g", `[:1, "1-0", "1-0", [["a", "1"]]]`},
 			{"xreadgroup", "XINFO GROUPS u", `"last-delivered-id", "0-0"`},
 			{"xreadgroup", "XREADGROUP GROUP g a MAXCOUNT 3 STREAMS s t 0 0", `["t", [["1-0", ["f", "1"]]]]`},
@@ -408,12 +407,12 @@ var points = []point{
 		}},
 }
 
-// TestPoints finds all that is shown of every point.
+// TestPoints finds every place that the points name.
 func TestPoints(t *testing.T) {
 	const count = 58
 	for i, p := range points {
 		if p.number != i+1 {
-			t.Errorf("point %d stands at %d", p.number, i+1)
+			t.Errorf("point %d is at place %d", p.number, i+1)
 		}
 		if len(p.here) == 0 && p.not == "" {
 			t.Errorf("%d, %s: nothing shows it", p.number, p.name)

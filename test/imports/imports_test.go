@@ -1,4 +1,6 @@
-// Package imports keeps the arrows between the packages pointing one way.
+// Package imports checks the dependencies between packages, so that they keep pointing in
+// one direction.
+
 package imports
 
 import (
@@ -13,12 +15,12 @@ import (
 	"testing"
 )
 
-// rule forbids a package, and what lies below it, to import others, and says why.
+// rule forbids a package, and all packages below it, to import others, and gives a reason.
 type rule struct {
 	pkg    string
-	except []string // packages below pkg that the rule leaves alone
-	forbid []string // import paths; a trailing "/…" takes what lies below as well
-	allow  []string // what a pattern of forbid would take and must not
+	except []string // packages below pkg to which the rule does not apply
+	forbid []string // import paths; a trailing "/…" includes all packages below
+	allow  []string // packages that match forbid but are allowed
 	why    string
 }
 
@@ -27,7 +29,7 @@ var rules = []rule{
 		pkg:    "millrace/stream",
 		except: []string{"millrace/kv/pebblekv"},
 		forbid: []string{"time", "math/rand", "math/rand/v2", "crypto/rand", "net/…", "net", "os/…", "os", "context", "sync", "github.com/…", "millrace/shard", "millrace/router", "millrace/node/…"},
-		allow:  []string{"github.com/zeebo/xxh3"}, // a hash: the same bytes give the same number everywhere
+		allow:  []string{"github.com/zeebo/xxh3"}, // a hash, which is the same on every replica
 		why:    "a command that can see a clock, chance or another goroutine can diverge between replicas",
 	},
 	{
@@ -102,8 +104,9 @@ var rules = []rule{
 	},
 }
 
-// Every file is read here, whatever its build tags, and not asked of the go tool: go test
-// repeats an old result unless it saw the test open the file that changed.
+// TestImports parses every file of the module itself, whatever its build tags. It does not
+// ask the go command, because go test repeats a cached result unless the test itself opened
+// the file that changed.
 func TestImports(t *testing.T) {
 	const root = "../.."
 	used := make([]bool, len(rules))

@@ -1,7 +1,7 @@
-// Command mutants shows that the tests see: for each wrong implementation of package
-// mutant it builds a test with it and expects the test to fail, and runs the same test
-// on the healthy build and expects it to pass. It prints which test caught which mutant,
-// and after how many seconds of running, and exits with 1 when one was not caught.
+// Command mutants shows that the tests find bugs. For each wrong implementation of package
+// mutant it runs one test twice: with the bug, when the test must fail, and without, when
+// it must pass. It prints the test that caught each mutant and the seconds it took, and
+// exits with 1 if a mutant was not caught.
 //
 //	go run ./test/mutants [a b …]
 package main
@@ -24,11 +24,11 @@ import (
 
 // catcher is a test that has to catch a mutant.
 type catcher struct {
-	mutant string
-	what   string
-	pkg    string
-	run    string        // -test.run
-	limit  time.Duration // within which it has to be caught
+	mutant string        // the letter of its build tag: "a" for mutant_a
+	bug    string        // a description
+	pkg    string        // the package of the test, below millrace
+	run    string        // the pattern for -test.run
+	limit  time.Duration // the test must fail earlier
 }
 
 var catchers = []catcher{
@@ -57,8 +57,8 @@ func main() {
 	}
 }
 
-// run goes through the catchers, or those of the mutants in only. It reports whether
-// every mutant was caught and every healthy run passed.
+// run tries all mutants, or those in only if there are any. It reports whether every mutant
+// was caught and every test without a bug passed.
 func run(only []string) (ok bool, err error) {
 	dir, err := os.MkdirTemp("", "millrace-mutants-")
 	if err != nil {
@@ -71,14 +71,14 @@ func run(only []string) (ok bool, err error) {
 		}
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "MUTANT\tWHAT IS WRONG\tCAUGHT BY\tSECONDS\tHEALTHY")
+	fmt.Fprintln(w, "MUTANT\tBUG\tCAUGHT BY\tSECONDS\tHEALTHY")
 	ok = true
 	healthy := make(map[string]string)
 	for _, c := range catchers {
 		if len(only) > 0 && !slices.Contains(only, c.mutant) {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "%s: %s\n", c.mutant, c.what)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", c.mutant, c.bug)
 		well, tried := healthy[c.pkg+c.run]
 		if !tried {
 			failed, _, err := c.try(dir, "")
@@ -100,17 +100,17 @@ func run(only []string) (ok bool, err error) {
 			by = "NOTHING: " + c.pkg + " " + c.run + " passes"
 			ok = false
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f\t%s\n", c.mutant, c.what, by, took.Seconds(), well)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f\t%s\n", c.mutant, c.bug, by, took.Seconds(), well)
 	}
 	return ok, w.Flush()
 }
 
-// failure finds the tests that failed; the first is the outermost.
+// failure matches the name of a failed test. In the output, the outermost comes first.
 var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^panic: `)
 
-// try builds the test of c with a tag and runs it. It returns the test that failed, or
-// nothing when all passed, and how long it ran. What does not even build is an error:
-// it would look like a mutant that was caught.
+// try builds the test of c with a build tag and runs it. It returns the name of the test
+// that failed, or "" if all passed, and the duration of the run. A test that does not build
+// is an error, because its failure would look like a mutant that was caught.
 func (c catcher) try(dir, tag string) (failed string, took time.Duration, err error) {
 	bin := filepath.Join(dir, strings.ReplaceAll(c.pkg, "/", "-")+"-"+tag+".test")
 	args := []string{"test", "-c", "-o", bin}
@@ -121,8 +121,8 @@ func (c catcher) try(dir, tag string) (failed string, took time.Duration, err er
 		return "", 0, fmt.Errorf("build %s with %q: %w\n%s", c.pkg, tag, err, out)
 	}
 	defer func() { _ = os.Remove(bin) }()
-	// Beyond its limit it counts as not caught, but a test that hangs because of a
-	// mutant should say so by itself.
+	// A mutant that is caught after its limit counts as not caught. The test still gets twice
+	// that time, so that a test that hangs can say so itself.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*c.limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, "-test.run", c.run, "-test.v", "-test.failfast")

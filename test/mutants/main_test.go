@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Every mutant has a name, a build tag that only it sets, and a test that has to catch
-// it; a build without tags has none.
+// TestEveryMutantHasACatcher checks that every mutant has a constant, a build tag that
+// selects only its file, and a test that has to catch it. A build without tags has none.
 func TestEveryMutantHasACatcher(t *testing.T) {
 	names, err := os.ReadFile("../../internal/mutant/mutant.go")
 	if err != nil {

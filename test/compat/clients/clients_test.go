@@ -17,22 +17,22 @@ import (
 )
 
 var installed = flag.Bool("installed", false,
-	"run also the clients that are not Go; needs redis-tools, python3-redis, php-cli, php-redis, libhiredis-dev, gcc and coreutils")
+	"also run the clients that are not in Go; needs redis-tools, python3-redis, php-cli, php-redis, libhiredis-dev, gcc and coreutils")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(cluster.RunMain(m))
 }
 
-// site is the cluster as one client's test sees it. The nodes are those of all tests of a
-// run; the keys are the test's own.
+// site is the cluster as one client's test sees it. All tests of a run share the nodes;
+// each has keys of its own.
 type site struct {
 	cluster *cluster.Cluster
-	addrs   []string // of the clients' listeners; the first leads the shard of key, and is the node to be killed
+	addrs   []string // client addresses; the first node leads the shard of key, and is the one to be killed
 	key     string
 }
 
-// kill ends the first node of addrs as a power cut would. It is started again after the
+// kill ends the first node of addrs with SIGKILL. TestClients starts it again after the
 // test.
 func (s *site) kill() {
 	for _, n := range s.cluster.Nodes {
@@ -42,7 +42,9 @@ func (s *site) kill() {
 	}
 }
 
-// clients are the tests that share a cluster. Those with a program need -installed.
+// clients are the tests that share a cluster. Tests with a program run only with
+// -installed.
+
 var clients = []struct {
 	name    string
 	program string
@@ -70,8 +72,8 @@ var clients = []struct {
 	{"redis-benchmark", "redis-benchmark", benchmark},
 }
 
-// systemPython is the interpreter that Debian's python3-redis is for; another one may come
-// first in the path.
+// systemPython is the interpreter that finds Debian's python3-redis. Another Python may come
+// first in PATH.
 const systemPython = "/usr/bin/python3"
 
 func TestClients(t *testing.T) {
@@ -93,7 +95,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// leaderFirst returns the addresses of all nodes, that of the leader of key's shard first.
+// leaderFirst returns the addresses of all nodes. The first one leads the shard of key.
 func leaderFirst(t *testing.T, c *cluster.Cluster, key string) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
@@ -124,14 +126,14 @@ func leaderFirst(t *testing.T, c *cluster.Cluster, key string) []string {
 	return nil
 }
 
-// needs ends a test that is about a program outside of Go, unless it was asked for; then
-// the program must be there.
+// needs skips the test of a program unless -installed was given. With -installed, the test
+// fails if the program is missing.
 func needs(t *testing.T, program string) {
 	t.Helper()
 	if !*installed {
 		t.Skip("only with -installed: make clients")
 	}
 	if _, err := exec.LookPath(program); err != nil {
-		t.Fatalf("%s is not installed, so nothing is known of it: %v", program, err)
+		t.Fatalf("%s is not installed: %v", program, err)
 	}
 }

@@ -1,12 +1,13 @@
-// Package clients runs the clients that people have, as they are, against three server
-// processes: go-redis and rueidis from Go; redis-cli, redis-benchmark, redis-py, phpredis
-// and hiredis as their Debian packages install them.
+// Package clients runs unmodified Redis clients against three server processes: go-redis
+// and rueidis from Go; redis-cli, redis-benchmark, redis-py, phpredis and hiredis from
+// their Debian packages.
 //
 // Each library works through the same session (session_test.go): a work queue with a
-// group, blocking reads, acknowledgements, a transaction and claims, in the middle of
-// which the node that it is connected to is killed. What is not Go does it in a program of
-// its own (session.py, session.php, session.c) that tells the test when to kill.
+// group, blocking reads, acknowledgements, a transaction and claims. In the middle of it
+// the test kills the node that the library is connected to. The libraries of other
+// languages have a program each (session.py, session.php, session.c), which tells the test
+// when to kill.
 //
-// The Go libraries run with every `go test`. The others need packages and run with
-// -installed, which `make clients` gives: there one that is missing is a failure.
+// The Go libraries run with every `go test`. The others need packages and run only with
+// -installed, as in `make clients`. With it, a missing package is a failure.
 package clients

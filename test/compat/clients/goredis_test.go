@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// goRedis is a queue with go-redis, plain or cluster.
+// goRedis is a queue that uses go-redis, with its plain or its cluster client.
 type goRedis struct {
 	c   redis.UniversalClient
 	key string
@@ -34,7 +34,7 @@ func (q goRedis) addBoth(ctx context.Context, a, b string) error {
 
 func (q goRedis) read(ctx context.Context, consumer string, block time.Duration) ([]entry, error) {
 	if block == 0 {
-		block = -1 // else it would be for ever
+		block = -1 // zero would block for ever
 	}
 	streams, err := q.c.XReadGroup(ctx, &redis.XReadGroupArgs{
 		Group: "workers", Consumer: consumer, Streams: []string{q.key, ">"}, Count: 5, Block: block,
@@ -86,8 +86,8 @@ func goRedisPlain(proto int) func(*testing.T, *site) {
 	}
 }
 
-// A cluster client of go-redis asks anew who leads when it is redirected, which does not
-// happen when a node is gone; else only every minute, unless it is told.
+// goRedisCluster lets the client ask for the leaders every two seconds. Otherwise go-redis
+// asks once a minute or after a redirection, and no redirection comes from a dead node.
 func goRedisCluster(t *testing.T, s *site) {
 	c := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: s.addrs, ReadTimeout: 40 * time.Second, ClusterStateReloadInterval: 2 * time.Second,

@@ -13,7 +13,9 @@ import (
 	"time"
 )
 
-// programTimeout bounds a program of another language, with all its patience.
+// programTimeout is the limit of a program of another language. It is longer than all waits
+// of the program together.
+
 const programTimeout = 3 * time.Minute
 
 func redisPy(mode string) func(*testing.T, *site) {
@@ -35,8 +37,8 @@ func hiredis(t *testing.T, s *site) {
 	runProgram(t, s, bin, append([]string{s.key}, s.addrs...)...)
 }
 
-// runProgram runs a session of another language: it says "kill" when a node is to be
-// killed, waits for a line, and says "done" at the end.
+// runProgram runs a session of another language. The program prints "kill", the test kills
+// the node and answers with a line, and the program prints "done" at the end.
 func runProgram(t *testing.T, s *site, name string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), programTimeout)
@@ -70,7 +72,7 @@ func runProgram(t *testing.T, s *site, name string, args ...string) {
 	}
 }
 
-// tool runs a command-line tool of Redis against the first node until it ends.
+// tool runs a command-line tool of Redis against the first node and returns its output.
 func tool(t *testing.T, s *site, stdin, name string, args ...string) string {
 	t.Helper()
 	out, err := tryTool(s, stdin, name, args...)
@@ -90,21 +92,21 @@ func tryTool(s *site, stdin, name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// lines checks that a tool printed all of want, in this order, whatever stands between.
+// lines checks that a tool printed all of want in this order. Other output may come between.
 func lines(t *testing.T, out string, want ...string) {
 	t.Helper()
 	rest := out
 	for _, w := range want {
 		_, after, found := strings.Cut(rest, w)
 		if !found {
-			t.Errorf("%q is not (or not there) in:\n%s", w, out)
+			t.Errorf("%q is missing, or not in its place, in:\n%s", w, out)
 			return
 		}
 		rest = after
 	}
 }
 
-// fill adds a few streams and strings of the test's own.
+// fill adds a few streams and strings whose keys begin with the test's key.
 func fill(t *testing.T, s *site) {
 	t.Helper()
 	var b strings.Builder

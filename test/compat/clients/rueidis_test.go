@@ -11,7 +11,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// rueidisQueue is a queue with rueidis.
+// rueidisQueue is a queue that uses rueidis.
 type rueidisQueue struct {
 	c   rueidis.Client
 	key string
@@ -89,7 +89,8 @@ func (q rueidisQueue) len(ctx context.Context) (int64, error) {
 
 func (q rueidisQueue) close() { q.c.Close() }
 
-// With its defaults rueidis says CLIENT TRACKING ON OPTIN on every connection.
+// rueidisPlain uses rueidis with its defaults, with which it sends CLIENT TRACKING ON OPTIN
+// on every connection.
 func rueidisPlain(t *testing.T, s *site) { runRueidis(t, s, oneOf(s)) }
 
 func rueidisWithoutCache(t *testing.T, s *site) {
@@ -108,7 +109,7 @@ func rueidisCluster(t *testing.T, s *site) {
 	runRueidis(t, s, rueidis.ClientOption{InitAddress: s.addrs})
 }
 
-// oneOf has rueidis use one connection to whichever node takes it.
+// oneOf makes rueidis use a single connection, to the first node that accepts it.
 func oneOf(s *site) rueidis.ClientOption {
 	dial := dialAny(s.addrs)
 	return rueidis.ClientOption{
@@ -128,8 +129,8 @@ func runRueidis(t *testing.T, s *site, o rueidis.ClientOption) {
 	runSession(t, rueidisQueue{c, s.key}, s.kill)
 }
 
-// A cached read is refused, and what follows on the connection is answered: nothing is ever
-// cached stale.
+// rueidisCaching checks that a cached read is refused, so that no client caches a stale
+// value, and that the commands after it on the connection are answered.
 func rueidisCaching(t *testing.T, s *site) {
 	c, err := rueidis.NewClient(oneOf(s))
 	if err != nil {

@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// queue is a work queue on one stream, as an application writes it with its library.
-// Every call may fail while a node is away; the session then repeats it.
+// queue is a work queue on one stream, as an application would write it with its library.
+// Any call may fail while a node is down; the session then repeats it.
 type queue interface {
 	create(ctx context.Context) error
 	add(ctx context.Context, value string) error
 	// addBoth adds two values in a transaction.
 	addBoth(ctx context.Context, a, b string) error
-	// read returns new entries for a consumer; none when block, which may be zero, has
-	// passed.
+	// read returns new entries for a consumer. If there are none, it waits for the time
+	// block, which may be zero, and then returns none.
 	read(ctx context.Context, consumer string, block time.Duration) ([]entry, error)
 	ack(ctx context.Context, ids ...string) error
-	// claim takes over what any consumer has pending, idle or not.
+	// claim takes over the pending entries of all consumers, idle or not.
 	claim(ctx context.Context, consumer string) ([]entry, error)
 	pending(ctx context.Context) (int64, error)
 	len(ctx context.Context) (int64, error)
@@ -33,11 +33,11 @@ type queue interface {
 type entry struct{ id, value string }
 
 const (
-	// sessionPatience bounds one step of a session: an election on a busy machine, and
-	// what the client waits by itself.
+	// sessionPatience is the limit of one step of a session. It covers an election on a busy
+	// machine and the client's own waits.
 	sessionPatience = 60 * time.Second
 	retryPause      = 50 * time.Millisecond
-	// sessionBlock is how long blocked reads wait. Something comes before.
+	// sessionBlock is the time for which reads block. The session adds an entry earlier.
 	sessionBlock = 30 * time.Second
 )
 
@@ -49,9 +49,9 @@ type session struct {
 	processed map[string]bool
 }
 
-// must repeats a step until it succeeds. An outcome that is in doubt is repeated as well:
-// the queue is at least once.
-func (s *session) must(what string, step func(context.Context) error) {
+// must repeats a step until it succeeds. It also repeats a step whose outcome is unknown,
+// because the queue promises at-least-once only.
+func (s *session) must(name string, step func(context.Context) error) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
 	defer cancel()
@@ -61,18 +61,18 @@ func (s *session) must(what string, step func(context.Context) error) {
 			return
 		}
 		if !passes(err) {
-			s.t.Fatalf("%s: %v", what, err)
+			s.t.Fatalf("%s: %v", name, err)
 		}
 		select {
 		case <-ctx.Done():
-			s.t.Fatalf("%s: not in %v: %v", what, sessionPatience, err)
+			s.t.Fatalf("%s: not in %v: %v", name, sessionPatience, err)
 		case <-time.After(retryPause):
 		}
 	}
 }
 
-// passes reports whether an error is one that an application lives with while a node is
-// away: a broken connection, or a word of Millrace that says so.
+// passes reports whether an application should expect an error while a node is down: a
+// broken connection, or an error of Millrace such as CLUSTERDOWN.
 func passes(err error) bool {
 	var ne net.Error
 	if errors.As(err, &ne) || errors.Is(err, net.ErrClosed) {
@@ -109,7 +109,9 @@ func (s *session) work(entries []entry) {
 	s.must("ack", func(ctx context.Context) error { return s.q.ack(ctx, ids...) })
 }
 
-// drain reads as one consumer until nothing new is there, and takes over what others left.
+// drain reads as one consumer until there are no new entries, and then takes over the
+// pending entries of others.
+
 func (s *session) drain(consumer string) {
 	s.t.Helper()
 	for {
@@ -131,7 +133,9 @@ func (s *session) drain(consumer string) {
 	}
 }
 
-// runSession works through the queue; kill kills the node that the client talks to.
+// runSession works through the queue. In between, it calls kill to kill the node that the
+// client is connected to.
+
 func runSession(t *testing.T, q queue, kill func()) {
 	t.Helper()
 	defer q.close()
@@ -139,7 +143,7 @@ func runSession(t *testing.T, q queue, kill func()) {
 	s.must("create", func(ctx context.Context) error {
 		err := q.create(ctx)
 		if err != nil && strings.HasPrefix(err.Error(), "BUSYGROUP") {
-			return nil // an attempt before was done after all
+			return nil // an earlier attempt succeeded, although its reply was lost
 		}
 		return err
 	})
@@ -149,7 +153,7 @@ func runSession(t *testing.T, q queue, kill func()) {
 	s.must("transaction", func(ctx context.Context) error { return q.addBoth(ctx, "left", "right") })
 	s.sent = append(s.sent, "left", "right")
 
-	// One consumer processes a few and dies with others in hand; another takes them over.
+	// One consumer processes an entry and leaves others pending. Another takes them over.
 	var got []entry
 	s.must("read", func(ctx context.Context) (err error) {
 		got, err = q.read(ctx, "quitter", sessionBlock)
@@ -161,7 +165,7 @@ func runSession(t *testing.T, q queue, kill func()) {
 	s.work(got[:1])
 	s.drain("heir")
 
-	// A read that blocks before there is anything is served by what comes.
+	// A read blocks on the empty queue and returns the entry that is added next.
 	served := make(chan struct{})
 	var woken []entry
 	var readErr error
@@ -203,8 +207,8 @@ func runSession(t *testing.T, q queue, kill func()) {
 	}
 }
 
-// dialAny returns a dialer that connects to the first of addrs that takes it, whatever
-// address it is asked for: what a name or a load balancer before the nodes would do.
+// dialAny returns a dialer that ignores the address and connects to the first of addrs that
+// accepts. It stands for a load balancer in front of the nodes.
 func dialAny(addrs []string) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, _ string) (nc net.Conn, err error) {
 		var d net.Dialer

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// redis-cli with commands as arguments and as lines, in both protocols.
+// cliCommands runs redis-cli with commands as arguments and as lines, in both protocols.
 func cliCommands(t *testing.T, s *site) {
 	lines(t, tool(t, s, "", "redis-cli", "XADD", s.key, "1-1", "f", "v"), "1-1")
 	lines(t, tool(t, s, "", "redis-cli", "--no-raw", "XRANGE", s.key, "-", "+"), `1) 1) "1-1"`, `2) 1) "f"`, `2) "v"`)
@@ -27,12 +27,12 @@ func cliCommands(t *testing.T, s *site) {
 	lines(t, tool(t, s, "", "redis-cli", "COMMAND", "DOCS", "xadd"), "summary")
 }
 
-// What operators ask of a cluster rather than of one stream.
+// cliOperators runs commands about the cluster or a node rather than a stream.
 func cliOperators(t *testing.T, s *site) {
-	// All three replicas get the entry in the end: two beside the leader.
+	// All three replicas get the entry in the end: the leader and two others.
 	wait := "XADD " + s.key + " 1-1 f v\nWAIT 1 0\nWAIT 2 60000\nWAITAOF 1 2 60000\nWAIT 3 100\n"
 	lines(t, tool(t, s, wait, "redis-cli"), "1-1\n1\n2\n1\n2\n2\n")
-	// A stream-* parameter is the cluster's; the others are those of one node.
+	// CONFIG SET changes a stream-* parameter in the whole cluster, others on one node.
 	tool(t, s, "", "redis-cli", "CONFIG", "SET", "stream-idmp-maxsize", "77", "slowlog-max-len", "7")
 	asker := func(addr string) string {
 		return tool(t, &site{addrs: []string{addr}}, "", "redis-cli", "CONFIG", "GET", "s*-max*e*", "stream-idmp-maxsize")
@@ -40,13 +40,13 @@ func cliOperators(t *testing.T, s *site) {
 	lines(t, asker(s.addrs[0]), "slowlog-max-len\n7\n", "stream-idmp-maxsize\n77\n")
 	lines(t, asker(s.addrs[1]), "slowlog-max-len\n128\n", "stream-idmp-maxsize\n77\n")
 	tool(t, s, "", "redis-cli", "CONFIG", "SET", "stream-idmp-maxsize", "100", "slowlog-max-len", "128")
-	// INFO keyspace counts what a node leads, DBSIZE everything.
+	// INFO keyspace counts the keys of the shards that a node leads, DBSIZE all keys.
 	size := strings.TrimSpace(tool(t, s, "", "redis-cli", "DBSIZE"))
 	sum := 0
 	for _, addr := range s.addrs {
 		info := tool(t, &site{addrs: []string{addr}}, "", "redis-cli", "INFO", "keyspace")
 		if m := regexp.MustCompile(`db0:keys=(\d+),`).FindStringSubmatch(info); m != nil {
-			n, _ := strconv.Atoi(m[1]) // digits
+			n, _ := strconv.Atoi(m[1]) // the pattern has digits only
 			sum += n
 		}
 	}
@@ -56,7 +56,8 @@ func cliOperators(t *testing.T, s *site) {
 	lines(t, tool(t, s, "", "redis-cli", "SHUTDOWN"), "SHUTDOWN is not allowed")
 }
 
-// redis-cli on a terminal: it asks for COMMAND DOCS first, and makes hints of it.
+// cliInteractive runs redis-cli on a terminal. There it first asks for COMMAND DOCS, from
+// which it makes hints.
 func cliInteractive(t *testing.T, s *site) {
 	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
 	defer cancel()
@@ -98,7 +99,7 @@ func cliInteractive(t *testing.T, s *site) {
 	read(prompt)
 	fmt.Fprint(in, "XTRIM ")
 	read("key MAXLEN|MINID [=|~] threshold [LIMIT count]")
-	fmt.Fprint(in, "\x15quit\r") // ^U: not that line
+	fmt.Fprint(in, "\x15quit\r") // ^U deletes the line
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("redis-cli: %v", err)
 	}
@@ -107,7 +108,7 @@ func cliInteractive(t *testing.T, s *site) {
 func hostOf(s *site) string { host, _, _ := strings.Cut(s.addrs[0], ":"); return host }
 func portOf(s *site) string { _, port, _ := strings.Cut(s.addrs[0], ":"); return port }
 
-// redis-cli's walks over all keys.
+// cliScans runs the options of redis-cli that scan all keys.
 func cliScans(t *testing.T, s *site) {
 	fill(t, s)
 	out := tool(t, s, "", "redis-cli", "--scan", "--pattern", s.key+":*")
@@ -123,14 +124,14 @@ func cliScans(t *testing.T, s *site) {
 	if strings.Contains(mem, "Warning") || regexp.MustCompile(`[1-9]\d* streams with 0 bytes`).MatchString(mem) {
 		t.Errorf("--memkeys:\n%s", mem)
 	}
-	// Without an LFU policy Redis refuses, too; redis-cli says so and ends.
+	// Redis without an LFU policy refuses it too; redis-cli prints the error and ends.
 	hot, err := tryTool(s, "", "redis-cli", "--hotkeys")
 	if err == nil || !strings.Contains(hot, "An LFU maxmemory policy is not selected") {
 		t.Errorf("--hotkeys: %v\n%s", err, hot)
 	}
 }
 
-// redis-cli's meters, which go on until they are stopped.
+// cliMeters runs the options of redis-cli that print until they are stopped.
 func cliMeters(t *testing.T, s *site) {
 	for _, tc := range []struct {
 		args []string
@@ -145,8 +146,8 @@ func cliMeters(t *testing.T, s *site) {
 	}
 }
 
-// untilSeen runs redis-cli until it has printed what is wanted, then stops it. Its output is
-// no terminal: stdbuf has it come line by line all the same.
+// untilSeen runs redis-cli until it has printed the wanted text, then stops it. stdbuf makes
+// it print line by line although its output is no terminal.
 func untilSeen(t *testing.T, s *site, args []string, want *regexp.Regexp) {
 	ctx, cancel := context.WithTimeout(context.Background(), sessionPatience)
 	defer cancel()
@@ -173,10 +174,10 @@ func untilSeen(t *testing.T, s *site, args []string, want *regexp.Regexp) {
 		}
 	}
 	cancel()
-	_ = cmd.Wait() // it was stopped
+	_ = cmd.Wait() // the error is that it was stopped
 }
 
-// redis-cli --pipe counts the replies of what it sends blindly.
+// cliPipe runs redis-cli --pipe, which sends commands without waiting and counts replies.
 func cliPipe(t *testing.T, s *site) {
 	var b strings.Builder
 	const n = 1000
@@ -193,7 +194,7 @@ func cliPipe(t *testing.T, s *site) {
 	lines(t, tool(t, s, "", "redis-cli", "XLEN", s.key), strconv.Itoa(n))
 }
 
-// redis-cli's view of the cluster, and -c, which finds nothing to follow.
+// cliCluster runs redis-cli --cluster, and -c, which meets no redirection to follow.
 func cliCluster(t *testing.T, s *site) {
 	out := tool(t, s, "", "redis-cli", "--cluster", "check", s.addrs[0])
 	lines(t, out, "[OK] All nodes agree about slots configuration.", "[OK] All 16384 slots covered.")
@@ -212,7 +213,7 @@ func cliCluster(t *testing.T, s *site) {
 	lines(t, out, "CLUSTER MEET is not supported: Millrace places shards by itself")
 }
 
-// awaitMasters waits until more than one node leads.
+// awaitMasters waits until more than one node leads a shard.
 func awaitMasters(t *testing.T, s *site) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
@@ -232,7 +233,7 @@ func awaitMasters(t *testing.T, s *site) {
 	}
 }
 
-// redis-benchmark, alone and as a cluster client. Its rates are not looked at.
+// benchmark runs redis-benchmark as a plain and as a cluster client. It ignores the rates.
 func benchmark(t *testing.T, s *site) {
 	run := func(args ...string) {
 		t.Helper()
@@ -244,9 +245,9 @@ func benchmark(t *testing.T, s *site) {
 	}
 	run("-t", "ping,set,get,incr")
 	run("-3", "-t", "ping,set,get,incr")
-	awaitMasters(t, s) // it refuses a cluster of one, which there is for a while when a node was killed
+	awaitMasters(t, s) // redis-benchmark refuses a cluster with one master, which is the case for a while after a kill
 	run("--cluster", "-t", "ping,set,get,incr")
-	// What follows the options is the command.
+	// The arguments after the options are a command.
 	start := time.Now()
 	out := tool(t, s, "", "redis-benchmark", "-q", "-n", "300", "-c", "6", "-P", "10", "XADD", s.key, "*", "f", "v")
 	lines(t, out, "requests per second")

@@ -10,18 +10,17 @@ import (
 	"millrace/test/cluster"
 )
 
-// tables are one node and the redis-server in PATH, whose command tables are compared,
-// in RESP3.
+// tables compares the command tables of one node and of the redis-server in PATH, in RESP3.
 type tables struct {
 	t            *testing.T
 	ours, theirs *client
 	met          map[tableDifference]bool
 }
 
-// tableDifference is one that is meant, of one field of a command.
+// tableDifference is an intended difference in one field of a command.
 type tableDifference struct {
-	name   string // "client|*": of all subcommands; "*": of all commands
-	field  string // "*": of all fields
+	name   string // "client|*" stands for all subcommands, "*" for all commands
+	field  string // "*" stands for all fields
 	reason string
 }
 
@@ -33,7 +32,7 @@ func newTables(t *testing.T) *tables {
 	}
 	x := &tables{t: t, theirs: dial(t, startRedis(t, path)), met: map[tableDifference]bool{}}
 	if v := versionOf(t, x.theirs); v != v70 {
-		t.Skipf("the differences that are explained are those from Redis 7.0; this is %d.%d", v/100, v%100)
+		t.Skipf("the explained differences are those to Redis 7.0; this is %d.%d", v/100, v%100)
 	}
 	x.ours = dial(t, cluster.Start(t, cluster.Options{Nodes: 1, Shards: 1}).Addrs()[0])
 	x.ours.do("HELLO", "3")
@@ -41,10 +40,10 @@ func newTables(t *testing.T) *tables {
 	return x
 }
 
-// newCommands are those that came after Redis 7.0.
+// newCommands are the commands that came after Redis 7.0.
 var newCommands = strings.Fields("client|no-touch client|setinfo cluster|myshardid waitaof xackdel xcfgset xdelex xidmprecord xnack")
 
-// same compares one field of a command as both tell it.
+// same compares one field of a command. A difference must be in list.
 func (x *tables) same(list []tableDifference, name, field string, ours, theirs resp.Value) {
 	x.t.Helper()
 	a, b := ordered(ours).String(), ordered(theirs).String()
@@ -61,12 +60,14 @@ func (x *tables) same(list []tableDifference, name, field string, ours, theirs r
 	x.t.Errorf("%s of %s:\n  Millrace  %s\n  Redis     %s", field, name, a, b)
 }
 
-// unmet fails for differences that are no more, and where next to nothing was compared.
+// unmet fails the test for each difference of list that no longer exists, and if hardly
+// any commands were compared.
+
 func (x *tables) unmet(list []tableDifference, compared int) {
 	x.t.Helper()
 	for _, d := range list {
 		if !x.met[d] {
-			x.t.Errorf("%s of %s differs no more: %s", d.field, d.name, d.reason)
+			x.t.Errorf("%s of %s no longer differs: %s", d.field, d.name, d.reason)
 		}
 	}
 	if compared < enoughCommands {
@@ -74,10 +75,10 @@ func (x *tables) unmet(list []tableDifference, compared int) {
 	}
 }
 
-// enoughCommands is how many commands and subcommands both have at least.
+// enoughCommands is the least number of commands and subcommands that both have.
 const enoughCommands = 150
 
-// ordered returns a value whose sets are in the order of their elements.
+// ordered returns a value with the elements of its sets sorted, at any depth.
 func ordered(v resp.Value) resp.Value {
 	v.Elems = slices.Clone(v.Elems)
 	for i := range v.Elems {
@@ -89,7 +90,7 @@ func ordered(v resp.Value) resp.Value {
 	return v
 }
 
-// without returns a value without the elements that out says, at any depth.
+// without returns a value without the elements for which out is true, at any depth.
 func without(v resp.Value, out func(e resp.Value) bool) resp.Value {
 	var kept []resp.Value
 	for _, e := range v.Elems {
@@ -101,7 +102,7 @@ func without(v resp.Value, out func(e resp.Value) bool) resp.Value {
 	return v
 }
 
-// dropFields returns a value whose maps, at any depth, lack some fields.
+// dropFields returns a value with some fields removed from its maps, at any depth.
 func dropFields(v resp.Value, names ...string) resp.Value {
 	var kept []resp.Value
 	for i := 0; i < len(v.Elems); i++ {
@@ -118,9 +119,9 @@ func dropFields(v resp.Value, names ...string) resp.Value {
 // infoFields are the elements of COMMAND INFO before the subcommands.
 var infoFields = strings.Fields("name arity flags first last step categories tips keys")
 
-// infoDifferences are those of COMMAND INFO.
+// infoDifferences are the intended differences in COMMAND INFO.
 var infoDifferences = []tableDifference{
-	{"command|getkeys", "arity", "Newer releases take a command of one word, and say that it has no keys."},
+	{"command|getkeys", "arity", "Newer releases accept a command of one word, and answer that it has no keys."},
 	{"command|getkeysandflags", "arity", "As of COMMAND GETKEYS."},
 	{"cluster|bumpepoch", "tips", "It is refused."},
 	{"cluster|slots", "flags", "Newer releases answer it while they load."},
@@ -130,10 +131,12 @@ var infoDifferences = []tableDifference{
 	{"wait", "categories", "It is a blocking command since 7.2."},
 }
 
-// withoutForeign returns an element of COMMAND INFO without what means nothing here:
-// flags that say what a command may do in a script or to a server that is loading; tips
-// on where to send a command, as any node answers for all shards; and notes on keys,
-// which tell Redis's reasons.
+// withoutForeign returns an element of COMMAND INFO without the parts that mean nothing in
+// Millrace:
+//
+//   - flags about scripts, and about a server that is loading
+//   - tips about the node to send a command to, because any node answers for all shards
+//   - notes on keys, which give Redis's reasons
 func withoutForeign(v resp.Value) resp.Value {
 	flags := strings.Fields("no_async_loading skip_monitor skip_slowlog allow_busy no_mandatory_keys")
 	return dropFields(without(v, func(e resp.Value) bool {
@@ -142,7 +145,7 @@ func withoutForeign(v resp.Value) resp.Value {
 	}), "notes")
 }
 
-// TestCommandInfo compares what COMMAND says of each command that both have.
+// TestCommandInfo compares the reply to COMMAND for each command that both have.
 func TestCommandInfo(t *testing.T) {
 	x := newTables(t)
 	compared := 0
@@ -169,13 +172,13 @@ func TestCommandInfo(t *testing.T) {
 	x.unmet(infoDifferences, compared)
 }
 
-// docsDifferences are those of COMMAND DOCS.
+// docsDifferences are the intended differences in COMMAND DOCS.
 var docsDifferences = []tableDifference{
 	{"acl|setuser", "history", "It is refused."},
 	{"client|kill", "arguments", "MAXAGE is newer."},
 	{"cluster|meet", "history", "It is refused."},
-	{"command|getkeys", "arguments", "Newer releases tell them."},
-	{"command|getkeysandflags", "arguments", "Newer releases tell them."},
+	{"command|getkeys", "arguments", "Newer releases list them."},
+	{"command|getkeysandflags", "arguments", "Newer releases list them."},
 	{"debug", "*", "Its subcommands are Millrace's own."},
 	{"migrate", "*", "It is refused."},
 	{"replconf", "doc_flags", "It is refused."},
@@ -193,9 +196,9 @@ var docsDifferences = []tableDifference{
 	{"xtrim", "history", "KEEPREF, DELREF and ACKED are newer."},
 }
 
-// TestCommandDocs compares what COMMAND DOCS says of each command that both have. What a
-// command is good for and what it costs is said in Millrace's words; since when there is
-// an argument stands in the history.
+// TestCommandDocs compares the reply to COMMAND DOCS for each command that both have. It
+// leaves out the summary and the complexity, which are in Millrace's own words, and the
+// version of an argument, which Millrace has in the history.
 func TestCommandDocs(t *testing.T) {
 	x := newTables(t)
 	compared := 0
@@ -205,7 +208,7 @@ func TestCommandDocs(t *testing.T) {
 			name, a := string(ours.Elems[i].Str), ours.Elems[i+1]
 			b := field(theirs, name)
 			if b == nil {
-				continue // TestCommandInfo knows which
+				continue // TestCommandInfo checks that the command is new
 			}
 			compared++
 			for _, f := range []string{"since", "group", "history", "arguments", "doc_flags", "deprecated_since", "replaced_by"} {
@@ -221,7 +224,7 @@ func TestCommandDocs(t *testing.T) {
 	x.unmet(docsDifferences, compared)
 }
 
-// part returns a field of a command's documentation; null where there is none.
+// part returns a field of a command's documentation, or null if there is none.
 func part(v *resp.Value, name string) resp.Value {
 	f := field(v, name)
 	switch {
@@ -233,7 +236,7 @@ func part(v *resp.Value, name string) resp.Value {
 	return *f
 }
 
-// TestCommandList compares lists of names, as far as both have these commands.
+// TestCommandList compares lists of command names, restricted to commands that both have.
 func TestCommandList(t *testing.T) {
 	x := newTables(t)
 	texts := func(v resp.Value) (out []string) {
@@ -276,15 +279,17 @@ func TestCommandList(t *testing.T) {
 	}
 }
 
-// replyDifferences are the lines of TestCommandReplies that are answered differently.
+// replyDifferences has the lines of TestCommandReplies that Redis answers differently, with
+// the reason.
+
 var replyDifferences = map[string]string{
-	"COMMAND GETKEYS get":          "Newer releases take a command of one word.",
-	"COMMAND GETKEYS PING":         "Newer releases take a command of one word.",
-	"COMMAND GETKEYS xinfo":        "Newer releases take a command of one word.",
-	"COMMAND GETKEYSANDFLAGS PING": "Newer releases take a command of one word.",
+	"COMMAND GETKEYS get":          "Newer releases accept a command of one word.",
+	"COMMAND GETKEYS PING":         "Newer releases accept a command of one word.",
+	"COMMAND GETKEYS xinfo":        "Newer releases accept a command of one word.",
+	"COMMAND GETKEYSANDFLAGS PING": "Newer releases accept a command of one word.",
 }
 
-// TestCommandReplies compares what COMMAND's subcommands answer to single questions.
+// TestCommandReplies compares replies of COMMAND's subcommands.
 func TestCommandReplies(t *testing.T) {
 	x := newTables(t)
 	for _, line := range []string{

@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	commands = flag.Int("commands", 20_000, "how many commands each test compares at least")
-	steps    = flag.Int("steps", 100, "how many steps a sequence has on average")
+	commands = flag.Int("commands", 20_000, "least number of commands that each test compares")
+	steps    = flag.Int("steps", 100, "average number of steps of a sequence")
 )
 
 func TestMain(m *testing.M) {
@@ -58,8 +58,8 @@ func TestNewestRedis(t *testing.T) {
 	compare(t, path, 1)
 }
 
-// TestThreeNodes compares three nodes, asking each in turn, with the newest Redis
-// there is.
+// TestThreeNodes compares three nodes with the newest Redis that is installed. Each
+// sequence goes to a node that is drawn.
 func TestThreeNodes(t *testing.T) {
 	path := os.Getenv(newestEnv)
 	if path == "" {
@@ -71,24 +71,24 @@ func TestThreeNodes(t *testing.T) {
 	compare(t, path, 3)
 }
 
-// pair is Millrace and an oracle that get the same commands.
+// pair is Millrace and an oracle, to which it sends the same commands.
 type pair struct {
 	ours    []*client // one for each node
 	theirs  *client
 	oracle  version
-	runs    atomic.Uint64 // sequences run: names the keys of the next one
+	runs    atomic.Uint64 // number of sequences run, from which the next one makes its keys
 	started time.Time
-	sent    int            // commands compared
+	sent    int            // number of commands compared
 	found   *session       // the last one that differed
-	done    map[string]int // commands by name that something came of
+	done    map[string]int // number of effective commands, by name
 }
 
-// enoughForAll is from how many commands on something has come of each of them: the
-// rarest does so once in ten thousand.
+// enoughForAll is a number of commands after which every command was effective at least
+// once. The rarest is effective once in ten thousand.
 const enoughForAll = 300_000
 
-// compare sends random sequences to Millrace and the Redis at path until so many
-// commands as -commands says have been compared, or one is answered differently.
+// compare sends random sequences to Millrace and the Redis at path until it has compared
+// as many commands as -commands says, or found a difference.
 func compare(t *testing.T, path string, nodes int) {
 	addr := startRedis(t, path)
 	c := cluster.Start(t, cluster.Options{Nodes: nodes, Shards: 6})
@@ -105,11 +105,11 @@ func compare(t *testing.T, path string, nodes int) {
 	for p.sent < *commands && !t.Failed() {
 		rapid.Check(t, p.sequence)
 	}
-	// A command that was always refused, or had nothing to do, has not been compared. In a
-	// short run that is chance.
+	// If a command was always refused or never had anything to do, its replies compare
+	// nothing. In a short run this happens by chance.
 	for _, name := range p.names() {
 		if p.sent >= enoughForAll && p.done[name] == 0 {
-			t.Errorf("nothing ever came of %s", name)
+			t.Errorf("%s was never effective", name)
 		}
 	}
 	t.Logf("%v", p.done)
@@ -128,7 +128,7 @@ func (p *pair) names() []string {
 	return out
 }
 
-// sequence makes one sequence, sends it to both, and compares the replies.
+// sequence generates one sequence, sends it to both, and compares the replies.
 func (p *pair) sequence(t *rapid.T) {
 	prefix := p.fresh()
 	g := newGen(p.oracle, prefix).seeded(t)
@@ -142,7 +142,7 @@ func (p *pair) sequence(t *rapid.T) {
 	if text := p.run(s); text != "" {
 		s.shown = text
 		p.found = &s
-		// rapid takes two failures for the same one when their texts are.
+		// The text is always the same, because rapid compares texts to tell two failures apart.
 		t.Fatalf("a reply differs")
 	}
 }
@@ -150,16 +150,16 @@ func (p *pair) sequence(t *rapid.T) {
 // session is a sequence of commands as it was sent.
 type session struct {
 	node   int
-	slow   bool
+	slow   bool   // send commands one by one: see slowly
 	prefix string // of its keys
 	keys   []string
-	head   int // so many of its commands make the start the same
+	head   int // number of commands at the beginning that shrink keeps
 	cmds   [][]string
-	shown  string // what run returned
-	shrunk bool   // commands have been left out
+	shown  string // the transcript of run
+	shrunk bool   // some commands have been left out
 }
 
-// fresh returns a prefix that no key has had.
+// fresh returns a prefix that no key has had before.
 func (p *pair) fresh() string { return fmt.Sprint(p.runs.Add(1)) }
 
 // renamed returns s with other keys.
@@ -180,8 +180,8 @@ func (s session) renamed(prefix string) session {
 	return s
 }
 
-// run sends a session to both and returns it up to the first reply that differs; "" where none
-// does. It leaves no keys behind.
+// run sends a session to both and returns its transcript up to the first reply that
+// differs, or "" if all are the same. It deletes the keys.
 func (p *pair) run(s session) string {
 	ours := p.ours[s.node]
 	var a, b []resp.Value
@@ -193,13 +193,13 @@ func (p *pair) run(s session) string {
 	}
 	for i, words := range s.cmds {
 		if words[0] == "XADD" && byClock(b[i]) {
-			return "" // what made "*" independent of the clock has been left out
+			return "" // without some commands that were left out, "*" depends on the clock
 		}
 		if words[0] == "EXEC" && strings.HasPrefix(string(a[i].Str), "CROSSSLOT ") {
-			return "" // two transactions have become one
+			return "" // without the EXEC between them, two transactions became one
 		}
 		if words[0] == "EXEC" && !a[i].IsNull() && b[i].IsNull() && s.shrunk {
-			return "" // a watched name may not have been there
+			return "" // the key may not have existed when it was watched: see gen.watch
 		}
 	}
 	for i, words := range s.cmds {
@@ -216,8 +216,8 @@ func (p *pair) run(s session) string {
 	return ""
 }
 
-// shrink leaves out of a session what it differs without, and returns what the least one
-// shows.
+// shrink leaves commands out of a session as long as it still differs, and returns the
+// transcript of the shortest one that does.
 func (p *pair) shrink(s session) string {
 	try := func(cmds [][]string) string {
 		fewer := s
@@ -227,7 +227,7 @@ func (p *pair) shrink(s session) string {
 	cmds := s.cmds
 	found := try(cmds)
 	if found == "" {
-		return "(what follows did not show again)\n" + s.shown
+		return "(this difference did not show again)\n" + s.shown
 	}
 	for size := (len(cmds) - s.head) / 2; size > 0; {
 		before := len(cmds)
@@ -246,7 +246,9 @@ func (p *pair) shrink(s session) string {
 	return found
 }
 
-// both sends commands to both, in one go up to an exchange.
+// both sends commands to both and returns their replies. Commands up to the next exchange
+// go out in one write.
+
 func (p *pair) both(ours *client, cmds [][]string) (a, b []resp.Value) {
 	n := slices.IndexFunc(cmds, func(words []string) bool { return words[0] == exchange })
 	if n < 0 {
@@ -263,8 +265,8 @@ func (p *pair) both(ours *client, cmds [][]string) (a, b []resp.Value) {
 	return append(append(a, x), c...), append(append(b, y), d...)
 }
 
-// exchange is a command of this test only: DUMP the first key on both servers, and
-// RESTORE on each, at the second key, what the other one has given.
+// exchange is a command of this test only. It dumps the first key on both servers, and
+// restores each server's dump on the other one, at the second key.
 const exchange = "-EXCHANGE"
 
 func (p *pair) exchange(ours *client, from, to string) (a, b resp.Value) {
@@ -277,8 +279,9 @@ func (p *pair) exchange(ours *client, from, to string) (a, b resp.Value) {
 	return ours.recv(1)[0], p.theirs.recv(1)[0]
 }
 
-// slowly sends commands one by one, those that deliver entries each in a millisecond
-// of its own: which of two entries was delivered first shows.
+// slowly sends commands one by one, and gives each command that delivers entries a
+// millisecond of its own. XREADGROUP CLAIM then shows which of two entries was delivered
+// first.
 func (p *pair) slowly(ours *client, cmds [][]string) (a, b []resp.Value) {
 	for _, words := range cmds {
 		x, y := p.both(ours, [][]string{words})
@@ -293,7 +296,7 @@ func (p *pair) slowly(ours *client, cmds [][]string) (a, b []resp.Value) {
 	return a, b
 }
 
-// differs returns the index of the first reply that differs; -1 where none does.
+// differs returns the index of the first reply that differs, or -1.
 func (p *pair) differs(cmds [][]string, a, b []resp.Value) int {
 	var queued [][]string // since MULTI
 	multi, restored := false, false
@@ -333,7 +336,9 @@ func (p *pair) sameExec(restored bool, queued [][]string, a, b resp.Value) bool 
 	return true
 }
 
-// same reports whether two replies to a command are the same, or differ for a reason.
+// same reports whether two replies to a command are the same, apart from times and
+// intended differences.
+
 func (p *pair) same(restored bool, words []string, a, b resp.Value) bool {
 	if is(words[0], "XINFO") {
 		a = clone(a)
@@ -343,7 +348,7 @@ func (p *pair) same(restored bool, words []string, a, b resp.Value) bool {
 	return a.String() == b.String() || isExplained(p.oracle, restored, words, a, b)
 }
 
-// transcript shows a session up to the command that was answered differently.
+// transcript prints a session up to the reply that differs.
 func transcript(cmds [][]string, a, b []resp.Value, last int) string {
 	var out strings.Builder
 	for i, words := range cmds[:last+1] {

@@ -9,14 +9,14 @@ import (
 	"millrace/resp"
 )
 
-// newer are the fields of XINFO that an older oracle does not have, with the version
-// that brought them.
+// newer has the fields of XINFO that older versions of Redis lack, with the version that
+// introduced them.
 var newer = map[string]version{
 	"active-time": v72, "inactive": v72,
 	"idmp-duration": v86, "idmp-maxsize": v86, "pids-tracked": v86, "iids-tracked": v86, "iids-added": v86, "iids-duplicates": v86,
 }
 
-// drop takes out of a reply the fields that the oracle's version does not have.
+// drop removes from a reply the fields that the oracle's version lacks.
 func drop(v *resp.Value, oracle version) {
 	if v.Kind != resp.KindArray && v.Kind != resp.KindMap {
 		return
@@ -34,17 +34,17 @@ func drop(v *resp.Value, oracle version) {
 	v.Elems = kept
 }
 
-// difference is one that is meant.
+// difference is an intended difference between the replies of Millrace and Redis.
 type difference struct {
-	before   version        // only of oracles older than this; zero: of all
-	restored bool           // only after an exchange of dumps
-	command  *regexp.Regexp // the words, joined by blanks
-	// alike makes the replies equal where they differ as explained, and in that only.
+	before   version        // applies to oracles older than this; zero: to all
+	restored bool           // applies only after an exchange of dumps
+	command  *regexp.Regexp // matches the arguments, joined by spaces
+	// alike makes the replies equal in the part that the reason explains, and in no other.
 	alike  func(ours, theirs *resp.Value)
 	reason string
 }
 
-// explained are all differences that are meant.
+// explained are all intended differences.
 var explained = []difference{
 	{
 		command: regexp.MustCompile(`(?i)^XINFO STREAM`),
@@ -97,7 +97,7 @@ var explained = []difference{
 		command: regexp.MustCompile(`(?i)^XREAD`),
 		alike: texts("-ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
 			"-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."),
-		reason: "A text that has changed.",
+		reason: "The text changed in 7.4.",
 	},
 	{
 		before:  v74,
@@ -114,11 +114,11 @@ var explained = []difference{
 		command: regexp.MustCompile(`(?i)^XREAD`),
 		alike: texts("-ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
 			"-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."),
-		reason: "A text that has changed.",
+		reason: "The text changed in 7.4.",
 	},
 }
 
-// progress makes the entries-read and the lag of groups alike.
+// progress copies entries-read and lag of all groups from b to a.
 func progress(a, b *resp.Value) {
 	for i := range min(len(a.Elems), len(b.Elems)) {
 		for _, f := range []string{"entries-read", "lag"} {
@@ -130,7 +130,7 @@ func progress(a, b *resp.Value) {
 	}
 }
 
-// activity makes the times alike at which consumers were active.
+// activity copies the times at which consumers were active from b to a.
 func activity(a, b *resp.Value) {
 	for i := range min(len(a.Elems), len(b.Elems)) {
 		for _, f := range []string{"inactive", "active-time"} {
@@ -142,7 +142,7 @@ func activity(a, b *resp.Value) {
 	}
 }
 
-// texts returns the alike of replies that are one text here and another one there.
+// texts returns an alike that makes the text ours of Millrace equal to theirs of Redis.
 func texts(ours, theirs string) func(a, b *resp.Value) {
 	return func(a, b *resp.Value) {
 		if a.String() == ours && b.String() == theirs {
@@ -151,26 +151,26 @@ func texts(ours, theirs string) func(a, b *resp.Value) {
 	}
 }
 
-// lateBlock is what a busy machine may take over a session before a BLOCK of a millisecond
-// can end without a look: Millrace answers null when no shard has answered a second after
-// the time was over, where Redis, which has but one thread, looks first however late it is.
+// lateBlock is the duration of a session from which a BLOCK of one millisecond may end
+// without having read the stream. On a busy machine, Millrace answers null if no shard has
+// answered a second after the time was over. Redis reads first, however late it is.
 const lateBlock = time.Second
 
-// isLate reports whether such a null is what differs. Nothing is compared after it.
+// isLate reports whether ours is such a null. The replies after it are not compared.
 func isLate(argv []string, ours resp.Value) bool {
 	blocks := slices.ContainsFunc(argv, func(w string) bool { return is(w, "BLOCK") })
 	return strings.HasPrefix(strings.ToUpper(argv[0]), "XREAD") && blocks && ours.IsNull()
 }
 
-// wentBack reports whether what differs is an XSETID behind what was deleted, which Redis
-// before 7.2 allows on an empty stream. Nothing is compared after it.
+// wentBack reports whether ours refuses an XSETID to an ID below the greatest deleted one.
+// Redis before 7.2 allows it on an empty stream. The replies after it are not compared.
 func wentBack(oracle version, argv []string, ours resp.Value) bool {
 	return oracle < v72 && is(argv[0], "XSETID") &&
 		ours.String() == "-ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
 }
 
-// isExplained reports whether two replies to a command are equal but for differences
-// that are meant. restored is whether dumps were exchanged before.
+// isExplained reports whether two replies to a command are equal apart from intended
+// differences. restored tells that dumps were exchanged before.
 func isExplained(oracle version, restored bool, argv []string, ours, theirs resp.Value) bool {
 	words := strings.Join(argv, " ")
 	for _, d := range explained {

@@ -11,31 +11,32 @@ import (
 	"pgregory.net/rapid"
 )
 
-// future is the millisecond part of IDs that no clock reaches: what "*" adds to a stream
-// with such a last ID is the same on every server.
+// future is the millisecond part of IDs that no clock reaches. If the last ID of a stream
+// has it, "*" gives the next ID the same millisecond part on every server.
 const future = 4102444800000 // the year 2100
 
-// Idle times, in milliseconds. A sequence takes seconds, so what was not given an
-// idle time has less than recent, and what has been given one is told apart by the thresholds.
+// Idle times, in milliseconds. A sequence takes seconds, so an entry that got no idle time
+// from a command stays below recent. The commands give old or older, so that every
+// threshold is far from every idle time.
 const (
 	recent = 1_000_000
 	old    = 10_000_000
 	older  = 20_000_000
 )
 
-// gen makes one sequence of commands.
+// gen generates one sequence of commands.
 type gen struct {
 	rng    *rand.Rand
 	oracle version
 	prefix string
-	// claims is whether XREADGROUP CLAIM may be used. It tells in which millisecond
-	// things happened, so such a sequence is sent slowly.
+	// claims allows XREADGROUP CLAIM. Its replies depend on the millisecond of earlier
+	// commands, so that such a sequence is sent slowly.
 	claims  bool
-	tag     string // inside a MULTI: the hash tag that all its keys have
+	tag     string // inside a MULTI: the hash tag of all its keys
 	last    map[string]uint64
-	rules   []rule // those that the oracle knows
-	weight  int    // their sum
-	futures int    // how often setFuture was asked
+	rules   []rule // the rules that the oracle knows
+	weight  int    // sum of their weights
+	futures int    // number of calls of setFuture
 	out     [][]string
 }
 
@@ -50,9 +51,9 @@ func newGen(oracle version, prefix string) *gen {
 	return g
 }
 
-// seeded makes the choices that follow those of a number that rapid has drawn. rapid's
-// own ranges prefer small numbers so much that what stands last would never be chosen; of
-// a draw of bits each is as likely as the other.
+// seeded draws a number from rapid, bit by bit, as the seed of all choices that follow.
+// rapid's own ranges prefer small numbers so much that the last rules would never be
+// chosen. Each bit is as likely to be one as zero.
 func (g *gen) seeded(t *rapid.T) *gen {
 	seed := uint64(0)
 	for range 32 {
@@ -73,7 +74,7 @@ func (g *gen) has(since version) bool { return g.oracle >= since }
 
 func (g *gen) one(words ...string) string { return words[g.n(0, len(words)-1)] }
 
-// common returns the usual word in so many percent of all cases, else one of the others.
+// common returns the usual word with a probability in percent, otherwise one of the others.
 func (g *gen) common(percent int, usual string, others ...string) string {
 	if g.odds(100 - percent) {
 		return g.one(others...)
@@ -81,10 +82,10 @@ func (g *gen) common(percent int, usual string, others ...string) string {
 	return usual
 }
 
-// Names. Keys lie in two slots, so that commands on several keys go to several shards;
-// all names of a sequence start with what is its own.
+// Names. Keys lie in two slots, so that commands on several keys go to several shards. All
+// keys of a sequence start with its own prefix.
 
-const keysPerTag = 3 // for streams; one more is for strings most of the time
+const keysPerTag = 3 // keys for streams; one more is for strings most of the time
 
 var tags = []string{"a", "b"}
 
@@ -103,7 +104,7 @@ func (g *gen) key() string {
 	return g.keyOf(tag, g.n(0, keysPerTag-1))
 }
 
-// str is the key of a string, most of the time.
+// str returns the key of a string, most of the time.
 func (g *gen) str() string {
 	key := g.key()
 	if g.odds(90) {
@@ -112,7 +113,7 @@ func (g *gen) str() string {
 	return key
 }
 
-// keys returns all keys a sequence may have used.
+// keys returns all keys that a sequence may have used.
 func (g *gen) keys() []string {
 	var out []string
 	for _, tag := range tags {
@@ -130,7 +131,7 @@ func (g *gen) consumer() string { return g.common(95, g.one("c", "c", "d", "e"),
 
 // IDs.
 
-// badIDs are words that are no IDs, or that are read as one in an odd way.
+// badIDs are words that are no IDs, or IDs in an unusual form.
 var badIDs = []string{
 	"x", "", "1-", "-1-1", "1-2-3", "1-x", "x-1", " 1-1", "1 -1", "+1-1", "01-02", "1-+2", "(", "(x", "((1-1", "0x1-1", "1_0",
 	"18446744073709551616-0", "0-18446744073709551616", "1-1 ", "*-1", "-", "+", "$", ">",
@@ -143,7 +144,7 @@ var edgeIDs = []string{
 	"4102444800000-3", "4102444800000", "5-18446744073709551615",
 }
 
-// id is the ID of an entry that may be in the stream at key.
+// id returns the ID of an entry that may be in the stream at key.
 func (g *gen) id(key string) string {
 	switch g.n(0, 39) {
 	case 39:
@@ -158,7 +159,7 @@ func (g *gen) id(key string) string {
 	return fmt.Sprint(g.n(0, int(g.last[key])+1), "-", g.n(0, 2))
 }
 
-// newID is an ID for XADD, greater than the last one most of the time.
+// newID returns an ID for XADD, most of the time greater than the last one.
 func (g *gen) newID(key string) string {
 	switch g.n(0, 29) {
 	case 29:
@@ -181,7 +182,7 @@ func (g *gen) newID(key string) string {
 	return fmt.Sprint(last+step+1, "-", g.n(0, 1))
 }
 
-// bound is an end of a range.
+// bound returns an end of a range.
 func (g *gen) bound(key, usual string) string {
 	switch g.n(0, 9) {
 	case 9:
@@ -201,8 +202,8 @@ var oddNumbers = []string{
 	"07", "+1", "-0", "0x1", "1e3", "-9223372036854775809", "4294967296", "-2",
 }
 
-// oddCounts leaves out the greatest delivery count: at the next delivery Redis's becomes
-// negative, ours stays.
+// oddCounts leaves out the greatest delivery count. With the next delivery, it becomes
+// negative in Redis and stays in Millrace.
 var oddCounts = slices.DeleteFunc(slices.Clone(oddNumbers), func(s string) bool { return s == "9223372036854775807" })
 
 func (g *gen) count() string {
@@ -212,13 +213,15 @@ func (g *gen) count() string {
 	return strconv.Itoa(g.n(1, 12))
 }
 
-// minIdle is a threshold that no reply depends on the clock for.
+// minIdle returns a threshold that is far from every idle time, so that no reply depends
+// on the clock.
+
 func (g *gen) minIdle() string {
 	return g.common(90, g.one("0", "0", strconv.Itoa(old/2), strconv.Itoa((old+older)/2)), "-1", "x", "", "9223372036854775807",
 		"9223372036854775808", "1000000000000", "1.5")
 }
 
-// word changes the case of an option now and then.
+// word returns an option, sometimes with its case changed.
 func (g *gen) word(w string) string {
 	if g.odds(4) {
 		return strings.ToLower(w)
@@ -251,7 +254,7 @@ func (g *gen) refs() []string {
 	return nil
 }
 
-// trim is MAXLEN or MINID and what belongs to it.
+// trim returns MAXLEN or MINID with its arguments.
 func (g *gen) trim(key string) []string {
 	kind := g.one("MAXLEN", "MINID")
 	out := []string{g.word(kind)}
@@ -274,7 +277,7 @@ func (g *gen) trim(key string) []string {
 	return out
 }
 
-// rule makes one kind of command.
+// rule generates one kind of command.
 type rule struct {
 	weight int
 	since  version
@@ -314,7 +317,7 @@ func rules() []rule {
 	}
 }
 
-// command appends a command, or the few that belong together.
+// command appends a command, or a few that belong together.
 func (g *gen) command() {
 	at := g.n(0, g.weight-1)
 	for _, r := range g.rules {
@@ -325,7 +328,7 @@ func (g *gen) command() {
 	}
 }
 
-// emit appends a command, now and then spoilt.
+// emit appends a command, sometimes a spoilt one.
 func (g *gen) emit(words []string) {
 	if words == nil {
 		return
@@ -336,23 +339,23 @@ func (g *gen) emit(words []string) {
 	g.out = append(g.out, g.sane(words))
 }
 
-// spoil drops, repeats, replaces or inserts a word. What stands up to the key stays.
+// spoil drops, repeats, replaces or inserts a word after the key.
 func (g *gen) spoil(words []string) []string {
 	from := 2
 	switch words[0] {
 	case "XGROUP", "XINFO":
 		from = 3
-	case "XIDMPRECORD", "XSETID", "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "KEYS", "RENAME", "RENAMENX", "COPY": // all words are keys, or none may be another
+	case "XIDMPRECORD", "XSETID", "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "KEYS", "RENAME", "RENAMENX", "COPY": // every word is a key, or no word may change
 		return words
 	case "XREAD", "XREADGROUP":
 		if g.tag != "" {
-			return words // an ID might come to be a key of another slot
+			return words // an ID could become a key of another slot
 		}
 	}
 	switch words[0] {
 	case "XREADGROUP", "XCLAIM", "XAUTOCLAIM":
 		if !g.has(v72) {
-			from = 4 // the consumer has been created
+			from = 4 // created has used the name of the consumer
 		}
 	}
 	if slices.Contains(words, "*") || len(words) <= from {
@@ -380,8 +383,8 @@ func (g *gen) option() string {
 		"RETRYCOUNT", "FORCE", "JUSTID", "LASTID", "FULL", "GROUP", "ENTRIESADDED", "MAXDELETEDID", "BLOCK")
 }
 
-// sane takes out of a command what would make it wait, or make its reply a matter of
-// milliseconds.
+// sane replaces the arguments of a command that would make it wait, or make its reply
+// depend on milliseconds.
 func (g *gen) sane(words []string) []string {
 	words = slices.Clone(words)
 	fix := func(i int, ok func(n int64) bool, instead string) {
@@ -397,18 +400,19 @@ func (g *gen) sane(words []string) []string {
 	case "XCLAIM", "XAUTOCLAIM":
 		fix(4, idle, "0")
 		if i := slices.IndexFunc(words, func(w string) bool { return is(w, "COUNT") }); i > 0 {
-			// Redis allocates room for so many deleted IDs, and says so when there is none.
+			// Redis allocates room for as many deleted IDs, and fails if there is not enough.
 			fix(i+1, func(n int64) bool { return n < 1_000_000 || n > math.MaxInt64/16 }, "7")
 		}
 	case "XPENDING":
 		fix(4, idle, "0")
 	case "XSETID":
 		if i := slices.IndexFunc(words, func(w string) bool { return is(w, "ENTRIESADDED") }); i > 0 {
-			// Counted on beyond 2^63, it is a dump's that Millrace does not take.
+			// The next XADDs could count beyond 2^63, and Millrace restores no dump with such a
+			// number.
 			fix(i+1, func(n int64) bool { return n < 1<<62 }, "1000000")
 		}
 	case "EXPIRE", "PEXPIRE":
-		for i := 3; i < len(words); i++ { // what spoil has put there
+		for i := 3; i < len(words); i++ { // words that spoil inserted
 			if is(words[i], "GT") || is(words[i], "LT") {
 				words[i] = "XX"
 			}
@@ -459,8 +463,8 @@ func (g *gen) xaddAuto() []string {
 	return append(out, g.fields()...)
 }
 
-// setFuture is an ID after the present for XSETID. Redis before 7.2 lets an empty stream go
-// back behind what was deleted: it gets a greater one each time.
+// setFuture returns an ID for XSETID that no clock reaches, and a greater one each time:
+// Redis before 7.2 would let an empty stream go back below its greatest deleted ID.
 func (g *gen) setFuture() string {
 	if g.has(v72) {
 		return fmt.Sprint(future, "-0")
@@ -521,7 +525,7 @@ func (g *gen) ids(key string) []string {
 	return out
 }
 
-// numbered is IDS numids id …
+// numbered returns IDS numids id …
 func (g *gen) numbered(key string) []string {
 	ids := g.ids(key)
 	return append([]string{g.word("IDS"), g.common(95, strconv.Itoa(len(ids)), oddNumbers...)}, ids...)
@@ -614,14 +618,16 @@ func (g *gen) xreadgroup() []string {
 	return out
 }
 
-// created makes a consumer where the oracle creates one only when it gets something.
+// created creates a consumer if the oracle would create it only with its first entry.
 func (g *gen) created(key, group, consumer string) {
 	if !g.has(v72) {
 		g.out = append(g.out, []string{"XGROUP", "CREATECONSUMER", key, group, consumer})
 	}
 }
 
-// timeout is a time for BLOCK. Redis before 7.2 lets one that ends after all time block.
+// timeout returns a time for BLOCK. The greatest number is an error since Redis 7.2; older
+// versions would block.
+
 func (g *gen) timeout() string {
 	if g.has(v72) && g.odds(5) {
 		return "9223372036854775807"
@@ -686,8 +692,8 @@ func (g *gen) xclaim() []string {
 	key := g.key()
 	ids := g.ids(key)
 	if g.claims {
-		// What one command gives to a consumer is given in one millisecond, in which CLAIM goes
-		// by the order of IDs here, and by that of delivery in Redis.
+		// One command delivers all its entries in one millisecond. XREADGROUP CLAIM takes them
+		// in the order of IDs here, and in the order of delivery in Redis.
 		ids = ids[:1]
 	}
 	out := append([]string{"XCLAIM", key, g.group(), g.consumer(), g.minIdle()}, ids...)
@@ -743,8 +749,8 @@ func (g *gen) xinfo() []string {
 	return []string{"XINFO", g.one("NOSUCH", "STREAM", "HELP", "GROUPS", "CONSUMERS"), key}
 }
 
-// xcfgset sets no duration that could be over before the sequence is: what is forgotten
-// then depends on how busy the machine is. Scripts with a clock of their own test that.
+// xcfgset sets no duration that could end before the sequence does. Otherwise the load of
+// the machine would decide which IDs are forgotten. Scripts that set the time test that.
 func (g *gen) xcfgset() []string {
 	out := []string{"XCFGSET", g.key()}
 	for range g.n(0, 2) {
@@ -757,14 +763,16 @@ func (g *gen) xcfgset() []string {
 	return out
 }
 
-// xidmprecord takes IDs after the present only: what is older than IDMP-DURATION goes away
-// whenever Redis happens to look.
+// xidmprecord uses IDs in the future only: nobody knows the moment at which Redis forgets
+// an ID that is older than IDMP-DURATION.
 func (g *gen) xidmprecord() []string {
 	id := g.common(85, fmt.Sprint(future, "-", g.n(0, 6)), "x", "", "1-2-3", "4102444800001-0")
 	return []string{"XIDMPRECORD", g.key(), g.common(90, "p", "q", ""), g.common(90, strconv.Itoa(g.n(0, 4)), ""), id}
 }
 
-// head starts every sequence alike: the protocol, and how entries are put into nodes.
+// head returns the first commands of every sequence: the protocol version, and the
+// parameters of streams.
+
 func (g *gen) head() [][]string {
 	set := func(name, value string) []string { return []string{"CONFIG", "SET", name, value} }
 	out := [][]string{
@@ -778,8 +786,8 @@ func (g *gen) head() [][]string {
 	return out
 }
 
-// groups makes most of the streams have a group or two, or little would come of the
-// commands on them.
+// groups gives most streams a group or two, because most commands on groups would have no
+// effect otherwise.
 func (g *gen) groups() {
 	for _, key := range g.keys() {
 		if strings.HasSuffix(key, strconv.Itoa(keysPerTag)) {
@@ -793,7 +801,7 @@ func (g *gen) groups() {
 	}
 }
 
-// names are the commands on a name, whatever it holds.
+// names returns a command for keys of any type.
 func (g *gen) names() []string {
 	switch g.n(0, 5) {
 	case 0:
@@ -812,7 +820,7 @@ func (g *gen) names() []string {
 	return []string{"EXISTS", g.key()}
 }
 
-// moves are the commands that make one name what another is, within a slot.
+// moves returns a command that renames or copies a key within a slot.
 func (g *gen) moves() []string {
 	from := g.key()
 	to := from[:len(from)-1] + strconv.Itoa(g.n(0, keysPerTag-1))
@@ -822,7 +830,7 @@ func (g *gen) moves() []string {
 	case 1:
 		return []string{"RENAMENX", from, to}
 	case 2:
-		// What the other server has dumped is restored. Only the newest know all of it.
+		// Each server restores the dump of the other. Only the newest Redis knows all fields.
 		if g.has(v86) && g.tag == "" {
 			g.out = append(g.out, []string{exchange, from, to})
 			return nil
@@ -835,8 +843,8 @@ func (g *gen) moves() []string {
 	return out
 }
 
-// expiry are the commands on the time at which a name goes away. It is long past or a
-// long way off.
+// expiry returns a command for the time to live of a key. The times are long past or far in
+// the future.
 func (g *gen) expiry() []string {
 	key := g.key()
 	switch g.n(0, 5) {
@@ -849,7 +857,7 @@ func (g *gen) expiry() []string {
 		return append(out, g.condition("NX", "XX", "GT", "LT")...)
 	}
 	out := []string{g.one("EXPIRE", "PEXPIRE"), key, g.one("100000000", "200000000", "100000000", "-1", "0", "x", "9223372036854775807", "9223372036854775")}
-	// Which of two such times is later is a matter of milliseconds.
+	// GT and LT would compare two such times, which differ by milliseconds.
 	return append(out, g.condition("NX", "XX")...)
 }
 
@@ -861,7 +869,7 @@ func (g *gen) condition(words ...string) []string {
 	return out
 }
 
-// strings are the commands on strings.
+// strings returns a command for strings.
 func (g *gen) strings() []string {
 	key := g.str()
 	number := func() string { return g.common(80, strconv.Itoa(g.n(0, 20)), oddNumbers...) }
@@ -914,9 +922,9 @@ func (g *gen) transaction() {
 	g.out = append(g.out, []string{g.common(85, "EXEC", "DISCARD")})
 }
 
-// watch appends a transaction that depends on what a few commands before it change. The
-// names are there when they are watched: one that is made and deleted again counts as
-// changed in Redis, and as never touched in Millrace.
+// watch appends a transaction that depends on the changes of a few commands before it. It
+// creates the keys before it watches them. A key that did not exist at WATCH, and was
+// created and deleted since, counts as changed in Redis but not in Millrace.
 func (g *gen) watch() []string {
 	if g.tag != "" {
 		return nil

@@ -19,30 +19,31 @@ import (
 	"millrace/test/cluster"
 )
 
-// scriptDir holds the scripts of the state machine, which package stream replays on the
-// state alone. Their form is told there.
+// scriptDir holds the scripts of the state machine. Package stream replays them on the
+// state alone, and describes their format.
 const scriptDir = "../../../stream/testdata"
 
-// scriptTag is put before the keys of a script that needs them in one slot.
+// scriptTag is put before the keys of a script whose commands take several keys, so that
+// the keys lie in one slot.
 const scriptTag = "{script}"
 
-// oneSlot are the scripts that do.
+// oneSlot has the scripts whose keys get scriptTag.
 var oneSlot = map[string]bool{"rename": true, "copy": true, "expire": true, "incr": true}
 
-// unplayedScripts are those that a node answers otherwise as a whole, and what plays the
-// same through a node.
+// unplayedScripts has the scripts in which a node answers nearly every command differently,
+// with the reason and the test that replaces the script.
 var unplayedScripts = map[string]string{
 	"scan": "a cursor goes over all shards: TestScanOverShards in router",
 }
 
-// unplayedReasons are the reasons of blocks that a client cannot play on a node: the time
-// is the script's, or the words are the router's own.
+// unplayedReasons matches the reasons of blocks that a client cannot play on a node, for
+// example because the script sets the time.
 var unplayedReasons = regexp.MustCompile(`time|router|the script says|Redis counts its memory|newer type`)
 
 // TestScripts replays the scripts through a node in both protocol versions, and on the
-// redis-server in PATH where it has what is asked. The replies must be those of the
-// script; in RESP3, which the scripts show but here and there, they must say the same in
-// RESP3's shapes, which are those of Redis's replies.
+// redis-server in PATH if it has the commands. The replies must be those of the script.
+// Most scripts show RESP2; then the replies in RESP3 must have the same content, and the
+// same types as Redis's replies.
 func TestScripts(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Nodes: 1, Shards: 6, Args: []string{"--enable-flush"}})
 	redis := ""
@@ -64,7 +65,7 @@ func TestScripts(t *testing.T) {
 				if redis != "" {
 					s.theirs = dial(t, redis)
 					s.oracle = versionOf(t, s.theirs)
-					s.theirs.do("CONFIG", "SET", "rdbcompression", "no") // as DUMP is here
+					s.theirs.do("CONFIG", "SET", "rdbcompression", "no") // because Millrace's DUMP does not compress
 				}
 				s.reset()
 				datadriven.RunTest(t, filepath.Join(scriptDir, f.Name()), s.block)
@@ -75,29 +76,29 @@ func TestScripts(t *testing.T) {
 	}
 	t.Logf("%d blocks were played, %d of them on Redis too", played, compared)
 	if played < enoughBlocks || redis != "" && compared < enoughBlocks {
-		t.Errorf("too few")
+		t.Errorf("that is less than %d", enoughBlocks)
 	}
 }
 
-// enoughBlocks is how many blocks of the scripts are played at least.
+// enoughBlocks is the least number of blocks of the scripts that the test must play.
 const enoughBlocks = 200
 
-// scriptRun is a script on its way through a node, and through Redis.
+// scriptRun is a script that is being replayed on a node and on Redis.
 type scriptRun struct {
 	t     *testing.T
 	name  string
 	proto int
 
 	ours        *client
-	oursApart   bool    // the node differs from the script until a reset
+	oursApart   bool    // the node's state differs from the script's until the next reset
 	theirs      *client // nil without Redis
-	theirsApart bool    // Redis differs from the script until a reset
+	theirsApart bool    // Redis's state differs from the script's until the next reset
 	oracle      version
 
 	played, compared int // blocks
 }
 
-// reset makes both servers empty, with the settings that they start with.
+// reset empties both servers and sets their parameters to the defaults.
 func (s *scriptRun) reset() {
 	s.oursApart, s.theirsApart = false, s.theirs == nil
 	cmds := [][]string{
@@ -116,8 +117,8 @@ func (s *scriptRun) reset() {
 	}
 }
 
-// block plays one block of the script. What differs is an error; the script is never
-// rewritten from here.
+// block plays one block of the script and reports every difference as an error. It returns
+// the replies of the script, so that datadriven never rewrites the script.
 func (s *scriptRun) block(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	switch d.Cmd {
@@ -125,7 +126,7 @@ func (s *scriptRun) block(t *testing.T, d *datadriven.TestData) string {
 		s.reset()
 		return d.Expected
 	case "records", "check":
-		return d.Expected // of the state, not of the server
+		return d.Expected // only the state machine has these
 	}
 	s.mark(t, d)
 	if s.oursApart {
@@ -137,7 +138,7 @@ func (s *scriptRun) block(t *testing.T, d *datadriven.TestData) string {
 	}
 	cmds := s.commands(t, d)
 	a := play(s.ours, proto, d.Cmd == "exec", cmds)
-	if a == nil { // keys of several slots, which is not compared from here on
+	if a == nil { // keys of several slots: the node's state now differs from the script's
 		s.oursApart = true
 		return d.Expected
 	}
@@ -157,8 +158,8 @@ func (s *scriptRun) block(t *testing.T, d *datadriven.TestData) string {
 	return d.Expected
 }
 
-// mark finds out which servers cannot go along with a block, and so with the rest up to
-// the next reset.
+// mark finds the servers that cannot play a block. Their state differs from the script's
+// from then on, so that they skip all blocks up to the next reset.
 func (s *scriptRun) mark(t *testing.T, d *datadriven.TestData) {
 	var since, ours string
 	if d.HasArg("since") {
@@ -184,7 +185,7 @@ func (s *scriptRun) mark(t *testing.T, d *datadriven.TestData) {
 	}
 }
 
-// commands are the commands of a block as a client sends them.
+// commands returns the commands of a block as a client sends them.
 func (s *scriptRun) commands(t *testing.T, d *datadriven.TestData) (out [][]string) {
 	for line := range strings.Lines(d.Input) {
 		words := scriptWords(t, line)
@@ -202,7 +203,7 @@ func (s *scriptRun) commands(t *testing.T, d *datadriven.TestData) (out [][]stri
 	return out
 }
 
-// tagKeys puts the tag before the keys of a command.
+// tagKeys puts scriptTag before the keys of a command.
 func tagKeys(words []string) {
 	argv := make([][]byte, len(words))
 	for i, w := range words {
@@ -217,7 +218,7 @@ func tagKeys(words []string) {
 	}
 }
 
-// play sends commands in a protocol version and returns their replies; nil where they are
+// play sends commands in a protocol version and returns their replies, or nil if they are
 // a transaction over several slots.
 func play(c *client, proto int, multi bool, cmds [][]string) []resp.Value {
 	c.do("HELLO", fmt.Sprint(proto))
@@ -255,8 +256,8 @@ func (s *scriptRun) like(t *testing.T, d *datadriven.TestData, proto int, cmds [
 	}
 }
 
-// scriptText shows a reply as a script has it: unless the block is one of RESP3, in
-// RESP2's shapes.
+// scriptText prints a reply in the form of a script: in RESP2, unless the block asks for
+// RESP3.
 func scriptText(words []string, v resp.Value, proto int, d *datadriven.TestData) string {
 	if d.HasArg("hex") && bytes.ContainsFunc(v.Str, unicode.IsControl) {
 		return fmt.Sprintf("hex:%x", v.Str)
@@ -272,8 +273,8 @@ func scriptText(words []string, v resp.Value, proto int, d *datadriven.TestData)
 
 var number = regexp.MustCompile(`:\d+`)
 
-// plain takes out of a reply's text what a node may have otherwise: the numbers, where
-// one of them tells a time, and which of RESP2's nulls it was.
+// plain removes from a reply's text the parts that a node may answer differently: all
+// numbers if one of them is a time, and the kind of a null in RESP2.
 func plain(text string, timed, anyNull bool) string {
 	if timed {
 		text = number.ReplaceAllString(text, ":n")
@@ -284,8 +285,8 @@ func plain(text string, timed, anyNull bool) string {
 	return text
 }
 
-// scriptWords splits a line of a script at blanks outside of quotes. "hex:0a" is the bytes
-// that it names.
+// scriptWords splits a line of a script at spaces outside of quotes. A word such as
+// "hex:0a" stands for the bytes with these hexadecimal digits.
 func scriptWords(t *testing.T, line string) []string {
 	var words []string
 	var word strings.Builder

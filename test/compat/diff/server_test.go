@@ -12,7 +12,7 @@ import (
 	"millrace/resp"
 )
 
-// version is a Redis's: 7.0 is 700.
+// version is a version of Redis: 700 is 7.0.
 type version int
 
 const (
@@ -25,11 +25,11 @@ const (
 	v86 version = 806
 )
 
-// patience bounds what a test waits for; it is only used up by a test that fails.
+// patience is the limit of every wait. Only a test that fails waits that long.
 const patience = 30 * time.Second
 
-// startRedis starts the redis-server at path, with more arguments, on a free port, without a disk, until
-// the test ends.
+// startRedis starts the redis-server at path on a free port, with more as its further
+// arguments. It writes nothing to disk, and ends with the test.
 func startRedis(t testing.TB, path string, more ...string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

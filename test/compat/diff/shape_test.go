@@ -11,9 +11,9 @@ import (
 	"millrace/test/cluster"
 )
 
-// shape says of what types a reply is, without what it says: a map by its keys, a list by
-// the types that its elements have. Fields that are there on one side only are compared
-// elsewhere; here it is whether those of both have one type.
+// shape describes the types in a reply without its values: a map by its keys and their
+// types, a list by the types of its elements. For example, a list of two bulk strings and
+// an integer is "*[bulk, int]".
 func shape(v resp.Value) string {
 	switch v.Kind {
 	case resp.KindMap:
@@ -73,12 +73,14 @@ var shapeLines = []string{
 	"XLEN {s}a", "NOSUCH", "RESET",
 }
 
-// shapeDifferences are the lines whose replies have other types than Redis's.
+// shapeDifferences has the lines whose replies have other types in Redis, with the reason.
 var shapeDifferences = map[string]string{
-	"NOSUCH": "Redis 8.6 answers so where there are no arguments.",
+	"NOSUCH": "Redis 8.6 has this text for a command without arguments.",
 }
 
-// onlyBoth leaves of two maps, at any depth, the fields of both.
+// onlyBoth removes from maps, at any depth, the fields that only one of them has. Other
+// tests compare those.
+
 func onlyBoth(a, b resp.Value) (resp.Value, resp.Value) {
 	if a.Kind != b.Kind {
 		return a, b
@@ -100,8 +102,8 @@ func onlyBoth(a, b resp.Value) (resp.Value, resp.Value) {
 	return x, y
 }
 
-// TestShapes compares the types of replies in RESP3, of commands whose replies cannot be
-// the same: what they tell is of one server.
+// TestShapes compares the types of replies in RESP3. It covers commands that describe one
+// server, such as INFO, so that their values cannot be the same.
 func TestShapes(t *testing.T) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -109,7 +111,7 @@ func TestShapes(t *testing.T) {
 	}
 	theirs := dial(t, startRedis(t, path, "--cluster-enabled", "yes"))
 	if v := versionOf(t, theirs); v != v70 {
-		t.Skipf("the differences that are explained are those from Redis 7.0; this is %d.%d", v/100, v%100)
+		t.Skipf("the explained differences are those to Redis 7.0; this is %d.%d", v/100, v%100)
 	}
 	if v := theirs.do("CLUSTER", "ADDSLOTSRANGE", "0", "16383"); v.IsErr() {
 		t.Fatal(v.String())

@@ -10,12 +10,12 @@ import (
 	"millrace/resp"
 )
 
-// nearMS is how far apart two servers may be about a time: what a sequence takes at
-// most, sent to one and then to the other.
+// nearMS is the greatest difference between two times that count as the same. No sequence
+// takes longer.
 const nearMS = 60_000
 
-// forget makes replies alike where two servers cannot agree: times, which are alike
-// when they are near, and what tells how a server keeps its memory. It returns copies.
+// forget returns copies of two replies without the parts on which two servers cannot
+// agree: times that are near each other, and the layout of memory.
 func forget(argv []string, ours, theirs resp.Value) (resp.Value, resp.Value) {
 	ours, theirs = clone(ours), clone(theirs)
 	a, b := times(argv, &ours), times(argv, &theirs)
@@ -30,14 +30,14 @@ func forget(argv []string, ours, theirs resp.Value) (resp.Value, resp.Value) {
 	}
 	for _, v := range []*resp.Value{&ours, &theirs} {
 		if is(argv[0], "XINFO") {
-			// How many nodes a radix tree has is a matter of its make.
+			// The number of nodes depends on the implementation of the radix tree.
 			for _, f := range []string{"radix-tree-keys", "radix-tree-nodes"} {
 				if p := field(v, f); p != nil {
 					p.Int = 0
 				}
 			}
 		}
-		if is(argv[0], "KEYS") { // in no order
+		if is(argv[0], "KEYS") { // the order is undefined
 			slices.SortFunc(v.Elems, func(a, b resp.Value) int { return bytes.Compare(a.Str, b.Str) })
 		}
 		if is(argv[0], "HELLO") {
@@ -51,8 +51,7 @@ func forget(argv []string, ours, theirs resp.Value) (resp.Value, resp.Value) {
 	return ours, theirs
 }
 
-// times returns the parts of a reply that tell a time: how long ago something was, or
-// when. -1 says that something never was.
+// times returns the parts of a reply that are times or ages. There, -1 means never.
 func times(argv []string, v *resp.Value) []*resp.Value {
 	var out []*resp.Value
 	add := func(p *resp.Value) {
@@ -60,7 +59,7 @@ func times(argv []string, v *resp.Value) []*resp.Value {
 			out = append(out, p)
 		}
 	}
-	// pending adds what stands at index at of each element.
+	// pending adds the field with index at of each element.
 	pending := func(list *resp.Value, at int) {
 		if list == nil {
 			return
@@ -77,7 +76,7 @@ func times(argv []string, v *resp.Value) []*resp.Value {
 	}
 	switch strings.ToUpper(argv[0]) {
 	case "TTL":
-		// In seconds, which end at another moment on each server.
+		// The seconds of the two servers do not begin at the same moment.
 		if v.Kind == resp.KindInt && v.Int > 0 {
 			v.Int *= 1000
 			add(v)
@@ -128,7 +127,7 @@ func times(argv []string, v *resp.Value) []*resp.Value {
 	return out
 }
 
-// byClock reports whether a reply is an ID that a server's clock chose.
+// byClock reports whether a reply is an ID that comes from a server's clock.
 func byClock(v resp.Value) bool {
 	ms, _, _ := strings.Cut(string(v.Str), "-")
 	n, err := strconv.ParseInt(ms, 10, 64)
@@ -150,7 +149,9 @@ func streamsOf(v *resp.Value) []*resp.Value {
 	return out
 }
 
-// field returns the value of a field in a map, or in the flat array that RESP2 has of it.
+// field returns the value of a field in a map, or in the flat array that replaces a map in
+// RESP2. It returns nil if there is none.
+
 func field(v *resp.Value, name string) *resp.Value {
 	for i := 0; i+1 < len(v.Elems); i += 2 {
 		if string(v.Elems[i].Str) == name && v.Elems[i].Kind == resp.KindBulk {

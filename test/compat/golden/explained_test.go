@@ -2,30 +2,30 @@ package golden
 
 import "regexp"
 
-// difference is one that is meant.
+// difference is an intended difference between the replies of Millrace and Redis.
 type difference struct {
 	session string
-	command *regexp.Regexp // the line
-	ours    *regexp.Regexp // what Millrace answers; nil: anything, because it says what server it is
+	command *regexp.Regexp // matches the line of the session
+	ours    *regexp.Regexp // matches Millrace's reply; nil allows any reply, because it describes the server
 	reason  string
 }
 
-// unplayed are parts of the sessions, by their headings, that are not sent at all.
+// unplayed has the parts of the sessions, by their headings, that are not sent at all.
 var unplayed = map[string]string{
 	"keyspace events": "There are no subscriptions and no keyspace events.",
 }
 
-// inSlot are lines with names that lie in one slot in Redis alone, as they are sent.
+// inSlot replaces lines whose keys are in different slots of a cluster. The transcripts of
+// a Redis without a cluster use such keys in one command.
 var inSlot = map[string]string{
 	"RENAME s t": "RENAME s {s}t",
 }
 
-// explained are the lines that are answered differently on purpose. One that no line
-// needs fails the test.
+// explained are the intended differences. The test fails if no line needs one of them.
 var explained = []difference{
 	{"p5", regexp.MustCompile(`^A> CLIENT ID`), regexp.MustCompile(`^:\d+$`), "Connections are counted from one."},
-	{"p6", regexp.MustCompile(`^CONFIG GET stream-`), regexp.MustCompile(`stream-node-max-entries`), "The parameters come in an order of no meaning."},
-	{"p7", regexp.MustCompile(`^COMMAND INFO`), regexp.MustCompile(`^.."xadd", :-5, ~?.\+write, \+denyoom, \+fast., :1, :1, :1,`), "There are no notes on keys."},
+	{"p6", regexp.MustCompile(`^CONFIG GET stream-`), regexp.MustCompile(`stream-node-max-entries`), "The order of the parameters has no meaning."},
+	{"p7", regexp.MustCompile(`^COMMAND INFO`), regexp.MustCompile(`^.."xadd", :-5, ~?.\+write, \+denyoom, \+fast., :1, :1, :1,`), "Keys have no notes."},
 	{"p7", regexp.MustCompile(`^COMMAND COUNT`), regexp.MustCompile(`^:1\d\d$`), "There are fewer commands."},
 	{"p7", regexp.MustCompile(`^HELLO 3`), regexp.MustCompile(`"mode": "cluster"`), "It is a cluster, without modules."},
 	{"p7", regexp.MustCompile(`^CLIENT INFO`), regexp.MustCompile(`resp=3`), "Other connections; buffers are not told."},

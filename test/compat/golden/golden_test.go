@@ -20,11 +20,12 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(cluster.RunMain(m)) }
 
-// patience bounds what a test waits for; quiet is how long nothing has to come where
-// Redis sent nothing, which no event can tell.
 const (
+	// patience is the limit of every wait for an event.
 	patience = 10 * time.Second
-	quiet    = 300 * time.Millisecond
+	// quiet is how long the test listens where Redis sent no reply: no event tells that
+	// none will come.
+	quiet = 300 * time.Millisecond
 )
 
 // TestTranscripts replays every session in each protocol version it was recorded in.
@@ -32,7 +33,7 @@ func TestTranscripts(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Nodes: 1, Shards: 6, Args: []string{"--enable-flush"}})
 	met := map[*difference]bool{}
 	for _, r := range []struct {
-		answers  string // file of what Redis answered
+		answers  string // file of Redis's replies
 		proto    int
 		sessions []int
 	}{
@@ -68,8 +69,8 @@ func lines(t *testing.T, file string) []string {
 	return strings.Split(strings.TrimRight(string(b), "\n"), "\n")
 }
 
-// section returns the answers to a session: all of a file without sections, or what
-// stands between two marks.
+// section returns the replies to a session: the lines between its mark and the next, or
+// all lines of a file without marks.
 func section(all []string, name string) []string {
 	var out []string
 	in, marked := true, false
@@ -88,7 +89,7 @@ func section(all []string, name string) []string {
 	return out
 }
 
-// session is one file of commands on its way through a node.
+// session is one file of commands that is being replayed on a node.
 type session struct {
 	t     *testing.T
 	name  string
@@ -99,8 +100,8 @@ type session struct {
 	met   map[*difference]bool
 }
 
-// replay sends the lines of a session. want holds the same lines, pauses left out, each
-// with what Redis answered.
+// replay sends the lines of a session. want holds the same lines without pauses, each with
+// Redis's reply.
 func (s *session) replay(script, want []string) {
 	var answers []string
 	for _, l := range want {
@@ -122,7 +123,7 @@ func (s *session) replay(script, want []string) {
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			time.Sleep(time.Duration(n) * time.Millisecond) // entries grow old: part of what is tested
+			time.Sleep(time.Duration(n) * time.Millisecond) // the session tests how old entries are
 			continue
 		}
 		if len(answers) == 0 {
@@ -151,8 +152,12 @@ func (s *session) replay(script, want []string) {
 	}
 }
 
-// line runs one line: words for the main connection; "A> words", the same on A;
-// "A>> words", sent without waiting for the reply; "A<", the next reply on A.
+// line runs one line of a session and returns the reply:
+//
+//	XLEN s         sends the command on the main connection
+//	A> XLEN s      sends it on the connection A
+//	A>> XREAD …    sends it on A without waiting for the reply
+//	A<             reads the next reply on A
 func (s *session) line(line, want string) string {
 	first, rest, _ := strings.Cut(line, " ")
 	switch {
@@ -175,8 +180,9 @@ func (s *session) line(line, want string) string {
 	c.send(words(line))
 	reply := c.read("")
 	if strings.HasPrefix(line, "XREADGROUP") {
-		// What is delivered in one millisecond is claimed in the order of IDs here, and in the
-		// order of delivery in Redis: each command has a millisecond of its own.
+		// XREADGROUP CLAIM takes entries that were delivered in the same millisecond in the
+		// order of their IDs here, and in the order of delivery in Redis. A pause gives each
+		// command a millisecond of its own.
 		for now := time.Now().UnixMilli(); time.Now().UnixMilli() <= now; {
 			time.Sleep(100 * time.Microsecond)
 		}
@@ -184,8 +190,8 @@ func (s *session) line(line, want string) string {
 	return reply
 }
 
-// blocked returns how many calls the shards keep. A client counts as blocked a moment
-// before its call has its place there.
+// blocked returns how many blocked calls the shards have registered. The count of blocked
+// clients in INFO would not do: it rises a moment before the shard has the call.
 func (s *session) blocked() (count int) {
 	r, err := http.Get("http://" + s.http + "/metrics")
 	if err != nil {
@@ -209,7 +215,7 @@ func (s *session) blocked() (count int) {
 	return count
 }
 
-// settle waits until what was sent on c is blocked, or answered.
+// settle waits until the command that was sent on c is blocked or answered.
 func (s *session) settle(c *conn, before int) {
 	for deadline := time.Now().Add(patience); s.blocked() <= before; time.Sleep(time.Millisecond) {
 		c.nc.SetReadDeadline(time.Now().Add(time.Millisecond))
@@ -217,7 +223,7 @@ func (s *session) settle(c *conn, before int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatal("what was sent is neither blocked nor answered")
+			s.t.Fatal("the command is neither blocked nor answered")
 		}
 	}
 }
@@ -261,8 +267,8 @@ type conn struct {
 	nc    net.Conn
 	r     *bufio.Reader
 	in    *resp.ValueReader
-	proto int // how replies are shown
-	next  int // the same from the reply on to what was sent last, if it is no error
+	proto int // protocol version in which replies are printed
+	next  int // the version from the next reply on, unless that reply is an error
 }
 
 func (c *conn) send(words []string) {
@@ -288,7 +294,7 @@ const (
 	closed  = "(connection closed)"
 )
 
-// read reads a reply, or finds that none comes where want says so.
+// read returns the next reply. If want is noReply, it waits only for the time quiet.
 func (c *conn) read(want string) string {
 	c.t.Helper()
 	wait := patience
@@ -321,7 +327,7 @@ func (c *conn) do(words ...string) resp.Value {
 	return v
 }
 
-// words splits a line at blanks outside of quotes.
+// words splits a line at spaces outside of quotes.
 func words(line string) []string {
 	var out []string
 	var w strings.Builder
@@ -347,7 +353,7 @@ func words(line string) []string {
 	return out
 }
 
-// clocks are the parts of a reply that tell time, and IDs that a clock chose.
+// clocks match the times in a reply, and the IDs that a clock chose.
 var clocks = []*regexp.Regexp{
 	regexp.MustCompile(`("(?:idle|inactive|seen-time|active-time)"[,:] ):\d+`),
 	regexp.MustCompile(`(\["[\d-]+", "[^"]*", ):\d+(, :\d+\])`), // XPENDING, XINFO STREAM FULL
@@ -357,7 +363,7 @@ var clocks = []*regexp.Regexp{
 	regexp.MustCompile(`()\b1[789]\d{11}()\b`),
 }
 
-// forget takes the times out of a reply.
+// forget replaces the times in a reply by T.
 func forget(reply string) string {
 	for _, re := range clocks {
 		reply = re.ReplaceAllString(reply, "${1}T${2}")
