@@ -1,16 +1,14 @@
-// Package mutant names wrong implementations that the tests must catch: bugs that
-// systems like this one have had, each a build tag away, so that every one of them stays
-// reproducible and a harness can show that it would see it.
+// Package mutant names wrong implementations that the tests must catch. They are bugs that
+// systems like this one have had. `make mutants` shows that a test fails with each of them.
 //
-// A build has at most one, by the tag mutant_a to mutant_l. Every name is a constant, so
-// that a build without such a tag, which is every build that is not of `make mutants`,
-// has nothing of them: the compiler drops the branches. The table of what catches which
-// is in test/mutants.
+// The build tags mutant_a to mutant_l select one bug each. Without such a tag all names
+// are the constant false, so that the compiler leaves out the wrong branches. test/mutants
+// has the table of the tests that catch them.
 package mutant
 
 const (
-	// AckBeforeCommit (a): a replica that cannot be reached counts as one that has the
-	// record, so that writes are answered before a majority has them.
+	// AckBeforeCommit (a): a replica that cannot be reached counts as having the record,
+	// so that writes are answered before a majority has them.
 	AckBeforeCommit = active == 'a'
 	// LogNoSync (b): the Raft log is written without waiting for the disk.
 	LogNoSync = active == 'b'
@@ -27,7 +25,7 @@ const (
 	RetryInDoubt = active == 'g'
 	// TruncateBeforeSync (h): the log is truncated before the state is durable.
 	TruncateBeforeSync = active == 'h'
-	// AckOnLeaderOnly (i): XACK takes effect only where its client waits.
+	// AckOnLeaderOnly (i): XACK takes effect only on the replica that answers the client.
 	AckOnLeaderOnly = active == 'i'
 	// BlockedForgotten (j): a blocked call is not registered again when its leader goes.
 	BlockedForgotten = active == 'j'

@@ -11,13 +11,13 @@ import (
 
 // shown is a place in a test that shows a behaviour. The fields depend on the kind of test:
 //
-//	where                       what                         text
+//	where                       item                         text
 //	a script, "xadd":           a command                    a part of its reply
 //	stream/testdata/xadd
 //	a session of the            a command, or "A<", which    a part of the reply
 //	transcripts, "p1"           reads a later reply on A
 //	a Go file, its path         a test or table in it        a part of that
-type shown struct{ where, what, text string }
+type shown struct{ where, item, text string }
 
 const root = "../.."
 
@@ -29,12 +29,12 @@ func (s shown) find() error {
 		if err != nil {
 			return err
 		}
-		body := regexp.MustCompile(`(?ms)^(func ` + regexp.QuoteMeta(s.what) + `\(|var ` + regexp.QuoteMeta(s.what) + ` = [^\n]*\{$).*?^}$`).FindString(string(b))
+		body := regexp.MustCompile(`(?ms)^(func ` + regexp.QuoteMeta(s.item) + `\(|var ` + regexp.QuoteMeta(s.item) + ` = [^\n]*\{$).*?^}$`).FindString(string(b))
 		switch {
 		case body == "":
-			return fmt.Errorf("%s has no %s", s.where, s.what)
+			return fmt.Errorf("%s has no %s", s.where, s.item)
 		case s.text == "" || !strings.Contains(body, s.text):
-			return fmt.Errorf("%s in %s says nothing of %s", s.what, s.where, s.text)
+			return fmt.Errorf("%s in %s does not have %s", s.item, s.where, s.text)
 		}
 		return nil
 	case transcript.MatchString(s.where):
@@ -57,7 +57,7 @@ type line struct{ command, reply string }
 func (s shown) in(lines []line) error {
 	found := false
 	for _, l := range lines {
-		if l.command != s.what {
+		if l.command != s.item {
 			continue
 		}
 		found = true
@@ -66,9 +66,9 @@ func (s shown) in(lines []line) error {
 		}
 	}
 	if !found {
-		return fmt.Errorf("%s has no command %s", s.where, s.what)
+		return fmt.Errorf("%s has no command %s", s.where, s.item)
 	}
-	return fmt.Errorf("in %s, no reply to %s has %s", s.where, s.what, s.text)
+	return fmt.Errorf("in %s, no reply to %s has %s", s.where, s.item, s.text)
 }
 
 var transcript = regexp.MustCompile(`^p\d+$`)
@@ -144,7 +144,7 @@ func TestEvidence(t *testing.T) {
 		{shown{"test/compat/evidence_test.go", "TestEvidence", "finds itself"}, ""},
 		{shown{"test/compat/evidence_test.go", "TestEvidenc", "finds itself"}, "test/compat/evidence_test.go has no TestEvidenc"},
 		{shown{"test/compat/evidence_test.go", "directive", "finds itself"}, "test/compat/evidence_test.go has no directive"},
-		{shown{"shard/wait_test.go", "TestBlockInOrder", "this is not there"}, "TestBlockInOrder in shard/wait_test.go says nothing of this is not there"},
+		{shown{"shard/wait_test.go", "TestBlockInOrder", "this is not there"}, "TestBlockInOrder in shard/wait_test.go does not have this is not there"},
 	} {
 		got := ""
 		if err := c.find(); err != nil {

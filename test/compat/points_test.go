@@ -220,10 +220,10 @@ var points = []point{
 		{"p5", "A<", noGroup},
 		{"p5", "A<", "-WRONGTYPE Operation against a key holding the wrong kind of value"},
 		{"router/names_test.go", "TestRenameWakes", `"RENAME @new @s", ` + "`" + `[["@s", [["5-1", ["f", "v"]]]]]` + "`"},
-		{"stream/blocking_test.go", "TestXReadGroupReady", `{"group destroyed", `},
+		{"stream/blocking_test.go", "readyCases", `{"group destroyed", `},
 	}},
 	{number: 32, name: "XGROUP SETID wakes nobody", here: []shown{
-		{"stream/blocking_test.go", "TestXReadGroupReady", `{"moved back", `},
+		{"stream/blocking_test.go", "readyCases", `{"moved back", `},
 		{"p5", "A<", `[["s", [["1-0", ["f", "v"]], ["2-0", ["f", "v"]], ["3-0", ["f", "v"]]]]]`},
 	}},
 	{number: 33, name: "a blocked command that fails is counted once", here: []shown{
@@ -332,7 +332,7 @@ var points = []point{
 		{"xreadgroup", "XPENDING s g - + 10", `["2-0", "b", :100, :3]`},
 		{"xreadgroup", "XREADGROUP GROUP g c CLAIM 50 COUNT 1 STREAMS s s 0 >", `[["s", []]]`},
 		{"p5", "A>> XREADGROUP GROUP g c4 CLAIM 200 BLOCK 0 STREAMS s >", "(sent)"},
-		{"stream/blocking_test.go", "TestXReadGroupReady", "BLOCK 0 CLAIM 100 STREAMS"},
+		{"stream/blocking_test.go", "readyCases", `{"pending, old enough", `},
 	}},
 	{number: 49, name: "XPENDING", here: []shown{
 		{"xpending", "XPENDING s g - + 0", "[]"},
@@ -389,7 +389,7 @@ var points = []point{
 		{"xnack", "XPENDING s g 4 4 1", `[["4-0", "c1", :0, :9223372036854775807]]`},
 		{"xnack", "XPENDING s g 4 4 1", `[["4-0", "", :-1, :3]]`},
 		{"xnack", "XPENDING s g 5 5 1", `[["5-0", "", :-1, :0]]`},
-		{"stream/blocking_test.go", "TestXReadGroupReady", `{"released", `},
+		{"stream/blocking_test.go", "readyCases", `{"released", `},
 	}},
 	{number: 58, name: "MAXCOUNT and MAXSIZE",
 		here: []shown{

@@ -55,12 +55,12 @@ var rules = []rule{
 	{
 		pkg:    "millrace/raftlog",
 		forbid: []string{"millrace/shard", "millrace/stream/…", "millrace/kv/…", "millrace/router", "millrace/node/…", "millrace/placement"},
-		why:    "the log keeps records, whatever they say",
+		why:    "the log keeps records and does not read them",
 	},
 	{
 		pkg:    "millrace/kv",
 		forbid: []string{"millrace/stream/…", "millrace/shard", "millrace/router", "millrace/node/…", "millrace/placement", "millrace/resp"},
-		why:    "the key space knows nothing of what is kept in it",
+		why:    "the key space does not know the meaning of its keys",
 	},
 	{
 		pkg:    "millrace/command",
@@ -104,7 +104,7 @@ var rules = []rule{
 	},
 }
 
-// TestImports parses every file of the module itself, whatever its build tags. It does not
+// TestImports parses every file of the module itself, with any build tags. It does not
 // ask the go command, because go test repeats a cached result unless the test itself opened
 // the file that changed.
 func TestImports(t *testing.T) {

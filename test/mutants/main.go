@@ -38,7 +38,7 @@ var catchers = []catcher{
 	{"d", "heartbeats beside Raft's main loop", "node/peer", "^TestHeartbeatsGoThroughConsumer$", time.Minute},
 	{"e", "pending entries missing in snapshots", "shard", "^TestGroupsOnAllReplicas$", time.Minute},
 	{"f", "the replica's own clock in apply", "shard", "^TestGroupsOnAllReplicas$", time.Minute},
-	{"g", "the router repeats what is in doubt", "router", "^TestErrorClasses$", time.Minute},
+	{"g", "the router repeats a write whose outcome is unknown", "router", "^TestErrorClasses$", time.Minute},
 	{"h", "log truncated before the state is durable", "shard", "^TestCrashAlone$", time.Minute},
 	{"i", "XACK applied on the leader only", "shard", "^TestGroupsOnAllReplicas$", time.Minute},
 	{"j", "blocked reader not registered again", "router", "^TestBlockSurvivesLeaderChange$/^XREADGROUP$", time.Minute},
