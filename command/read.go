@@ -26,6 +26,8 @@ type Read struct {
 
 	NoAck bool
 
+	IDsOnly bool // new entries are answered without their fields
+
 	First     int      // index of the first key among the words
 	Keys, IDs [][]byte // of equal length: the ID for each key
 }
@@ -127,6 +129,9 @@ func (r *Read) option(words [][]byte, group bool) (used int, refusal *resp.Value
 		}
 		r.NoAck = true
 		return 1, nil
+	case IsWord(word, "IDSONLY") && group:
+		r.IDsOnly = true
+		return 1, nil
 	}
 	return 0, &ErrSyntax
 }
@@ -160,6 +165,9 @@ func (r *Read) Words(name string, at []int) [][]byte {
 	}
 	if r.NoAck {
 		out = append(out, []byte("NOACK"))
+	}
+	if r.IDsOnly {
+		out = append(out, []byte("IDSONLY"))
 	}
 	out = append(out, []byte("STREAMS"))
 	for _, i := range at {
