@@ -26,8 +26,6 @@ type Read struct {
 
 	NoAck bool
 
-	IDsOnly bool // new entries are answered without their fields
-
 	First     int      // index of the first key among the words
 	Keys, IDs [][]byte // of equal length: the ID for each key
 }
@@ -129,9 +127,6 @@ func (r *Read) option(words [][]byte, group bool) (used int, refusal *resp.Value
 		}
 		r.NoAck = true
 		return 1, nil
-	case IsWord(word, "IDSONLY") && group:
-		r.IDsOnly = true
-		return 1, nil
 	}
 	return 0, &ErrSyntax
 }
@@ -165,9 +160,6 @@ func (r *Read) Words(name string, at []int) [][]byte {
 	}
 	if r.NoAck {
 		out = append(out, []byte("NOACK"))
-	}
-	if r.IDsOnly {
-		out = append(out, []byte("IDSONLY"))
 	}
 	out = append(out, []byte("STREAMS"))
 	for _, i := range at {

@@ -6,7 +6,7 @@ import (
 )
 
 // XREADGROUP GROUP group consumer [COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms]
-// [CLAIM min-idle-ms] [NOACK] [IDSONLY] STREAMS key [key …] id [id …]: entries for a consumer of
+// [CLAIM min-idle-ms] [NOACK] STREAMS key [key …] id [id …]: entries for a consumer of
 // a group. With the ID ">" they are entries that nobody of the group has had, and with
 // CLAIM first those that have been pending for too long; with any other ID they are
 // what is pending for the consumer after that ID.
@@ -16,7 +16,7 @@ import (
 var xreadgroup = Command{
 	Command: command.Command{
 		Name: "xreadgroup", Arity: -7, Flags: command.Write | command.Blocking | command.MovableKeys,
-		Usage: "GROUP group_consumer:(group consumer) [COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] [CLAIM min-idle-time:int] [NOACK] [IDSONLY] STREAMS streams:(key... id...)",
+		Usage: "GROUP group_consumer:(group consumer) [COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] [CLAIM min-idle-time:int] [NOACK] STREAMS streams:(key... id...)",
 		History: []string{
 			"8.4.0 Added the `CLAIM` option.",
 			"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
@@ -246,9 +246,6 @@ func (tx *Tx) deliver(r *groupRead, c *consumer, a *command.Read, limit *readLim
 		}
 		if extra > 0 {
 			v.Elems[2], v.Elems[3] = resp.Int(0), resp.Int(0)
-		}
-		if a.IDsOnly {
-			v.Elems[1] = resp.NullArray()
 		}
 		take.add(v)
 		r.g.advance(r.h, id)
