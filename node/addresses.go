@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// AddressesFile, in the data directory, holds the addresses of a running node. Where the
-// configuration says port 0, it holds the port that the system chose.
+// AddressesFile is a file in the data directory with the addresses of a running node. Where
+// the configuration says port 0, it has the port that the system chose.
 const AddressesFile = "addresses.json"
 
 // Addresses is the content of AddressesFile.

@@ -14,7 +14,7 @@ import (
 // debugDo runs a subcommand of DEBUG, given as one line.
 func debugDo(n *Node, line string) resp.Value {
 	var argv [][]byte
-	for _, w := range strings.Fields(line) {
+	for w := range strings.FieldsSeq(line) {
 		argv = append(argv, []byte(w))
 	}
 	return n.debug(context.Background(), argv)

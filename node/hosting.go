@@ -179,8 +179,7 @@ func (n *Node) learn(id uint32, leader string, term uint64) {
 func (n *Node) shardFailed(id uint32, err error) {
 	err = fmt.Errorf("shard %d: %w", id, err)
 	if e := diskFailure(err); e != nil {
-		var de *diskError
-		if errors.As(e, &de) {
+		if de, ok := errors.AsType[*diskError](e); ok {
 			n.fatal(de.class, err)
 		}
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -38,9 +39,7 @@ func (r *replicas) put(id uint32, s *shard.Shard) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := make(map[uint32]*shard.Shard, len(*r.byID.Load())+1)
-	for k, v := range *r.byID.Load() {
-		m[k] = v
-	}
+	maps.Copy(m, *r.byID.Load())
 	if s == nil {
 		delete(m, id)
 	} else {

@@ -151,7 +151,7 @@ func (c *planShardCase) observe(t *testing.T) (*Map, Observed) {
 
 // setStates sets the states of nodes: "a draining, b removed".
 func setStates(m *Map, states string) {
-	for _, f := range strings.Split(states, ",") {
+	for f := range strings.SplitSeq(states, ",") {
 		if w := strings.Fields(f); len(w) == 2 {
 			m.Node(id(w[0])).State, _ = parseNodeState(w[1])
 		}

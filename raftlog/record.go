@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/hashicorp/raft"
 )
@@ -110,15 +111,16 @@ func decodeConfiguration(data []byte) (c raft.Configuration, err error) {
 }
 
 func printConfiguration(c raft.Configuration) string {
-	s := "servers=["
+	var s strings.Builder
+	s.WriteString("servers=[")
 	for i, v := range c.Servers {
 		if i > 0 {
-			s += " "
+			s.WriteString(" ")
 		}
-		s += fmt.Sprintf("%v:%s", v.Suffrage, v.ID)
+		fmt.Fprintf(&s, "%v:%s", v.Suffrage, v.ID)
 		if string(v.ID) != string(v.Address) {
-			s += "@" + string(v.Address)
+			s.WriteString("@" + string(v.Address))
 		}
 	}
-	return s + "]"
+	return s.String() + "]"
 }

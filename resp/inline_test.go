@@ -3,6 +3,7 @@ package resp
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -71,7 +72,7 @@ func FuzzInline(f *testing.F) {
 		if bytes.IndexByte(line, '\n') >= 0 || bytes.HasPrefix(line, []byte("*")) || ok && len(words) == 0 {
 			return
 		}
-		argv, err := NewReader(bytes.NewReader(append(line[:len(line):len(line)], "\r\n"...)), DefaultLimits).ReadCommand()
+		argv, err := NewReader(bytes.NewReader(append(slices.Clip(line), "\r\n"...)), DefaultLimits).ReadCommand()
 		if (err == nil) != ok || fmt.Sprintf("%q", argv) != fmt.Sprintf("%q", words) {
 			t.Fatalf("%q: split %q, %v; read %q, %v", line, words, ok, argv, err)
 		}

@@ -118,13 +118,13 @@ func (a *applier) load() error {
 }
 
 // Apply implements raft.FSM. Raft uses ApplyBatch instead.
-func (a *applier) Apply(l *raft.Log) interface{} { return a.ApplyBatch([]*raft.Log{l})[0] }
+func (a *applier) Apply(l *raft.Log) any { return a.ApplyBatch([]*raft.Log{l})[0] }
 
 // ApplyBatch implements raft.BatchingFSM. It skips records at or below the applied index:
 // they were applied before a restart, or came with a snapshot. The responses are nil,
 // because calls are answered directly.
-func (a *applier) ApplyBatch(logs []*raft.Log) []interface{} {
-	out := make([]interface{}, len(logs))
+func (a *applier) ApplyBatch(logs []*raft.Log) []any {
+	out := make([]any, len(logs))
 	for len(logs) > 0 && !a.halted.Load() {
 		n, err := a.applySome(logs)
 		if err != nil {

@@ -45,9 +45,9 @@ func (c *configs) add(index uint64, conf raft.Configuration) {
 func (c *configs) at(index uint64) (indexedConfig, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := len(c.list) - 1; i >= 0; i-- {
-		if c.list[i].index <= index {
-			return c.list[i], true
+	for _, v := range slices.Backward(c.list) {
+		if v.index <= index {
+			return v, true
 		}
 	}
 	return indexedConfig{}, false

@@ -16,7 +16,7 @@ import (
 type raftLogger struct {
 	out  *slog.Logger
 	name string
-	args []interface{}
+	args []any
 }
 
 func newRaftLogger(out *slog.Logger, shard uint32) hclog.Logger {
@@ -24,7 +24,7 @@ func newRaftLogger(out *slog.Logger, shard uint32) hclog.Logger {
 }
 
 // Log implements hclog.Logger, like all methods below.
-func (l *raftLogger) Log(level hclog.Level, msg string, args ...interface{}) {
+func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	if level < hclog.Warn || !l.out.Enabled(context.Background(), slog.LevelWarn) {
 		return
 	}
@@ -49,24 +49,24 @@ func hclogText(f hclog.Format) string {
 	return fmt.Sprintf(format, f[1:]...)
 }
 
-func (l *raftLogger) Trace(string, ...interface{})          {}
-func (l *raftLogger) Debug(string, ...interface{})          {}
-func (l *raftLogger) Info(string, ...interface{})           {}
-func (l *raftLogger) Warn(msg string, args ...interface{})  { l.Log(hclog.Warn, msg, args...) }
-func (l *raftLogger) Error(msg string, args ...interface{}) { l.Log(hclog.Error, msg, args...) }
-func (l *raftLogger) IsTrace() bool                         { return false }
-func (l *raftLogger) IsDebug() bool                         { return false }
-func (l *raftLogger) IsInfo() bool                          { return false }
-func (l *raftLogger) IsWarn() bool                          { return true }
-func (l *raftLogger) IsError() bool                         { return true }
-func (l *raftLogger) ImpliedArgs() []interface{}            { return l.args }
-func (l *raftLogger) Name() string                          { return l.name }
-func (l *raftLogger) SetLevel(hclog.Level)                  {}
-func (l *raftLogger) GetLevel() hclog.Level                 { return hclog.Warn }
-func (l *raftLogger) ResetNamed(name string) hclog.Logger   { return &raftLogger{l.out, name, l.args} }
-func (l *raftLogger) Named(name string) hclog.Logger        { return l.ResetNamed(l.name + "." + name) }
-func (l *raftLogger) With(args ...interface{}) hclog.Logger {
-	return &raftLogger{l.out.With(args...), l.name, append(append([]interface{}(nil), l.args...), args...)}
+func (l *raftLogger) Trace(string, ...any)                {}
+func (l *raftLogger) Debug(string, ...any)                {}
+func (l *raftLogger) Info(string, ...any)                 {}
+func (l *raftLogger) Warn(msg string, args ...any)        { l.Log(hclog.Warn, msg, args...) }
+func (l *raftLogger) Error(msg string, args ...any)       { l.Log(hclog.Error, msg, args...) }
+func (l *raftLogger) IsTrace() bool                       { return false }
+func (l *raftLogger) IsDebug() bool                       { return false }
+func (l *raftLogger) IsInfo() bool                        { return false }
+func (l *raftLogger) IsWarn() bool                        { return true }
+func (l *raftLogger) IsError() bool                       { return true }
+func (l *raftLogger) ImpliedArgs() []any                  { return l.args }
+func (l *raftLogger) Name() string                        { return l.name }
+func (l *raftLogger) SetLevel(hclog.Level)                {}
+func (l *raftLogger) GetLevel() hclog.Level               { return hclog.Warn }
+func (l *raftLogger) ResetNamed(name string) hclog.Logger { return &raftLogger{l.out, name, l.args} }
+func (l *raftLogger) Named(name string) hclog.Logger      { return l.ResetNamed(l.name + "." + name) }
+func (l *raftLogger) With(args ...any) hclog.Logger {
+	return &raftLogger{l.out.With(args...), l.name, append(append([]any(nil), l.args...), args...)}
 }
 func (l *raftLogger) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
 	return log.New(io.Discard, "", 0)

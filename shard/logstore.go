@@ -2,6 +2,7 @@ package shard
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -177,8 +178,7 @@ func (w *watchedLog) keptLocked() (records uint64, bytes int64) {
 	if !w.scarce() {
 		needed = w.needs.needed()
 	}
-	for i := len(w.segments) - 1; i >= 0; i-- {
-		s := w.segments[i]
+	for i, s := range slices.Backward(w.segments) {
 		b, r := bytes+s.bytes, records+s.records
 		trails := b <= w.limits.TrailingBytes && r <= w.limits.TrailingRecords
 		// The record at a replica's own index is needed too, to show that the logs agree.

@@ -119,7 +119,7 @@ func (e *testEndpoint) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) 
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
-func (e *testEndpoint) rpc(target raft.ServerAddress, args interface{}, r io.Reader, timeout time.Duration) (interface{}, error) {
+func (e *testEndpoint) rpc(target raft.ServerAddress, args any, r io.Reader, timeout time.Duration) (any, error) {
 	to := string(target)
 	e.net.mu.Lock()
 	t := e.net.endpoints[to]

@@ -87,8 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	var ce *codeError
-	if errors.As(err, &ce) {
+	if ce, ok := errors.AsType[*codeError](err); ok {
 		if ce.err != nil {
 			fmt.Fprintln(stderr, "millrace:", ce.err)
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -183,21 +184,21 @@ func printStatus(w io.Writer, st node.Status) {
 }
 
 func replicaList(rs []node.ReplicaStatus) string {
-	out := ""
+	var out strings.Builder
 	for i, r := range rs {
 		if i > 0 {
-			out += " "
+			out.WriteString(" ")
 		}
 		lag := "?"
 		if r.Reached {
 			lag = fmt.Sprint(r.Lag)
 		}
-		out += fmt.Sprintf("%.8s(%s)", r.Node, lag)
+		fmt.Fprintf(&out, "%.8s(%s)", r.Node, lag)
 		if !r.Voter {
-			out += "*"
+			out.WriteString("*")
 		}
 	}
-	return out
+	return out.String()
 }
 
 func orDash(s string) string {

@@ -11,8 +11,8 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// ErrConflict: another process runs under this node's ID and was started first. This
-// node must not serve, because two nodes under one ID could vote twice.
+// ErrConflict means that another process runs under this node's ID and was started first.
+// This node must not serve, because two nodes under one ID could vote twice.
 var ErrConflict = errors.New("gossip: another process has this node's ID")
 
 // conflicts holds the latest sighting of this node's name at another address. Most

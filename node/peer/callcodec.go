@@ -192,8 +192,7 @@ func appendResult(b []byte, res *call.Result) []byte {
 		b = append(b, codeReply)
 		return append(b, res.Reply...)
 	}
-	var nl *call.NotLeader
-	if errors.As(res.Err, &nl) {
+	if nl, ok := errors.AsType[*call.NotLeader](res.Err); ok {
 		b = append(b, codeNotLeader)
 		b = binary.BigEndian.AppendUint64(b, nl.Term)
 		return appendBytes8(b, nl.Leader)

@@ -83,7 +83,7 @@ func maxPayload(t frameType) (int, bool) {
 	return 0, false
 }
 
-// ErrFrameTooLarge: a frame to be sent, or one received, exceeds the limit of its type.
+// ErrFrameTooLarge means that a frame, sent or received, exceeds the limit of its type.
 var ErrFrameTooLarge = errors.New("peer: frame larger than its type may be")
 
 // frame is a frame that was read. If owned is false, payload is part of the reader's

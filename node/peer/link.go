@@ -11,8 +11,8 @@ import (
 	"millrace/call"
 )
 
-// ErrNotConnected: a Raft RPC found no connection to the node, or the connection broke
-// before the answer came.
+// ErrNotConnected means that a Raft RPC found no connection to the node, or that the
+// connection broke before the answer came.
 var ErrNotConnected = errors.New("peer: no connection to the node")
 
 // link holds this node's connection to one other node, and seeks a new one when it is

@@ -45,7 +45,7 @@ type Peers struct {
 	noise noiseLimit
 }
 
-// ErrClosed: Close was called.
+// ErrClosed means that Close was called.
 var ErrClosed = errors.New("peer: closed")
 
 // Listen opens the listening socket. Connections are accepted once Serve is called.
@@ -133,11 +133,9 @@ func (p *Peers) goFunc(f func()) bool {
 	if p.closing {
 		return false
 	}
-	p.wg.Add(1)
-	go func() {
-		defer p.wg.Done()
+	p.wg.Go(func() {
 		f()
-	}()
+	})
 	return true
 }
 
@@ -344,7 +342,7 @@ func (p *Peers) addressOf(node string) (string, error) {
 	return "", fmt.Errorf("%w: %.8s", ErrNoAddress, node)
 }
 
-// ErrNoAddress: neither Resolve nor the node itself has given an address.
+// ErrNoAddress means that neither Resolve nor the node itself has given an address.
 var ErrNoAddress = errors.New("peer: the node's address is unknown")
 
 // keep runs lookAfter for every connection, once per PingEvery, until p closes.

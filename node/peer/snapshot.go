@@ -23,7 +23,7 @@ import (
 // nothing arrives, or nothing can be written, for Limits.SnapshotProgress. The transfer
 // as a whole has no time limit, because a large snapshot on a slow link takes long.
 
-// ErrSnapshotCorrupt: the checksum of a chunk does not match its data.
+// ErrSnapshotCorrupt means that the checksum of a chunk does not match its data.
 var ErrSnapshotCorrupt = errors.New("peer: snapshot chunk with a wrong checksum")
 
 // chunkData is the number of bytes of data in a full chunk.

@@ -14,7 +14,7 @@ import (
 	"millrace/internal/mutant"
 )
 
-// ErrStaleSnapshot: the replica has already applied the snapshot's last record.
+// ErrStaleSnapshot means that the replica has already applied the snapshot's last record.
 var ErrStaleSnapshot = errors.New("peer: the snapshot is older than the replica's state")
 
 // receiveSnapshot serves a bulk connection, as the receiver of the snapshot.

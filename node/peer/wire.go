@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// ErrMalformed: the other node sent bytes that no correct node sends, so that the
-// connection ends. The full text names the frame.
+// ErrMalformed means that the other node sent bytes that no correct node sends. The
+// connection then ends. The full text names the frame.
 var ErrMalformed = errors.New("peer: malformed frame")
 
 // reader reads the fields of a payload one after the other. If the payload ends too

@@ -50,9 +50,7 @@ func newFake(t *testing.T) *fake {
 	f := &fake{t: t, ln: ln, addr: ln.Addr().String(), conns: map[net.Conn]bool{},
 		streams: map[string]*fakeStream{}, commands: map[string]int{}}
 	f.slots = resp.Err("ERR This instance has cluster support disabled")
-	f.wg.Add(1)
-	go func() { // accepts until the listener is closed
-		defer f.wg.Done()
+	f.wg.Go(func() { // accepts until the listener is closed
 		for {
 			nc, err := ln.Accept()
 			if err != nil {
@@ -64,7 +62,7 @@ func newFake(t *testing.T) *fake {
 			f.wg.Add(1)
 			go f.serve(nc)
 		}
-	}()
+	})
 	t.Cleanup(f.close)
 	return f
 }

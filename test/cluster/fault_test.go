@@ -20,7 +20,7 @@ func setFault(n *Node, rule string) error {
 	cl := client(n.Addr.Client)
 	defer cl.Close()
 	words := []any{"DEBUG", "FAULT"}
-	for _, w := range strings.Fields(rule) {
+	for w := range strings.FieldsSeq(rule) {
 		words = append(words, w)
 	}
 	if err := cl.Do(context.Background(), words...).Err(); err != nil {

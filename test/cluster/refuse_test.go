@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -170,8 +171,8 @@ func flip(t *testing.T, pattern string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := len(paths) - 1; i >= 0; i-- {
-		b, err := os.ReadFile(paths[i])
+	for _, path := range slices.Backward(paths) {
+		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +182,7 @@ func flip(t *testing.T, pattern string) {
 		for j := len(b) / 3; j < len(b)/3+16; j++ {
 			b[j] ^= 0x5a
 		}
-		if err := os.WriteFile(paths[i], b, 0o600); err != nil {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -154,7 +154,7 @@ func (tr *tree) missing(code string) []string {
 	if m := makePattern.FindStringSubmatch(code); m != nil && !tr.targets[m[1]] {
 		out = append(out, "the target "+m[1])
 	}
-	for _, word := range strings.Fields(code) {
+	for word := range strings.FieldsSeq(code) {
 		word = strings.TrimPrefix(word, "./")
 		first, _, slash := strings.Cut(word, "/")
 		switch {

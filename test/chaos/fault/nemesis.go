@@ -310,15 +310,15 @@ func keys(m map[uint32]int) []uint32 {
 
 // texts describes the faults of a round.
 func texts(events []Event) string {
-	text := ""
+	var text strings.Builder
 	for i, e := range events {
 		if i > 0 {
-			text += " + "
+			text.WriteString(" + ")
 		}
-		text += e.What
+		text.WriteString(e.What)
 		if e.Resumed > 0 {
-			text += fmt.Sprintf(" (its shards served after %v)", e.Resumed.Round(time.Millisecond))
+			fmt.Fprintf(&text, " (its shards served after %v)", e.Resumed.Round(time.Millisecond))
 		}
 	}
-	return text
+	return text.String()
 }

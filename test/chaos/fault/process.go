@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -82,15 +83,16 @@ func rolling(w *World, rng *rand.Rand) (*injury, error) {
 
 // names prints nodes, counted from 1: "node 2", "nodes 1, 3".
 func names(nodes []int) string {
-	text := "node"
+	var text strings.Builder
+	text.WriteString("node")
 	if len(nodes) != 1 {
-		text += "s"
+		text.WriteString("s")
 	}
 	for i, n := range nodes {
 		if i > 0 {
-			text += ","
+			text.WriteString(",")
 		}
-		text += fmt.Sprintf(" %d", n+1)
+		fmt.Fprintf(&text, " %d", n+1)
 	}
-	return text
+	return text.String()
 }

@@ -3,6 +3,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -72,9 +73,7 @@ func (w *World) Counts() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := map[string]int{}
-	for k, v := range w.counts {
-		out[k] = v
-	}
+	maps.Copy(out, w.counts)
 	return out
 }
 
