@@ -2,7 +2,6 @@ package resp
 
 import (
 	"bytes"
-	"math"
 	"strconv"
 )
 
@@ -34,13 +33,15 @@ func AppendValue(dst []byte, v Value, proto int) []byte {
 		return appendElems(AppendArrayLen(dst, len(v.Elems)), v.Elems, proto)
 	case KindMap, KindPairs:
 		return appendPairs(dst, v, proto)
+	case KindTuples:
+		return appendTuples(dst, v, proto)
 	case KindSet:
 		return appendElems(appendLen(dst, ifRESP3(proto, '~', '*'), int64(len(v.Elems))), v.Elems, proto)
 	case KindPush:
 		return appendElems(appendLen(dst, ifRESP3(proto, '>', '*'), int64(len(v.Elems))), v.Elems, proto)
 	case KindDouble:
 		var text [32]byte
-		b := appendDouble(text[:0], v.Float)
+		b := AppendDouble(text[:0], v.Float)
 		if proto != 3 {
 			return AppendBulk(dst, b)
 		}
@@ -75,6 +76,19 @@ func appendPairs(dst []byte, v Value, proto int) []byte {
 	}
 	dst = AppendArrayLen(dst, pairs)
 	for i := 0; i < 2*pairs; i += 2 {
+		dst = appendElems(AppendArrayLen(dst, 2), v.Elems[i:i+2], proto)
+	}
+	return dst
+}
+
+// appendTuples appends a KindTuples.
+func appendTuples(dst []byte, v Value, proto int) []byte {
+	n := len(v.Elems) / 2
+	if proto != 3 {
+		return appendElems(AppendArrayLen(dst, 2*n), v.Elems[:2*n], proto)
+	}
+	dst = AppendArrayLen(dst, n)
+	for i := 0; i < 2*n; i += 2 {
 		dst = appendElems(AppendArrayLen(dst, 2), v.Elems[i:i+2], proto)
 	}
 	return dst
@@ -146,23 +160,4 @@ func appendLine(dst []byte, kind byte, text []byte) []byte {
 		}
 	}
 	return append(dst, '\r', '\n')
-}
-
-// appendDouble appends f in the form of Redis since 7.2: laid out like C's %.17g, but with
-// the fewest digits that read back as f. For example, it appends 0.1, and older versions
-// of Redis wrote 0.10000000000000001.
-func appendDouble(dst []byte, f float64) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, "nan"...)
-	case math.IsInf(f, 1):
-		return append(dst, "inf"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-inf"...)
-	}
-	format := byte('f')
-	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e17) {
-		format = 'e'
-	}
-	return strconv.AppendFloat(dst, f, format, -1, 64)
 }

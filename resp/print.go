@@ -41,9 +41,9 @@ func appendPrint(dst []byte, v Value, proto int) []byte {
 		return append(append(dst, '-'), strings.ToValidUTF8(string(v.Str), "\ufffd")...)
 	case KindDouble:
 		if proto == 2 {
-			return append(appendDouble(append(dst, '"'), v.Float), '"')
+			return append(AppendDouble(append(dst, '"'), v.Float), '"')
 		}
-		return appendDouble(append(dst, ','), v.Float)
+		return AppendDouble(append(dst, ','), v.Float)
 	case KindBool:
 		switch {
 		case proto == 2:
@@ -63,7 +63,7 @@ func appendPrint(dst []byte, v Value, proto int) []byte {
 
 // appendPrintElems appends the text of a value that has elements.
 func appendPrintElems(dst []byte, v Value, proto int) []byte {
-	if v.Kind == KindPairs && proto == 2 {
+	if v.Kind == KindPairs && proto == 2 || v.Kind == KindTuples && proto != 2 {
 		dst = append(dst, '[')
 		for i := 0; i+1 < len(v.Elems); i += 2 {
 			if i > 0 {

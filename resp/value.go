@@ -20,6 +20,7 @@ const (
 	KindBool                  // "#t"; RESP2: 1 or 0
 	KindVerbatim              // "=n txt:"; RESP2: a bulk string
 	KindPairs                 // "%n"; RESP2: an array of arrays of a key and its value
+	KindTuples                // "*n" of arrays of two elements; RESP2: a flat array
 )
 
 // Value is one reply, independent of the protocol version. The zero Value is the null
@@ -30,7 +31,7 @@ type Value struct {
 	Int   int64   // KindInt, KindBool (0 or 1)
 	Float float64 // KindDouble
 	Str   []byte  // KindBulk, KindSimple, KindError, KindVerbatim
-	Elems []Value // KindArray, KindSet, KindPush; KindMap, KindPairs: key, value, key, value …
+	Elems []Value // KindArray, KindSet, KindPush; KindMap, KindPairs, KindTuples: key, value, key, value …
 }
 
 // OK is the reply "+OK".
@@ -66,6 +67,10 @@ func Map(pairs ...Value) Value { return Value{Kind: KindMap, Elems: pairs} }
 // Pairs returns a map that is an array of [key, value] in RESP2, as in the replies of
 // XREAD. pairs are keys and values in turn, and share memory with it.
 func Pairs(pairs ...Value) Value { return Value{Kind: KindPairs, Elems: pairs} }
+
+// Tuples returns an array of [member, score] that is a flat array in RESP2, as in the
+// replies of ZRANGE. pairs are members and scores in turn, and share memory with it.
+func Tuples(pairs ...Value) Value { return Value{Kind: KindTuples, Elems: pairs} }
 
 // Set returns a set that shares memory with elems.
 func Set(elems ...Value) Value { return Value{Kind: KindSet, Elems: elems} }

@@ -41,6 +41,8 @@ var valueCases = []struct {
 		three: "%2\r\n:1\r\n_\r\n:2\r\n:3\r\n",
 		text:  `{:1: $-1, :2: :3}`, text2: `[[:1, $-1], [:2, :3]]`, tx3: `{:1: _(null), :2: :3}`},
 	{v: Pairs(), two: "*0\r\n", three: "%0\r\n", text: "{}", text2: "[]"},
+	{v: Tuples(Int(1), Double(0.5)), two: "*2\r\n:1\r\n$3\r\n0.5\r\n", three: "*1\r\n*2\r\n:1\r\n,0.5\r\n",
+		text: `[[:1, ,0.5]]`, text2: `[:1, "0.5"]`},
 	{v: Set(Int(1)), two: "*1\r\n:1\r\n", three: "~1\r\n:1\r\n", text: "~[:1]", text2: "[:1]"},
 	{v: Push(Int(1)), two: "*1\r\n:1\r\n", three: ">1\r\n:1\r\n", text: ">[:1]", text2: "[:1]"},
 	{v: Double(1.5), two: "$3\r\n1.5\r\n", three: ",1.5\r\n", text: ",1.5", text2: `"1.5"`},
@@ -90,14 +92,14 @@ func TestAppendOddMapStaysFramed(t *testing.T) {
 func TestDouble(t *testing.T) {
 	for f, want := range map[float64]string{
 		0: "0", math.Copysign(0, -1): "-0", 1: "1", -3: "-3", 0.1: "0.1", 1e6: "1000000", 123456.789: "123456.789",
-		1e16: "10000000000000000", 1e17: "1e+17", 1e-4: "0.0001", 1e-5: "1e-05", 1.7976931348623157e308: "1.7976931348623157e+308",
+		1e16: "10000000000000000", 1e17: "100000000000000000", 5e18: "5e+18", 1e-4: "0.0001", 1e-5: "0.00001", 1e-7: "1e-7", -1.5e-10: "-1.5e-10", 5e-324: "5e-324", 0.00012345678: "1.2345678e-4", 1.7976931348623157e308: "1.7976931348623157e+308",
 		math.Inf(1): "inf",
 	} {
-		if got := string(appendDouble(nil, f)); got != want {
+		if got := string(AppendDouble(nil, f)); got != want {
 			t.Errorf("%g: got %s, want %s", f, got, want)
 		}
 	}
-	if got := string(appendDouble(nil, math.NaN())); got != "nan" {
+	if got := string(AppendDouble(nil, math.NaN())); got != "nan" {
 		t.Errorf("NaN: got %s", got)
 	}
 }
