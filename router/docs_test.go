@@ -78,14 +78,15 @@ func usageOf(t *testing.T, cmd *command.Command) string {
 
 // pageGroups are the sections of the page: the groups of COMMAND DOCS.
 var pageGroups = []struct{ group, title string }{
-	{"stream", "Streams"}, {"generic", "Keys"}, {"string", "Strings"}, {"transactions", "Transactions"}, {"connection", "Connections"},
+	{"stream", "Streams"}, {"generic", "Keys"}, {"string", "Strings"}, {"hash", "Hashes"}, {"transactions", "Transactions"}, {"connection", "Connections"},
 	{"cluster", "Cluster"}, {"server", "Server"}, {"scripting", "Scripts"},
 }
 
 // absent are commands of Redis that Millrace answers as unknown, with the reason.
 var absent = []struct{ names, why string }{
 	{"LPUSH RPUSH LPOP RPOP LRANGE LLEN BLPOP BRPOP LMOVE", "no lists: a stream with a group is the queue"},
-	{"HSET HGET HGETALL HDEL HINCRBY", "no hashes"},
+	{"HRANDFIELD", "no use of it is known; HSCAN and HKEYS name the fields"},
+	{"HEXPIRE HPEXPIRE HTTL HPERSIST HGETEX HSETEX HGETDEL", "a field has no time to live of its own"},
 	{"SADD SREM SMEMBERS SISMEMBER", "no sets"},
 	{"ZADD ZRANGE ZREM ZSCORE BZPOPMIN", "no sorted sets"},
 	{"SETBIT GETBIT BITCOUNT BITFIELD PFADD PFCOUNT GEOADD GEOSEARCH", "no bitmaps, HyperLogLogs or positions"},

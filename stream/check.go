@@ -176,6 +176,8 @@ type nameCheck struct {
 	iids   map[byte]uint64        // number of records about idempotent IDs, by kind
 	byPID  uint64                 // sum of the producers' counts of idempotent IDs
 	groups map[uint64]*groupCheck // by number
+
+	elements elementCheck
 }
 
 // groupCheck collects the keys of one group. They may come before the record of the group.
@@ -234,6 +236,8 @@ func (c *nameCheck) add(kind byte, rest, value []byte) (err error) {
 		var n chunk
 		n, err = decodeChunk(idOfKey(rest), value)
 		c.chunks = append(c.chunks, n)
+	case kindField, kindMember, kindScore:
+		err = c.elements.add(c.head, kind, rest, value)
 	case kindIID, kindIIDOrder, kindIIDAge, kindProducer:
 		c.iids[kind]++
 		if _, err = printIDMPRecord(c.head, kind, value); err == nil && kind == kindProducer {
@@ -295,11 +299,15 @@ func (c *nameCheck) finish() error {
 	if h == nil {
 		return fmt.Errorf("stream: keys of %q without a head", c.prefix[4:])
 	}
+	if h.hasElements() {
+		return c.finishElements()
+	}
 	if h.Type == TypeString {
 		return c.finishString()
 	}
 	err := disagreement{}
 	err.that(c.value == nil, "it has the value of a string")
+	err.that(c.elements.empty(), "it has elements of a hash or a sorted set")
 	err.count("entries", h.Length, uint64(len(c.ids)))
 	var first, last ID
 	if n := len(c.ids); n > 0 {
@@ -331,12 +339,20 @@ func (c *nameCheck) finish() error {
 	return nil
 }
 
+// finishElements is finish for a hash or a sorted set.
+func (c *nameCheck) finishElements() error {
+	if c.value != nil || len(c.ids)+len(c.chunks)+len(c.iids)+len(c.groups) > 0 {
+		return fmt.Errorf("%v %q has keys of a string or a stream", c.head.Type, c.head.Name)
+	}
+	return c.elements.finish(c.head)
+}
+
 // finishString is finish for a string, which has a head, a value and no other key.
 func (c *nameCheck) finishString() error {
 	err := disagreement{}
 	err.that(c.value != nil, "there is no value")
 	err.count("bytes", c.head.Length, uint64(len(c.value)))
-	err.that(len(c.ids)+len(c.chunks)+len(c.iids)+len(c.groups) == 0, "it has keys of a stream")
+	err.that(len(c.ids)+len(c.chunks)+len(c.iids)+len(c.groups) == 0 && c.elements.empty(), "it has keys of a stream or of elements")
 	if err.first != nil {
 		return fmt.Errorf("string %q: %w", c.head.Name, err.first)
 	}

@@ -53,6 +53,8 @@ func runDump(tx *Tx, argv [][]byte) (resp.Value, error) {
 			return resp.Value{}, err
 		}
 		return resp.Bulk(rdb.EncodeString(b)), nil
+	case h.hasElements():
+		return tx.dumpElements(h)
 	}
 	s, err := tx.dumpStream(h)
 	switch {

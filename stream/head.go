@@ -13,6 +13,8 @@ type Type byte
 const (
 	TypeStream Type = 1
 	TypeString Type = 2
+	TypeHash   Type = 3
+	TypeZSet   Type = 4
 )
 
 // pointDeleteMax is the largest number of keys that are deleted one by one when a name or
@@ -37,6 +39,12 @@ const pointDeleteMax = 512
 //	| type | version  | expireAtMS varint | modified uvarint | length uvarint    |
 //	| u8   | u8 = 1   |                                                          |
 //	+------+----------+----------------------------------------------------------+
+//
+//	a hash or a sorted set:
+//	+------+----------+----------------------------------------------------------+
+//	| type | version  | expireAtMS varint | modified uvarint | length uvarint    |
+//	| u8   | u8 = 1   | added uvarint | elements (element.go)                    |
+//	+------+----------+----------------------------------------------------------+
 type Head struct {
 	Name []byte
 	Type Type
@@ -46,7 +54,7 @@ type Head struct {
 	// Modified is the number of the name's last modification; see Tx.modified.
 	Modified uint64
 
-	Length     uint64 // live entries; of a string, its bytes
+	Length     uint64 // live entries or elements; of a string, its bytes
 	Added      uint64 // entries ever added, unless XSETID set another number
 	Last       ID     // greatest ID ever, unless XSETID set another one
 	MaxDeleted ID     // greatest ID deleted by XDEL or a similar command
@@ -61,6 +69,8 @@ type Head struct {
 	Tail   chunk  // the last chunk, which takes the next entry
 
 	IDMP idmpHead // idempotent producers; see idmp.go
+
+	Elements elementsHead // of a hash or a sorted set; see element.go
 
 	prefix    []byte            // of all keys of the name
 	groups    map[string]*group // the decoded groups; not always all
@@ -96,8 +106,13 @@ func (h *Head) expired(nowMS int64) bool { return h.ExpireAtMS != 0 && h.ExpireA
 
 // keyCount estimates the number of keys under the name of h.
 func (h *Head) keyCount() uint64 {
-	if h.Type == TypeString {
+	switch h.Type {
+	case TypeString:
 		return 2
+	case TypeHash:
+		return 1 + h.Length
+	case TypeZSet:
+		return 1 + 2*h.Length
 	}
 	return 1 + h.Length + 3*h.Pending + 2*h.IDMP.IIDs
 }
@@ -118,6 +133,9 @@ func (h *Head) append(b []byte) []byte {
 		return b
 	}
 	b = binary.AppendUvarint(b, h.Added)
+	if h.hasElements() {
+		return h.Elements.append(b, h.Type)
+	}
 	for _, id := range [...]ID{h.Last, h.MaxDeleted, h.First, h.LastEntry} {
 		b = id.appendBytes(b)
 	}
@@ -132,7 +150,7 @@ func (h *Head) append(b []byte) []byte {
 func decodeHead(name, b []byte) (*Head, error) {
 	r := recordReader{b: b}
 	h := &Head{Name: append([]byte(nil), name...), Type: Type(r.u8()), prefix: appendName(nil, name)}
-	if v := r.u8(); v != headVersion || h.Type != TypeStream && h.Type != TypeString {
+	if v := r.u8(); v != headVersion || h.Type < TypeStream || h.Type > TypeZSet {
 		return nil, fmt.Errorf("stream: head of %q has type %d, version %d: not known here", name, h.Type, v)
 	}
 	h.ExpireAtMS, h.Modified = r.varint(), r.uvarint()
@@ -141,6 +159,10 @@ func decodeHead(name, b []byte) (*Head, error) {
 		return h, r.err("head", name)
 	}
 	h.Added = r.uvarint()
+	if h.hasElements() {
+		h.Elements = readElements(&r, h.Type)
+		return h, r.err("head", name)
+	}
 	for _, id := range [...]*ID{&h.Last, &h.MaxDeleted, &h.First, &h.LastEntry} {
 		*id = r.id()
 	}

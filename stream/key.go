@@ -23,6 +23,9 @@ import (
 //	                       'p'    gid u64, ms u64, seq u64       pending entry
 //	                       'q'    gid u64, cid u64, ms, seq      pending by consumer
 //	                       't'    gid u64, due u64, ms, seq      pending by order of claims
+//	                       'h'    hash u40, field                field of a hash (element.go)
+//	                       'm'    hash u40, member               member of a sorted set
+//	                       's'    score u64, member              member by score (zset.go)
 //
 // slot comes before name, so that the keys of a slot are adjacent and a shard is one range
 // of keys. n comes before name, so that a scan of "ab" never meets keys of "abc". The kind
@@ -55,6 +58,9 @@ const (
 	kindIIDOrder = 'f'
 	kindIIDAge   = 'w'
 	kindProducer = 'u'
+	kindField    = 'h'
+	kindMember   = 'm'
+	kindScore    = 's'
 
 	// MaxKeyLen is the greatest length of a name, in bytes. Greater lengths mark index and
 	// system keys.
@@ -214,6 +220,9 @@ func PrintKey(key []byte) string {
 		return fmt.Sprintf("owned %s gid=%d cid=%d %v", at, u64(0), u64(8), idOfKey(key))
 	case kind == kindDue && len(rest) == 16+idBytes:
 		return fmt.Sprintf("due %s gid=%d due=%#x %v", at, u64(0), u64(8), idOfKey(key))
+	}
+	if text, ok := printElementKey(kind, at, rest); ok {
+		return text
 	}
 	if what, which, ok := printIDMPKey(kind, rest); ok {
 		return what + " " + at + " " + which

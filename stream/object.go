@@ -90,6 +90,8 @@ func (tx *Tx) encoding(h *Head) (resp.Value, error) {
 	switch {
 	case h.Type == TypeStream:
 		return resp.BulkString("stream"), nil
+	case h.hasElements():
+		return resp.BulkString(h.elementEncoding()), nil
 	case h.Length <= intEncodedMax:
 		value, err := tx.stringValue(h)
 		if err != nil {
@@ -179,6 +181,10 @@ func runMemoryUsage(tx *Tx, argv [][]byte) (resp.Value, error) {
 	size := uint64(len(headKey(h.Name)) + len(h.append(nil)) + len(indexKey(h.Name)))
 	if h.ExpireAtMS != 0 {
 		size += uint64(len(deadlineKey(tx.firstSlot, h.ExpireAtMS, h.Name)))
+	}
+	if samples > 0 && h.hasElements() {
+		n, err := tx.sampleElements(h, samples)
+		return resp.Int(int64(size + n)), err
 	}
 	if samples > 0 && h.Type == TypeStream {
 		n, err := tx.sampleRecords(h, samples)

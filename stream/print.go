@@ -45,6 +45,8 @@ func printValue(key, value []byte) (string, error) {
 	switch kind {
 	case kindGroup, kindName, kindConsumer, kindPending, kindOwned, kindDue:
 		return printGroupValue(kind, rest, value)
+	case kindField, kindMember, kindScore:
+		return printElement(kind, value)
 	case kindIID, kindIIDOrder, kindIIDAge, kindProducer:
 		return printIDMPRecord(&Head{Name: name}, kind, value)
 	case kindValue:
@@ -138,6 +140,9 @@ func (c *chunk) print() string {
 }
 
 func (h *Head) print() string {
+	if h.hasElements() {
+		return fmt.Sprintf("%v expireAtMS=%d modified=%d length=%d added=%d %s", h.Type, h.ExpireAtMS, h.Modified, h.Length, h.Added, h.Elements.print(h.Type))
+	}
 	if h.Type == TypeString {
 		return fmt.Sprintf("%v expireAtMS=%d modified=%d length=%d", h.Type, h.ExpireAtMS, h.Modified, h.Length)
 	}

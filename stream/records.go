@@ -50,6 +50,9 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 	if h.Type == TypeString {
 		return one(kindKey(h.Name, kindValue))
 	}
+	if h.hasElements() {
+		return h.elementRecords(span)
+	}
 	kind := func(kind byte, from, to ID) error {
 		prefix := append(h.prefix[:len(h.prefix):len(h.prefix)], kind)
 		return span(from.appendBytes(prefix), append(to.appendBytes(prefix[:len(prefix):len(prefix)]), 0))

@@ -130,6 +130,10 @@ func runRestore(tx *Tx, argv [][]byte) (resp.Value, error) {
 	switch {
 	case expireAtMS != 0 && expireAtMS <= tx.NowMS:
 		// It is gone already.
+	case v.Hash != nil:
+		err = tx.restoreHash(name, v.Hash, expireAtMS)
+	case v.ZSet != nil:
+		err = tx.restoreZSet(name, v.ZSet, expireAtMS)
 	case v.Stream == nil:
 		err = tx.putString(name, nil, v.String, expireAtMS)
 	default:
@@ -147,6 +151,8 @@ func decodeRestore(name, payload []byte) (rdb.Value, *resp.Value) {
 	switch {
 	case errors.Is(err, rdb.ErrFooter):
 		return v, &errRestoreChecksum
+	case errors.Is(err, rdb.ErrFieldTTL):
+		return v, &errFieldTTL
 	case errors.Is(err, rdb.ErrTooLarge):
 		return v, &errDumpTooLarge
 	case err != nil || v.Stream != nil && !restorable(v.Stream):
@@ -154,7 +160,7 @@ func decodeRestore(name, payload []byte) (rdb.Value, *resp.Value) {
 	case len(v.String) > maxStringBytes:
 		return v, &errStringTooLong
 	}
-	return v, nil
+	return v, checkRestored(&v)
 }
 
 // restorable reports whether s keeps the bounds that commands keep. Names of groups and

@@ -24,6 +24,7 @@ type Tx struct {
 	seen map[string]*Head // the heads that a read has decoded; nil before the first
 
 	lookups *Lookups // of names in a read; nil: not counted
+	walked  int      // elements walked over; see walk
 	waited  bool     // whether the command has waited; see Blocked.Read
 
 	keyBuf, valueBuf []byte  // for the key and the value being built; reused
@@ -176,6 +177,9 @@ func (tx *Tx) remove(h *Head) error {
 	tx.touch(h.Name)
 	if err := tx.batch.Delete(indexKey(h.Name)); err != nil {
 		return fmt.Errorf("index without %q: %w", h.Name, err)
+	}
+	if h.hasElements() && h.Length == 0 { // a scan would meet the tombstones of all there ever was
+		return tx.batch.Delete(headKey(h.Name))
 	}
 	lo, hi := nameBounds(h.Name)
 	if h.small() {

@@ -37,6 +37,10 @@ func (t Type) String() string {
 		return "stream"
 	case TypeString:
 		return "string"
+	case TypeHash:
+		return "hash"
+	case TypeZSet:
+		return "zset"
 	}
 	return "unknown"
 }

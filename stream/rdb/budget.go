@@ -43,6 +43,11 @@ func (b *Budget) IID(producer, iid []byte) error {
 	return b.take(3, iidBytes+3*(len(producer)+len(iid)))
 }
 
+// Element counts a field of a hash or a member of a sorted set, which has two keys.
+func (b *Budget) Element(name []byte, valueBytes int) error {
+	return b.take(2, entryBytes+2*len(name)+valueBytes)
+}
+
 // take counts records and bytes. After it failed, nothing is left.
 func (b *Budget) take(records, bytes int) error {
 	bytes += records * b.Record

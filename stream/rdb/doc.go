@@ -1,5 +1,5 @@
-// Package rdb reads and writes the payloads of Redis's DUMP and RESTORE: strings and
-// streams in the format of Redis's RDB files.
+// Package rdb reads and writes the payloads of Redis's DUMP and RESTORE: strings, hashes,
+// sorted sets and streams in the format of Redis's RDB files.
 //
 // A payload comes from a client and may be hostile. Therefore the package never allocates
 // memory only because the payload announces a length, a [Budget] bounds the size of the

@@ -22,11 +22,21 @@ const footerBytes = 10
 // introduced them.
 const (
 	typeString  = 0
+	typeZSet    = 3
+	typeHash    = 4
+	typeZSet2   = 5
 	typeStream  = 15 // 9, Redis 5
 	typeStream2 = 19 // 10, Redis 7.0: greatest deleted ID, entries added, entries read
 	typeStream3 = 21 // 11, Redis 7.2: when a consumer was last active
 	typeStream4 = 26 // 13, Redis 8.6: idempotent producers
 	typeStream5 = 27 // 14, Redis 8.8: released entries
+
+	typeZSetZiplist    = 12
+	typeHashZiplist    = 13
+	typeHashListpack   = 16 // 10, Redis 7.0
+	typeZSetListpack   = 17 // 10, Redis 7.0
+	typeHashMeta       = 24 // 12, Redis 7.4: fields may have a time to live
+	typeHashListpackEx = 25 // 12, Redis 7.4: likewise
 )
 
 // The versions of RDB that this package writes, and the newest one that it reads, which is
@@ -80,12 +90,14 @@ func open(payload []byte) ([]byte, error) {
 
 // Value is a decoded payload.
 type Value struct {
-	String []byte  // the string, when Stream is nil
-	Stream *Stream // nil: the value is a string
+	String []byte // the string, when all others are nil
+	Stream *Stream
+	Hash   []Field
+	ZSet   []Member
 }
 
 // Decode reads a payload. The value may share memory with it. The error is ErrFooter,
-// ErrTooLarge, or wraps ErrFormat.
+// ErrTooLarge, ErrFieldTTL, or wraps ErrFormat.
 func Decode(payload []byte, budget Budget) (Value, error) {
 	b, err := open(payload)
 	if err != nil {
@@ -98,6 +110,10 @@ func Decode(payload []byte, budget Budget) (Value, error) {
 		v.String = r.string()
 	case typeStream, typeStream2, typeStream3, typeStream4, typeStream5:
 		v.Stream = r.stream(kind)
+	case typeHash, typeHashZiplist, typeHashListpack, typeHashMeta, typeHashListpackEx:
+		v.Hash = r.hash(kind)
+	case typeZSet, typeZSet2, typeZSetZiplist, typeZSetListpack:
+		v.ZSet = r.zset(kind)
 	default:
 		r.fail("type %d", kind)
 	}
