@@ -1,4 +1,4 @@
-# Millrace. `make` alone shows what there is.
+# Millrace. `make` alone lists the targets.
 
 GO       ?= go
 DATA     ?= data
@@ -7,17 +7,17 @@ FUZZTIME ?= 30s
 PACKAGES ?= 4
 BASE     ?= main
 
-# The tools of the checks. Others of them are pinned in tools/go.mod.
+# Versions of the tools that `go run` fetches. tools/go.mod has the others.
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   = v1.9.0
 BENCHSTAT     = v0.0.0-20260908200009-22c9c6c9d4da
 
-# Without cgo the binary is static and the build cache serves build and tests alike;
-# the race detector needs it.
+# Without cgo the binary is static. Only the race detector needs cgo.
 export CGO_ENABLED = 0
 race: export CGO_ENABLED = 1
 
-# For all that is compiled, or build and tests would each compile the dependencies.
+# Every command gets -trimpath. Otherwise the build and the tests would each compile all
+# dependencies, because the build cache keeps results by flags.
 export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 
 .DEFAULT_GOAL := help
@@ -25,9 +25,9 @@ export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The commit in the binary, for `millrace version`. The go command refuses to build where git
-# is installed but refuses the repository, such as one that another user owns; then the
-# build goes on without a commit. VCS=false always builds without one.
+# VCS=true writes the commit into the binary, for `millrace version`. Where git refuses the
+# repository, for example because another user owns it, the go command would refuse to
+# build, so that VCS is false there.
 VCS ?= $(if $(shell git rev-parse HEAD 2>/dev/null),true,false)
 
 build: ## Build bin/millrace, static
@@ -39,9 +39,9 @@ run: build ## Build and start one node on 127.0.0.1:6379, data in $(DATA)
 dev: build ## Start a local cluster of three nodes
 	bin/millrace dev $(ARGS)
 
-# -count=1: some tests build the server they run, and a cached result knows nothing of it.
-# -p: most tests wait for clusters more than they compute, so that two packages at once
-# leave two processors idle for two thirds of the time.
+# -count=1 ignores cached results: some tests build the server that they run, and the cache
+# does not know that it changed. -p 4 runs four packages at once. Most tests wait for
+# clusters, so that two packages would leave two processors idle for most of the time.
 test: ## All tests that need nothing but Go, with the coverage of each package
 	@mkdir -p bin
 	$(GO) test -count=1 -p $(PACKAGES) -coverprofile=bin/coverage.out ./...
@@ -49,11 +49,11 @@ test: ## All tests that need nothing but Go, with the coverage of each package
 cover: ## The functions that the last `make test` did not reach, and the total
 	@$(GO) tool cover -func=bin/coverage.out | awk '$$NF == "0.0%" || $$1 == "total:"'
 
-# -short: what runs in one goroutine runs less often, or not at all.
-race: ## The same under the race detector, shorter where one goroutine does it all
+# -short shortens or skips tests of one goroutine, where the race detector finds nothing.
+race: ## The same under the race detector, without most tests that run in one goroutine
 	$(GO) test -count=1 -p $(PACKAGES) -race -short -vet=off ./...
 
-check: lint cross licenses-check vulncheck ## Everything that can be checked without a run: the next four
+check: lint cross licenses-check vulncheck ## All checks that run no test: the next four
 
 lint: ## Formatting, go.mod, vet and the linters of .golangci.yml
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
@@ -62,12 +62,12 @@ lint: ## Formatting, go.mod, vet and the linters of .golangci.yml
 	$(GO) vet -tags faults ./node ./cmd/...
 	$(GO) run $(GOLANGCI_LINT) run ./...
 
-# The chaos test puts its nodes into Linux's network namespaces.
+# The chaos test uses network namespaces, which only Linux has.
 cross: ## Compile for linux/arm64, and for darwin/arm64 all but the chaos test
 	GOOS=linux GOARCH=arm64 $(GO) build ./...
 	GOOS=darwin GOARCH=arm64 $(GO) build $$($(GO) list -f '{{if .GoFiles}}{{.ImportPath}}{{end}}' ./... | grep -v /test/chaos)
 
-licenses-check: ## Refuse a dependency whose licence is not allowed or not in the list
+licenses-check: ## Compare the licences of all dependencies with THIRD_PARTY_LICENSES.md
 	./tools/licenses.sh | diff -u THIRD_PARTY_LICENSES.md - || { echo "run make licenses, and look at the diff"; exit 1; }
 
 vulncheck: ## Look for known vulnerabilities in the code that is called
@@ -80,7 +80,7 @@ licenses: ## Rewrite THIRD_PARTY_LICENSES.md
 fuzz: ## Every fuzz target for FUZZTIME (30s)
 	./test/fuzz.sh $(FUZZTIME)
 
-golden: ## Rewrite the expected output of the command scripts; look at the diff
+golden: ## Rewrite the expected replies of the command scripts; look at the diff
 	$(GO) test ./stream -rewrite
 
 docs: ## Rewrite docs/commands.md from the command table
@@ -89,19 +89,19 @@ docs: ## Rewrite docs/commands.md from the command table
 cluster-test: build ## Kill nodes for two minutes under load and check every invariant (DURATION=2m)
 	$(GO) test ./test/cluster -run TestKillNodes -count=1 -v -timeout 20m -kill-duration=$(or $(DURATION),2m)
 
-mutants: ## Twelve wrong implementations, each caught by a test (ARGS="a b": only those)
+mutants: ## Run tests against twelve wrong implementations; each must fail (ARGS="a b": only those)
 	$(GO) run ./test/mutants $(ARGS)
 
 diff: ## Compare a million replies with redis-server's (COMMANDS=1000000)
 	$(GO) test ./test/compat/diff -run TestRedis -count=1 -v -timeout 2h -commands=$(or $(COMMANDS),1000000)
 
-clients: ## Every client of test/compat/clients against three nodes; needs the packages .ci/run names
+clients: ## Every client of test/compat/clients against three nodes; needs the packages of .ci/run
 	$(GO) test ./test/compat/clients -count=1 -timeout 15m -installed
 
-compat: ## The same with the newest Redis that Debian has the source of, which is built first
+compat: ## make diff with a newer Redis, which it builds first from Debian's source
 	REDIS86=$$(test/compat/redis86.sh) $(GO) test ./test/compat/diff -count=1 -v -timeout 2h -commands=$(or $(COMMANDS),1000000)
 
-chaos-short: ## Break a cluster of three for a minute and check everything (DURATION, REPLAY, SEED)
+chaos-short: ## Break a cluster of three for a minute and check all invariants (DURATION, REPLAY, SEED)
 	$(GO) build -o bin/chaos ./test/chaos
 	bin/chaos -duration $(or $(DURATION),60s) -replay $(or $(REPLAY),15s) -nodes $(or $(NODES),3) -shards $(or $(SHARDS),4) -seed $(or $(SEED),0) -rate 4000 $(ARGS)
 
@@ -109,19 +109,19 @@ chaos: ## Break a cluster of five in every known way for an hour (DURATION, SEED
 	$(GO) build -o bin/chaos ./test/chaos
 	bin/chaos -duration $(or $(DURATION),1h) -replay $(or $(REPLAY),2m) -nodes $(or $(NODES),5) -shards $(or $(SHARDS),9) -seed $(or $(SEED),0) -era 6m -rate 4000 $(ARGS)
 
-chaos-long: ## The same for a day: before a release
+chaos-long: ## make chaos for a day, before a release
 	$(MAKE) chaos DURATION=$(or $(DURATION),24h)
 
-bench: build ## Millrace (three nodes) against a local redis-server, in one run
+bench: build ## Compare Millrace with three nodes and a local redis-server in one run
 	./test/bench/compare.sh
 
-bench-compare: ## The Go benchmarks of BASE (main) against those of this tree (PKG, BENCH, COUNT)
+bench-compare: ## Compare the Go benchmarks of BASE (main) and this tree (PKG, BENCH, COUNT)
 	./tools/bench-compare.sh $(BENCHSTAT) $(BASE)
 
-memory-test: build ## 2 GiB of entries through a node of 256 MiB; prints resident memory
+memory-test: build ## Send 2 GiB of entries through a node with 256 MiB, print resident memory
 	$(GO) test ./test/cluster -run TestMemory -count=1 -v -timeout 30m -memory-bytes=2147483648
 
-idle: build ## CPU that three idle nodes with 16 shards take
+idle: build ## Measure the processor time of three idle nodes with 16 shards
 	./test/bench/idle.sh
 
 dump-demo: build ## Write a few entries and print the data directory
@@ -134,7 +134,7 @@ image: build ## Build the image millrace:dev
 compose-test: image ## Three containers: write, kill the leader, check
 	$(GO) test ./deploy/compose -count=1 -v -timeout 10m -compose
 
-clean: ## Remove what was built
+clean: ## Remove everything that make built
 	rm -rf bin deploy/compose/millrace deploy/compose/data
 
 .PHONY: mutants help build run dev test cover race check lint cross licenses-check vulncheck licenses bench-compare fuzz golden cluster-test chaos-short chaos chaos-long bench memory-test idle diff clients compat docs dump-demo image compose-test clean
