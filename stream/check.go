@@ -397,7 +397,7 @@ func (g *groupCheck) finish() error {
 		err.that(!id.Less(gr.minPending) && !gr.maxPending.Less(id), "%v is outside %v…%v", id, gr.minPending, gr.maxPending)
 		due, ok := g.due[id]
 		err.that(ok && due == p.due(), "%v has place %#x in the order of claims, not %#x", id, due, p.due())
-		err.that(due >= gr.minDue, "%v has place %#x, below %#x", id, due, gr.minDue)
+		err.that(!gr.claimedBefore(due, id), "%v has place %#x, below %#x of %v", id, due, gr.minDue, gr.minDueID)
 		err.that(p.cid != 0 || p.time < gr.released, "%v was released as number %d of %d", id, p.time, gr.released)
 		err.that(g.owned[id] == p.cid, "%v belongs to consumer %d, not %d", id, p.cid, g.owned[id])
 	}

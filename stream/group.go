@@ -10,8 +10,9 @@ import (
 //
 //	+---------+-----------------------------------------------------------------------+
 //	| version | gid uvarint | delivered 16 | entriesRead varint | pending uvarint      |
-//	| u8 = 1  | consumers uvarint | nextCID uvarint | released uvarint                 |
-//	|         | minPending 16 | maxPending 16 | minDue uvarint | loose uvarint          |
+//	| u8 = 2  | consumers uvarint | nextCID uvarint | released uvarint                 |
+//	|         | minPending 16 | maxPending 16 | minDue uvarint | minDueID 16            |
+//	|         | loose uvarint                                                         |
 //	+---------+-----------------------------------------------------------------------+
 type group struct {
 	name        []byte
@@ -23,13 +24,16 @@ type group struct {
 	nextCID     uint64 // number of the next new consumer
 	released    uint64 // entries ever released by XNACK
 
-	// minPending and minDue are lower bounds of the pending entries by ID and by order of
-	// claims. Scans start there, because before the bounds lie only tombstones of
-	// acknowledged entries. maxPending is an upper bound: no greater ID is pending. loose
-	// counts the deletions since the lower bounds were last exact; see maxLoose.
+	// minPending is a lower bound of the pending entries by ID, and minDue with minDueID is
+	// one by order of claims. It needs the ID, because all entries that one XREADGROUP
+	// delivers have the same due. Scans start there, because before the bounds lie only
+	// tombstones of acknowledged entries. maxPending is an upper bound: no greater ID is
+	// pending. loose counts the deletions since the lower bounds were last exact; see
+	// maxLoose.
 	minPending ID
 	maxPending ID
 	minDue     uint64
+	minDueID   ID
 	loose      uint64
 
 	members map[string]*consumer // the decoded consumers, by name; not always all
@@ -69,7 +73,7 @@ type pendingEntry struct {
 	deliveries uint64
 }
 
-const groupVersion, consumerVersion, pendingVersion = 1, 1, 1
+const groupVersion, consumerVersion, pendingVersion = 2, 1, 1
 
 func (g *group) encode() []byte {
 	b := make([]byte, 0, 128)
@@ -83,7 +87,7 @@ func (g *group) encode() []byte {
 	b = binary.AppendUvarint(b, g.released)
 	b = g.minPending.appendBytes(b)
 	b = g.maxPending.appendBytes(b)
-	b = binary.AppendUvarint(b, g.minDue)
+	b = g.minDueID.appendBytes(binary.AppendUvarint(b, g.minDue))
 	return binary.AppendUvarint(b, g.loose)
 }
 
@@ -94,7 +98,7 @@ func decodeGroup(name, b []byte) (*group, error) {
 	}
 	g := &group{name: append([]byte(nil), name...), gid: r.uvarint(), delivered: r.id(), entriesRead: r.varint()}
 	g.pending, g.consumers, g.nextCID, g.released = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
-	g.minPending, g.maxPending, g.minDue, g.loose = r.id(), r.id(), r.uvarint(), r.uvarint()
+	g.minPending, g.maxPending, g.minDue, g.minDueID, g.loose = r.id(), r.id(), r.uvarint(), r.id(), r.uvarint()
 	return g, r.err("group", name)
 }
 

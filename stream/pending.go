@@ -10,11 +10,6 @@ import (
 // sort. Only this file writes these keys, so that they always agree.
 
 const (
-	// maxLoose bounds the tombstones that a scan may have to skip before its first entry.
-	// After that many deletions from an index, the lower bound where its scans start is
-	// made exact again.
-	maxLoose = 128
-
 	// claimOwned is the highest bit of an owned entry's place in the order of claims. It
 	// puts all released entries first.
 	claimOwned = 1 << 63
@@ -69,14 +64,6 @@ func claimableBelow(nowMS, minIdleMS int64) uint64 {
 	}
 	return claimOwned | uint64(nowMS-max(minIdleMS, 0)+1)
 }
-
-// noPending sets the bounds of a group without pending entries.
-func (g *group) noPending() {
-	g.minPending, g.maxPending, g.minDue, g.loose = MaxID, ID{}, math.MaxUint64, 0
-}
-
-// noPending sets the bound of a consumer without pending entries.
-func (c *consumer) noPending() { c.minOwned, c.loose = MaxID, 0 }
 
 // mayHold reports whether id is within the bounds of g's pending entries.
 func (g *group) mayHold(id ID) bool {
@@ -153,7 +140,7 @@ func (tx *Tx) movePending(h *Head, g *group, id ID, old pendingEntry, c *consume
 		return err
 	}
 	tx.changedGroup(h, g)
-	return tx.tightenGroup(h, g)
+	return nil
 }
 
 // dropPending removes the pending entry p, whose ID is id, from g.
@@ -167,11 +154,11 @@ func (tx *Tx) dropPending(h *Head, g *group, id ID, p pendingEntry) error {
 	}
 	g.pending--
 	h.Pending--
-	tx.changedGroup(h, g)
-	if err := tx.disown(h, g, p.cid, id); err != nil {
-		return err
+	if g.pending == 0 {
+		g.noPending()
 	}
-	return tx.tightenGroup(h, g)
+	tx.changedGroup(h, g)
+	return tx.disown(h, g, p.cid, id)
 }
 
 func (tx *Tx) setPending(h *Head, g *group, id ID, p pendingEntry) error {
@@ -188,7 +175,9 @@ func (tx *Tx) setDue(h *Head, g *group, id ID, p pendingEntry) error {
 	if err := tx.batch.Set(tx.keyBuf, nil); err != nil {
 		return fmt.Errorf("put claim order of %v of group %q of %q: %w", id, g.name, h.Name, err)
 	}
-	g.minDue = min(g.minDue, p.due())
+	if g.claimedBefore(p.due(), id) {
+		g.minDue, g.minDueID = p.due(), id
+	}
 	return nil
 }
 
@@ -197,7 +186,7 @@ func (tx *Tx) deleteDue(h *Head, g *group, id ID, p pendingEntry) error {
 	if err := tx.batch.Delete(tx.keyBuf); err != nil {
 		return fmt.Errorf("delete claim order of %v of group %q of %q: %w", id, g.name, h.Name, err)
 	}
-	g.loose++
+	tx.loosenGroup(h, g)
 	return nil
 }
 
@@ -231,53 +220,12 @@ func (tx *Tx) disown(h *Head, g *group, cid uint64, id ID) error {
 	if err := tx.batch.Delete(tx.keyBuf); err != nil {
 		return fmt.Errorf("delete %v of consumer %q of group %q of %q: %w", id, c.name, g.name, h.Name, err)
 	}
-	c.pending--
-	c.loose++
-	tx.changedConsumer(h, g, c)
-	return tx.tightenConsumer(h, g, c)
-}
-
-// tightenGroup makes the lower bounds of g's pending entries exact after maxLoose
-// deletions.
-func (tx *Tx) tightenGroup(h *Head, g *group) error {
-	if g.pending == 0 {
-		g.noPending()
-		return nil
-	}
-	if g.loose < maxLoose {
-		return nil
-	}
-	lo, hi := pendingBounds(h, g, ID{}, MaxID)
-	first, err := tx.firstKey(lo, hi)
-	if err != nil {
-		return fmt.Errorf("find the first pending entry of group %q of %q: %w", g.name, h.Name, err)
-	}
-	g.minPending = idOfKey(first)
-	lo, hi = dueBounds(h, g, math.MaxUint64)
-	if first, err = tx.firstKey(lo, hi); err != nil {
-		return fmt.Errorf("find the first to claim of group %q of %q: %w", g.name, h.Name, err)
-	}
-	g.minDue = dueOfKey(first)
-	g.loose = 0
-	return nil
-}
-
-// tightenConsumer makes the lower bound of c's pending entries exact after maxLoose
-// deletions.
-func (tx *Tx) tightenConsumer(h *Head, g *group, c *consumer) error {
-	if c.pending == 0 {
+	if c.pending--; c.pending == 0 {
 		c.noPending()
-		return nil
+	} else {
+		tx.loosenConsumer(h, g, c)
 	}
-	if c.loose < maxLoose {
-		return nil
-	}
-	lo, hi := ownedBounds(h, g, c, ID{}, MaxID)
-	first, err := tx.firstKey(lo, hi)
-	if err != nil {
-		return fmt.Errorf("find the first entry of consumer %q of group %q of %q: %w", c.name, g.name, h.Name, err)
-	}
-	c.minOwned, c.loose = idOfKey(first), 0
+	tx.changedConsumer(h, g, c)
 	return nil
 }
 
@@ -310,8 +258,11 @@ func ownedBounds(h *Head, g *group, c *consumer, from, to ID) (lo, hi []byte) {
 
 // dueBounds returns the range [lo, hi) of the keys below a place in g's order of claims.
 func dueBounds(h *Head, g *group, below uint64) (lo, hi []byte) {
-	lo = appendDueKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, g.minDue, ID{})
-	hi = appendDueKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, max(below, g.minDue), ID{})
+	lo = appendDueKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, g.minDue, g.minDueID)
+	hi = appendDueKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, below, ID{})
+	if below <= g.minDue {
+		hi = lo
+	}
 	return lo, hi
 }
 
@@ -320,6 +271,9 @@ func dueBounds(h *Head, g *group, below uint64) (lo, hi []byte) {
 func (tx *Tx) eachPending(h *Head, g *group, from, to ID, f func(id ID, p pendingEntry) (bool, error)) error {
 	if g.pending == 0 || to.Less(from) || to.Less(g.minPending) || g.maxPending.Less(from) {
 		return nil
+	}
+	if err := tx.tightenGroup(h, g); err != nil {
+		return err
 	}
 	lo, hi := pendingBounds(h, g, from, to)
 	return tx.scan(lo, hi, func(key, value []byte) (bool, error) {
@@ -336,6 +290,9 @@ func (tx *Tx) eachOwned(h *Head, g *group, c *consumer, from, to ID, f func(id I
 	if c.pending == 0 || to.Less(from) || to.Less(c.minOwned) || g.maxPending.Less(from) {
 		return nil
 	}
+	if err := tx.tightenConsumer(h, g, c); err != nil {
+		return err
+	}
 	lo, hi := ownedBounds(h, g, c, from, to)
 	return tx.eachIndexed(h, g, lo, hi, f)
 }
@@ -345,6 +302,9 @@ func (tx *Tx) eachOwned(h *Head, g *group, c *consumer, from, to ID, f func(id I
 func (tx *Tx) eachClaimable(h *Head, g *group, below uint64, f func(id ID, p pendingEntry) (bool, error)) error {
 	if g.pending == 0 || below <= g.minDue {
 		return nil
+	}
+	if err := tx.tightenGroup(h, g); err != nil {
+		return err
 	}
 	lo, hi := dueBounds(h, g, below)
 	return tx.eachIndexed(h, g, lo, hi, f)
@@ -363,19 +323,6 @@ func (tx *Tx) eachIndexed(h *Head, g *group, lo, hi []byte, f func(id ID, p pend
 		}
 		return f(id, p)
 	})
-}
-
-// firstKey returns a copy of the first key in [lo, hi). It is an error when there is none.
-func (tx *Tx) firstKey(lo, hi []byte) ([]byte, error) {
-	var first []byte
-	err := tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
-		first = append(first, key...)
-		return false, nil
-	})
-	if err == nil && first == nil {
-		err = fmt.Errorf("stream: there is no key from %s on, but a count is not zero", PrintKey(lo))
-	}
-	return first, err
 }
 
 // endKeys returns copies of the first and the last key in [lo, hi). It is an error when

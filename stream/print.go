@@ -78,8 +78,8 @@ func printGroupValue(kind byte, rest, value []byte) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("gid=%d delivered=%v entriesRead=%d pending=%d consumers=%d nextCID=%d released=%d minPending=%v maxPending=%v minDue=%#x loose=%d",
-			g.gid, g.delivered, g.entriesRead, g.pending, g.consumers, g.nextCID, g.released, g.minPending, g.maxPending, g.minDue, g.loose), nil
+		return fmt.Sprintf("gid=%d delivered=%v entriesRead=%d pending=%d consumers=%d nextCID=%d released=%d minPending=%v maxPending=%v minDue=%#x,%v loose=%d",
+			g.gid, g.delivered, g.entriesRead, g.pending, g.consumers, g.nextCID, g.released, g.minPending, g.maxPending, g.minDue, g.minDueID, g.loose), nil
 	case kindName:
 		if len(value) != 8 {
 			return "", fmt.Errorf("stream: number of a consumer of %d bytes", len(value))

@@ -74,7 +74,7 @@ var records = []struct {
 		func(v any) []byte { return v.(pendingEntry).append(nil) },
 		func(b []byte) (any, error) { return decodePending(b) }, "010180808080802003"},
 	{"group", group{name: []byte("g"), gid: 1, delivered: ID{2, 3}, entriesRead: -1, pending: 4, consumers: 5, nextCID: 6, released: 7,
-		minPending: ID{8, 9}, maxPending: ID{10, 11}, minDue: 1 << 41, loose: 12},
+		minPending: ID{8, 9}, maxPending: ID{10, 11}, minDue: 1 << 41, minDueID: ID{10, 3}, loose: 12},
 		func(v any) []byte { g := v.(group); return g.encode() },
 		func(b []byte) (any, error) {
 			g, err := decodeGroup([]byte("g"), b)
@@ -83,8 +83,8 @@ var records = []struct {
 			}
 			return *g, nil
 		},
-		"010100000000000000020000000000000003010405060700000000000000080000000000000009000000000000000a000000000000000b8080808080" +
-			"400c"},
+		"020100000000000000020000000000000003010405060700000000000000080000000000000009000000000000000a000000000000000b8080808080" +
+			"40000000000000000a00000000000000030c"},
 	{"consumer", consumer{name: []byte("c"), cid: 1, seenMS: 1 << 40, activeMS: -1, pending: 2, minOwned: ID{3, 4}, loose: 5},
 		func(v any) []byte { c := v.(consumer); return c.encode() },
 		func(b []byte) (any, error) {

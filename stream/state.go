@@ -74,12 +74,9 @@ func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, e
 		if err != nil {
 			return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
 		}
-		for _, h := range s.tx.unsettled {
-			if err := s.tx.settle(h); err != nil {
-				return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
-			}
+		if err := s.tx.end(); err != nil {
+			return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
 		}
-		s.tx.unsettled = s.tx.unsettled[:0]
 		replies[i] = v
 		if v.IsNull() && c.Is(command.Guard) {
 			for j := range replies[i+1:] {

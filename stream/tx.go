@@ -27,8 +27,20 @@ type Tx struct {
 	walked  int      // elements walked over; see walk
 	waited  bool     // whether the command has waited; see Blocked.Read
 
-	keyBuf, valueBuf []byte  // for the key and the value being built; reused
-	unsettled        []*Head // heads to settle when the command ends; see Tx.unsettle
+	keyBuf, valueBuf []byte     // for the key and the value being built; reused
+	unsettled        []*Head    // heads to settle when the command ends; see Tx.unsettle
+	loosened         []loosened // bounds to make exact when the command ends; see Tx.tightenPending
+}
+
+// end makes all bounds exact that a command has left loose.
+func (tx *Tx) end() error {
+	for _, h := range tx.unsettled {
+		if err := tx.settle(h); err != nil {
+			return err
+		}
+	}
+	tx.unsettled = tx.unsettled[:0]
+	return tx.tightenPending()
 }
 
 // idKey returns the key of h's record of kind at id. It is valid until the next key is
