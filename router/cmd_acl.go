@@ -10,61 +10,56 @@ import (
 	"millrace/resp"
 )
 
-// aclLines are ACL and its subcommands. There is one user, "default", who may do
-// everything; whether it has a password is decided where a node is started.
+// aclLines are ACL and its subcommands. There is one user, "default", with every
+// permission. Its password is set where a node is started.
 func aclLines() []line {
-	sub := func(name string, arity int, flags command.Flags, summary string, run handler) line {
-		return serverLine(name, arity, flags|command.NoScript, "", "6.0.0", summary, run)
+	sub := func(usage string, arity int, flags command.Flags, since, summary string, run handler) line {
+		return serverLine(usage, arity, flags|command.NoScript, since, summary, run)
 	}
-	acl := serverLine("acl", -2, 0, "server", "6.0.0", "A container for Access List Control commands.", nil)
-	acl.cmd.Flags = 0
+	const oneUser, noFile = "Refused: there is one user.", "Refused: there is no ACL file."
 	fixedUser := refusal("ERR ACL users are not supported by Millrace: the default user's password is set with --requirepass")
-	dryRun := sub("dryrun username command [arg...]", -4, command.Admin, "Simulates the execution of a command by a user, without executing the command.", runACLDryRun)
-	dryRun.cmd.Since = "7.0.0"
-	acl.subs = []line{
-		sub("whoami", 2, 0, "Returns the authenticated username of the current connection.",
+	return []line{container("acl", "server", "6.0.0", "Commands about the user and its permissions.",
+		sub("whoami", 2, 0, "6.0.0", "Tells the user of this connection.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.BulkString("default")) }),
-		sub("users", 2, command.Admin, "Lists all ACL users.",
+		sub("users", 2, command.Admin, "6.0.0", "Names the users: there is one.",
 			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array(resp.BulkString("default"))) }),
-		sub("list", 2, command.Admin, "Dumps the effective rules in ACL file format.", runACLList),
-		sub("cat [categoryname]", -2, 0, "Lists the ACL categories, or the commands inside a category.", runACLCat),
-		sub("getuser username", 3, command.Admin, "Lists the ACL rules of a user.", runACLGetUser).history(
-			"6.2.0 Added Pub/Sub channel patterns.",
-			"7.0.0 Added selectors and changed the format of key and channel patterns from a list to their rule representation."),
-		sub("genpass [bits:int]", -2, 0, "Generates a pseudorandom, secure password that can be used to identify ACL users.", runACLGenPass),
-		sub("log operation:[count:int|RESET]", -2, command.Admin, "Lists recent security events: none are kept.", runACLLog),
-		dryRun,
-		sub("setuser username [rule...]", -3, command.Admin, "Refused: there is one user.", fixedUser),
-		sub("deluser username...", -3, command.Admin, "Refused: there is one user.", fixedUser),
-		sub("load", 2, command.Admin, "Refused: there is no ACL file.", fixedUser),
-		sub("save", 2, command.Admin, "Refused: there is no ACL file.", fixedUser),
-		serverLine("help", 2, 0, "", "6.0.0", "Returns helpful text about the different subcommands.", help(aclHelp)),
-	}
-	return []line{acl}
+		sub("list", 2, command.Admin, "6.0.0", "Shows the rule of the user, without its password.", runACLList),
+		sub("cat [categoryname]", -2, 0, "6.0.0", "Names the categories of commands, or the commands of one.", runACLCat).
+			costs("O(N log N) for N commands."),
+		sub("getuser username", 3, command.Admin, "6.0.0", "Shows the permissions of a user.", runACLGetUser).history(
+			"6.2.0 Patterns of Pub/Sub channels are shown.",
+			"7.0.0 Selectors are shown, and patterns as the rules that made them."),
+		sub("genpass [bits:int]", -2, 0, "6.0.0", "Makes up a random password.", runACLGenPass),
+		sub("log operation:[count:int|RESET]", -2, command.Admin, "6.0.0", "Lists refused commands and logins: none are kept.", runACLLog),
+		sub("dryrun username command [arg...]", -4, command.Admin, "7.0.0", "Tells whether a user may run a command, without running it.", runACLDryRun),
+		sub("setuser username [rule...]", -3, command.Admin, "6.0.0", oneUser, fixedUser),
+		sub("deluser username...", -3, command.Admin, "6.0.0", oneUser, fixedUser),
+		sub("load", 2, command.Admin, "6.0.0", noFile, fixedUser),
+		sub("save", 2, command.Admin, "6.0.0", noFile, fixedUser),
+		helpLine("6.0.0", aclHelp),
+	)}
 }
 
 var aclHelp = []string{
 	"ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"CAT [<category>]",
-	"    List all commands that belong to <category>, or all command categories,",
-	"    when no category is specified.",
+	"    Names the commands of <category>, or the categories.",
 	"DRYRUN <username> <command> [<arg> ...]",
-	"    Returns whether the user can execute the given command without executing the command.",
+	"    Tells whether a user may run a command, without running it.",
 	"GETUSER <username>",
-	"    Get the user's details.",
+	"    Shows the permissions of a user.",
 	"GENPASS [<bits>]",
-	"    Generate a secure 256-bit user password. The optional `bits` argument can",
-	"    be used to specify a different size.",
+	"    Makes up a random password of <bits> bits (default: 256).",
 	"LIST",
-	"    Show users details in config file format, without passwords.",
+	"    Shows the rule of the user, without its password.",
 	"LOG [<count> | RESET]",
-	"    Show the ACL log entries: none are kept.",
+	"    Answers an empty array: refused commands and logins are not kept.",
 	"USERS",
-	"    List all the registered usernames.",
+	"    Names the users: there is one.",
 	"WHOAMI",
-	"    Return the current connection username.",
+	"    Tells the user of this connection.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 // aclCategories are Redis's, in its order.

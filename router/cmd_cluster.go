@@ -13,44 +13,51 @@ import (
 	"millrace/resp"
 )
 
-// clusterLines are CLUSTER and its subcommands: the cluster map as clients of Redis
-// Cluster read it. All answers come from one map and one look at the leaders.
+// clusterLine returns the line of a subcommand of CLUSTER.
+func clusterLine(usage string, arity int, since, summary string, run handler) line {
+	return line{cmd: command.Command{
+		Name: usage, Arity: arity, Flags: command.Stale, Categories: []string{"slow"},
+		Since: since, Summary: summary, Complexity: "O(N) for N nodes and shards.",
+	}, run: run}
+}
+
+// clusterAdminLine returns the line of a subcommand of CLUSTER for administrators.
+func clusterAdminLine(usage string, arity int, since, summary string, run handler) line {
+	return clusterLine(usage, arity, since, summary, run).with(command.Admin).inCategories(categories(command.Admin, "")...)
+}
+
+// clusterLines are CLUSTER and its subcommands: they show the cluster map as clients of
+// Redis Cluster read it. Each answer comes from one map and one look at the leaders.
 func clusterLines() []line {
-	sub := func(name string, arity int, since, summary string, run handler) line {
-		return line{cmd: command.Command{
-			Name: name, Arity: arity, Flags: command.Stale, Categories: []string{"slow"},
-			Since: since, Summary: summary, Complexity: "O(N) where N is the number of nodes.",
-		}, run: run}
-	}
-	admin := func(l line) line {
-		l.cmd.Flags |= command.Admin
-		l.cmd.Categories = categories(command.Admin, "")
-		return l
-	}
-	whileLoading := func(l line) line {
-		l.cmd.Flags |= command.Loading
-		return l
-	}
-	helpLine := whileLoading(sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(clusterHelp)))
+	const shownReplicas = "Shows the nodes that CLUSTER NODES lists as replicas of a node."
 	subs := []line{
-		sub("info", 2, "3.0.0", "Returns information about the state of the cluster.", viewed(clusterInfo)).tips("nondeterministic_output"),
-		sub("myid", 2, "3.0.0", "Returns the ID of this node.", runClusterMyID),
-		sub("myshardid", 2, "7.2.0", "Returns the ID of this node: a node has replicas of many shards.", runClusterMyID).tips("nondeterministic_output"),
-		whileLoading(sub("slots", 2, "3.0.0", "Returns the mapping of slots to nodes.", viewed(clusterSlots))).tips("nondeterministic_output").deprecated("7.0.0 `CLUSTER SHARDS`").history(
-			"4.0.0 Added node IDs.",
-			"7.0.0 Added additional networking metadata field."),
-		whileLoading(sub("shards", 2, "7.0.0", "Returns the mapping of slots to shards.", viewed(clusterShards))).tips("nondeterministic_output"),
-		sub("nodes", 2, "3.0.0", "Returns the nodes of the cluster.", viewed(clusterNodes)).tips("nondeterministic_output"),
-		sub("keyslot key:string", 3, "3.0.0", "Returns the hash slot for a key.", runClusterKeySlot),
-		sub("countkeysinslot slot:int", 3, "3.0.0", "Returns the number of keys in a hash slot.", runClusterCountKeys),
-		sub("getkeysinslot slot:int count:int", 4, "3.0.0", "Returns the key names in a hash slot.", runClusterGetKeys).tips("nondeterministic_output"),
-		admin(sub("replicas node-id", 3, "5.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas)).tips("nondeterministic_output"),
-		admin(sub("slaves node-id", 3, "3.0.0", "Lists the nodes that are shown as replicas of a node.", runClusterReplicas)).tips("nondeterministic_output").deprecated("5.0.0 `CLUSTER REPLICAS`"),
-		admin(sub("count-failure-reports node-id", 3, "3.0.0", "Returns 0: nodes make no failure reports.", runClusterFailureReports)).tips("nondeterministic_output"),
-		admin(sub("forget node-id", 3, "3.0.0", "Has a node leave the cluster for good: its replicas go to others.", runClusterForget)),
-		sub("links", 2, "7.0.0", "Returns an empty array: Millrace has no cluster bus.", runClusterLinks).tips("nondeterministic_output"),
-		helpLine,
+		clusterLine("info", 2, "3.0.0", "Tells how many slots have a leader, and other numbers about the cluster.", viewed(clusterInfo)).tips("nondeterministic_output"),
+		clusterLine("myid", 2, "3.0.0", "Tells this node's ID.", runClusterMyID).costs("O(1)"),
+		clusterLine("myshardid", 2, "7.2.0", "Tells this node's ID: a node has replicas of many shards.", runClusterMyID).costs("O(1)").tips("nondeterministic_output"),
+		clusterLine("slots", 2, "3.0.0", "Lists runs of slots, each with its nodes, the leader first.", viewed(clusterSlots)).
+			with(command.Loading).tips("nondeterministic_output").deprecated("7.0.0 `CLUSTER SHARDS`").history(
+			"4.0.0 A node's ID comes with its address.",
+			"7.0.0 A map of further addresses comes with each node."),
+		clusterLine("shards", 2, "7.0.0", "Lists shards, grouped by leader, with their slots and nodes.", viewed(clusterShards)).
+			with(command.Loading).tips("nondeterministic_output"),
+		clusterLine("nodes", 2, "3.0.0", "Lists the nodes, with the slots that each one leads.", viewed(clusterNodes)).tips("nondeterministic_output"),
+		clusterLine("keyslot key:string", 3, "3.0.0", "Tells the slot of a key.", runClusterKeySlot).costs("O(N) for a key of N bytes."),
+		clusterLine("countkeysinslot slot:int", 3, "3.0.0", "Counts the keys of a slot.", runClusterCountKeys).costs("O(N) for N keys that are counted."),
+		clusterLine("getkeysinslot slot:int count:int", 4, "3.0.0", "Lists keys of a slot, up to a number of them.", runClusterGetKeys).
+			costs("O(N) for N keys in the reply.").tips("nondeterministic_output"),
+		clusterAdminLine("replicas node-id", 3, "5.0.0", shownReplicas, runClusterReplicas).tips("nondeterministic_output"),
+		clusterAdminLine("slaves node-id", 3, "3.0.0", shownReplicas, runClusterReplicas).tips("nondeterministic_output").deprecated("5.0.0 `CLUSTER REPLICAS`"),
+		clusterAdminLine("count-failure-reports node-id", 3, "3.0.0", "Answers 0: nodes make no failure reports.", runClusterFailureReports).tips("nondeterministic_output"),
+		clusterAdminLine("forget node-id", 3, "3.0.0", "Makes a node leave the cluster for good: its replicas go to others.", runClusterForget),
+		clusterLine("links", 2, "7.0.0", "Answers an empty array: Millrace has no cluster bus.", runClusterLinks).costs("O(1)").tips("nondeterministic_output"),
+		helpLine("5.0.0", clusterHelp),
 	}
+	return []line{container("cluster", "cluster", "3.0.0", "Commands about the nodes, shards and slots.", append(subs, clusterRefusedLines()...)...)}
+}
+
+// clusterRefusedLines are the subcommands with which operators of Redis Cluster place
+// slots by hand.
+func clusterRefusedLines() (out []line) {
 	for _, f := range []struct {
 		usage string
 		arity int
@@ -71,48 +78,43 @@ func clusterLines() []line {
 		{"set-config-epoch config-epoch:int", 3, "3.0.0", 0},
 		{"setslot slot:int subcommand:(IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE)", -4, "3.0.0", 0},
 	} {
-		l := admin(sub(f.usage, f.arity, f.since, "Refused: Millrace places shards by itself.", runClusterRefused))
-		l.cmd.Flags |= f.flags
-		subs = append(subs, l)
+		const summary = "Refused: Millrace places shards by itself."
+		out = append(out, clusterAdminLine(f.usage, f.arity, f.since, summary, runClusterRefused).with(f.flags).costs("O(1)"))
 	}
-	return []line{{
-		cmd: command.Command{Name: "cluster", Arity: -2, Categories: []string{"slow"}, Since: "3.0.0",
-			Summary: "A container for cluster commands.", Complexity: "Depends on subcommand.", Group: "cluster"},
-		subs: subs,
-	}}
+	return out
 }
 
 var clusterHelp = []string{
 	"CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"COUNTKEYSINSLOT <slot>",
-	"    Return the number of keys in <slot>.",
+	"    Counts the keys of <slot>.",
 	"FORGET <node-id>",
-	"    Have a node leave for good: its replicas go to other nodes. When it has none left",
+	"    Makes a node leave for good: its replicas go to other nodes. When it has none left",
 	"    and is stopped, it is removed. A node that comes back after that is refused.",
 	"GETKEYSINSLOT <slot> <count>",
-	"    Return key names stored by current node in a slot.",
+	"    Lists up to <count> keys of <slot>.",
 	"INFO",
-	"    Return information about the cluster.",
+	"    Tells how many slots have a leader, and other numbers about the cluster.",
 	"KEYSLOT <key>",
-	"    Return the hash slot for <key>.",
+	"    Tells the slot of <key>.",
 	"LINKS",
-	"    Return an empty array.",
+	"    Answers an empty array.",
 	"MYID",
-	"    Return the node id.",
+	"    Tells this node's ID.",
 	"MYSHARDID",
-	"    Return the node id.",
+	"    Tells this node's ID.",
 	"NODES",
-	"    Return cluster configuration seen by node. Output format:",
+	"    Lists the nodes, one a line:",
 	"    <id> <ip:port@peer-port> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
 	"REPLICAS <node-id>",
-	"    Return the nodes that CLUSTER NODES shows as replicas of <node-id>.",
+	"    Shows the nodes that CLUSTER NODES lists as replicas of <node-id>.",
 	"SHARDS",
-	"    Return information about slot range mappings and the nodes associated with them.",
+	"    Lists shards, grouped by leader, with their slots and nodes.",
 	"SLOTS",
-	"    Return information about slots range mappings. Each range is made of:",
-	"    start, end, leader and replicas IP addresses, ports and ids",
+	"    Lists runs of slots: first slot, last slot, then the address, port and ID of the",
+	"    leader and of each other replica.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 // clusterView is the map with the leaders, as one CLUSTER command sees it.

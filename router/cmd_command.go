@@ -11,52 +11,46 @@ import (
 	"millrace/stream"
 )
 
-// commandLines are COMMAND and its subcommands: what clients ask to learn which
-// commands there are and where their keys stand. All answers come from the table
-// that routes.
+// commandLines are COMMAND and its subcommands. Clients ask them which commands there
+// are and where their keys stand. All answers come from the table that routes.
 func commandLines() []line {
-	sub := func(name string, arity int, since, summary string, run handler) line {
-		return line{cmd: command.Command{
-			Name: name, Arity: arity, Flags: command.Loading | command.Stale, Categories: categories(0, "connection"),
-			Since: since, Summary: summary, Complexity: "O(N) where N is the number of commands.",
-		}, run: run}
+	sub := func(usage string, arity int, since, summary string, run handler) line {
+		return serverLine(usage, arity, 0, since, summary, run).inCategories(categories(0, "connection")...).
+			costs("O(N log N) for N commands.")
 	}
-	return []line{{
-		cmd: command.Command{Name: "command", Arity: -1, Flags: command.Loading | command.Stale, Categories: categories(0, "connection"),
-			Since: "2.8.13", Summary: "Returns detailed information about all commands.",
-			Complexity: "O(N) where N is the total number of commands.", Group: "server", Tips: []string{"nondeterministic_output_order"}},
-		run: runCommand,
-		subs: []line{
-			sub("count", 2, "2.8.13", "Returns a count of commands.", runCommandCount),
-			sub("list [FILTERBY filterby:(MODULE module-name | ACLCAT category | PATTERN pattern:pattern)]", -2, "7.0.0", "Returns a list of command names.", runCommandList).tips("nondeterministic_output_order"),
-			sub("info [command-name...]", -2, "2.8.13", "Returns information about one, multiple or all commands.", runCommandInfo).tips("nondeterministic_output_order").history(
-				"7.0.0 Allowed to be called with no argument to get info on all commands."),
-			sub("docs [command-name...]", -2, "7.0.0", "Returns documentary information about one, multiple or all commands.", runCommandDocs).tips("nondeterministic_output_order"),
-			sub("getkeys command [arg...]", -3, "2.8.13", "Extracts the key names from an arbitrary command.", runCommandGetKeys),
-			sub("getkeysandflags command [arg...]", -3, "7.0.0", "Extracts the key names and access flags for an arbitrary command.", runCommandGetKeys),
-			sub("help", 2, "5.0.0", "Returns helpful text about the different subcommands.", help(commandHelp)),
-		},
-	}}
+	cmd := sub("command", -1, "2.8.13", "Describes every command.", runCommand).inGroup("server").tips("nondeterministic_output_order")
+	cmd.subs = []line{
+		sub("count", 2, "2.8.13", "Counts the commands.", runCommandCount).costs("O(1)"),
+		sub("list [FILTERBY filterby:(MODULE module-name | ACLCAT category | PATTERN pattern:pattern)]", -2, "7.0.0",
+			"Names the commands, or those that a filter keeps.", runCommandList).tips("nondeterministic_output_order"),
+		sub("info [command-name...]", -2, "2.8.13", "Describes the named commands, or every command.", runCommandInfo).tips("nondeterministic_output_order").history(
+			"7.0.0 Without names it describes every command."),
+		sub("docs [command-name...]", -2, "7.0.0", "Explains the named commands, or every command, and their arguments.", runCommandDocs).tips("nondeterministic_output_order"),
+		sub("getkeys command [arg...]", -3, "2.8.13", "Picks the keys out of a command with its arguments.", runCommandGetKeys).costs("O(N) for N arguments."),
+		sub("getkeysandflags command [arg...]", -3, "7.0.0", "Picks the keys out of a command, and tells how it uses each.", runCommandGetKeys).costs("O(N) for N arguments."),
+		helpLine("5.0.0", commandHelp).inCategories(categories(0, "connection")...),
+	}
+	return []line{cmd}
 }
 
 var commandHelp = []string{
 	"COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"(no subcommand)",
-	"    Return details about all commands.",
+	"    Describes every command.",
 	"COUNT",
-	"    Return the total number of commands in this server.",
+	"    Counts the commands.",
 	"LIST [FILTERBY (MODULE <name> | ACLCAT <cat> | PATTERN <pattern>)]",
-	"    Return a list of all commands in this server.",
+	"    Names the commands, or those that the filter keeps.",
 	"INFO [<command-name> ...]",
-	"    Return details about multiple commands, or about all.",
+	"    Describes the named commands, or every command.",
 	"DOCS [<command-name> ...]",
-	"    Return documentation details about multiple commands, or about all.",
+	"    Explains the named commands, or every command, and their arguments.",
 	"GETKEYS <full-command>",
-	"    Return the keys from a full command.",
+	"    Picks the keys out of a command with its arguments.",
 	"GETKEYSANDFLAGS <full-command>",
-	"    Return the keys and the access flags from a full command.",
+	"    Picks the keys out of a command, and tells how it uses each.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 // sorted returns all commands by name.

@@ -12,37 +12,33 @@ import (
 
 // configLines are CONFIG and its subcommands.
 func configLines() []line {
-	sub := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
-		return serverLine(name, arity, flags, "", since, summary, run)
-	}
-	config := serverLine("config", -2, 0, "server", "2.0.0", "A container for server configuration commands.", nil)
-	config.cmd.Flags = 0
-	config.subs = []line{
-		sub("get parameter:(parameter)...", -3, command.Admin|command.NoScript, "2.0.0", "Returns the effective values of configuration parameters.", runConfigGet).history(
-			"7.0.0 Added the ability to pass multiple pattern parameters in one call"),
-		sub("set parameter_value:(parameter value)...", -4, command.Admin|command.NoScript, "2.0.0", "Sets configuration parameters in-flight.", runConfigSet).history(
-			"7.0.0 Added the ability to set multiple parameters in one call."),
-		sub("resetstat", 2, command.Admin|command.NoScript, "2.0.0", "Resets the server's statistics.", runConfigResetStat),
-		sub("rewrite", 2, command.Admin|command.NoScript, "2.8.0", "Refused: Millrace does not write its configuration file.",
+	return []line{container("config", "server", "2.0.0", "Commands about the settings of the server.",
+		serverLine("get parameter:(parameter)...", -3, operator, "2.0.0", "Shows settings whose names match, with their values.", runConfigGet).
+			costs("O(N*M) for N settings and M patterns.").history(
+			"7.0.0 Takes several patterns in one call."),
+		serverLine("set parameter_value:(parameter value)...", -4, operator, "2.0.0", "Changes settings while the server runs.", runConfigSet).
+			costs("O(N*M) for N settings and M shards.").history(
+			"7.0.0 Takes several settings in one call."),
+		serverLine("resetstat", 2, operator, "2.0.0", "Starts the counters of INFO from zero.", runConfigResetStat),
+		serverLine("rewrite", 2, operator, "2.8.0", "Refused: Millrace does not write its configuration file.",
 			refusal("ERR The server is running without a config file")),
-		sub("help", 2, 0, "5.0.0", "Returns helpful text about the different subcommands.", help(configHelp)),
-	}
-	return []line{config}
+		helpLine("5.0.0", configHelp),
+	)}
 }
 
 var configHelp = []string{
 	"CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"GET <pattern>",
-	"    Return parameters matching the glob-like <pattern> and their values.",
+	"    Shows the settings whose names match the <pattern>, with their values.",
 	"SET <directive> <value>",
-	"    Set the configuration <directive> to <value>: stream-* in the whole cluster,",
+	"    Changes the setting <directive> to <value>: stream-* in the whole cluster,",
 	"    others on this node until it stops.",
 	"RESETSTAT",
-	"    Reset statistics reported by the INFO command.",
+	"    Starts the counters of INFO from zero.",
 	"REWRITE",
 	"    Refused.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 // CONFIG GET pattern …

@@ -32,36 +32,35 @@ func categories(flags command.Flags, group string) []string {
 	return out
 }
 
-// anyTime are the flags of most commands about the connection.
+// anyTime are the flags of most commands about the connection: they run at any time, but
+// not in a script.
 const anyTime = command.NoScript | command.Loading | command.Stale | command.Fast
 
 // connectionLines are the commands about the connection itself.
 func connectionLines() []line {
-	cmd := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
+	cmd := func(usage string, arity int, flags command.Flags, since, summary string, run handler) line {
 		return line{cmd: command.Command{
-			Name: name, Arity: arity, Flags: flags, Categories: categories(flags, "connection"),
+			Name: usage, Arity: arity, Flags: flags, Categories: categories(flags, "connection"),
 			Since: since, Summary: summary, Complexity: "O(1)", Group: "connection",
 		}, run: run}
 	}
-	inCluster := func(l line) line {
-		l.cmd.Group = "cluster"
-		return l
-	}
+	const loadingFast = command.Loading | command.Stale | command.Fast
 	return []line{
-		cmd("ping [message]", -1, command.Fast, "1.0.0", "Returns the server's liveliness response.", runPing),
-		cmd("echo message", 2, command.Loading|command.Stale|command.Fast, "1.0.0", "Returns the given string.", runEcho),
-		cmd("hello arguments:[protover:int [AUTH username_password:(username password)] [SETNAME clientname]]", -1, anyTime|command.NoAuth, "6.0.0", "Handshakes with the server.", runHello).history(
-			"6.2.0 `protover` made optional; when called without arguments the command reports the current connection's context."),
-		cmd("auth [username] password", -2, anyTime|command.NoAuth, "1.0.0", "Authenticates the connection.", runAuth).history(
-			"6.0.0 Added ACL style (username and password)."),
-		cmd("select index:int", 2, command.Loading|command.Stale|command.Fast, "1.0.0", "Changes the selected database.", runSelect),
-		cmd("quit", -1, anyTime|command.NoAuth, "1.0.0", "Closes the connection.", runQuit),
-		cmd("reset", 1, anyTime|command.NoAuth, "6.2.0", "Resets the connection.", runReset),
-		inCluster(cmd("readonly", 1, command.Loading|command.Stale|command.Fast, "3.0.0",
-			"Allows this connection's reads to be answered by a replica of this node, which may be behind.", runReadOnly)),
-		inCluster(cmd("readwrite", 1, command.Loading|command.Stale|command.Fast, "3.0.0",
-			"Has this connection's reads answered by the leader again.", runReadWrite)),
-		inCluster(cmd("asking", 1, command.Fast, "3.0.0", "Accepted; Millrace never redirects.", runAsking)),
+		cmd("ping [message]", -1, command.Fast, "1.0.0", "Answers PONG, or the message.", runPing),
+		cmd("echo message", 2, loadingFast, "1.0.0", "Answers the message.", runEcho),
+		cmd("hello arguments:[protover:int [AUTH username_password:(username password)] [SETNAME clientname]]", -1, anyTime|command.NoAuth, "6.0.0",
+			"Chooses the protocol, and may log in and name the connection.", runHello).history(
+			"6.2.0 Without a version it only describes the connection."),
+		cmd("auth [username] password", -2, anyTime|command.NoAuth, "1.0.0", "Logs in.", runAuth).history(
+			"6.0.0 Takes a user's name before the password."),
+		cmd("select index:int", 2, loadingFast, "1.0.0", "Takes database 0, the only one.", runSelect),
+		cmd("quit", -1, anyTime|command.NoAuth, "1.0.0", "Ends the connection after its reply.", runQuit),
+		cmd("reset", 1, anyTime|command.NoAuth, "6.2.0", "Makes the connection as new.", runReset),
+		cmd("readonly", 1, loadingFast, "3.0.0",
+			"Allows this connection's reads to be answered by a replica of this node, which may be behind.", runReadOnly).inGroup("cluster"),
+		cmd("readwrite", 1, loadingFast, "3.0.0",
+			"Sends this connection's reads to the leader again.", runReadWrite).inGroup("cluster"),
+		cmd("asking", 1, command.Fast, "3.0.0", "Accepted; Millrace never redirects.", runAsking).inGroup("cluster"),
 	}
 }
 
@@ -195,66 +194,76 @@ func (c *conn) setAuthed(authed bool) {
 
 // HELLO [protover [AUTH username password] [SETNAME clientname]]
 func runHello(c *conn, q *request, argv [][]byte) {
-	proto := c.proto
-	if len(argv) > 1 {
-		n, ok := command.ParseInt(argv[1])
-		switch {
-		case !ok:
-			c.refuse(q, "ERR Protocol version is not an integer or out of range")
-			return
-		case n != 2 && n != 3:
-			c.refuse(q, "NOPROTO unsupported protocol version")
-			return
-		}
-		proto = uint8(n)
-	}
-	var user, pass []byte
-	name, named := "", false
-	for i := 2; i < len(argv); i++ {
-		switch left := len(argv) - 1 - i; {
-		case command.IsWord(argv[i], "AUTH") && left >= 2:
-			user, pass = argv[i+1], argv[i+2]
-			i += 2
-		case command.IsWord(argv[i], "SETNAME") && left >= 1:
-			if !plainWord(argv[i+1]) {
-				c.refuse(q, textBadName)
-				return
-			}
-			name, named = string(argv[i+1]), true
-			i++
-		default:
-			c.refuse(q, "ERR Syntax error in HELLO option '"+string(cut(argv[i], maxEcho))+"'")
-			return
-		}
-	}
-	if q.inExec && proto != c.proto {
+	h, refused := parseHello(argv, c.proto)
+	switch {
+	case refused != "":
+		c.refuse(q, refused)
+		return
+	case q.inExec && h.proto != c.proto:
 		c.refuse(q, "ERR HELLO cannot change the protocol version in a transaction")
 		return
-	}
-	if user != nil && !c.login(q, user, pass) {
+	case h.user != nil && !c.login(q, h.user, h.pass):
 		c.refuse(q, textWrongPass)
 		return
-	}
-	if !c.authed {
+	case !c.authed:
 		c.refuse(q, textHelloAuth)
 		return
 	}
 	c.mu.Lock()
-	c.proto = proto
-	if named {
-		c.name = name
+	c.proto = h.proto
+	if h.named {
+		c.name = h.name
 	}
 	c.mu.Unlock()
-	q.proto = proto
+	q.proto = h.proto
 	c.answer(q, resp.Map(
 		resp.BulkString("server"), resp.BulkString("redis"),
 		resp.BulkString("version"), resp.BulkString(RedisVersion),
-		resp.BulkString("proto"), resp.Int(int64(proto)),
+		resp.BulkString("proto"), resp.Int(int64(h.proto)),
 		resp.BulkString("id"), resp.Int(int64(c.id)),
 		resp.BulkString("mode"), resp.BulkString("cluster"),
 		resp.BulkString("role"), resp.BulkString("master"),
 		resp.BulkString("modules"), resp.Array(),
 	))
+}
+
+// hello holds the words of a HELLO.
+type hello struct {
+	proto      uint8
+	user, pass []byte // nil without AUTH
+	name       string
+	named      bool // with SETNAME, whose name may be empty
+}
+
+// parseHello reads the words of a HELLO. Without a version, the protocol stays proto.
+func parseHello(argv [][]byte, proto uint8) (h hello, refused string) {
+	h.proto = proto
+	if len(argv) > 1 {
+		n, ok := command.ParseInt(argv[1])
+		switch {
+		case !ok:
+			return h, "ERR Protocol version is not an integer or out of range"
+		case n != 2 && n != 3:
+			return h, "NOPROTO unsupported protocol version"
+		}
+		h.proto = uint8(n)
+	}
+	for i := 2; i < len(argv); i++ {
+		switch left := len(argv) - 1 - i; {
+		case command.IsWord(argv[i], "AUTH") && left >= 2:
+			h.user, h.pass = argv[i+1], argv[i+2]
+			i += 2
+		case command.IsWord(argv[i], "SETNAME") && left >= 1:
+			if !plainWord(argv[i+1]) {
+				return h, textBadName
+			}
+			h.name, h.named = string(argv[i+1]), true
+			i++
+		default:
+			return h, "ERR Syntax error in HELLO option '" + string(cut(argv[i], maxEcho)) + "'"
+		}
+	}
+	return h, ""
 }
 
 // plainWord reports whether w has only printable ASCII without blanks: what CLIENT

@@ -1,14 +1,9 @@
 package router
 
-import "millrace/command"
-
-// debugLines is DEBUG, which only a node that was started with enable-debug runs.
+// debugLines is DEBUG, which runs only on a node that was started with enable-debug.
 func debugLines() []line {
-	flags := command.Admin | command.NoScript | command.Loading | command.Stale
-	return []line{{cmd: command.Command{
-		Name: "debug subcommand [arg...]", Arity: -2, Flags: flags, Categories: categories(flags, ""), Group: "server",
-		Since: "1.0.0", Summary: "A container for debugging commands.", Complexity: "Depends on subcommand.",
-	}, run: runDebug}}
+	return []line{serverLine("debug subcommand [arg...]", -2, operator, "1.0.0",
+		"Looks at, or disturbs, this node alone, for tests.", runDebug).inGroup("server").costs("As each subcommand says.")}
 }
 
 // textNoDebug is Redis's refusal.

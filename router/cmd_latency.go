@@ -9,44 +9,37 @@ import (
 	"millrace/resp"
 )
 
-// latencyLines are LATENCY and its subcommands: how long commands took on this node.
+// latencyLines are LATENCY and its subcommands. They show how long commands took on this
+// node: an event is a kind of slow command, and a sample is the slowest in a second.
 func latencyLines() []line {
-	sub := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
-		return serverLine(name, arity, flags, "", since, summary, run)
-	}
-	const admin = command.Admin | command.NoScript
-	latency := serverLine("latency", -2, 0, "server", "2.8.13", "A container for latency diagnostics commands.", nil)
-	latency.cmd.Flags = 0
-	latency.subs = []line{
-		sub("latest", 2, admin, "2.8.13", "Returns the latest latency samples for all events.", runLatencyLatest).tips("nondeterministic_output"),
-		sub("history event", 3, admin, "2.8.13", "Returns timestamp-latency samples for an event.", runLatencyHistory).tips("nondeterministic_output"),
-		sub("reset [event...]", -2, admin, "2.8.13", "Resets the latency data for one or more events.", runLatencyReset),
-		sub("doctor", 2, admin, "2.8.13", "Returns a human-readable latency analysis report.", runLatencyDoctor).tips("nondeterministic_output"),
-		sub("graph event", 3, admin, "2.8.13", "Returns a latency graph for an event.", runLatencyGraph).tips("nondeterministic_output"),
-		sub("histogram [command...]", -2, admin, "7.0.0", "Returns the cumulative distribution of latencies of a subset or all commands.", runLatencyHistogram).tips("nondeterministic_output"),
-		sub("help", 2, 0, "2.8.13", "Returns helpful text about the different subcommands.", help(latencyHelp)),
-	}
-	return []line{latency}
+	return []line{container("latency", "server", "2.8.13", "Commands about how long commands took on this node.",
+		serverLine("latest", 2, operator, "2.8.13", "Shows the newest sample of each event.", runLatencyLatest).tips("nondeterministic_output"),
+		serverLine("history event", 3, operator, "2.8.13", "Shows the samples of an event.", runLatencyHistory).tips("nondeterministic_output"),
+		serverLine("reset [event...]", -2, operator, "2.8.13", "Forgets the samples of the named events, or all.", runLatencyReset),
+		serverLine("doctor", 2, operator, "2.8.13", "Sums up the samples in sentences.", runLatencyDoctor).tips("nondeterministic_output"),
+		serverLine("graph event", 3, operator, "2.8.13", "Draws the samples of an event.", runLatencyGraph).tips("nondeterministic_output"),
+		serverLine("histogram [command...]", -2, operator, "7.0.0", "Counts the calls of each command by duration.", runLatencyHistogram).
+			costs("O(N) for N commands in the reply.").tips("nondeterministic_output"),
+		helpLine("2.8.13", latencyHelp),
+	)}
 }
 
 var latencyHelp = []string{
 	"LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"DOCTOR",
-	"    Return a human readable latency analysis report.",
+	"    Sums up the samples in sentences.",
 	"GRAPH <event>",
-	"    Return an ASCII latency graph for the <event> class.",
+	"    Draws the samples of <event>.",
 	"HISTORY <event>",
-	"    Return time-latency samples for the <event> class.",
+	"    Shows the samples of <event>: pairs of a time and milliseconds.",
 	"LATEST",
-	"    Return the latest latency samples for all events.",
+	"    Shows the newest sample of each event.",
 	"RESET [<event> ...]",
-	"    Reset latency data of one or more <event> classes.",
-	"    (default: reset all data for all event classes)",
+	"    Forgets the samples of each <event>, or all samples if none is named.",
 	"HISTOGRAM [COMMAND ...]",
-	"    Return a cumulative distribution of latencies in the format of a histogram for the specified command names.",
-	"    If no commands are specified then all histograms are replied.",
+	"    Counts the calls of each COMMAND by duration; without one, those of all commands.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 // LATENCY LATEST

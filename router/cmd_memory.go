@@ -4,49 +4,40 @@ import (
 	"runtime/metrics"
 
 	"millrace/call"
-	"millrace/command"
 	"millrace/resp"
 )
 
-// memoryLines are the subcommands of MEMORY about this node; USAGE is the state
-// machine's.
+// memoryLines are the subcommands of MEMORY about this node. The state machine runs
+// MEMORY USAGE.
 func memoryLines() []line {
 	sub := func(name, summary string, run handler) line {
-		return line{cmd: command.Command{
-			Name: name, Arity: 2, Categories: []string{"slow"}, Since: "4.0.0", Summary: summary, Complexity: "O(1)",
-		}, run: run}
+		return serverLine(name, 2, 0, "4.0.0", summary, run).runningOnly()
 	}
-	helpLine := sub("help", "Returns helpful text about the different subcommands.", help(memoryHelp))
-	helpLine.cmd.Flags = command.Loading | command.Stale
-	return []line{{
-		cmd: command.Command{Name: "memory", Arity: -2, Categories: []string{"slow"}, Since: "4.0.0",
-			Summary: "A container for memory diagnostics commands.", Complexity: "Depends on subcommand.", Group: "server"},
-		subs: []line{
-			sub("doctor", "Outputs a memory problems report.", runMemoryDoctor).tips("nondeterministic_output"),
-			helpLine,
-			sub("malloc-stats", "Says that there are no allocator statistics.", runMemoryMallocStats).tips("nondeterministic_output"),
-			sub("purge", "Does nothing: the runtime gives memory back by itself.",
-				func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }),
-			sub("stats", "Returns details about memory usage.", runMemoryStats).tips("nondeterministic_output"),
-		},
-	}}
+	return []line{container("memory", "server", "4.0.0", "Commands about the use of memory.",
+		sub("doctor", "Tells where the use of memory is shown.", runMemoryDoctor).tips("nondeterministic_output"),
+		helpLine("4.0.0", memoryHelp),
+		sub("malloc-stats", "Says that there are no allocator statistics.", runMemoryMallocStats).tips("nondeterministic_output"),
+		sub("purge", "Does nothing: the runtime gives memory back by itself.",
+			func(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }),
+		sub("stats", "Shows the memory that this node uses, and counts the keys.", runMemoryStats).
+			costs("O(S) for S shards.").tips("nondeterministic_output"),
+	)}
 }
 
 var memoryHelp = []string{
 	"MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"DOCTOR",
-	"    Return memory problems reports.",
+	"    Tells where the use of memory is shown.",
 	"MALLOC-STATS",
-	"    Return internal statistics report from the memory allocator.",
+	"    Says that there are no allocator statistics.",
 	"PURGE",
-	"    Attempt to purge dirty pages for reclamation by the allocator.",
+	"    Does nothing: the runtime gives memory back by itself.",
 	"STATS",
-	"    Return information about the memory usage of the server.",
+	"    Shows the memory that this node uses, and counts the keys.",
 	"USAGE <key> [SAMPLES <count>]",
-	"    Return memory in bytes used by <key> and its value. Nested values are",
-	"    sampled up to <count> times (default: 5, 0 means sample all).",
+	"    Estimates the bytes that <key> takes.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 // MEMORY DOCTOR

@@ -1,14 +1,13 @@
 package router
 
 import (
-	"millrace/command"
 	"millrace/resp"
 )
 
-// monitorLines are MONITOR.
+// monitorLines is MONITOR.
 func monitorLines() []line {
-	return []line{serverLine("monitor", 1, command.Admin|command.NoScript, "server", "1.0.0",
-		"Listens for all commands that this node's clients send.", runMonitor)}
+	return []line{serverLine("monitor", 1, operator, "1.0.0",
+		"Sends this connection a line for each command that this node's clients send.", runMonitor).inGroup("server")}
 }
 
 // MONITOR: from now on this connection is sent a line for each command that a client of

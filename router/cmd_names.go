@@ -12,37 +12,31 @@ import (
 	"millrace/stream"
 )
 
-// nameLines are the commands about names that no single shard can answer. SCAN is the
-// state machine's own: a cursor belongs to one shard.
+// nameLines are the commands about names that no single shard can answer. SCAN is not
+// among them, because a cursor belongs to one shard: the state machine runs it.
 func nameLines() []line {
-	cmd := func(name string, arity int, since, summary, complexity string, run handler) line {
+	cmd := func(usage string, arity int, since, summary, complexity string, run handler) line {
 		return line{cmd: command.Command{
-			Name: name, Arity: arity, Flags: command.ReadOnly, Categories: []string{"keyspace", "read", "slow"},
+			Name: usage, Arity: arity, Flags: command.ReadOnly, Categories: []string{"keyspace", "read", "slow"},
 			Since: since, Summary: summary, Complexity: complexity, Group: "generic",
 		}, run: run}
 	}
-	keys := cmd("keys pattern:pattern", 2, "1.0.0", "Returns all key names that match a pattern.",
-		"O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.", runKeys)
-	keys.cmd.Tips = []string{"nondeterministic_output_order"}
-	keys.cmd.Categories = append(keys.cmd.Categories, "dangerous")
-	flush := func(name, summary string) line {
-		l := cmd(name, -1, "1.0.0", summary, "O(1) in every shard; the space is freed by compactions.", runFlush)
+	flush := func(usage, summary string) line {
+		l := cmd(usage, -1, "1.0.0", summary, "O(1) in every shard; compactions free the space later.", runFlush).
+			inGroup("server").inCategories("keyspace", "write", "slow", "dangerous").
+			history("4.0.0 Takes `ASYNC`.", "6.2.0 Takes `SYNC`.")
 		l.cmd.Flags = command.Write
-		l.cmd.Categories = []string{"keyspace", "write", "slow", "dangerous"}
-		l.cmd.Group = "server"
 		return l
 	}
+	const oneDatabaseOnly = "Refused: a cluster has one database."
 	return []line{
-		flush("flushall async:[ASYNC|SYNC]", "Removes all keys from all databases.").history(
-			"4.0.0 Added the `ASYNC` flushing mode modifier.",
-			"6.2.0 Added the `SYNC` flushing mode modifier."),
-		flush("flushdb async:[ASYNC|SYNC]", "Removes all keys from the current database.").history(
-			"4.0.0 Added the `ASYNC` flushing mode modifier.",
-			"6.2.0 Added the `SYNC` flushing mode modifier."),
-		keys,
-		cmd("randomkey", 1, "1.0.0", "Returns a random key name from the database.", "O(1)", runRandomKey).tips("nondeterministic_output"),
-		oneDatabase("move key db:int", 3, "1.0.0", "Refused: a cluster has one database."),
-		oneDatabase("swapdb index1:int index2:int", 3, "4.0.0", "Refused: a cluster has one database."),
+		flush("flushall async:[ASYNC|SYNC]", "Deletes every key of the cluster."),
+		flush("flushdb async:[ASYNC|SYNC]", "Deletes every key of the cluster, which has one database."),
+		cmd("keys pattern:pattern", 2, "1.0.0", "Lists the keys whose names match a pattern.", "O(N) for N keys in the cluster.", runKeys).
+			tips("nondeterministic_output_order").inCategories("keyspace", "read", "slow", "dangerous"),
+		cmd("randomkey", 1, "1.0.0", "Picks a key at random.", "O(S) for S shards.", runRandomKey).tips("nondeterministic_output"),
+		oneDatabase("move key db:int", 3, "1.0.0", oneDatabaseOnly),
+		oneDatabase("swapdb index1:int index2:int", 3, "4.0.0", oneDatabaseOnly),
 	}
 }
 

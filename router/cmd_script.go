@@ -7,66 +7,78 @@ import (
 	"millrace/resp"
 )
 
-// scriptLines are the commands about scripts, of which there are none: nothing is ever
-// loaded, so there is nothing to flush or to find.
+// scriptLine returns the line of a subcommand of SCRIPT or FUNCTION.
+func scriptLine(usage string, arity int, flags command.Flags, since, summary string, run handler) line {
+	cats := categories(0, "scripting")
+	if flags&command.Write != 0 {
+		cats = append([]string{"write"}, cats...)
+	}
+	return serverLine(usage, arity, flags|command.NoScript, since, summary, run).runningOnly().inCategories(cats...)
+}
+
+const (
+	summaryNoScripts   = "Refused: Millrace runs no scripts."
+	summaryNoFunctions = "Refused: Millrace runs no functions."
+)
+
+var (
+	noScripts = refusal("ERR Millrace runs no scripts and no functions")
+	notBusy   = refusal("NOTBUSY No scripts in execution right now.")
+)
+
+// scriptLines are the commands about scripts and functions. Millrace runs neither:
+// nothing is ever loaded, so there is nothing to flush or to find.
 func scriptLines() []line {
-	sub := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
-		l := serverLine(name, arity, command.NoScript, "", since, summary, run)
-		l.cmd.Flags, l.cmd.Categories = flags|command.NoScript, categories(0, "scripting")
-		if name == "help" {
-			l.cmd.Flags &^= command.NoScript
-		}
-		if flags&command.Write != 0 {
-			l.cmd.Categories = append([]string{"write"}, l.cmd.Categories...)
-		}
-		return l
-	}
-	noScripts := refusal("ERR Millrace runs no scripts and no functions")
-	notBusy := refusal("NOTBUSY No scripts in execution right now.")
-	script := serverLine("script", -2, 0, "scripting", "2.6.0", "A container for Lua scripts management commands.", nil)
-	script.cmd.Flags = 0
-	script.subs = []line{
-		sub("flush async:[ASYNC|SYNC]", -2, 0, "2.6.0", "Removes all server-side Lua scripts from the script cache.",
+	script := container("script", "scripting", "2.6.0", "Commands about scripts, of which there are none.",
+		scriptLine("flush async:[ASYNC|SYNC]", -2, 0, "2.6.0", "Does nothing: no script is ever kept.",
 			flushOption("ERR SCRIPT FLUSH only support SYNC|ASYNC option")).history(
-			"6.2.0 Added the `ASYNC` and `SYNC` flushing mode modifiers."),
-		sub("exists sha1...", -3, 0, "2.6.0", "Determines whether server-side Lua scripts exist in the script cache.", runScriptExists),
-		sub("kill", 2, 0, "2.6.0", "Refused: no script ever runs.", notBusy),
-		sub("load script", 3, command.Stale, "2.6.0", "Refused: Millrace runs no scripts.", noScripts),
-		sub("debug mode:(YES|SYNC|NO)", 3, 0, "3.2.0", "Refused: Millrace runs no scripts.", noScripts),
-		sub("help", 2, command.Loading|command.Stale, "5.0.0", "Returns helpful text about the different subcommands.", help(scriptHelp)),
-	}
-	function := serverLine("function", -2, 0, "scripting", "7.0.0", "A container for function commands.", nil)
-	function.cmd.Flags = 0
-	function.subs = []line{
-		sub("flush async:[ASYNC|SYNC]", -2, command.Write, "7.0.0", "Deletes all libraries and functions.", runFunctionFlush),
-		sub("list [LIBRARYNAME library-name-pattern] [WITHCODE]", -2, 0, "7.0.0", "Returns information about all libraries.", runFunctionList).tips("nondeterministic_output_order"),
-		sub("stats", 2, 0, "7.0.0", "Returns information about a function during execution.", runFunctionStats).tips("nondeterministic_output"),
-		sub("kill", 2, 0, "7.0.0", "Refused: no function ever runs.", notBusy),
-		sub("delete library-name", 3, command.Write, "7.0.0", "Refused: there are no libraries.", refusal("ERR Library not found")),
-		sub("load [REPLACE] function-code", -3, command.Write|command.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
-		sub("dump", 2, 0, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
-		sub("restore serialized-value policy:[FLUSH|APPEND|REPLACE]", -3, command.Write|command.DenyOOM, "7.0.0", "Refused: Millrace runs no functions.", noScripts),
-		sub("help", 2, command.Loading|command.Stale, "7.0.0", "Returns helpful text about the different subcommands.", help(functionHelp)),
-	}
-	out := []line{script, function}
+			"6.2.0 Takes `ASYNC` and `SYNC`."),
+		scriptLine("exists sha1...", -3, 0, "2.6.0", "Answers 0 for each script: none is ever kept.", runScriptExists).
+			costs("O(N) for N arguments."),
+		scriptLine("kill", 2, 0, "2.6.0", "Refused: no script ever runs.", notBusy),
+		scriptLine("load script", 3, 0, "2.6.0", summaryNoScripts, noScripts).with(command.Stale),
+		scriptLine("debug mode:(YES|SYNC|NO)", 3, 0, "3.2.0", summaryNoScripts, noScripts),
+		helpLine("5.0.0", scriptHelp).inCategories(categories(0, "scripting")...),
+	)
+	return append([]line{script, functionLine()}, evalLines()...)
+}
+
+// functionLine is FUNCTION with its subcommands.
+func functionLine() line {
+	return container("function", "scripting", "7.0.0", "Commands about functions, of which there are none.",
+		scriptLine("flush async:[ASYNC|SYNC]", -2, command.Write, "7.0.0", "Does nothing: no library is ever kept.", runFunctionFlush),
+		scriptLine("list [LIBRARYNAME library-name-pattern] [WITHCODE]", -2, 0, "7.0.0", "Answers an empty array: there are no libraries.", runFunctionList).
+			tips("nondeterministic_output_order"),
+		scriptLine("stats", 2, 0, "7.0.0", "Answers that no function is running.", runFunctionStats).tips("nondeterministic_output"),
+		scriptLine("kill", 2, 0, "7.0.0", "Refused: no function ever runs.", notBusy),
+		scriptLine("delete library-name", 3, command.Write, "7.0.0", "Refused: there are no libraries.", refusal("ERR Library not found")),
+		scriptLine("load [REPLACE] function-code", -3, command.Write|command.DenyOOM, "7.0.0", summaryNoFunctions, noScripts),
+		scriptLine("dump", 2, 0, "7.0.0", summaryNoFunctions, noScripts),
+		scriptLine("restore serialized-value policy:[FLUSH|APPEND|REPLACE]", -3, command.Write|command.DenyOOM, "7.0.0", summaryNoFunctions, noScripts),
+		helpLine("7.0.0", functionHelp).inCategories(categories(0, "scripting")...),
+	)
+}
+
+// evalLines are the commands that would run a script or a function.
+func evalLines() (out []line) {
+	noScript := refusal("NOSCRIPT No matching script. Please use EVAL.")
+	noFunction := refusal("ERR Function not found")
 	for _, f := range []struct {
-		name, what, since string
-		run               handler
+		usage, since string
+		run          handler
 	}{
-		{"eval", " script", "2.6.0", noScripts}, {"eval_ro", " script", "7.0.0", noScripts},
-		{"evalsha", " sha1", "2.6.0", refusal("NOSCRIPT No matching script. Please use EVAL.")},
-		{"evalsha_ro", " sha1", "7.0.0", refusal("NOSCRIPT No matching script. Please use EVAL.")},
-		{"fcall", " function", "7.0.0", refusal("ERR Function not found")}, {"fcall_ro", " function", "7.0.0", refusal("ERR Function not found")},
+		{"eval script", "2.6.0", noScripts}, {"eval_ro script", "7.0.0", noScripts},
+		{"evalsha sha1", "2.6.0", noScript}, {"evalsha_ro sha1", "7.0.0", noScript},
+		{"fcall function", "7.0.0", noFunction}, {"fcall_ro function", "7.0.0", noFunction},
 	} {
-		flags, access := command.NoScript|command.Stale|command.MovableKeys, "RW access update"
-		if strings.HasSuffix(f.name, "_ro") {
-			flags, access = flags|command.ReadOnly, "RO access"
+		l := scriptLine(f.usage+" numkeys:int [key...] [arg...]", -3, 0, f.since, "Refused: Millrace runs no scripts and no functions.", f.run).
+			inGroup("scripting").with(command.Stale | command.MovableKeys)
+		l.cmd.Keys = command.Keys{Find: countedKeys, Access: "RW access update"}
+		if strings.Contains(f.usage, "_ro ") {
+			l = l.with(command.ReadOnly)
+			l.cmd.Keys.Access = "RO access"
 		}
-		out = append(out, line{cmd: command.Command{
-			Name: f.name + f.what + " numkeys:int [key...] [arg...]", Arity: -3, Flags: flags, Keys: command.Keys{Find: countedKeys, Access: access},
-			Categories: categories(0, "scripting"), Since: f.since, Summary: "Refused: Millrace runs no scripts and no functions.",
-			Complexity: "O(1)", Group: "scripting",
-		}, run: f.run})
+		out = append(out, l)
 	}
 	return out
 }
@@ -74,23 +86,23 @@ func scriptLines() []line {
 var scriptHelp = []string{
 	"SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"EXISTS <sha1> [<sha1> ...]",
-	"    Return information about the existence of the scripts in the script cache: there are none.",
+	"    Answers 0 for each script: none is ever kept.",
 	"FLUSH [ASYNC|SYNC]",
-	"    Accepted: there is nothing to flush.",
+	"    Does nothing: there is nothing to flush.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 var functionHelp = []string{
 	"FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"LIST [LIBRARYNAME PATTERN] [WITHCODE]",
-	"    Return an empty array: there are no libraries.",
+	"    Answers an empty array: there are no libraries.",
 	"STATS",
-	"    Return that no function is running.",
+	"    Answers that no function is running.",
 	"FLUSH [ASYNC|SYNC]",
-	"    Accepted: there is nothing to flush.",
+	"    Does nothing: there is nothing to flush.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 // countedKeys finds the keys of EVAL and its like: a script, how many keys, the keys.

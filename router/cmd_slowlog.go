@@ -7,39 +7,33 @@ import (
 
 // slowlogLines are SLOWLOG and its subcommands: the slow commands of this node.
 func slowlogLines() []line {
-	sub := func(name string, arity int, flags command.Flags, summary string, run handler) line {
-		return serverLine(name, arity, flags, "", "2.2.12", summary, run)
-	}
-	slow := serverLine("slowlog", -2, 0, "server", "2.2.12", "A container for slow log commands.", nil)
-	slow.cmd.Flags = 0
-	slow.subs = []line{
-		sub("get [count:int]", -2, command.Admin, "Returns the slow log's entries.", runSlowlogGet).tips("nondeterministic_output").history(
-			"4.0.0 Added client IP address, port and name to the reply."),
-		sub("len", 2, command.Admin, "Returns the number of entries in the slow log.", func(c *conn, q *request, _ [][]byte) {
+	return []line{container("slowlog", "server", "2.2.12", "Commands about the log of slow commands.",
+		serverLine("get [count:int]", -2, command.Admin, "2.2.12", "Shows slow commands, the newest first.", runSlowlogGet).
+			costs("O(N) for N commands in the reply.").tips("nondeterministic_output").history(
+			"4.0.0 Each entry tells the client's address and name."),
+		serverLine("len", 2, command.Admin, "2.2.12", "Counts the commands in the slow log.", func(c *conn, q *request, _ [][]byte) {
 			c.answer(q, resp.Int(int64(c.r.slowlog.len(int(c.r.settings.slowLen.Load())))))
 		}).tips("nondeterministic_output"),
-		sub("reset", 2, command.Admin, "Clears all entries from the slow log.", func(c *conn, q *request, _ [][]byte) {
+		serverLine("reset", 2, command.Admin, "2.2.12", "Empties the slow log.", func(c *conn, q *request, _ [][]byte) {
 			c.r.slowlog.reset()
 			c.answer(q, resp.OK)
-		}),
-		serverLine("help", 2, 0, "", "6.2.0", "Returns helpful text about the different subcommands.", help(slowlogHelp)),
-	}
-	return []line{slow}
+		}).costs("O(N) for N commands in the slow log."),
+		helpLine("6.2.0", slowlogHelp),
+	)}
 }
 
 var slowlogHelp = []string{
 	"SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 	"GET [<count>]",
-	"    Return top <count> entries from the slowlog of this node (default: 10, -1 mean all).",
-	"    Entries are made of:",
-	"    id, timestamp, time in microseconds, arguments array, client IP and port,",
-	"    client name",
+	"    Shows up to <count> slow commands of this node, the newest first (default: 10; -1: all).",
+	"    Each entry has a number, the time in seconds, the duration in microseconds, the words",
+	"    of the command, and the client's address and name.",
 	"LEN",
-	"    Return the length of the slowlog.",
+	"    Counts the commands in the slow log.",
 	"RESET",
-	"    Reset the slowlog.",
+	"    Empties the slow log.",
 	"HELP",
-	"    Print this help.",
+	"    Shows this list.",
 }
 
 // defaultSlowCount is how many entries SLOWLOG GET returns when it is not told.

@@ -10,18 +10,20 @@ import (
 )
 
 // waitLines are WAIT and WAITAOF. Every acknowledged write is on disk on a majority of
-// its shard's voters, so mostly there is nothing to wait for but the leader's word on how
-// many these are; asked for more, they ask the replicas.
+// its shard's voters. So mostly the leader's answer, how many voters these are, is
+// enough. If a client asks for more, the replicas are asked as well.
 func waitLines() []line {
-	wait := func(name string, arity int, since, summary string, run handler) line {
+	wait := func(usage string, arity int, since, summary string, run handler) line {
 		return line{cmd: command.Command{
-			Name: name, Arity: arity, Flags: command.Blocking, Categories: []string{"slow", "blocking", "connection"},
-			Since: since, Summary: summary, Complexity: "O(1)", Group: "generic",
+			Name: usage, Arity: arity, Flags: command.Blocking, Categories: []string{"slow", "blocking", "connection"},
+			Since: since, Summary: summary, Complexity: "O(S) for writes to S shards.", Group: "generic",
 		}, run: run}
 	}
 	return []line{
-		wait("wait numreplicas:int timeout:int", 3, "3.0.0", "Waits until so many other replicas have this connection's writes, and returns how many do.", runWait),
-		wait("waitaof numlocal:int numreplicas:int timeout:int", 4, "7.2.0", "Waits until so many other replicas have this connection's writes on disk, and returns on how many disks they are.", runWaitAOF),
+		wait("wait numreplicas:int timeout:int", 3, "3.0.0",
+			"Waits until a number of other replicas have this connection's writes, and tells how many do.", runWait),
+		wait("waitaof numlocal:int numreplicas:int timeout:int", 4, "7.2.0",
+			"Waits until a number of other replicas have this connection's writes on disk, and tells on how many disks they are.", runWaitAOF),
 	}
 }
 

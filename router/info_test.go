@@ -67,9 +67,10 @@ func TestInfoFields(t *testing.T) {
 	g := newRig(t, 1, nil)
 	g.dial().want("PING", "+PONG")
 	seen := make(map[string]bool)
-	for _, section := range infoAll {
+	for i := range infoSections {
+		section := infoSections[i].name
 		var have []string
-		for _, f := range g.r.infoSection(section) {
+		for _, f := range g.r.infoFields(&infoSections[i]) {
 			if seen[f.Name] || slices.Contains(unknownInfo, f.Name) {
 				t.Errorf("%s in section %s is there twice, or is not known", f.Name, section)
 			}

@@ -42,23 +42,20 @@ var notInMulti = map[string]string{
 	"client|reply":            "ERR CLIENT REPLY is not allowed in a transaction",
 }
 
-// transactionLines are MULTI and what belongs to it.
+// transactionLines are MULTI and the commands that belong to it.
 func transactionLines() []line {
-	tx := func(name string, arity int, flags command.Flags, since, summary string, run handler) line {
-		return line{cmd: command.Command{
-			Name: name, Arity: arity, Flags: flags | command.NoScript | command.Loading | command.Stale,
-			Categories: categories(flags, "transaction"), Since: since, Summary: summary, Complexity: "O(1)", Group: "transactions",
-		}, run: run}
+	tx := func(usage string, arity int, flags command.Flags, since, summary string, run handler) line {
+		return serverLine(usage, arity, flags|command.NoScript, since, summary, run).
+			inCategories(categories(flags, "transaction")...).inGroup("transactions")
 	}
-	watch := tx("watch key...", -2, command.Fast, "2.2.0", "Monitors changes to keys to determine the execution of a transaction.", runWatch)
+	watch := tx("watch key...", -2, command.Fast, "2.2.0", "Makes the next EXEC depend on keys: it does nothing if one has changed.", runWatch)
 	watch.cmd.Keys = command.Keys{First: 1, Last: -1, Step: 1, Access: "RO"}
-	watch.cmd.Complexity = "O(1) for every key."
 	return []line{
-		tx("multi", 1, command.Fast, "1.2.0", "Starts a transaction.", runMulti),
-		tx("exec", 1, 0, "1.2.0", "Executes all commands in a transaction.", runExec),
-		tx("discard", 1, command.Fast, "2.0.0", "Discards a transaction.", runDiscard),
-		watch,
-		tx("unwatch", 1, command.Fast, "2.2.0", "Forgets about watched keys of a transaction.", runUnwatch),
+		tx("multi", 1, command.Fast, "1.2.0", "Begins a transaction: commands are queued from now on.", runMulti),
+		tx("exec", 1, 0, "1.2.0", "Runs the queued commands as one.", runExec).costs("The sum over the queued commands."),
+		tx("discard", 1, command.Fast, "2.0.0", "Drops the queued commands.", runDiscard).costs("O(N) for N queued commands."),
+		watch.costs("O(N) for N keys."),
+		tx("unwatch", 1, command.Fast, "2.2.0", "Drops what WATCH asked for.", runUnwatch),
 	}
 }
 

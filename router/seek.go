@@ -10,20 +10,24 @@ import (
 	"millrace/call"
 )
 
-// A seeker finds the leader of one shard for everybody of this router who waits for
-// one: however many connections are refused, replicas are asked by one goroutine,
-// which runs only while somebody waits.
+// A seeker finds the leader of one shard for all lanes and errands of this router. One
+// goroutine asks the replicas, however many connections are refused. It runs only while
+// there are searches.
 type seeker struct {
 	r     *Router
 	shard uint32
-	kick  chan struct{} // of one: somebody was added
+	kick  chan struct{} // of one: a search was added
 
 	mu       sync.Mutex
-	searches []*search
-	running  bool
+	searches []*search // guarded by mu
+	running  bool      // guarded by mu
 
 	asking atomic.Int32 // hint calls without an answer
-	next   int          // the replica to ask next; of the goroutine
+
+	// The rest belongs to the goroutine.
+	next     int           // the replica to ask next
+	nextAsk  int64         // in r.now() time: when a replica may be asked again
+	askPause time.Duration // from that question to the one after it
 }
 
 // search is one lane or errand that waits for a leader. The seeker calls found once,
@@ -53,8 +57,9 @@ const (
 	askTimeout = 200 * time.Millisecond
 )
 
-// pause returns how long to leave a leader alone that refused n times in a row, with
-// some chance in it, so that those refused together do not come back together.
+// pause returns how long to leave a leader alone after n refusals in a row: on average
+// 5, 10, 20, 40, 80, 100 ms. It is random, so that calls refused together do not return
+// together.
 func pause(n int) time.Duration {
 	d := pauseMax
 	if n < 6 {
@@ -63,7 +68,7 @@ func pause(n int) time.Duration {
 	return d/2 + rand.N(d)
 }
 
-// add has the seeker wake w. The caller may hold a conn's mutex.
+// add begins the search w. The caller may hold a conn's mutex.
 func (s *seeker) add(w *search) {
 	w.at = s.r.now() + int64(pause(w.hops))
 	s.mu.Lock()
@@ -72,7 +77,7 @@ func (s *seeker) add(w *search) {
 	s.running = true
 	s.mu.Unlock()
 	if start {
-		s.r.wg.Go(s.run) // ends when nobody waits any more, or with the router
+		s.r.wg.Go(s.run) // ends when there are no searches any more, or with the router
 		return
 	}
 	select {
@@ -81,7 +86,7 @@ func (s *seeker) add(w *search) {
 	}
 }
 
-// remove forgets w, whose owner gave up. fire may be running or have run.
+// remove ends the search w, whose owner gave up. found may be running, or have run.
 func (s *seeker) remove(w *search) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,61 +98,29 @@ func (s *seeker) remove(w *search) {
 	}
 }
 
-// run wakes waiters until there are none.
+// run ends searches until there are none. It looks at them again when Leaders reports a
+// change, when a search is added, and when the first of them is due.
 func (s *seeker) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var nextAsk int64
-	every := askMin
+	s.nextAsk, s.askPause = 0, askMin
 	for {
 		changed := s.r.leaders.Watch(s.shard)
 		node, term := s.r.leader(s.shard)
 		now := s.r.now()
-		stopping := s.r.ctx.Err() != nil
-
-		var late, found []*search
-		until := now + int64(pauseMax)
-		curious := false
-		s.mu.Lock()
-		kept := s.searches[:0]
-		for _, w := range s.searches {
-			moved := !w.overload && (w.term != term || w.node != node)
-			switch {
-			case stopping || w.deadline <= now:
-				late = append(late, w)
-			case term != 0 && (moved || w.at <= now):
-				found = append(found, w)
-			default:
-				kept = append(kept, w)
-				curious = curious || !w.overload
-				until = min(until, w.deadline)
-				if term != 0 {
-					until = min(until, w.at)
-				}
-			}
-		}
-		clear(s.searches[len(kept):])
-		s.searches = kept
-		idle := len(kept) == 0
-		s.running = !idle
-		s.mu.Unlock()
-
-		for _, w := range late {
+		l := s.sort(node, term, now)
+		for _, w := range l.late {
 			w.found("", 0)
 		}
-		for _, w := range found {
+		for _, w := range l.found {
 			w.found(node, term)
 		}
-		if idle {
+		if l.none {
 			return
 		}
-		if curious {
-			if nextAsk <= now {
-				s.ask()
-				nextAsk = now + int64(every)
-				every = min(2*every, askMax)
-			}
-			until = min(until, nextAsk)
+		until := l.until
+		if l.curious {
+			until = min(until, s.askAt(now))
 		}
 		timer.Reset(max(time.Duration(until-now), time.Millisecond))
 		select {
@@ -159,8 +132,58 @@ func (s *seeker) run() {
 	}
 }
 
-// ask asks the next replica who leads the shard. What it answers goes to Leaders,
-// which wakes the seeker.
+// look is the result of one look at the searches.
+type look struct {
+	late    []*search // ended without a leader
+	found   []*search // ended with the leader
+	none    bool      // no search is left, and the goroutine must end
+	curious bool      // a search that is left waits for another leader, not for room
+	until   int64     // when to look again
+}
+
+// sort takes the searches that end out of the list, given the believed leader. A search
+// ends with the leader if that is another one than refused, or if its pause is over.
+func (s *seeker) sort(node string, term uint64, now int64) look {
+	stopping := s.r.ctx.Err() != nil
+	l := look{until: now + int64(pauseMax)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.searches[:0]
+	for _, w := range s.searches {
+		moved := !w.overload && (w.term != term || w.node != node)
+		switch {
+		case stopping || w.deadline <= now:
+			l.late = append(l.late, w)
+		case term != 0 && (moved || w.at <= now):
+			l.found = append(l.found, w)
+		default:
+			kept = append(kept, w)
+			l.curious = l.curious || !w.overload
+			l.until = min(l.until, w.deadline)
+			if term != 0 {
+				l.until = min(l.until, w.at)
+			}
+		}
+	}
+	clear(s.searches[len(kept):])
+	s.searches = kept
+	l.none = len(kept) == 0
+	s.running = !l.none
+	return l
+}
+
+// askAt asks a replica if it is time, and returns when the next may be asked.
+func (s *seeker) askAt(now int64) int64 {
+	if s.nextAsk <= now {
+		s.ask()
+		s.nextAsk = now + int64(s.askPause)
+		s.askPause = min(2*s.askPause, askMax)
+	}
+	return s.nextAsk
+}
+
+// ask asks the next replica for the shard's leader. Its answer goes to Leaders, and the
+// change there wakes the seeker.
 func (s *seeker) ask() {
 	info, ok := s.r.topology().Shard(s.shard)
 	if !ok || len(info.Replicas) == 0 || s.asking.Load() >= maxAsking {
@@ -178,8 +201,8 @@ func (s *seeker) ask() {
 	})
 }
 
-// hintCmds is what a call for a hint carries. It is refused before it is looked at,
-// since no leader leads in term zero.
+// hintCmds are the commands of a call for a hint. They never run: the call has term zero,
+// in which nobody leads, so it is refused with the name of the leader.
 var hintCmds = [][][]byte{{[]byte("ping")}}
 
 // seeker returns the seeker of a shard.
@@ -194,8 +217,8 @@ func (r *Router) seeker(shard uint32) *seeker {
 	return s
 }
 
-// leader returns the believed leader of a shard, and the term it leads in; zero when
-// there is no such belief.
+// leader returns the believed leader of a shard, and the term it leads in; zero when no
+// leader is known.
 func (r *Router) leader(shard uint32) (node string, term uint64) {
 	node, term = r.leaders.Get(shard)
 	if node == "" {

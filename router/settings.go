@@ -87,7 +87,7 @@ var parameters = []parameter{
 	number("latency-monitor-threshold", 1, 0, math.MaxInt64, func(s *settings) *atomic.Int64 { return &s.latencyMS }),
 	fixed("latency-tracking", "yes"),
 	number("maxclients", 1, 1, math.MaxUint32, func(s *settings) *atomic.Int64 { return &s.maxClients }),
-	{name: "maxmemory", get: func(r *Router) string { return r.infoField("memory", "maxmemory", "0") }},
+	{name: "maxmemory", get: func(r *Router) string { return r.maxMemory() }},
 	fixed("maxmemory-policy", "noeviction"),
 	fixed("notify-keyspace-events", ""),
 	immutable("port", func(r *Router) string { return port(r.Addr().String()) }),

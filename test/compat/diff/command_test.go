@@ -196,9 +196,9 @@ var docsDifferences = []tableDifference{
 	{"xtrim", "history", "KEEPREF, DELREF and ACKED are newer."},
 }
 
-// TestCommandDocs compares the reply to COMMAND DOCS for each command that both have. It
-// leaves out the summary and the complexity, which are in Millrace's own words, and the
-// version of an argument, which Millrace has in the history.
+// TestCommandDocs compares the reply to COMMAND DOCS for each command that both have. The
+// sentences in it are Millrace's own, so it leaves out the summary and the complexity, and
+// compares the versions in the history alone.
 func TestCommandDocs(t *testing.T) {
 	x := newTables(t)
 	compared := 0
@@ -232,6 +232,12 @@ func part(v *resp.Value, name string) resp.Value {
 		return resp.Null()
 	case name == "arguments":
 		return dropFields(*f, "since", "deprecated_since", "summary")
+	case name == "history":
+		versions := resp.Set()
+		for _, note := range f.Elems {
+			versions.Elems = append(versions.Elems, note.Elems[0])
+		}
+		return versions
 	}
 	return *f
 }
