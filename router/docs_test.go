@@ -78,7 +78,7 @@ func usageOf(t *testing.T, cmd *command.Command) string {
 
 // pageGroups are the sections of the page: the groups of COMMAND DOCS.
 var pageGroups = []struct{ group, title string }{
-	{"stream", "Streams"}, {"generic", "Keys"}, {"string", "Strings"}, {"hash", "Hashes"}, {"transactions", "Transactions"}, {"connection", "Connections"},
+	{"stream", "Streams"}, {"generic", "Keys"}, {"string", "Strings"}, {"hash", "Hashes"}, {"sorted-set", "Sorted sets"}, {"transactions", "Transactions"}, {"connection", "Connections"},
 	{"cluster", "Cluster"}, {"server", "Server"}, {"scripting", "Scripts"},
 }
 
@@ -88,7 +88,8 @@ var absent = []struct{ names, why string }{
 	{"HRANDFIELD", "no use of it is known; HSCAN and HKEYS name the fields"},
 	{"HEXPIRE HPEXPIRE HTTL HPERSIST HGETEX HSETEX HGETDEL", "a field has no time to live of its own"},
 	{"SADD SREM SMEMBERS SISMEMBER", "no sets"},
-	{"ZADD ZRANGE ZREM ZSCORE BZPOPMIN", "no sorted sets"},
+	{"BZPOPMIN BZPOPMAX ZMPOP BZMPOP", "a stream with a group is the queue"},
+	{"ZUNION ZINTER ZDIFF ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZINTERCARD ZRANGESTORE ZRANDMEMBER ZLEXCOUNT ZREMRANGEBYLEX", "sorted sets are kept beside streams, and not computed with"},
 	{"SETBIT GETBIT BITCOUNT BITFIELD PFADD PFCOUNT GEOADD GEOSEARCH", "no bitmaps, HyperLogLogs or positions"},
 	{"MSET MSETNX GETRANGE SETRANGE INCRBYFLOAT LCS", "the string type is for positions and locks beside streams"},
 	{"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE PUBLISH PUBSUB SSUBSCRIBE SUNSUBSCRIBE SPUBLISH", "nothing that is lost when nobody listens; XREAD BLOCK with $ is the durable form"},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"millrace/command"
 	"millrace/resp"
 )
 
@@ -101,20 +100,4 @@ func checkFields(words [][]byte) *resp.Value {
 		}
 	}
 	return nil
-}
-
-// hashCommand returns the description that the commands on a field of a hash share.
-func hashCommand(name, usage string, arity int, flags command.Flags, access, since, summary, complexity string) command.Command {
-	categories := []string{"read", "hash", "slow"}
-	if flags&command.Write != 0 {
-		categories[0] = "write"
-	}
-	if flags&command.Fast != 0 {
-		categories[2] = "fast"
-	}
-	return command.Command{
-		Name: name, Usage: usage, Arity: arity, Flags: flags,
-		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: access},
-		Categories: categories, Since: since, Group: "hash", Summary: summary, Complexity: complexity,
-	}
 }

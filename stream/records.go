@@ -47,10 +47,10 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 		}
 		return err
 	}
-	if h.Type == TypeString {
+	switch h.Type {
+	case TypeString:
 		return one(kindKey(h.Name, kindValue))
-	}
-	if h.hasElements() {
+	case TypeHash, TypeZSet:
 		return h.elementRecords(span)
 	}
 	kind := func(kind byte, from, to ID) error {

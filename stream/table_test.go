@@ -53,6 +53,9 @@ var flagNames = map[string]command.Flags{
 	"blocking": command.Blocking, "movablekeys": command.MovableKeys, "loading": command.Loading, "stale": command.Stale,
 }
 
+// newerArity are the commands that take more words since a version newer than Redis 7.0.
+var newerArity = map[string]bool{"zrank": true, "zrevrank": true}
+
 // TestTableAgainstRedis compares the table with the replies of COMMAND INFO of a live Redis.
 func TestTableAgainstRedis(t *testing.T) {
 	redis, compared := newLiveRedis(t), 0
@@ -62,7 +65,7 @@ func TestTableAgainstRedis(t *testing.T) {
 			continue // newer than this Redis, or internal
 		}
 		compared++
-		if got := info.Elems[1].Int; got != int64(c.Arity) {
+		if got := info.Elems[1].Int; got != int64(c.Arity) && !newerArity[c.Name] {
 			t.Errorf("%s: arity %d, in Redis %d", c.Name, c.Arity, got)
 		}
 		texts := func(v resp.Value) (out []string) {

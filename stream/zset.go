@@ -252,6 +252,11 @@ func (h *Head) scoreBounds(lo, hi []byte) (from, to []byte) {
 // to hi, hi excluded. nil is the least and the greatest.
 type scoreRange struct{ lo, hi []byte }
 
+// all reports whether the range is known to hold all members of h.
+func (r *scoreRange) all(h *Head) bool {
+	return bytes.Compare(r.lo, h.Elements.Least) <= 0 && bytes.Compare(r.hi, h.Elements.Greatest) > 0
+}
+
 // parseScoreRange reads the two ends of a range of scores. "(" excludes the score.
 func parseScoreRange(minWord, maxWord []byte) (r scoreRange, refusal *resp.Value) {
 	least, excluded, ok := scoreEnd(minWord)
@@ -349,8 +354,8 @@ func parseRanks(startWord, stopWord []byte) (start, stop int64, refusal *resp.Va
 }
 
 // eachRank calls f for the members of h from one rank to another, both included. It walks
-// from the nearer end, so f is not called in order: backward says whether the ranks fall.
-func (tx *Tx) eachRank(h *Head, from, to int64, f func(score float64, member []byte) error) (backward bool, refusal *resp.Value, err error) {
+// from the nearer end, so f may be called in reverse: backward says so.
+func (tx *Tx) eachRank(h *Head, from, to int64, f func(score float64, member []byte) (bool, error)) (backward bool, refusal *resp.Value, err error) {
 	skip := from
 	if behind := int64(h.Length) - 1 - to; behind < from {
 		skip, backward = behind, true
@@ -362,7 +367,8 @@ func (tx *Tx) eachRank(h *Head, from, to int64, f func(score float64, member []b
 			return true, nil
 		}
 		left--
-		return left > 0, f(score, member)
+		more, err := f(score, member)
+		return more && left > 0, err
 	})
 	return backward, refusal, err
 }
