@@ -10,7 +10,7 @@ var hstrlen = Command{
 	Command: command.Command{
 		Name: "hstrlen", Arity: 3, Flags: command.ReadOnly | command.Fast,
 		Usage:      "key field",
-		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
+		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
 		Categories: []string{"read", "hash", "fast"},
 		Since:      "3.2.0", Group: "hash",
 		Summary:    "Answers how many bytes the value of a field has.",

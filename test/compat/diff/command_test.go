@@ -180,6 +180,7 @@ var docsDifferences = []tableDifference{
 	{"command|getkeys", "arguments", "Newer releases list them."},
 	{"command|getkeysandflags", "arguments", "Newer releases list them."},
 	{"debug", "*", "Its subcommands are Millrace's own."},
+	{"hscan", "arguments", "NOVALUES is newer."},
 	{"migrate", "*", "It is refused."},
 	{"replconf", "doc_flags", "It is refused."},
 	{"set", "arguments", "IFEQ, IFNE and those of digests are newer."},
