@@ -12,7 +12,8 @@ import (
 type Kind uint8
 
 const (
-	// Read runs one read-only command on a view, after a read index.
+	// Read runs read-only commands on one view, after a read index: a single command, or
+	// all commands of an EXEC that changes nothing.
 	Read Kind = iota + 1
 	// ReadStale runs one read-only command on the replica's state as it is, leader or
 	// not.

@@ -148,8 +148,18 @@ func (m *Machine) Flush(b kv.Batch) error {
 }
 
 // Read runs MAP on a view. The reply holds the bytes of the map, or is null until the
-// cluster is created.
-func (m *Machine) Read(v kv.Reader, _ int64, argv [][]byte) (resp.Value, error) {
+// cluster is created. A call as a whole is never refused.
+func (m *Machine) Read(v kv.Reader, _ int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error) {
+	replies = make([]resp.Value, len(cmds))
+	for i, argv := range cmds {
+		if replies[i], err = m.read(v, argv); err != nil {
+			return nil, nil, err
+		}
+	}
+	return replies, nil, nil
+}
+
+func (m *Machine) read(v kv.Reader, argv [][]byte) (resp.Value, error) {
 	c, err := lookup(argv)
 	if err != nil {
 		return resp.Err(fmt.Sprintf("ERR unknown command %.40q of the meta group", bytes.Join(argv[:min(1, len(argv))], nil))), nil

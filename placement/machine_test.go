@@ -233,7 +233,7 @@ func TestUnknownFormatHalts(t *testing.T) {
 	if _, err := m.Apply(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, ErrFormat) {
 		t.Errorf("Apply: %v, want ErrFormat", err)
 	}
-	if _, err := m.Read(m.state, 1, words("MAP")); !errors.Is(err, ErrFormat) {
+	if _, _, err := m.Read(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, ErrFormat) {
 		t.Errorf("Read: %v, want ErrFormat", err)
 	}
 	m.state.fail = errors.New("disk")
@@ -244,19 +244,19 @@ func TestUnknownFormatHalts(t *testing.T) {
 
 func TestRead(t *testing.T) {
 	m := newMeta()
-	if v, err := m.Read(m.state, 1, words("MAP")); err != nil || !v.IsNull() {
+	if v, _, err := m.Read(m.state, 1, [][][]byte{words("MAP")}); err != nil || !v[0].IsNull() {
 		t.Errorf("before the cluster is created: %v, %v", v, err)
 	}
 	m = newCluster(t, 2, 1, "a")
-	v, err := m.Read(m.state, 1, words("map"))
+	replies, _, err := m.Read(m.state, 1, [][][]byte{words("map")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := DecodeMap(v.Str); err != nil || !reflect.DeepEqual(got, m.Map()) {
+	if got, err := DecodeMap(replies[0].Str); err != nil || !reflect.DeepEqual(got, m.Map()) {
 		t.Errorf("MAP: %v, %v", got, err)
 	}
 	for _, line := range []string{"SHARDS.CREATE 1", "MAP 1", "NOPE"} {
-		if v, err := m.Read(m.state, 1, words(line)); err != nil || !v.IsErr() {
+		if v, _, err := m.Read(m.state, 1, [][][]byte{words(line)}); err != nil || !v[0].IsErr() {
 			t.Errorf("%s: %v, %v, want a refusal", line, v, err)
 		}
 	}

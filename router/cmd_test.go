@@ -2,9 +2,11 @@ package router
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"millrace/call"
 	"millrace/resp"
 	"millrace/stream"
 )
@@ -269,6 +271,20 @@ func TestReadOnly(t *testing.T) {
 	g.cl.move(0, 1)
 	c.want("XADD s 2-1 a b", `"2-1"`) // writes go to the leader
 	c.want("XLEN s", ":2")
+	// An EXEC with several reads asks the leader, as all transactions do.
+	var kinds []call.Kind
+	g.cl.setFault(func(_ string, c *call.Call) fault {
+		kinds = append(kinds, c.Kind)
+		return fault{}
+	})
+	for _, line := range []string{"MULTI +OK", "XLEN_s +QUEUED", "XLEN_s +QUEUED", "EXEC [:2,_:2]", "XLEN_s :2"} {
+		command, reply, _ := strings.Cut(line, " ")
+		c.want(strings.ReplaceAll(command, "_", " "), strings.ReplaceAll(reply, "_", " "))
+	}
+	if want := []call.Kind{call.Read, call.ReadStale}; !slices.Equal(kinds, want) {
+		t.Errorf("calls of kinds %v, want %v", kinds, want)
+	}
+	g.cl.setFault(nil)
 	c.want("READWRITE", "+OK")
 	c.want("XLEN s", ":2")
 }

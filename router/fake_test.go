@@ -283,8 +283,16 @@ func (s *fakeShard) serve(node string, c *call.Call) (res call.Result, later boo
 }
 
 func (s *fakeShard) read(c *call.Call) []byte {
-	v, err := s.state.Read(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds[0])
-	return fakeReply(c, v, err)
+	replies, refusal, err := s.state.Read(pebblekv.Reader{R: s.db}, s.nowMS, c.Cmds)
+	switch {
+	case err != nil:
+		return fakeReply(c, resp.Value{}, err)
+	case refusal != nil:
+		return fakeReply(c, *refusal, nil)
+	case c.Multi:
+		return fakeReply(c, resp.Array(replies...), nil)
+	}
+	return fakeReply(c, replies[0], nil)
 }
 
 func fakeReply(c *call.Call, v resp.Value, err error) []byte {

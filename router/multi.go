@@ -110,8 +110,10 @@ func (c *conn) enqueue(q *request, argv [][]byte) {
 	c.answer(q, resp.Simple("QUEUED"))
 }
 
-// EXEC runs what was queued: the commands on streams as one record of one slot, all
-// or nothing; those of the connection here, in their places.
+// EXEC runs the queued commands: those on keys as one call to the shard of their one slot,
+// all or nothing; those of the connection here, in their places. The call is a record if
+// one of its commands writes. Otherwise it is a read on one view, which costs the log
+// and the other replicas nothing.
 func runExec(c *conn, q *request, _ [][]byte) {
 	tx, watched := c.tx, c.watched
 	if tx == nil {
@@ -153,7 +155,7 @@ func runExec(c *conn, q *request, _ [][]byte) {
 	case len(cmds) == 0:
 		c.answerBytes(q, splice(local, nil))
 	case len(cmds) == len(local) && (len(cmds) > 1 || kind == call.Write):
-		q.job = job{part: -1, shard: shard, kind: call.Write, cmds: cmds, multi: true}
+		q.job = job{part: -1, shard: shard, kind: kind, cmds: cmds, multi: true}
 		c.launch(q)
 	default:
 		c.execMixed(q, shard, kind, cmds, local)
@@ -161,12 +163,9 @@ func runExec(c *conn, q *request, _ [][]byte) {
 }
 
 // execMixed runs an EXEC some of whose replies are made here, or whose only command is
-// a read, which needs no record.
+// a read. That one is sent as it would be outside of a transaction.
 func (c *conn) execMixed(q *request, shard uint32, kind call.Kind, cmds [][][]byte, local [][]byte) {
 	multi := len(cmds) > 1 || kind == call.Write
-	if multi {
-		kind = call.Write
-	}
 	q.parts = make([]part, 1)
 	q.build = func(q *request) []byte {
 		p := q.parts[0]

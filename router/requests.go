@@ -82,7 +82,7 @@ func (c *conn) launch(q *request) {
 func (c *conn) enterLane(q *request, j *job) *lane {
 	j.req, j.proto = q, q.proto
 	j.deadline = q.start + int64(c.r.lim.Patience)
-	j.local = c.readOnly && j.kind == call.Read && c.r.hosts(j.shard)
+	j.local = c.readOnly && j.kind == call.Read && !j.multi && c.r.hosts(j.shard)
 	if j.kind == call.Write {
 		c.wrote[j.shard] = struct{}{}
 	}

@@ -80,19 +80,23 @@ func runUnwatch(c *conn, q *request, _ [][]byte) {
 }
 
 // execWatched runs an EXEC that depends on watched keys, in the writer. What the
-// connection itself does of it waits for the shard's word, too.
+// connection itself does of it waits for the shard's word, too. If all commands read, so
+// does the guard: it compares the numbers on the view that the commands read.
 func (c *conn) execWatched(q *request, shard uint32, queue []queued, watched []watchedKey) []byte {
 	guard := [][]byte{[]byte("_WATCHED")}
 	for _, w := range watched {
 		guard = append(guard, w.key, strconv.AppendInt(nil, w.number, 10))
 	}
-	cmds := [][][]byte{guard}
+	cmds, kind := [][][]byte{guard}, call.Read
 	for _, it := range queue {
 		if it.refusal() == nil && it.forShard() {
 			cmds = append(cmds, it.argv)
+			if kindOf(it.cmd) == call.Write {
+				kind = call.Write
+			}
 		}
 	}
-	e := c.errand(shard, call.Write, nil, forever)
+	e := c.errand(shard, kind, nil, forever)
 	e.cmds, e.multi = cmds, true
 	if reply := c.gather(q, []*errand{e}, forever); reply != nil {
 		return reply

@@ -165,3 +165,32 @@ func TestWatchContended(t *testing.T) {
 	wg.Wait()
 	g.dial().want("GET "+key, fmt.Sprintf("%q", fmt.Sprint(clients*steps)))
 }
+
+// An EXEC that only reads is no record, with or without WATCH, and compares the numbers of
+// the watched keys on the view that it reads.
+func TestWatchedReadsNeedNoRecord(t *testing.T) {
+	g := newRig(t, 1, nil)
+	a := g.cl.key(0, 0)
+	c, other := g.dial(), g.dial()
+	c.want("XADD "+a+" 1-1 f v", `"1-1"`)
+	records := len(g.cl.applied(0))
+	read := func(want string) {
+		t.Helper()
+		for _, line := range []string{"MULTI", "XLEN " + a, "EXISTS " + a} {
+			c.do(line)
+		}
+		c.want("EXEC", want)
+	}
+	c.want("WATCH "+a, "+OK")
+	read("[:1, :1]")
+	c.want("WATCH "+a, "+OK")
+	if got := len(g.cl.applied(0)); got != records {
+		t.Errorf("%d records were written for reads", got-records)
+	}
+	other.want("XADD "+a+" 2-1 f v", `"2-1"`)
+	read("nilarray")
+	read("[:2, :1]")
+	if got := len(g.cl.applied(0)); got != records+1 {
+		t.Errorf("%d records, want the one of XADD", got-records)
+	}
+}

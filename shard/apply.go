@@ -287,10 +287,7 @@ func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool
 		if ours == nil {
 			continue // reply bytes are built only where a client waits for them
 		}
-		v := replies[0]
-		if c.multi {
-			v = resp.Array(replies...)
-		}
+		v := replyOf(c.multi, replies, nil)
 		if q := &ours.calls[i]; q.attempt != nil {
 			ans.values[i] = v
 		} else {

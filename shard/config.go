@@ -36,8 +36,9 @@ type Machine interface {
 	// Touched returns the keys that are worth a look for blocked calls since it was last
 	// called; all means that every key is. The keys are valid until the next Apply.
 	Touched() (keys [][]byte, all bool)
-	// Read runs one read-only command on a view.
-	Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error)
+	// Read runs one call's read-only commands on a view, and returns one reply for each, or
+	// the refusal of the whole call.
+	Read(v kv.Reader, nowMS int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error)
 }
 
 // Blocker is implemented by a Machine that has blocking commands.

@@ -136,12 +136,12 @@ func (cl *clone) replay() error {
 
 // list returns the values at key.
 func (cl *clone) list(key string) ([]string, error) {
-	v, err := cl.cfg.Machine.Read(pebblekv.Reader{R: cl.state.DB}, 0, words("RANGE", key))
+	replies, _, err := cl.cfg.Machine.Read(pebblekv.Reader{R: cl.state.DB}, 0, [][][]byte{words("RANGE", key)})
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, e := range v.Elems {
+	for _, e := range replies[0].Elems {
 		out = append(out, string(e.Str))
 	}
 	return out, nil

@@ -14,6 +14,12 @@ import (
 // errEmptyCall refuses a call that holds no command, or more than its kind may.
 var errEmptyCall = errors.New("shard: the call has no command to run")
 
+// runnable reports whether c has commands that can be run: one, or those of an EXEC.
+func runnable(c *call.Call) bool {
+	empty := func(argv [][]byte) bool { return len(argv) == 0 }
+	return (len(c.Cmds) == 1 || c.Multi && len(c.Cmds) > 0) && !slices.ContainsFunc(c.Cmds, empty)
+}
+
 // role is the state of a Raft instance at one moment.
 type role struct {
 	leader string // node ID of the leader; empty when unknown

@@ -195,7 +195,18 @@ func (m *listMachine) Touched() ([][]byte, bool) {
 	return t, false
 }
 
-func (m *listMachine) Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+func (m *listMachine) Read(v kv.Reader, nowMS int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error) {
+	for _, argv := range cmds {
+		reply, err := m.read(v, nowMS, argv)
+		if err != nil {
+			return nil, nil, err
+		}
+		replies = append(replies, reply)
+	}
+	return replies, nil, nil
+}
+
+func (m *listMachine) read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
 	switch string(argv[0]) {
 	case "NOW":
 		return resp.Int(nowMS), nil
@@ -247,7 +258,7 @@ func (b listBlocked) Arrival(kv.Reader, int64) ([][]byte, error) {
 }
 
 func (b listBlocked) Read(v kv.Reader, nowMS int64) (resp.Value, error) {
-	return b.m.Read(v, nowMS, b.argv)
+	return b.m.read(v, nowMS, b.argv)
 }
 
 func (b listBlocked) Writes() bool { return string(b.argv[0]) == "TAKE" }

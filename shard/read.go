@@ -79,7 +79,7 @@ func newReads(sh *shared, v *viewer) *reads {
 
 // accept queues a Read, or returns why it is refused.
 func (r *reads) accept(c *call.Call) error {
-	if len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
+	if !runnable(c) {
 		return errEmptyCall
 	}
 	deadline := r.watch.now() + int64(c.TimeoutMS)*int64(time.Millisecond)
@@ -133,7 +133,7 @@ func (r *reads) admit() bool {
 
 // acceptStale runs a ReadStale on the state as it is here, or returns why it is refused.
 func (r *reads) acceptStale(c *call.Call) error {
-	if len(c.Cmds) != 1 || len(c.Cmds[0]) == 0 {
+	if !runnable(c) {
 		return errEmptyCall
 	}
 	if !r.admit() {
@@ -312,7 +312,7 @@ func (r *reads) runChunk(chunk []pendingRead) {
 	r.views.view(func(v pebblekv.Reader, nowMS int64) {
 		for i := range chunk {
 			c := chunk[i].call
-			val, err := r.views.read(v, nowMS, c.Cmds[0])
+			val, err := r.views.read(v, nowMS, c)
 			res := call.Result{Err: err}
 			if err == nil {
 				res.Reply = resp.AppendValue(nil, val, int(c.Proto))

@@ -42,11 +42,27 @@ func (vw *viewer) view(f func(v pebblekv.Reader, nowMS int64)) {
 	f(pebblekv.Reader{R: snap}, vw.clock.now())
 }
 
-// read runs a command that only reads. A command that panics is answered with an error.
-func (vw *viewer) read(v pebblekv.Reader, nowMS int64, argv [][]byte) (val resp.Value, err error) {
+// read runs the commands of a call that only reads, all on the view v. A call with a
+// command that panics is answered with an error.
+func (vw *viewer) read(v pebblekv.Reader, nowMS int64, c *call.Call) (val resp.Value, err error) {
 	defer vw.recovered(func() { val, err = resp.Err("ERR internal error"), nil })
-	val, err = vw.cfg.Machine.Read(v, nowMS, argv)
-	return val, vw.failed(err)
+	replies, refusal, err := vw.cfg.Machine.Read(v, nowMS, c.Cmds)
+	if err != nil {
+		return resp.Value{}, vw.failed(err)
+	}
+	return replyOf(c.Multi, replies, refusal), nil
+}
+
+// replyOf returns the reply of a call: the refusal of the whole call if there is one,
+// otherwise the replies of its commands. Those of an EXEC are one array.
+func replyOf(multi bool, replies []resp.Value, refusal *resp.Value) resp.Value {
+	switch {
+	case refusal != nil:
+		return *refusal
+	case multi:
+		return resp.Array(replies...)
+	}
+	return replies[0]
 }
 
 // readWaited is read for a blocked command that the machine has found ready.

@@ -47,7 +47,7 @@ func (w *waits) lookByReading(v pebblekv.Reader, nowMS int64, wt *waiter, first 
 	out := verdict{looked: true}
 	var val resp.Value
 	if first {
-		val, out.err = w.views.read(v, nowMS, wt.call.Cmds[0])
+		val, out.err = w.views.read(v, nowMS, wt.call)
 	} else {
 		var ready bool
 		if ready, out.err = w.views.ready(v, nowMS, wt.blocked); out.err != nil || !ready {

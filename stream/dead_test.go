@@ -50,9 +50,9 @@ func (r *rig) passed(line string) int {
 		r.t.Fatal(*refusal)
 	}
 	if !c.Is(command.Write) {
-		v, err := r.state.Read(kv, r.nowMS, argv)
-		if err != nil || v.IsErr() {
-			r.t.Fatalf("%s: %v, %v", line, v, err)
+		v, refusal, err := r.state.Read(kv, r.nowMS, [][][]byte{argv})
+		if err != nil || refusal != nil || v[0].IsErr() {
+			r.t.Fatalf("%s: %v, %v, %v", line, v, refusal, err)
 		}
 		return n
 	}

@@ -91,11 +91,17 @@ func (r *rig) run(argv [][]byte) resp.Value {
 	if c.Is(command.Write) {
 		return r.apply(argv)[0]
 	}
-	v, err := r.state.Read(pebblekv.Reader{R: r.db}, r.nowMS, argv)
-	if err != nil {
-		r.t.Fatalf("%s: %v", argv, err)
+	return r.read(argv)[0]
+}
+
+// read runs the reading commands of one call on one view. It expects no refusal.
+func (r *rig) read(cmds ...[][]byte) []resp.Value {
+	r.t.Helper()
+	replies, refusal, err := r.state.Read(pebblekv.Reader{R: r.db}, r.nowMS, cmds)
+	if err != nil || refusal != nil {
+		r.t.Fatalf("%s: refusal %v, error %v", cmds, refusal, err)
 	}
-	return v
+	return replies
 }
 
 // apply commits commands as one record.

@@ -78,10 +78,8 @@ func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, e
 			return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
 		}
 		replies[i] = v
-		if v.IsNull() && c.Is(command.Guard) {
-			for j := range replies[i+1:] {
-				replies[i+1+j] = resp.Null()
-			}
+		if guardFails(c, v) {
+			setNull(replies[i+1:])
 			break
 		}
 	}
@@ -145,30 +143,55 @@ func (s *State) Touched() (names [][]byte, all bool) {
 	return names, all
 }
 
-// Read runs a reading command at nowMS on a view.
-func (s *State) Read(v kv.Reader, nowMS int64, argv [][]byte) (resp.Value, error) {
+// Read runs the commands of one call at nowMS on a view: a single reading command, or all
+// of an EXEC that only reads. It returns one reply for each command, as Apply does, or the
+// refusal of the whole call.
+func (s *State) Read(v kv.Reader, nowMS int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error) {
 	tx := s.reading(v, nowMS)
-	tx.lookups = s.lookups
-	return tx.read(argv)
+	replies = make([]resp.Value, len(cmds))
+	for i, argv := range cmds {
+		tx.lookups, tx.waited = s.lookups, false
+		c, v, err := tx.read(argv)
+		if err != nil {
+			return nil, nil, err
+		}
+		replies[i] = v
+		if guardFails(c, v) {
+			setNull(replies[i+1:])
+			break
+		}
+	}
+	return replies, nil, nil
 }
 
-// read runs a reading command.
-func (tx *Tx) read(argv [][]byte) (resp.Value, error) {
+// guardFails reports whether c is a Guard that has answered null.
+func guardFails(c *Command, reply resp.Value) bool {
+	return c != nil && c.Is(command.Guard) && reply.IsNull()
+}
+
+// setNull makes null the replies of the commands that a Guard has kept from running.
+func setNull(replies []resp.Value) {
+	for i := range replies {
+		replies[i] = resp.Null()
+	}
+}
+
+// read runs a reading command. c is nil when the words name none and are refused.
+func (tx *Tx) read(argv [][]byte) (c *Command, out resp.Value, err error) {
 	c, refusal := Lookup(argv)
 	if refusal != nil {
-		return *refusal, nil
+		return nil, *refusal, nil
 	}
 	if c == nil || c.Run == nil || c.Is(command.Write) {
-		return resp.Value{}, fmt.Errorf("stream: %q is not a reading command", command.Printable(argv[0], 64))
+		return nil, resp.Value{}, fmt.Errorf("stream: %q is not a reading command", command.Printable(argv[0], 64))
 	}
 	if c.Is(command.Internal) {
 		tx.lookups = nil
 	}
-	out, err := c.Run(tx, argv)
-	if err != nil {
-		return resp.Value{}, fmt.Errorf("stream: %s: %w", c.Name, err)
+	if out, err = c.Run(tx, argv); err != nil {
+		return nil, resp.Value{}, fmt.Errorf("stream: %s: %w", c.Name, err)
 	}
-	return out, nil
+	return c, out, nil
 }
 
 // reading returns the Tx of a reading command on v.

@@ -35,7 +35,7 @@ var modifiedCmd = Command{
 // the meantime has another number, as one that was deleted.
 var watched = Command{
 	Command: command.Command{
-		Name: "_watched", Arity: -3, Flags: command.Write | command.Fast | command.Internal | command.Guard, Group: "transactions",
+		Name: "_watched", Arity: -3, Flags: command.ReadOnly | command.Fast | command.Internal | command.Guard, Group: "transactions",
 		Keys:    command.Keys{First: 1, Last: -1, Step: 2, Access: "RO"},
 		Summary: "Decides whether an EXEC is run.",
 	},
