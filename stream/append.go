@@ -5,8 +5,8 @@ import (
 	"millrace/resp"
 )
 
-// APPEND key value: puts value at the end of the string at key, or makes it one, and
-// answers its length. The whole value is written again.
+// APPEND key value: adds value to the end of the string at key, or creates the string, and
+// answers its new length. The whole string is written again.
 var appendCmd = Command{
 	Command: command.Command{
 		Name: "append", Arity: 3, Flags: command.Write | command.DenyOOM | command.Fast,
@@ -14,8 +14,8 @@ var appendCmd = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW insert"},
 		Categories: []string{"write", "string", "fast"},
 		Since:      "2.0.0", Group: "string",
-		Summary:    "Appends a string to the value of a key. Creates the key if it doesn't exist.",
-		Complexity: "O(N) where N is the length of the string.",
+		Summary:    "Adds bytes to the end of a string, which is empty before the first call.",
+		Complexity: "O(N) for a result of N bytes, which is written as a whole.",
 	},
 	Run: runAppend,
 }

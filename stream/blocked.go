@@ -46,7 +46,7 @@ func (b *Blocked) Writes() bool { return b.cmd != nil && b.cmd.Is(command.Write)
 // Ready reports whether the command would answer data or an error if it ran at nowMS on v.
 func (b *Blocked) Ready(v kv.Reader, nowMS int64) (bool, error) {
 	if !b.blocks() {
-		return true, nil // it is answered with the refusal
+		return true, nil // so that it is answered with the refusal
 	}
 	return b.cmd.Blocked.Ready(b.state.reading(v, nowMS), &b.read)
 }

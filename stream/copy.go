@@ -8,8 +8,8 @@ import (
 	"millrace/resp"
 )
 
-// COPY source destination [DB 0] [REPLACE]: makes destination hold what source holds,
-// with its time to live, groups, pending entries and idempotent producers.
+// COPY source destination [DB 0] [REPLACE]: copies a value to another name, with its time
+// to live, groups, pending entries and idempotent producers.
 var copyCmd = Command{
 	Command: command.Command{
 		Name: "copy", Arity: -3, Flags: command.Write | command.DenyOOM,
@@ -17,8 +17,8 @@ var copyCmd = Command{
 		Keys:       command.Keys{First: 1, Last: 2, Step: 1, Access: "RO access; OW update"},
 		Categories: []string{"keyspace", "write", "slow"},
 		Since:      "6.2.0", Group: "generic",
-		Summary:    "Copies the value of a key to a new key.",
-		Complexity: "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
+		Summary:    "Gives a second key a copy of a value, with its time to live and its groups.",
+		Complexity: "O(N) for a value of N records; a string has two.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseCopy(argv)
 			return refusal
@@ -27,8 +27,8 @@ var copyCmd = Command{
 	Run: runCopy,
 }
 
-// What COPY and RENAME move in one step: they write every record of a name under
-// another one, and a record of the log has to be applied at once.
+// The bounds of one COPY or RENAME. It writes every record of a name under another name,
+// and nothing else runs in the shard until it is finished.
 const (
 	copyMaxRecords = 100_000
 	copyMaxBytes   = 16 << 20
@@ -42,8 +42,8 @@ var (
 	errCopyLarge  = resp.Err(fmt.Sprintf("ERR The value is too large to be copied in one step: it has more than %d records or %d bytes", copyMaxRecords, copyMaxBytes))
 )
 
-// databases is how many databases there would be if there were more than one: Redis
-// tells an index beyond them from one that its cluster mode has no use for.
+// databases is the number of databases of a Redis outside cluster mode. Redis refuses an
+// index from 16 on with another text than one from 1 to 15.
 const databases = 16
 
 func parseCopy(argv [][]byte) (replace bool, refusal *resp.Value) {
@@ -94,9 +94,9 @@ func runCopy(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Int(1), nil
 }
 
-// copyTo makes name, which is another one than h's and of the same slot, hold what h
-// holds, in place of old; nil: it holds nothing. It refuses what is too large, and then
-// has changed nothing.
+// copyTo copies the value of h to name, another name of the same slot. old is the current
+// head of name, which is removed, or nil. copyTo refuses a value that is too large before it
+// changes anything.
 func (tx *Tx) copyTo(h *Head, name []byte, old *Head) (refusal *resp.Value, err error) {
 	if h.keyCount() > copyMaxRecords {
 		return &errCopyLarge, nil
@@ -125,7 +125,7 @@ func (tx *Tx) copyTo(h *Head, name []byte, old *Head) (refusal *resp.Value, err 
 	if err != nil {
 		return nil, err
 	}
-	made.ExpireAtMS = 0 // until setDeadline
+	made.ExpireAtMS = 0 // because setDeadline, below, adds only a new deadline
 	if err := tx.register(made); err != nil {
 		return nil, err
 	}

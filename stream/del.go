@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// DEL key [key …]: deletes names, and answers how many there were.
+// DEL key [key …]: deletes names and answers the number of those that existed.
 var del = Command{
 	Command: command.Command{
 		Name: "del", Arity: -2, Flags: command.Write,
@@ -13,13 +13,13 @@ var del = Command{
 		Keys:       command.Keys{First: 1, Last: -1, Step: 1, Access: "RM delete"},
 		Categories: []string{"keyspace", "write", "slow"},
 		Since:      "1.0.0", Group: "generic",
-		Summary:    "Deletes one or more keys.",
-		Complexity: "O(N) where N is the number of keys that will be removed. When a key to remove holds a value other than a string, the individual complexity for this key is O(M) where M is the number of elements in the list, set, sorted set or hash. Removing a single key that holds a string value is O(1).",
+		Summary:    "Removes keys with their values.",
+		Complexity: "O(K) for K keys, however large the values are: many records go with one range tombstone.",
 	},
 	Run: runDel,
 }
 
-// UNLINK key [key …]: as DEL. Both leave the freeing to compactions.
+// UNLINK key [key …]: does the same as DEL. Both leave it to compactions to free the space.
 var unlink = Command{
 	Command: command.Command{
 		Name: "unlink", Arity: -2, Flags: command.Write | command.Fast,
@@ -27,8 +27,8 @@ var unlink = Command{
 		Keys:       command.Keys{First: 1, Last: -1, Step: 1, Access: "RM delete"},
 		Categories: []string{"keyspace", "write", "fast"},
 		Since:      "4.0.0", Group: "generic",
-		Summary:    "Asynchronously deletes one or more keys.",
-		Complexity: "O(1) for each key removed regardless of its size. Then the command does O(N) work in a different thread in order to reclaim memory, where N is the number of allocations the deleted objects where composed of.",
+		Summary:    "Removes keys with their values, as DEL does; compactions free the space in both cases.",
+		Complexity: "O(K) for K keys, however large the values are.",
 	},
 	Run: runDel,
 }

@@ -11,8 +11,8 @@ import (
 	"millrace/stream/rdb"
 )
 
-// DUMP key: what a name holds in a form that RESTORE takes, here and in Redis; null
-// where there is nothing. The time the name goes away is not in it.
+// DUMP key: answers the value of a name as a payload, which RESTORE reads here and in Redis,
+// or null when there is none. The payload has no deadline.
 var dump = Command{
 	Command: command.Command{
 		Name: "dump", Arity: 2, Flags: command.ReadOnly,
@@ -21,21 +21,19 @@ var dump = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"keyspace", "read", "slow"},
 		Since:      "2.6.0", Group: "generic",
-		Summary: "Returns a serialized representation of the value stored at a key.",
-		Complexity: "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects " +
-			"composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) " +
-			"where M is small, so simply O(1).",
+		Summary:    "Writes a value as a payload for RESTORE.",
+		Complexity: "O(N) for a value of N bytes.",
 	},
 	Run: runDump,
 }
 
-// maxDumpBytes bounds what a value may come to that is dumped or restored, as
-// rdb.Budget counts. A restore is one command, which a shard does at a stretch.
+// maxDumpBytes bounds the memory of a value that is dumped or restored, as rdb.Budget
+// counts it. Nothing else runs in a shard while it restores a value.
 const maxDumpBytes = 64 << 20
 
 var errDumpTooLarge = resp.Err("ERR the value takes more than 64 MiB of memory, too much for DUMP and RESTORE")
 
-// dumpBudget returns what a value at name may come to.
+// dumpBudget returns the budget of a value at name.
 func dumpBudget(name []byte) rdb.Budget {
 	return rdb.Budget{Left: maxDumpBytes, Record: len(name) + 48}
 }
@@ -66,16 +64,17 @@ func runDump(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Bulk(rdb.EncodeStream(s)), nil
 }
 
-// dumper takes a stream apart.
+// dumper reads a stream into out.
 type dumper struct {
 	tx     *Tx
 	h      *Head
 	budget rdb.Budget
 	out    *rdb.Stream
-	idmp   bool // out needs a type that tells of idempotent producers
+	idmp   bool // whether out needs a format that has idempotent producers
 }
 
-// dumpStream returns what h holds, or rdb.ErrTooLarge.
+// dumpStream returns the whole stream of h. It returns rdb.ErrTooLarge when the stream
+// exceeds the budget.
 func (tx *Tx) dumpStream(h *Head) (*rdb.Stream, error) {
 	d := &dumper{tx: tx, h: h, budget: dumpBudget(h.Name), out: &rdb.Stream{
 		Length: h.Length, Last: rdb.ID(h.Last), MaxDeleted: rdb.ID(h.MaxDeleted), Added: h.Added,
@@ -95,7 +94,7 @@ func (tx *Tx) dumpStream(h *Head) (*rdb.Stream, error) {
 	return d.out, d.producers()
 }
 
-// chunks dumps the entries, in the runs in which they are kept.
+// chunks dumps the entries, chunk by chunk.
 func (d *dumper) chunks() error {
 	firsts, err := d.firsts()
 	if err != nil || len(firsts) == 0 {
@@ -119,7 +118,7 @@ func (d *dumper) chunks() error {
 	})
 }
 
-// firsts returns the IDs of all chunks.
+// firsts returns the first IDs of all chunks, in order.
 func (d *dumper) firsts() ([]ID, error) {
 	h := d.h
 	if h.Chunks == 0 {
@@ -146,6 +145,7 @@ func (d *dumper) firsts() ([]ID, error) {
 	return append(ids, h.Tail.First), d.budget.Chunk()
 }
 
+// group dumps g with its consumers and its pending entries.
 func (d *dumper) group(g *group) error {
 	out := rdb.Group{Name: g.name, Delivered: rdb.ID(g.delivered), EntriesRead: g.entriesRead}
 	if err := d.budget.Group(g.name); err != nil {
@@ -167,7 +167,7 @@ func (d *dumper) group(g *group) error {
 		e := rdb.Pending{ID: rdb.ID(id), DeliveredMS: p.deliveredMS(), Deliveries: p.deliveries}
 		if p.cid == 0 {
 			e.Owner, e.Place = rdb.Nobody, p.time
-			d.idmp = true // the type that knows released entries knows producers
+			d.idmp = true // because the format with released entries has producers too
 		} else {
 			i, ok := index[p.cid]
 			if !ok {
@@ -182,8 +182,9 @@ func (d *dumper) group(g *group) error {
 	return err
 }
 
-// producers dumps what the stream remembers of idempotent producers, where that is more
-// than what a new one does.
+// producers dumps the idempotent producers. It leaves them out when the stream has neither
+// producers nor settings other than those of a new stream, and no entry is released, so
+// that an older Redis can read the payload.
 func (d *dumper) producers() error {
 	sys, err := d.tx.system()
 	if err != nil {

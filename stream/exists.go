@@ -5,24 +5,26 @@ import (
 	"millrace/resp"
 )
 
-// EXISTS key [key …]: how many of these exist; one named twice counts twice.
+// EXISTS key [key …]: answers the number of these names that exist. A name that is given
+// twice counts twice.
 var exists = Command{
 	Command: command.Command{
 		Name: "exists", Arity: -2, Flags: command.ReadOnly | command.Fast,
 		Usage: "key...",
 		History: []string{
-			"3.0.3 Accepts multiple `key` arguments.",
+			"3.0.3 More than one key can be asked for.",
 		},
 		Keys:       command.Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
 		Categories: []string{"keyspace", "read", "fast"},
 		Since:      "1.0.0", Group: "generic",
-		Summary:    "Determines whether one or more keys exist.",
-		Complexity: "O(N) where N is the number of keys to check.",
+		Summary:    "Counts the given keys that exist.",
+		Complexity: "O(K) for K keys.",
 	},
 	Run: countExisting,
 }
 
-// TOUCH key [key …]: as EXISTS. There is no eviction, so no access time to change.
+// TOUCH key [key …]: does the same as EXISTS. Millrace keeps no access times, because it
+// evicts nothing.
 var touch = Command{
 	Command: command.Command{
 		Name: "touch", Arity: -2, Flags: command.ReadOnly | command.Fast,
@@ -30,8 +32,8 @@ var touch = Command{
 		Keys:       command.Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
 		Categories: []string{"keyspace", "read", "fast"},
 		Since:      "3.2.1", Group: "generic",
-		Summary:    "Returns the number of existing keys out of those specified after updating the time they were last accessed.",
-		Complexity: "O(N) where N is the number of keys that will be touched.",
+		Summary:    "Counts the given keys that exist; there are no access times to change.",
+		Complexity: "O(K) for K keys.",
 	},
 	Run: countExisting,
 }

@@ -8,10 +8,10 @@ import (
 	"millrace/resp"
 )
 
-// _FLUSH: removes every name of the shard. The router sends it to every shard for
-// FLUSHALL. Settings stay, and so does the count of modifications: what is made under an
-// old name has another number. Whatever the size of the shard, the work is a few range
-// tombstones; compactions do the rest.
+// _FLUSH: removes every name of the shard. For FLUSHALL the router sends it to every shard.
+// Settings stay. The counter of modifications also stays, so that a name that is created
+// again gets a new number. The work is a few range tombstones however large the shard is;
+// compactions free the space later.
 var flushCmd = Command{
 	Command: command.Command{
 		Name: "_flush", Arity: 1, Flags: command.Write | command.Internal, Group: "server",
@@ -25,6 +25,7 @@ var flushCmd = Command{
 	},
 }
 
+// removeAll removes all names of the shard.
 func (tx *Tx) removeAll() error {
 	s := tx.state
 	for _, h := range s.cached {
@@ -34,7 +35,8 @@ func (tx *Tx) removeAll() error {
 	s.sys.keys, s.sys.expires, s.sys.dueMS = 0, 0, 0
 	s.sys.dirty = true
 	s.touched, s.touchedAll = nil, true
-	// The shard's own records stand behind all that belongs to names in its first slot.
+	// The system keys, which stay, come after all keys of names in the first slot. Three
+	// ranges leave them out: those names, the deadlines, and the slots after the first.
 	lo, hi := kv.SlotBounds(tx.firstSlot, tx.lastSlot)
 	_, rest := kv.SlotBounds(tx.firstSlot, tx.firstSlot)
 	deadlines, end := deadlineBounds(tx.firstSlot, 0)

@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// GET key: the value of the string at key, null where there is none.
+// GET key: answers the string at key, or null when there is none.
 var get = Command{
 	Command: command.Command{
 		Name: "get", Arity: 2, Flags: command.ReadOnly | command.Fast,
@@ -13,7 +13,7 @@ var get = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "string", "fast"},
 		Since:      "1.0.0", Group: "string",
-		Summary:    "Returns the string value of a key.",
+		Summary:    "Reads a string.",
 		Complexity: "O(1)",
 	},
 	Run: runGet,

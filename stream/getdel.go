@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// GETDEL key: as GET, and deletes the string.
+// GETDEL key: answers the string at key as GET does, and deletes it.
 var getdel = Command{
 	Command: command.Command{
 		Name: "getdel", Arity: 2, Flags: command.Write | command.Fast,
@@ -13,7 +13,7 @@ var getdel = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access delete"},
 		Categories: []string{"write", "string", "fast"},
 		Since:      "6.2.0", Group: "string",
-		Summary:    "Returns the string value of a key after deleting the key.",
+		Summary:    "Reads a string and removes it.",
 		Complexity: "O(1)",
 	},
 	Run: runGetDel,

@@ -5,8 +5,8 @@ import (
 	"millrace/resp"
 )
 
-// GETEX key [EX s | PX ms | EXAT unix-s | PXAT unix-ms | PERSIST]: as GET, and sets or
-// takes away the deadline of the string.
+// GETEX key [EX s | PX ms | EXAT unix-s | PXAT unix-ms | PERSIST]: answers the string at key
+// as GET does, and sets or removes its deadline.
 var getex = Command{
 	Command: command.Command{
 		Name: "getex", Arity: -2, Flags: command.Write | command.Fast,
@@ -14,7 +14,7 @@ var getex = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
 		Categories: []string{"write", "string", "fast"},
 		Since:      "6.2.0", Group: "string",
-		Summary:    "Returns the string value of a key after setting its expiration time.",
+		Summary:    "Reads a string and sets or removes its deadline.",
 		Complexity: "O(1)",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseGetEx(argv)
@@ -40,7 +40,7 @@ func parseGetEx(argv [][]byte) (a setArgs, refusal *resp.Value) {
 	return a, nil
 }
 
-// As in Redis the time is looked at only where there is a string.
+// runGetEx checks the time only when there is a string, as Redis does.
 func runGetEx(tx *Tx, argv [][]byte) (resp.Value, error) {
 	a, refusal := parseGetEx(argv)
 	if refusal != nil {

@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// GETSET key value: as SET with GET.
+// GETSET key value: does the same as SET with GET.
 var getset = Command{
 	Command: command.Command{
 		Name: "getset", Arity: 3, Flags: command.Write | command.DenyOOM | command.Fast,
@@ -14,7 +14,7 @@ var getset = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
 		Categories: []string{"write", "string", "fast"},
 		Since:      "1.0.0", Group: "string",
-		Summary:    "Returns the previous string value of a key after setting it to a new value.",
+		Summary:    "Replaces a string and answers the old one.",
 		Complexity: "O(1)",
 	},
 	Run: runGetSet,

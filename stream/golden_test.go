@@ -55,8 +55,8 @@ func replayGolden(t *testing.T, proto int) {
 			continue
 		}
 		words = translate(words)
-		if slices.Contains(unreplayed, words[0]) {
-			continue
+		if slices.Contains(unreplayed, words[0]) || len(words) == 2 && words[1] == "HELP" {
+			continue // the sentences of HELP are our own
 		}
 		argv := argvOf(words...)
 		if c, refusal := stream.Lookup(argv); c == nil && refusal == nil {

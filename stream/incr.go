@@ -8,33 +8,38 @@ import (
 	"millrace/resp"
 )
 
-// INCR key: adds one to the number in the string at key, which is 0 where there is
-// none, and answers the sum.
-var incr = counting("incr", "key", 2, "1.0.0",
-	"Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
-	func([][]byte) (int64, *resp.Value) { return 1, nil })
+// INCR key: adds one to the number in the string at key and answers the sum. A missing string
+// counts as 0.
+var incr = counting(command.Command{
+	Name: "incr", Usage: "key", Arity: 2,
+	Summary: "Adds one to the number in a string, which is 0 before the first call.",
+}, func([][]byte) (int64, *resp.Value) { return 1, nil })
 
-// DECR key: as INCR, and takes one away.
-var decr = counting("decr", "key", 2, "1.0.0",
-	"Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
-	func([][]byte) (int64, *resp.Value) { return -1, nil })
+// DECR key: subtracts one, otherwise like INCR.
+var decr = counting(command.Command{
+	Name: "decr", Usage: "key", Arity: 2,
+	Summary: "Subtracts one from the number in a string, which is 0 before the first call.",
+}, func([][]byte) (int64, *resp.Value) { return -1, nil })
 
-// INCRBY key n: as INCR, and adds n.
-var incrby = counting("incrby", "key increment:int", 3, "1.0.0",
-	"Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist.", parseStep)
+// INCRBY key n: adds n, otherwise like INCR.
+var incrby = counting(command.Command{
+	Name: "incrby", Usage: "key increment:int", Arity: 3,
+	Summary: "Adds an integer to the number in a string, which is 0 before the first call.",
+}, parseStep)
 
-// DECRBY key n: as INCR, and takes n away.
-var decrby = counting("decrby", "key decrement:int", 3, "1.0.0",
-	"Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
-	func(argv [][]byte) (int64, *resp.Value) {
-		n, refusal := parseStep(argv)
-		if n == math.MinInt64 {
-			return 0, &errDecrOverflow
-		}
-		return -n, refusal
-	})
+// DECRBY key n: subtracts n, otherwise like INCR.
+var decrby = counting(command.Command{
+	Name: "decrby", Usage: "key decrement:int", Arity: 3,
+	Summary: "Subtracts an integer from the number in a string, which is 0 before the first call.",
+}, func(argv [][]byte) (int64, *resp.Value) {
+	n, refusal := parseStep(argv)
+	if n == math.MinInt64 {
+		return 0, &errDecrOverflow // -n would overflow
+	}
+	return -n, refusal
+})
 
-// Refusals of numbers that do not fit.
+// Refusals of the INCR family for numbers outside the range of int64.
 var (
 	errIncrOverflow = resp.Err("ERR increment or decrement would overflow")
 	errDecrOverflow = resp.Err("ERR decrement would overflow")
@@ -48,30 +53,28 @@ func parseStep(argv [][]byte) (int64, *resp.Value) {
 	return n, nil
 }
 
-// counting makes a command that adds what step reads from its words.
-func counting(name, usage string, arity int, since, summary string, step func(argv [][]byte) (int64, *resp.Value)) Command {
-	return Command{
-		Command: command.Command{
-			Name: name, Usage: usage, Arity: arity, Flags: command.Write | command.DenyOOM | command.Fast,
-			Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
-			Categories: []string{"write", "string", "fast"},
-			Since:      since, Group: "string", Summary: summary, Complexity: "O(1)",
-			Check: func(argv [][]byte) *resp.Value {
-				_, refusal := step(argv)
-				return refusal
-			},
-		},
-		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
-			n, refusal := step(argv)
-			if refusal != nil {
-				return *refusal, nil
-			}
-			return tx.addTo(argv[1], n)
-		},
+// counting returns a command of the INCR family. c gives the parts of its description in
+// which the commands differ; step returns the number to add.
+func counting(c command.Command, step func(argv [][]byte) (int64, *resp.Value)) Command {
+	c.Flags = command.Write | command.DenyOOM | command.Fast
+	c.Keys = command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"}
+	c.Categories = []string{"write", "string", "fast"}
+	c.Since, c.Group, c.Complexity = "1.0.0", "string", "O(1)"
+	c.Check = func(argv [][]byte) *resp.Value {
+		_, refusal := step(argv)
+		return refusal
 	}
+	run := func(tx *Tx, argv [][]byte) (resp.Value, error) {
+		n, refusal := step(argv)
+		if refusal != nil {
+			return *refusal, nil
+		}
+		return tx.addTo(argv[1], n)
+	}
+	return Command{Command: c, Run: run}
 }
 
-// addTo adds n to the number in the string at name.
+// addTo adds n to the number in the string at name and answers the sum. The deadline stays.
 func (tx *Tx) addTo(name []byte, n int64) (resp.Value, error) {
 	old, h, refusal, err := tx.bulkAt(name)
 	if err != nil || refusal != nil {

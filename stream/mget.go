@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// MGET key [key …]: the value of each, null where there is no string.
+// MGET key [key …]: answers the string at each name, or null for a name without a string.
 var mget = Command{
 	Command: command.Command{
 		Name: "mget", Arity: -2, Flags: command.ReadOnly | command.Fast,
@@ -13,13 +13,13 @@ var mget = Command{
 		Keys:       command.Keys{First: 1, Last: -1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "string", "fast"},
 		Since:      "1.0.0", Group: "string",
-		Summary:    "Atomically returns the string values of one or more keys.",
-		Complexity: "O(N) where N is the number of keys to retrieve.",
+		Summary:    "Reads several strings; the answer has a null for a key without a string.",
+		Complexity: "O(K) for K keys.",
 	},
 	Run: runMGet,
 }
 
-// maxMGetBytes bounds the values that one MGET returns of a shard.
+// maxMGetBytes bounds the total size of the values that one MGET reads from a shard.
 const maxMGetBytes = 64 << 20
 
 var errMGetTooLarge = resp.Err("ERR the reply would take more than 64 MiB of memory; ask for fewer keys")

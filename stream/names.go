@@ -8,20 +8,21 @@ import (
 	"millrace/resp"
 )
 
-// Commands of the router to a shard about all of its names, or those of one slot.
+// The commands of this file ask a shard about all of its names, or about those of one slot.
+// Only the router sends them, to answer KEYS, RANDOMKEY and subcommands of CLUSTER.
 
-// _KEYS pattern max: the names that match, or an error where the shard has more than
-// max names.
+// _KEYS pattern max: answers the names that match pattern. It answers an error when the shard
+// has more than max names, because every name would have to be looked at.
 var keysCmd = Command{
 	Command: command.Command{
 		Name: "_keys", Arity: 3, Flags: command.ReadOnly | command.Internal, Group: "generic",
-		Summary: "Returns the key names of one shard that match a pattern.",
+		Summary: "Answers the key names of one shard that match a pattern.",
 	},
 	Run: runKeys,
 }
 
-// maxKeysWork bounds what one KEYS does in a shard: bytes of names answered, and the
-// work of matching.
+// maxKeysWork bounds the work of one KEYS in a shard: the bytes of the names in the answer,
+// plus the work of matching.
 const maxKeysWork = 64 << 20
 
 var errKeysWork = resp.Err("ERR KEYS with this pattern is more work than one command may be. Use SCAN")
@@ -60,23 +61,25 @@ func runKeys(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Array(names...), nil
 }
 
-// _RANDOMKEY random: a name of the shard as the 64 random bits choose, given in
-// decimal; null where there is none. State machines have no randomness of their own.
+// _RANDOMKEY random: answers the name of the shard that random chooses, or null when the
+// shard has none. random is 64 random bits in decimal. They come from the router, because
+// the state machine sees no randomness.
 var randomKey = Command{
 	Command: command.Command{
 		Name: "_randomkey", Arity: 2, Flags: command.ReadOnly | command.Internal, Group: "generic",
-		Summary: "Returns a key name of one shard, chosen by a number.",
+		Summary: "Answers a key name of one shard, chosen by a number.",
 	},
 	Run: runRandomKey,
 }
 
 const (
-	// randomWindow is among how many names that follow each other in the index one is
-	// chosen. Each place draws by how far the one before it is away; a window evens
-	// that out, and gives all names of a small shard the same chance.
+	// randomWindow is the number of names, next to each other in the index, among which
+	// one is chosen. A window of one would prefer a name after a wide gap in the index,
+	// because most random places fall into wide gaps. Larger windows even that out, and
+	// give all names of a small shard the same chance.
 	randomWindow = 16
-	// maxRandomLook bounds the names that are looked at: those that have expired do not
-	// count for the window.
+	// maxRandomLook bounds the names that are looked at. Expired names count for it, but
+	// not for the window.
 	maxRandomLook = 1024
 )
 
@@ -85,8 +88,8 @@ func runRandomKey(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if err != nil {
 		return command.ErrNotInteger, nil
 	}
-	// The low part of the number chooses the slot, the next one the name in the window,
-	// and the high part the hash to start from.
+	// The low part of the number chooses the slot, the middle part the name in the window,
+	// and the high part the hash at which the window starts.
 	slots := uint64(tx.lastSlot-tx.firstSlot) + 1
 	slot := tx.firstSlot + uint16(random%slots)
 	first, err := tx.firstName(place(slot) << hashBits)
@@ -109,7 +112,7 @@ func runRandomKey(tx *Tx, argv [][]byte) (resp.Value, error) {
 		more, err = take(name)
 		return more, err
 	})
-	if err == nil && more { // go on from the start of the shard, once around
+	if err == nil && more { // continue at the first name of the shard, as on a ring
 		err = tx.eachName(0, func(p place, name []byte) (bool, error) {
 			if p >= start {
 				return false, nil
@@ -126,8 +129,8 @@ func runRandomKey(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Bulk(window[random/slots%uint64(len(window))]), nil
 }
 
-// firstName returns the place of the first name from a place on, or else of the
-// shard's first; endPlace where there is none.
+// firstName returns the place of the first name at from or after it. When there is none, it
+// returns the place of the shard's first name, or endPlace when the shard has no name.
 func (tx *Tx) firstName(from place) (place, error) {
 	at := endPlace
 	note := func(p place, _ []byte) (bool, error) {
@@ -141,17 +144,19 @@ func (tx *Tx) firstName(from place) (place, error) {
 	return at, err
 }
 
-// _SLOTNAMES slot cursor max: the names of a slot from the cursor on, which is 0 at
-// first: up to max of them, expired or not, and the cursor to go on with, 0 at the end.
+// _SLOTNAMES slot cursor max: answers the next cursor and about max names of a slot, from
+// cursor on, expired names included. The cursor is 0 in the first call, and 0 is answered at
+// the end.
 var slotNames = Command{
 	Command: command.Command{
 		Name: "_slotnames", Arity: 4, Flags: command.ReadOnly | command.Internal, Group: "cluster",
-		Summary: "Returns key names of one slot.",
+		Summary: "Answers key names of one slot.",
 	},
 	Run: runSlotNames,
 }
 
-// _SLOTCOUNT slot cursor max: how many names _SLOTNAMES would answer, and the cursor.
+// _SLOTCOUNT slot cursor max: answers the next cursor and the number of names that
+// _SLOTNAMES would answer.
 var slotCount = Command{
 	Command: command.Command{
 		Name: "_slotcount", Arity: 4, Flags: command.ReadOnly | command.Internal, Group: "cluster",
@@ -164,17 +169,18 @@ var slotCount = Command{
 	},
 }
 
-// MaxSlotStep bounds the names that one _SLOTNAMES or _SLOTCOUNT takes.
+// MaxSlotStep bounds the max of _SLOTNAMES and _SLOTCOUNT.
 const MaxSlotStep = 10_000
 
+// runSlotNames runs _SLOTNAMES.
 func runSlotNames(tx *Tx, argv [][]byte) (resp.Value, error) {
 	names := []resp.Value{}
 	next, err := tx.slotStep(argv, func(name []byte) { names = append(names, resp.BulkString(string(name))) })
 	return resp.Array(next, resp.Array(names...)), err
 }
 
-// slotStep calls f on names as _SLOTNAMES says, and returns the next cursor. Names that
-// share a place are taken together.
+// slotStep calls f on the names of one step of _SLOTNAMES and returns the next cursor. Names
+// that share a place are in one step, because no cursor lies between them.
 func (tx *Tx) slotStep(argv [][]byte, f func(name []byte)) (next resp.Value, err error) {
 	slot, _ := command.ParseInt(argv[1])
 	cursor, _ := command.ParseInt(argv[2])

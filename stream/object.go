@@ -7,28 +7,29 @@ import (
 	"millrace/resp"
 )
 
-// OBJECT: what there is to know of a value as an object in memory. Here none is one, so
-// the answers are those that clients of Redis expect of a value of this kind.
+// OBJECT describes a value as an object in Redis's memory. Millrace has no such objects. It
+// gives the answers that clients of Redis expect for a value of this kind.
 var object = Command{
 	Command: command.Command{
 		Name: "object", Arity: -2,
 		Categories: []string{"slow"},
 		Since:      "2.2.3", Group: "generic",
-		Summary:    "A container for object introspection commands.",
-		Complexity: "Depends on subcommand.",
+		Summary:    "Describes a value as Redis would keep it in memory.",
+		Complexity: "As each subcommand says.",
 	},
 	Subs: []*Command{
-		objectAbout("encoding", "2.2.3", "Returns the internal encoding of a value.", (*Tx).encoding),
+		objectAbout("encoding", "2.2.3", "Names the encoding that Redis would choose for a value.", (*Tx).encoding),
 		objectAbout("freq", "4.0.0", "Refused: no access frequency is tracked.", func(*Tx, *Head) (resp.Value, error) { return errNoFreq, nil }),
-		objectAbout("idletime", "2.2.3", "Returns 0: no access time is tracked.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(0), nil }),
-		objectAbout("refcount", "2.2.3", "Returns 1: no value is shared.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(1), nil }),
+		objectAbout("idletime", "2.2.3", "Answers 0, because no access time is tracked.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(0), nil }),
+		objectAbout("refcount", "2.2.3", "Answers 1, because no value is shared.", func(*Tx, *Head) (resp.Value, error) { return resp.Int(1), nil }),
 		&objectHelp,
 	},
 }
 
 var errNoFreq = resp.Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
 
-// objectAbout is a subcommand OBJECT name key, which answers null for a missing key.
+// objectAbout returns the subcommand OBJECT name key. It answers null for a missing key, and
+// otherwise the result of about.
 func objectAbout(name, since, summary string, about func(*Tx, *Head) (resp.Value, error)) *Command {
 	return &Command{
 		Command: command.Command{
@@ -47,45 +48,42 @@ func objectAbout(name, since, summary string, about func(*Tx, *Head) (resp.Value
 	}
 }
 
-// OBJECT HELP: the subcommands.
+// OBJECT HELP: lists the subcommands.
 var objectHelp = Command{
 	Command: command.Command{
 		Name: "object|help", Arity: 2, Flags: command.Loading | command.Stale,
 		Categories: []string{"keyspace", "slow"},
 		Since:      "6.2.0", Group: "generic",
-		Summary:    "Returns helpful text about the different subcommands.",
+		Summary:    "Lists the subcommands, with a sentence on each.",
 		Complexity: "O(1)",
 	},
 	Run: func(*Tx, [][]byte) (resp.Value, error) {
 		return helpText(
 			"OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 			"ENCODING <key>",
-			"    Return the kind of internal representation used in order to store the value",
-			"    associated with a <key>.",
+			"    Name the encoding that Redis would choose for this value.",
 			"FREQ <key>",
-			"    Return the access frequency index of the <key>. The returned integer is",
-			"    proportional to the logarithm of the recent access frequency of the key.",
+			"    Always refused: Millrace counts no accesses.",
 			"IDLETIME <key>",
-			"    Return the idle time of the <key>, that is the approximated number of",
-			"    seconds elapsed since the last access to the key.",
+			"    Always 0: Millrace keeps no access times.",
 			"REFCOUNT <key>",
-			"    Return the number of references of the value associated with the specified",
-			"    <key>.",
+			"    Always 1: keys share no values.",
 			"HELP",
-			"    Print this help.",
+			"    List the subcommands.",
 		), nil
 	},
 }
 
-// Redis's bounds of the encodings of strings: the length of the longest integer, and of
-// the longest string that is kept in one piece with its object.
+// Redis's bounds of the encodings of strings: the length of the longest integer ("int"), and
+// the length of the longest string in one allocation with its object ("embstr").
 const (
 	intEncodedMax    = 20
 	embstrEncodedMax = 44
 )
 
-// encoding returns the encoding that Redis gives a value like that of h when it is set.
-// Redis's encoding also tells how a string came to be: what APPEND made is "raw" there.
+// encoding returns the encoding that a value like that of h has in Redis right after SET.
+// There, the encoding also depends on the command that made a string: after APPEND it is
+// "raw".
 func (tx *Tx) encoding(h *Head) (resp.Value, error) {
 	switch {
 	case h.Type == TypeStream:
@@ -107,20 +105,23 @@ func (tx *Tx) encoding(h *Head) (resp.Value, error) {
 	return resp.BulkString("raw"), nil
 }
 
-// MEMORY USAGE key [SAMPLES count]: the bytes of keys and values that the name takes in
-// a replica's state, before the space below compresses them. Entries, pending entries
-// and what else is many are sampled: count of each, 5 unless it is given; 0 counts all.
+// MEMORY is a container of the state machine and of the router: MEMORY USAGE is here, and
+// the other subcommands are the router's.
 var memory = Command{
 	Command: command.Command{
 		Name: "memory", Arity: -2,
 		Categories: []string{"slow"},
 		Since:      "4.0.0", Group: "server",
-		Summary:    "A container for memory diagnostics commands.",
-		Complexity: "Depends on subcommand.",
+		Summary:    "Describes the use of memory.",
+		Complexity: "As each subcommand says.",
 	},
 	Subs: []*Command{&memoryUsage},
 }
 
+// MEMORY USAGE key [SAMPLES count]: answers the bytes of all keys and values that belong to
+// the name in one replica, before they are compressed. Of each kind of record that can be
+// numerous, such as entries, it reads only count records and extrapolates from them. The
+// default count is 5; with 0 it reads all records.
 var memoryUsage = Command{
 	Command: command.Command{
 		Name: "memory|usage", Arity: -3, Flags: command.ReadOnly,
@@ -128,8 +129,8 @@ var memoryUsage = Command{
 		Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO"},
 		Categories: []string{"read", "slow"},
 		Since:      "4.0.0", Group: "server",
-		Summary:    "Estimates the memory usage of a key.",
-		Complexity: "O(N) where N is the number of samples.",
+		Summary:    "Estimates the bytes that a key takes in one replica, before compression.",
+		Complexity: "O(N) for N records that are read.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseMemoryUsage(argv)
 			return refusal
@@ -140,15 +141,16 @@ var memoryUsage = Command{
 
 const (
 	defaultMemorySamples = 5
-	// maxMemorySamples bounds the records of one kind that are sampled, whatever SAMPLES
-	// says; maxMemoryRecords those that SAMPLES 0 counts.
+	// maxMemorySamples bounds the sampled records of one kind, whatever SAMPLES says.
 	maxMemorySamples = 10_000
+	// maxMemoryRecords bounds the records that SAMPLES 0 reads.
 	maxMemoryRecords = 100_000
 )
 
 var errMemoryRecords = resp.Err("ERR The value has more than " + strconv.Itoa(maxMemoryRecords) + " records, too many to count them all. Use SAMPLES above 0")
 
-// parseMemoryUsage returns how many records of a kind are sampled; zero: all are counted.
+// parseMemoryUsage returns the number of records of one kind to sample, or zero when all
+// records are to be read.
 func parseMemoryUsage(argv [][]byte) (samples int64, refusal *resp.Value) {
 	samples = defaultMemorySamples
 	for i := 3; i < len(argv); i += 2 {

@@ -5,7 +5,8 @@ import (
 	"millrace/resp"
 )
 
-// PERSIST key: takes the deadline of a name away; 1 where it had one.
+// PERSIST key: removes the deadline of a name. It answers 1 when there was a deadline,
+// otherwise 0.
 var persist = Command{
 	Command: command.Command{
 		Name: "persist", Arity: 2, Flags: command.Write | command.Fast,
@@ -13,7 +14,7 @@ var persist = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Categories: []string{"keyspace", "write", "fast"},
 		Since:      "2.2.0", Group: "generic",
-		Summary:    "Removes the expiration time of a key.",
+		Summary:    "Lets a key live for ever again.",
 		Complexity: "O(1)",
 	},
 	Run: runPersist,

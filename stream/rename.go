@@ -7,8 +7,8 @@ import (
 	"millrace/resp"
 )
 
-// RENAME key newkey: gives what key holds, with its time to live, groups, pending
-// entries and idempotent producers, to newkey, in place of what that holds.
+// RENAME key newkey: moves a value to another name, with its time to live, groups, pending
+// entries and idempotent producers. A value that was at newkey is removed.
 var rename = Command{
 	Command: command.Command{
 		Name: "rename", Arity: 3, Flags: command.Write,
@@ -16,8 +16,8 @@ var rename = Command{
 		Keys:       command.Keys{First: 1, Last: 2, Step: 1, Access: "RW access delete; OW update"},
 		Categories: []string{"keyspace", "write", "slow"},
 		Since:      "1.0.0", Group: "generic",
-		Summary:    "Renames a key and overwrites the destination.",
-		Complexity: "O(N) where N is the number of records of the value.",
+		Summary:    "Moves a value to another key, whose old value is lost.",
+		Complexity: "O(N) for a value of N records; a string has two.",
 	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		refusal, _, err := tx.rename(argv[1], argv[2], false)
@@ -28,20 +28,20 @@ var rename = Command{
 	},
 }
 
-// RENAMENX key newkey: as RENAME, but only where newkey does not exist. It answers
-// whether it did.
+// RENAMENX key newkey: does the same as RENAME and answers 1, but only when newkey does not
+// exist. Otherwise it answers 0.
 var renamenx = Command{
 	Command: command.Command{
 		Name: "renamenx", Arity: 3, Flags: command.Write | command.Fast,
 		Usage: "key newkey:key",
 		History: []string{
-			"3.2.0 The command no longer returns an error when source and destination names are the same.",
+			"3.2.0 Giving the same name twice is answered 0, no error.",
 		},
 		Keys:       command.Keys{First: 1, Last: 2, Step: 1, Access: "RW access delete; OW insert"},
 		Categories: []string{"keyspace", "write", "fast"},
 		Since:      "1.0.0", Group: "generic",
-		Summary:    "Renames a key only when the target key name doesn't exist.",
-		Complexity: "O(N) where N is the number of records of the value.",
+		Summary:    "Moves a value to another key, unless that exists.",
+		Complexity: "O(N) for a value of N records; a string has two.",
 	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		refusal, done, err := tx.rename(argv[1], argv[2], true)
@@ -55,8 +55,8 @@ var renamenx = Command{
 	},
 }
 
-// rename reports whether it gave the value of one name to another. onlyNew says that the
-// other must not exist.
+// rename moves the value of one name to another and reports whether it did. With onlyNew,
+// the other name must not exist.
 func (tx *Tx) rename(from, to []byte, onlyNew bool) (refusal *resp.Value, done bool, err error) {
 	h, err := tx.head(from)
 	switch {

@@ -11,26 +11,23 @@ import (
 	"millrace/stream/rdb"
 )
 
-// RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]: makes
-// a name hold what DUMP gave, here or in Redis. IDLETIME and FREQ tell Redis what to
-// evict first, which nothing is here.
+// RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]: creates a
+// name from a payload that DUMP wrote, here or in Redis. IDLETIME and FREQ are checked and
+// ignored, because they serve Redis's eviction.
 var restore = Command{
 	Command: command.Command{
 		Name: "restore", Arity: -4, Flags: command.Write | command.DenyOOM,
 		Usage: "key ttl:int serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds:int] [FREQ frequency:int]",
 		History: []string{
-			"3.0.0 Added the `REPLACE` modifier.",
-			"5.0.0 Added the `ABSTTL` modifier.",
-			"5.0.0 Added the `IDLETIME` and `FREQ` options.",
+			"3.0.0 `REPLACE` is new.",
+			"5.0.0 `ABSTTL` is new.",
+			"5.0.0 `IDLETIME` and `FREQ` are new.",
 		},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "OW update"},
 		Categories: []string{"keyspace", "write", "slow", "dangerous"},
 		Since:      "2.6.0", Group: "generic",
-		Summary: "Creates a key from the serialized representation of a value.",
-		Complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the " +
-			"number of Redis objects composing the value and M their average size. For small string values the time " +
-			"complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity " +
-			"is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
+		Summary:    "Creates a key from a payload that DUMP wrote.",
+		Complexity: "O(N) for a payload of N bytes.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseRestore(argv)
 			return refusal
@@ -49,10 +46,10 @@ var (
 	errRestoreFormat   = resp.Err("ERR Bad data format")
 )
 
-// restoreArgs is what the options of RESTORE say.
+// restoreArgs holds the options of RESTORE.
 type restoreArgs struct {
 	replace  bool
-	absolute bool // the time is since the Unix epoch
+	absolute bool // whether the time counts from the Unix epoch, rather than from now
 }
 
 func parseRestore(argv [][]byte) (a restoreArgs, refusal *resp.Value) {
@@ -87,7 +84,7 @@ func parseRestore(argv [][]byte) (a restoreArgs, refusal *resp.Value) {
 	return a, nil
 }
 
-// expireAt returns when a name goes away, zero for never.
+// expireAt returns the deadline that word gives, or zero for none.
 func (a *restoreArgs) expireAt(word []byte, nowMS int64) (int64, *resp.Value) {
 	ttl, ok := command.ParseInt(word)
 	switch {
@@ -129,7 +126,7 @@ func runRestore(tx *Tx, argv [][]byte) (resp.Value, error) {
 	}
 	switch {
 	case expireAtMS != 0 && expireAtMS <= tx.NowMS:
-		// It is gone already.
+		// The deadline has passed already, so the name is not created.
 	case v.Hash != nil:
 		err = tx.restoreHash(name, v.Hash, expireAtMS)
 	case v.ZSet != nil:
@@ -145,7 +142,7 @@ func runRestore(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.OK, nil
 }
 
-// decodeRestore reads a payload that name is to hold.
+// decodeRestore reads a payload for name.
 func decodeRestore(name, payload []byte) (rdb.Value, *resp.Value) {
 	v, err := rdb.Decode(payload, dumpBudget(name))
 	switch {
@@ -163,8 +160,8 @@ func decodeRestore(name, payload []byte) (rdb.Value, *resp.Value) {
 	return v, checkRestored(&v)
 }
 
-// restorable reports whether s keeps the bounds that commands keep. Names of groups and
-// consumers have none but that of a command.
+// restorable reports whether s keeps the bounds that commands keep. The names of groups and
+// consumers are bounded by the size of a command only, so they are not checked.
 func restorable(s *rdb.Stream) bool {
 	m := s.IDMP
 	if m == nil {
@@ -186,8 +183,8 @@ func restorable(s *rdb.Stream) bool {
 	return true
 }
 
-// restoreStream makes a stream at name, where there is nothing, which goes away at
-// expireAtMS; zero is never.
+// restoreStream creates the stream s at name, which must be missing. A zero expireAtMS means
+// no deadline.
 func (tx *Tx) restoreStream(name []byte, s *rdb.Stream, expireAtMS int64) error {
 	h, err := tx.createStream(name)
 	if err != nil {
@@ -210,6 +207,8 @@ func (tx *Tx) restoreStream(name []byte, s *rdb.Stream, expireAtMS int64) error 
 	return firstError(tx.restoreIDMP(h, s.IDMP), tx.setDeadline(h, expireAtMS))
 }
 
+// restoreChunk adds a chunk and its entries to the end of h. The last chunk becomes the tail
+// in the head; the others have records.
 func (tx *Tx) restoreChunk(h *Head, from *rdb.Chunk, last bool) error {
 	fields := make([][]byte, 2*len(from.Fields))
 	for i, f := range from.Fields {
@@ -234,6 +233,7 @@ func (tx *Tx) restoreChunk(h *Head, from *rdb.Chunk, last bool) error {
 	return tx.putChunk(h, &n)
 }
 
+// restoreGroup adds a group to h, with its consumers and its pending entries.
 func (tx *Tx) restoreGroup(h *Head, from *rdb.Group) error {
 	g := tx.createGroup(h, from.Name, ID(from.Delivered), from.EntriesRead)
 	members := make([]*consumer, len(from.Consumers))
@@ -261,8 +261,8 @@ func (tx *Tx) restoreGroup(h *Head, from *rdb.Group) error {
 	return nil
 }
 
-// restoreIDMP makes h remember idempotent IDs. A payload does not say when they came
-// to be known: Redis takes the time in the ID of the entry, which the clock gave it.
+// restoreIDMP adds idempotent IDs to h. A payload does not say when each was recorded.
+// Therefore the time in the ID of its entry is taken, which came from the clock, as in Redis.
 func (tx *Tx) restoreIDMP(h *Head, from *rdb.IDMP) error {
 	if from == nil {
 		return nil

@@ -7,23 +7,23 @@ import (
 	"millrace/resp"
 )
 
-// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: some names, and the cursor to
-// go on with; 0 at the end. Every name that is there during the whole of a scan is
-// answered, and none twice. One call looks at no more than COUNT names, and at no shard
-// but the one that the cursor is in. The cursor of the next shard's first slot takes a
-// scan from one shard to the next.
+// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: answers some names, and the cursor
+// for the next call, or 0 at the end. A whole scan answers every name that exists during all
+// of it, and no name twice. One call looks at about COUNT names of one shard, the shard that
+// the cursor belongs to. At the end of the shard the next cursor is the first place of the
+// following slot, which belongs to another shard.
 var scan = Command{
 	Command: command.Command{
 		Name: "scan", Arity: -2, Flags: command.ReadOnly,
 		Tips:  []string{"nondeterministic_output"},
 		Usage: "cursor:int [MATCH pattern:pattern] [COUNT count:int] [TYPE type]",
 		History: []string{
-			"6.0.0 Added the `TYPE` subcommand.",
+			"6.0.0 `TYPE` is new.",
 		},
 		Categories: []string{"keyspace", "read", "slow"},
 		Since:      "2.8.0", Group: "generic",
-		Summary:    "Iterates over the key names in the database.",
-		Complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
+		Summary:    "Lists key names step by step; a cursor leads from one call to the next.",
+		Complexity: "O(COUNT) for each call, and O(N) for a whole scan of N keys.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseScan(argv)
 			return refusal
@@ -32,10 +32,10 @@ var scan = Command{
 	Run: runScan,
 }
 
-// The bounds of what one SCAN does, whatever COUNT says.
+// The bounds of the work of one SCAN, whatever COUNT says.
 const (
 	defaultScanCount = 10
-	// maxScanCount bounds the names that are looked at.
+	// maxScanCount bounds the number of names that are looked at.
 	maxScanCount = 10_000
 	// maxScanWork bounds the bytes of names answered and the work of matching, so that
 	// neither long names nor odd patterns make a step long.
@@ -48,7 +48,7 @@ var (
 	errPattern = resp.Err("ERR The pattern is longer than " + strconv.Itoa(maxPattern) + " bytes")
 )
 
-// scanArgs is what a SCAN asks for.
+// scanArgs holds the arguments of SCAN.
 type scanArgs struct {
 	from    place
 	count   int64
@@ -94,8 +94,8 @@ func parseScan(argv [][]byte) (a scanArgs, refusal *resp.Value) {
 	return a, nil
 }
 
-// ScanSlot returns the slot in which a SCAN with this cursor goes on; false when there
-// is none: the scan is over.
+// ScanSlot returns the slot in which a SCAN with this cursor continues. ok is false when
+// there is no such slot, because the scan is over or the cursor is not valid.
 func ScanSlot(cursor []byte) (slot uint16, ok bool) {
 	n, err := strconv.ParseUint(string(cursor), 10, 64)
 	if err != nil || place(n) >= endPlace {
@@ -114,7 +114,7 @@ func runScan(tx *Tx, argv [][]byte) (resp.Value, error) {
 	var last place
 	looked, work := int64(0), 0
 	err := tx.eachName(a.from, func(p place, name []byte) (bool, error) {
-		// Names of one place are answered together: the cursor cannot stand between them.
+		// Names that share a place are answered together, because no cursor lies between them.
 		if (looked >= a.count || work >= maxScanWork) && p != last {
 			next = p
 			return false, nil
@@ -137,8 +137,9 @@ func runScan(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Array(resp.BulkString(strconv.FormatUint(uint64(next), 10)), resp.Array(names...)), nil
 }
 
-// wanted reports whether an indexed name matches, has not expired, and holds a value of
-// the type named. cost is the work of matching, and the bytes of a name that is wanted.
+// wanted reports whether an indexed name matches pattern, has not expired, and holds a value
+// of the type typ. A nil pattern or typ matches every name. cost is the work of matching, plus
+// the bytes of the name when it is wanted.
 func (tx *Tx) wanted(name, pattern, typ []byte) (ok bool, cost int, err error) {
 	if pattern != nil {
 		if ok, cost = match(pattern, name); !ok {

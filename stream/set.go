@@ -12,24 +12,24 @@ import (
 )
 
 // SET key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET]
-// [EX s | PX ms | EXAT unix-s | PXAT unix-ms | KEEPTTL]: makes key a string, whatever
-// it held. It answers null where a condition keeps it from that, and with GET what was
-// there before in either case.
+// [EX s | PX ms | EXAT unix-s | PXAT unix-ms | KEEPTTL]: makes key a string, whatever it
+// held, and answers OK, or null when the condition does not hold. With GET it answers the
+// old string in both cases.
 var set = Command{
 	Command: command.Command{
 		Name: "set", Arity: -3, Flags: command.Write | command.DenyOOM,
 		Usage: "key value condition:[NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest:int | IFDNE ifdne-digest:int] [GET] expiration:[EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | KEEPTTL]",
 		History: []string{
-			"2.6.12 Added the `EX`, `PX`, `NX` and `XX` options.",
-			"6.0.0 Added the `KEEPTTL` option.",
-			"6.2.0 Added the `GET`, `EXAT` and `PXAT` option.",
-			"7.0.0 Allowed the `NX` and `GET` options to be used together.",
-			"8.4.0 Added the `IFEQ`, `IFNE`, `IFDEQ` and `IFDNE` options.",
+			"2.6.12 `EX` and `PX` are new, and the conditions `NX` and `XX`.",
+			"6.0.0 `KEEPTTL` is new.",
+			"6.2.0 `GET` is new, as are `EXAT` and `PXAT`.",
+			"7.0.0 `NX` can go with `GET`.",
+			"8.4.0 Four conditions on the old value are new: `IFEQ`, `IFNE`, `IFDEQ`, `IFDNE`.",
 		},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update variable_flags"},
 		Categories: []string{"write", "string", "slow"},
 		Since:      "1.0.0", Group: "string",
-		Summary:    "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+		Summary:    "Makes a key a string, whatever it was before.",
 		Complexity: "O(1)",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseSet(argv)
@@ -39,31 +39,31 @@ var set = Command{
 	Run: runSet,
 }
 
-// setArgs are the options of SET, and of GETEX.
+// setArgs holds the options of SET and GETEX.
 type setArgs struct {
 	nx, xx, get bool
 	match       setMatch
 	keepTTL     bool
-	persist     bool // of GETEX only
-	ttlWord     string
+	persist     bool   // of GETEX only
+	ttlWord     string // the option that gave ttl, or empty
 	ttl         deadlineArg
 }
 
-// setMatch is SET's condition on the value that is there.
+// setMatch is SET's condition on the old string.
 type setMatch struct {
-	word string // IFEQ, IFNE, IFDEQ or IFDNE; "": none
+	word string // IFEQ, IFNE, IFDEQ or IFDNE; empty when there is no condition
 	arg  []byte // a value, or the digest of one
 }
 
 var matchWords = []string{"IFEQ", "IFNE", "IFDEQ", "IFDNE"}
 
-// digestLen is the length of a digest: 64 bits in hex.
+// digestLen is the length of a digest, which is 64 bits in hexadecimal.
 const digestLen = 16
 
 var errDigest = resp.Err(fmt.Sprintf("ERR must be exactly %d hexadecimal characters", digestLen))
 
-// holds reports whether the condition holds for a value. Only the length of a digest is
-// looked at: one that is not hex is the digest of nothing.
+// holds reports whether the condition holds for a value. A digest of the right length that
+// is not hexadecimal is not refused, as in Redis; no value has it.
 func (m *setMatch) holds(value []byte) (ok bool, refusal *resp.Value) {
 	switch m.word {
 	case "":
@@ -78,14 +78,14 @@ func (m *setMatch) holds(value []byte) (ok bool, refusal *resp.Value) {
 	return strings.EqualFold(digest, string(m.arg)) == (m.word == "IFDEQ"), nil
 }
 
-// missing reports whether the condition keeps SET from a name that is not there.
+// missing reports whether the condition prevents SET from creating a missing name.
 func (m *setMatch) missing() bool { return m.word == "IFEQ" || m.word == "IFDEQ" }
 
 // option reads the condition at argv[i] and reports whether it is one.
 func (m *setMatch) option(argv [][]byte, i int) bool {
 	for _, w := range matchWords {
 		if command.IsWord(argv[i], w) && i+1 < len(argv) && (m.word == "" || m.word == w) {
-			*m = setMatch{w, argv[i+1]} // given twice, the last one counts
+			*m = setMatch{w, argv[i+1]} // the last one counts when the option is given twice
 			return true
 		}
 	}
@@ -100,14 +100,14 @@ var ttlWords = []struct {
 	{"EX", true, true}, {"PX", false, true}, {"EXAT", true, false}, {"PXAT", false, false},
 }
 
-// ttlOption reads EX and its like at argv[i] and returns the index of its last word; i-1
-// where there is none.
+// ttlOption reads an option of ttlWords at argv[i] and returns the index of its last word, or
+// i-1 when there is no such option or it contradicts an earlier one.
 func (a *setArgs) ttlOption(argv [][]byte, i int) int {
 	for _, w := range ttlWords {
 		if !command.IsWord(argv[i], w.word) {
 			continue
 		}
-		// The same option twice: the last one counts.
+		// The same option may be given twice. Then the last one counts.
 		if a.keepTTL || a.persist || a.ttlWord != "" && a.ttlWord != w.word || i+1 == len(argv) {
 			break
 		}
@@ -118,9 +118,9 @@ func (a *setArgs) ttlOption(argv [][]byte, i int) int {
 	return i - 1
 }
 
-// parseSet reads the options of SET. Which exclude each other, and in which order, is as
-// in Redis's parseExtendedStringArgumentsOrReply: it refuses IFEQ after NX, but not
-// the reverse.
+// parseSet reads the options of SET. Options exclude each other as they do in Redis, where
+// the order matters: IFEQ after NX is refused, but NX after IFEQ is not. The rule is that of
+// parseExtendedStringArgumentsOrReply in redis src/t_string.c.
 func parseSet(argv [][]byte) (a setArgs, refusal *resp.Value) {
 	a.ttl.command = "set"
 	for i := 3; i < len(argv); i++ {
@@ -165,8 +165,8 @@ func runSet(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Null(), nil
 }
 
-// set does what SET does. It reports whether the value was set, and with GET what was
-// there.
+// set runs SET with the options a. done reports whether the value was set. old is the old
+// string, or null, when a has GET or a condition on the old string.
 func (tx *Tx) set(name, value []byte, a *setArgs) (old resp.Value, done bool, refusal *resp.Value, err error) {
 	atMS, refusal := a.ttl.at(tx.NowMS)
 	if refusal != nil {

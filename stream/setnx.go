@@ -5,7 +5,8 @@ import (
 	"millrace/resp"
 )
 
-// SETNX key value: as SET with NX; 1 where it did so, else 0.
+// SETNX key value: does the same as SET with NX. It answers 1 when it set the string,
+// otherwise 0.
 var setnx = Command{
 	Command: command.Command{
 		Name: "setnx", Arity: 3, Flags: command.Write | command.DenyOOM | command.Fast,
@@ -13,7 +14,7 @@ var setnx = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "OW insert"},
 		Categories: []string{"write", "string", "fast"},
 		Since:      "1.0.0", Group: "string",
-		Summary:    "Set the string value of a key only when the key doesn't exist.",
+		Summary:    "Creates a string, unless the key exists.",
 		Complexity: "O(1)",
 	},
 	Run: runSetNX,

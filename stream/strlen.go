@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// STRLEN key: the length of the string at key in bytes, 0 where there is none.
+// STRLEN key: answers the length of the string at key in bytes, or 0 when there is none.
 var strlen = Command{
 	Command: command.Command{
 		Name: "strlen", Arity: 2, Flags: command.ReadOnly | command.Fast,
@@ -13,7 +13,7 @@ var strlen = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
 		Categories: []string{"read", "string", "fast"},
 		Since:      "2.2.0", Group: "string",
-		Summary:    "Returns the length of a string value.",
+		Summary:    "Counts the bytes of a string.",
 		Complexity: "O(1)",
 	},
 	Run: runStrLen,

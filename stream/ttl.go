@@ -5,51 +5,59 @@ import (
 	"millrace/resp"
 )
 
-// TTL key: in how many seconds the name goes away, rounded; -1 where never, -2 where
-// there is none.
-var ttl = lifetime("ttl", "1.0.0", "Returns the expiration time in seconds of a key.",
-	func(atMS, nowMS int64) int64 { return toSeconds(atMS - nowMS) })
+// TTL key: answers the time until the deadline of a name, in seconds and rounded. It answers
+// -1 when the name has no deadline, and -2 when there is no such name.
+var ttl = lifetime(command.Command{
+	Name: "ttl", Since: "1.0.0", Tips: ttlTips, History: ttlHistory,
+	Summary: "Answers the seconds that a key has left to live.",
+}, func(atMS, nowMS int64) int64 { return toSeconds(atMS - nowMS) })
 
-// PTTL key: as TTL, in milliseconds.
-var pttl = lifetime("pttl", "2.6.0", "Returns the expiration time in milliseconds of a key.",
-	func(atMS, nowMS int64) int64 { return atMS - nowMS })
+// PTTL key: does the same as TTL, in milliseconds.
+var pttl = lifetime(command.Command{
+	Name: "pttl", Since: "2.6.0", Tips: ttlTips, History: ttlHistory,
+	Summary: "Answers the milliseconds that a key has left to live.",
+}, func(atMS, nowMS int64) int64 { return atMS - nowMS })
 
-// EXPIRETIME key: as TTL, as a time in seconds since the Unix epoch.
-var expiretime = lifetime("expiretime", "7.0.0", "Returns the expiration time of a key as a Unix timestamp.",
-	func(atMS, _ int64) int64 { return toSeconds(atMS) })
+// EXPIRETIME key: answers the deadline itself, in seconds since the Unix epoch, otherwise
+// like TTL.
+var expiretime = lifetime(command.Command{
+	Name: "expiretime", Since: "7.0.0",
+	Summary: "Answers a deadline, in seconds since the Unix epoch.",
+}, func(atMS, _ int64) int64 { return toSeconds(atMS) })
 
-// PEXPIRETIME key: as EXPIRETIME, in milliseconds.
-var pexpiretime = lifetime("pexpiretime", "7.0.0", "Returns the expiration time of a key as a Unix milliseconds timestamp.",
-	func(atMS, _ int64) int64 { return atMS })
+// PEXPIRETIME key: does the same as EXPIRETIME, in milliseconds.
+var pexpiretime = lifetime(command.Command{
+	Name: "pexpiretime", Since: "7.0.0",
+	Summary: "Answers a deadline, in milliseconds since the Unix epoch.",
+}, func(atMS, _ int64) int64 { return atMS })
 
-// toSeconds rounds ms, which is not below zero, as Redis does.
+// The parts of a description that only TTL and PTTL have. Their answers depend on the clock.
+var (
+	ttlTips    = []string{"nondeterministic_output"}
+	ttlHistory = []string{"2.8.0 A missing key is answered -2."}
+)
+
+// toSeconds rounds ms, which must not be negative, half up as Redis does: 1500 is 2.
 func toSeconds(ms int64) int64 { return int64((uint64(ms) + 500) / 1000) }
 
-// lifetime makes a command that answers a deadline in the form that show gives it.
-func lifetime(name, since, summary string, show func(atMS, nowMS int64) int64) Command {
-	var tips, history []string
-	if name == "ttl" || name == "pttl" {
-		tips = []string{"nondeterministic_output"} // what is left, not when
-		history = []string{"2.8.0 Added the -2 reply."}
+// lifetime returns a command of the TTL family. c gives the parts of its description in which
+// the commands differ; show returns the answer for a name with a deadline.
+func lifetime(c command.Command, show func(atMS, nowMS int64) int64) Command {
+	c.Usage, c.Arity, c.Flags = "key", 2, command.ReadOnly|command.Fast
+	c.Keys = command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"}
+	c.Categories = []string{"keyspace", "read", "fast"}
+	c.Group, c.Complexity = "generic", "O(1)"
+	run := func(tx *Tx, argv [][]byte) (resp.Value, error) {
+		h, err := tx.head(argv[1])
+		switch {
+		case err != nil:
+			return resp.Value{}, err
+		case h == nil:
+			return resp.Int(-2), nil
+		case h.ExpireAtMS == 0:
+			return resp.Int(-1), nil
+		}
+		return resp.Int(show(h.ExpireAtMS, tx.NowMS)), nil
 	}
-	return Command{
-		Command: command.Command{
-			Name: name, Usage: "key", Tips: tips, History: history, Arity: 2, Flags: command.ReadOnly | command.Fast,
-			Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
-			Categories: []string{"keyspace", "read", "fast"},
-			Since:      since, Group: "generic", Summary: summary, Complexity: "O(1)",
-		},
-		Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
-			h, err := tx.head(argv[1])
-			switch {
-			case err != nil:
-				return resp.Value{}, err
-			case h == nil:
-				return resp.Int(-2), nil
-			case h.ExpireAtMS == 0:
-				return resp.Int(-1), nil
-			}
-			return resp.Int(show(h.ExpireAtMS, tx.NowMS)), nil
-		},
-	}
+	return Command{Command: c, Run: run}
 }

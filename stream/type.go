@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// TYPE key: what a name holds, "none" for nothing.
+// TYPE key: answers the type of a name's value, or "none" when there is no such name.
 var typeCmd = Command{
 	Command: command.Command{
 		Name: "type", Arity: 2, Flags: command.ReadOnly | command.Fast,
@@ -13,7 +13,7 @@ var typeCmd = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
 		Categories: []string{"keyspace", "read", "fast"},
 		Since:      "1.0.0", Group: "generic",
-		Summary:    "Determines the type of value stored at a key.",
+		Summary:    "Names the type of a value, or says none for a missing key.",
 		Complexity: "O(1)",
 	},
 	Run: runType,

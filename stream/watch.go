@@ -7,15 +7,22 @@ import (
 	"millrace/resp"
 )
 
-// WATCH is the router's; the numbers it watches are kept here: see Tx.modified.
+// The router runs WATCH, in three steps:
+//
+//	WATCH a     the router asks the shard: _MODIFIED a     answer 17
+//	MULTI …     the router queues the commands
+//	EXEC        the router sends one record: _WATCHED a 17, and the queued commands
+//
+// When a was changed in between, its number is above 17 and _WATCHED answers null, so the
+// shard runs none of the other commands. Tx.modified gives the numbers.
 
-// _MODIFIED key [key …]: for each name the shard's count of modifications as it was at
-// the name's last one; zero for a name that is not there.
+// _MODIFIED key [key …]: answers the modification number of each name, or zero for a name
+// that does not exist.
 var modifiedCmd = Command{
 	Command: command.Command{
 		Name: "_modified", Arity: -2, Flags: command.ReadOnly | command.Fast | command.Internal, Group: "transactions",
 		Keys:    command.Keys{First: 1, Last: -1, Step: 1, Access: "RO"},
-		Summary: "Returns the modification numbers of keys.",
+		Summary: "Answers the modification numbers of keys.",
 	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		out := make([]resp.Value, len(argv)-1)
@@ -30,9 +37,9 @@ var modifiedCmd = Command{
 	},
 }
 
-// _WATCHED key number [key number …]: OK while every name has the number that _MODIFIED
-// answered; else null, and the rest of the EXEC is not run. A name that has expired in
-// the meantime has another number, as one that was deleted.
+// _WATCHED key number [key number …]: answers OK when every name still has its number.
+// Otherwise it answers null, and the rest of the EXEC is not run. The number of a name that
+// was deleted or has expired is zero.
 var watched = Command{
 	Command: command.Command{
 		Name: "_watched", Arity: -3, Flags: command.ReadOnly | command.Fast | command.Internal | command.Guard, Group: "transactions",
@@ -53,7 +60,7 @@ var watched = Command{
 	},
 }
 
-// modifiedNumber returns the modification number of a name.
+// modifiedNumber returns the modification number of a name, or zero when it does not exist.
 func (tx *Tx) modifiedNumber(name []byte) (uint64, error) {
 	h, err := tx.head(name)
 	if err != nil || h == nil {

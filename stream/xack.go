@@ -7,14 +7,15 @@ import (
 	"millrace/resp"
 )
 
-// XACK key group ID [ID ...]: the entries have been dealt with; how many were pending.
+// XACK key group ID [ID ...]: acknowledges entries, so that they are no longer pending, and
+// answers the number of those that were.
 var xack = Command{
 	Command: command.Command{
 		Name: "xack", Arity: -4, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Usage:      "key group id...",
 		Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
-		Summary:    "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.",
-		Complexity: "O(1) for each message ID processed.",
+		Summary:    "Takes entries off the pending list of a group and counts them.",
+		Complexity: "O(K) for K IDs.",
 	},
 	Run: runXAck,
 }
@@ -27,7 +28,7 @@ func runXAck(tx *Tx, argv [][]byte) (resp.Value, error) {
 	case refusal != nil:
 		return *refusal, nil
 	case g == nil:
-		return resp.Int(0), nil // whatever the IDs are
+		return resp.Int(0), nil // even if the IDs are malformed, as in Redis
 	}
 	ids, refusal := parseIDs(argv[3:])
 	if refusal != nil {
@@ -50,5 +51,5 @@ func runXAck(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Int(acked), nil
 }
 
-// IsAck reports whether argv is an XACK. Package shard asks for one of its mutants.
+// IsAck reports whether argv is an XACK. Package shard needs it for one of its mutants.
 func (s *State) IsAck(argv [][]byte) bool { return strings.EqualFold(string(argv[0]), xack.Name) }

@@ -5,19 +5,21 @@ import (
 	"millrace/resp"
 )
 
-// XACKDEL key group [KEEPREF | DELREF | ACKED] IDS numids id [id …]: acknowledges
-// entries and deletes them from the stream. It answers for each ID: -1 not pending, 1
-// acknowledged and deleted, 2 acknowledged but kept because another group has not read
-// and acknowledged it.
+// XACKDEL key group [KEEPREF | DELREF | ACKED] IDS numids id [id …]: acknowledges entries
+// and deletes them from the stream. It answers a number for each ID:
+//
+//	-1  the entry is not pending
+//	1   the entry was acknowledged and deleted
+//	2   the entry was acknowledged, but another group has not read and acknowledged it
 var xackdel = Command{
 	Command: command.Command{
 		Name: "xackdel", Arity: -6, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update delete"},
 		Usage:      "key group condition:[KEEPREF|DELREF|ACKED] IDS ids:(numids:int id...)",
 		Categories: []string{"write", "stream", "fast"}, Since: "8.2.0", Group: "stream",
-		Summary:    "Acknowledges and deletes one or multiple messages for a stream consumer group.",
-		Complexity: "O(1) for each message ID processed.",
+		Summary:    "Takes entries off the pending list of a group and removes them from the stream.",
+		Complexity: "O(K) for K IDs; with DELREF or ACKED, O(K*G) for G groups.",
 	},
-	Run: runXAckDel, // Redis looks at the key first
+	Run: runXAckDel, // without a Check, because Redis looks at the key before the options
 }
 
 func runXAckDel(tx *Tx, argv [][]byte) (resp.Value, error) {
@@ -30,7 +32,7 @@ func runXAckDel(tx *Tx, argv [][]byte) (resp.Value, error) {
 		return *refusal, nil
 	}
 	out := make([]resp.Value, len(words))
-	if g == nil { // whatever the IDs are
+	if g == nil { // even if the IDs are malformed, as in Redis
 		for i := range out {
 			out[i] = resp.Int(idMissing)
 		}
@@ -50,7 +52,7 @@ func runXAckDel(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Array(out...), nil
 }
 
-// ackDelete does what XACKDEL does to one ID, and returns what it answers for it.
+// ackDelete runs XACKDEL for one ID and returns its answer: idMissing, idDeleted or idKept.
 func (tx *Tx) ackDelete(h *Head, g *group, id ID, refs refPolicy) (int64, error) {
 	p, ok, err := tx.getPending(h, g, id)
 	if err != nil || !ok {

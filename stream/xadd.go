@@ -9,25 +9,25 @@ import (
 
 // XADD key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [IDMPAUTO pid | IDMP pid iid]
 // [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value …]:
-// adds an entry, then trims. It answers the entry's ID, or null where NOMKSTREAM keeps
-// it from making a stream. With an idempotent ID that is known it does nothing, and
-// answers the ID of the entry that was added then.
+// adds an entry, trims the stream, and answers the entry's ID. It answers null when the
+// stream is missing and NOMKSTREAM is given. When the idempotent ID is known already, XADD
+// adds nothing and answers the ID of the entry that was added with it.
 var xadd = Command{
 	Command: command.Command{
 		Name: "xadd", Arity: -5, Flags: command.Write | command.DenyOOM | command.Fast,
 		Tips:  []string{"nondeterministic_output"},
 		Usage: "key [NOMKSTREAM] condition:[KEEPREF|DELREF|ACKED] idmp:[IDMPAUTO pid | IDMP idmp-ids:(pid iid)] trim:[strategy:(MAXLEN|MINID) operator:[equal==|approximately=~] threshold [LIMIT count:int]] id_or_auto:(auto_id=*|id) field_value:(field value)...",
 		History: []string{
-			"6.2.0 Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option.",
-			"7.0.0 Added support for the `<ms>-*` explicit ID form.",
-			"8.2.0 Added the `KEEPREF`, `DELREF` and `ACKED` options.",
-			"8.6.0 Added the `IDMP` and `IDMPAUTO` options.",
+			"6.2.0 `NOMKSTREAM`, `MINID` and `LIMIT` are new.",
+			"7.0.0 An ID can have its time only: `<ms>-*`.",
+			"8.2.0 `KEEPREF`, `DELREF`, `ACKED` are new.",
+			"8.6.0 `IDMP` and `IDMPAUTO` are new.",
 		},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Categories: []string{"write", "stream", "fast"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Appends a new message to a stream. Creates the key if it doesn't exist.",
-		Complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
+		Summary:    "Adds an entry to the end of a stream, which need not exist before.",
+		Complexity: "O(N) for an entry of N bytes, plus the trim, which costs as much as XTRIM.",
 		Check:      checkXAdd,
 	},
 	Run: runXAdd,
@@ -51,23 +51,24 @@ var (
 	errIDMPTooLong = resp.Err("ERR producer ID and idempotent ID must not be longer than 1024 bytes")
 )
 
-// maxIDMPText bounds a producer ID and an idempotent ID: they are parts of keys.
+// maxIDMPText bounds the length of a producer ID and of an idempotent ID, because both are
+// parts of keys.
 const maxIDMPText = 1024
 
-// addArgs is what XADD's words say.
+// addArgs holds the arguments of XADD.
 type addArgs struct {
 	trim       trimArgs
 	noMkStream bool
-	auto       bool // "*"
-	autoSeq    bool // "ms-*"
+	auto       bool // the ID is "*"
+	autoSeq    bool // the ID is "ms-*"; id holds ms
 	id         ID
-	pid, iid   []byte   // idempotent IDs; pid is nil where none is given
-	autoIID    bool     // iid is made from words
+	pid, iid   []byte   // producer ID and idempotent ID; pid is nil when there is no IDMP
+	autoIID    bool     // whether iid is computed from words (IDMPAUTO)
 	words      [][]byte // fields and values in turn
 }
 
-// idempotency reads IDMP or IDMPAUTO at argv[i] and returns the index of its last
-// word; i-1 where there is neither.
+// idempotency reads IDMP or IDMPAUTO at argv[i] and returns the index of its last word, or
+// i-1 when there is neither.
 func (a *addArgs) idempotency(argv [][]byte, i int) (int, *resp.Value) {
 	more := len(argv) - 1 - i
 	auto := command.IsWord(argv[i], "IDMPAUTO")
@@ -98,8 +99,8 @@ func (a *addArgs) idempotency(argv [][]byte, i int) (int, *resp.Value) {
 	return i + 1, nil
 }
 
-// parseAdd reads the words of XADD: options in any order, then the ID, which is the
-// first word that is no option.
+// parseAdd reads the arguments of XADD. The options come first, in any order. The ID is the
+// first word that is not an option.
 func parseAdd(argv [][]byte) (a addArgs, refusal *resp.Value) {
 	i := 2
 	for ; i < len(argv); i++ {
@@ -150,7 +151,8 @@ func checkXAdd(argv [][]byte) *resp.Value {
 	return refusal
 }
 
-// nextID returns the ID that XADD gives its entry in a stream whose greatest is last.
+// nextID returns the ID for a new entry of a stream with the greatest ID last. For example,
+// after 5-7 at time 5, "*" and "5-*" both give 5-8.
 func (a *addArgs) nextID(last ID, nowMS int64) (ID, *resp.Value) {
 	if last == MaxID {
 		return ID{}, &errAddExhausted
@@ -158,7 +160,7 @@ func (a *addArgs) nextID(last ID, nowMS int64) (ID, *resp.Value) {
 	id := a.id
 	switch {
 	case a.auto:
-		id, _ = last.Next(uint64(max(nowMS, 0))) // last is not the greatest ID
+		id, _ = last.Next(uint64(max(nowMS, 0))) // no error, because last is not MaxID
 		return id, nil
 	case a.autoSeq && id.MS == last.MS:
 		if last.Seq == math.MaxUint64 {
@@ -224,7 +226,7 @@ func runXAdd(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return tx.newID(id), nil
 }
 
-// idempotentID returns the ID that the words give or make.
+// idempotentID returns the idempotent ID. With IDMPAUTO it is computed from the words.
 func (a *addArgs) idempotentID() []byte {
 	if a.autoIID && a.iid == nil {
 		a.iid = autoIID(a.words)
@@ -232,8 +234,9 @@ func (a *addArgs) idempotentID() []byte {
 	return a.iid
 }
 
-// knownIID returns the entry that was added with the same idempotent ID before.
-func (tx *Tx) knownIID(h *Head, a *addArgs) (ID, bool, error) {
+// knownIID returns the ID of the entry that was added with the same idempotent ID before, and
+// counts the duplicate. ok is false when there is no such entry.
+func (tx *Tx) knownIID(h *Head, a *addArgs) (id ID, ok bool, err error) {
 	rec, ok, err := tx.findIID(h, a.pid, a.idempotentID())
 	if ok {
 		h.IDMP.Duplicates++
@@ -242,7 +245,7 @@ func (tx *Tx) knownIID(h *Head, a *addArgs) (ID, bool, error) {
 	return rec.id, ok, err
 }
 
-// refused returns a refusal as a reply, or the failure err.
+// refused returns err, or else the refusal as a reply. One of them must not be nil.
 func refused(refusal *resp.Value, err error) (resp.Value, error) {
 	if err != nil {
 		return resp.Value{}, err

@@ -7,22 +7,21 @@ import (
 	"millrace/resp"
 )
 
-// XAUTOCLAIM key group consumer min-idle-ms start [COUNT n] [JUSTID]: makes pending
-// entries from start on that have been idle for long enough the consumer's, and says
-// where to go on. Those that have been deleted from the stream are no longer pending
-// and are named in the reply.
+// XAUTOCLAIM key group consumer min-idle-ms start [COUNT n] [JUSTID]: gives the consumer the
+// pending entries from start on that have been idle for long enough. Pending entries that
+// were deleted from the stream are dropped. It answers the ID at which the next call
+// continues, the claimed entries, and the IDs of the dropped ones.
 var xautoclaim = Command{
 	Command: command.Command{
 		Name: "xautoclaim", Arity: -6, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
 		Tips:  []string{"nondeterministic_output"},
 		Usage: "key group consumer min-idle-time start [COUNT count:int] [JUSTID]",
 		History: []string{
-			"7.0.0 Added an element to the reply array, containing deleted entries the command cleared from the PEL",
+			"7.0.0 The reply has a third element: IDs of pending entries that no longer exist in the stream, and are dropped.",
 		},
 		Categories: []string{"write", "stream", "fast"}, Since: "6.2.0", Group: "stream",
-		Summary: "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to " +
-			"as consumer group member.",
-		Complexity: "O(1) if COUNT is small.",
+		Summary:    "Gives a consumer pending entries that have been idle for too long, found by a walk over the pending list.",
+		Complexity: "O(COUNT): at most ten pending entries are looked at for each one that may be claimed.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseAutoClaim(argv)
 			return refusal
@@ -33,13 +32,14 @@ var xautoclaim = Command{
 
 const (
 	defaultAutoClaim = 100
-	// autoClaimLooks is how many entries may be looked at for each that may be claimed.
+	// autoClaimLooks is the number of entries that may be looked at for each one that may
+	// be claimed. For example, COUNT 5 looks at no more than 50.
 	autoClaimLooks = 10
-	// maxAutoClaim bounds what one call claims, which is one step of the shard; the
-	// cursor of the reply leads to the rest.
+	// maxAutoClaim bounds the entries that one call claims, because nothing else runs in
+	// the shard meanwhile. The cursor in the reply leads to the rest.
 	maxAutoClaim = 10000
-	// autoClaimMemory is the COUNT at which Redis would need a tebibyte for the IDs it
-	// may have to name, and says so.
+	// autoClaimMemory is the COUNT from which on Redis refuses the call, because the IDs of
+	// deleted entries would need a tebibyte of memory.
 	autoClaimMemory = 1 << 36
 )
 
@@ -48,7 +48,7 @@ var (
 	errAutoMemory  = resp.Err("ERR Insufficient memory, failed allocating transient memory, COUNT too high.")
 )
 
-// autoClaimArgs are the words of XAUTOCLAIM from the minimum idle time on.
+// autoClaimArgs holds the arguments of XAUTOCLAIM after the consumer.
 type autoClaimArgs struct {
 	minIdleMS int64
 	start     ID

@@ -5,8 +5,8 @@ import (
 	"millrace/resp"
 )
 
-// XCFGSET key [IDMP-DURATION seconds] [IDMP-MAXSIZE n]: how long, and how many,
-// idempotent IDs a stream remembers. A change forgets all of them.
+// XCFGSET key [IDMP-DURATION seconds] [IDMP-MAXSIZE n]: sets how long a stream remembers
+// idempotent IDs, and how many for each producer. A change forgets all of them.
 var xcfgset = Command{
 	Command: command.Command{
 		Name: "xcfgset", Arity: -2, Flags: command.Write | command.Fast,
@@ -14,8 +14,8 @@ var xcfgset = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Categories: []string{"write", "stream", "fast"},
 		Since:      "8.6.0", Group: "stream",
-		Summary:    "Sets the IDMP configuration parameters for a stream.",
-		Complexity: "O(1)",
+		Summary:    "Sets for how long a stream remembers idempotent IDs, and how many of each producer.",
+		Complexity: "O(1), however many idempotent IDs a change makes the stream forget.",
 	},
 	Run: runXCfgSet,
 }
@@ -29,8 +29,8 @@ var (
 	errCfgSizeTwice     = resp.Err("ERR IDMP-MAXSIZE specified multiple times")
 )
 
-// parseCfg reads the options; zero is not given. Redis looks at the key first, so
-// nothing is checked beforehand.
+// parseCfg reads the options. A zero result means that the option is not given. XCFGSET has no
+// Check, because Redis looks at the key before the options.
 func parseCfg(opts [][]byte) (seconds, size int64, refusal *resp.Value) {
 	if len(opts) == 0 {
 		return 0, 0, &errCfgNone

@@ -5,19 +5,18 @@ import (
 	"millrace/resp"
 )
 
-// XCLAIM key group consumer min-idle-ms id [id …] [IDLE ms] [TIME unix-ms]
-// [RETRYCOUNT n] [FORCE] [JUSTID] [LASTID id]: makes pending entries that have been
-// idle for long enough the consumer's. Those that have been deleted from the stream
-// are no longer pending.
+// XCLAIM key group consumer min-idle-ms id [id …] [IDLE ms] [TIME unix-ms] [RETRYCOUNT n]
+// [FORCE] [JUSTID] [LASTID id]: gives the consumer those of the pending entries that have
+// been idle for long enough, and answers them. Pending entries that were deleted from the
+// stream are dropped.
 var xclaim = Command{
 	Command: command.Command{
 		Name: "xclaim", Arity: -6, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Tips:       []string{"nondeterministic_output"},
 		Usage:      "key group consumer min-idle-time id... [IDLE ms:int] [TIME unix-time-milliseconds:time] [RETRYCOUNT count:int] [FORCE] [JUSTID] [LASTID id]",
 		Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
-		Summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered " +
-			"a consumer group member.",
-		Complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
+		Summary:    "Gives a consumer the named pending entries, if they have been idle for long enough.",
+		Complexity: "O(K) for K IDs.",
 	},
 	Run: runXClaim,
 }
@@ -29,19 +28,19 @@ var (
 	errClaimRetry   = resp.Err("ERR Invalid RETRYCOUNT option argument for XCLAIM")
 )
 
-// claimArgs are the words of XCLAIM from the minimum idle time on.
+// claimArgs holds the arguments of XCLAIM after the consumer.
 type claimArgs struct {
 	minIdleMS int64
 	ids       []ID
-	timeMS    int64 // delivery time to set
-	retries   int64 // delivery count to set; negative: none given
+	timeMS    int64 // delivery time to set, since the Unix epoch
+	retries   int64 // delivery count to set; negative when it is not given
 	force     bool
 	justID    bool
 	lastID    ID
 }
 
-// parseClaim reads the words of XCLAIM. Redis reads them after it has found the group,
-// so they are no matter for Check.
+// parseClaim reads the arguments of XCLAIM. XCLAIM has no Check, because Redis looks for the
+// group before it reads them.
 func parseClaim(argv [][]byte, nowMS int64) (a claimArgs, refusal *resp.Value) {
 	var ok bool
 	if a.minIdleMS, ok = command.ParseInt(argv[4]); !ok {
@@ -91,7 +90,7 @@ func parseClaim(argv [][]byte, nowMS int64) (a claimArgs, refusal *resp.Value) {
 		}
 	}
 	if a.timeMS < 0 || a.timeMS > nowMS {
-		a.timeMS = nowMS // a client's clock may be ahead of ours
+		a.timeMS = nowMS // because the clock of a client may be ahead of the shard's
 	}
 	return a, nil
 }
@@ -129,13 +128,13 @@ func runXClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 		}
 	}
 	if len(claimed) > 0 && a.timeMS < tx.NowMS {
-		tx.touch(argv[1]) // an entry made to look old may be what an XREADGROUP CLAIM waits for
+		tx.touch(argv[1]) // a blocked XREADGROUP CLAIM may find an entry that now counts as idle
 	}
 	return resp.Array(claimed...), nil
 }
 
-// claim makes id c's, if it is pending or a.force lets it become so, and returns what
-// XCLAIM answers for it.
+// claim gives c the entry id, if it is pending and idle for long enough, or if a.force makes
+// it pending. It returns the entry as XCLAIM answers it. ok is false when c did not get it.
 func (tx *Tx) claim(h *Head, g *group, c *consumer, id ID, a *claimArgs) (v resp.Value, ok bool, err error) {
 	p, pending, err := tx.getPending(h, g, id)
 	if err != nil {
@@ -155,7 +154,7 @@ func (tx *Tx) claim(h *Head, g *group, c *consumer, id ID, a *claimArgs) (v resp
 	if !exists {
 		return v, false, nil
 	}
-	// As in Redis, an entry that becomes pending by force counts one delivery for that.
+	// As in Redis, an entry that FORCE makes pending starts with one delivery.
 	if err := tx.addPending(h, g, id, c, a.apply(pendingEntry{deliveries: 1})); err != nil {
 		return v, false, err
 	}
@@ -164,25 +163,25 @@ func (tx *Tx) claim(h *Head, g *group, c *consumer, id ID, a *claimArgs) (v resp
 	return v, err == nil, err
 }
 
-// claimOutcome is what came of a claim.
+// claimOutcome is the result of a claim of one pending entry.
 type claimOutcome uint8
 
 const (
-	claimYoung   claimOutcome = iota // it has not been idle for long enough
-	claimTaken                       // it is the consumer's now
-	claimDeleted                     // its entry was deleted, so it is no longer pending
+	claimYoung   claimOutcome = iota // not idle for long enough; its owner stays
+	claimTaken                       // given to the consumer
+	claimDeleted                     // dropped, because the stream has no such entry any more
 )
 
-// claimable is a pending entry, and the entry of the stream if that still exists.
+// claimable is a pending entry with the entry of the stream.
 type claimable struct {
 	id      ID
 	pending pendingEntry
-	raw     []byte
-	exists  bool
+	raw     []byte // the entry
+	exists  bool   // whether the stream still has the entry
 }
 
-// claimPending makes a pending entry c's, if it is old enough, and returns what is
-// answered for it.
+// claimPending gives the pending entry e to c, if it has been idle for long enough. It
+// returns the entry as it is answered.
 func (tx *Tx) claimPending(h *Head, g *group, c *consumer, e claimable, a *claimArgs) (resp.Value, claimOutcome, error) {
 	switch {
 	case !e.exists:
@@ -198,7 +197,7 @@ func (tx *Tx) claimPending(h *Head, g *group, c *consumer, e claimable, a *claim
 	return v, claimTaken, err
 }
 
-// apply returns p as the claim leaves it.
+// apply returns p with the delivery time and the delivery count that the claim sets.
 func (a *claimArgs) apply(p pendingEntry) pendingEntry {
 	p.time = uint64(a.timeMS)
 	switch {
@@ -210,7 +209,7 @@ func (a *claimArgs) apply(p pendingEntry) pendingEntry {
 	return p
 }
 
-// reply returns what is answered for a claimed entry.
+// reply returns a claimed entry as it is answered: only its ID with JUSTID.
 func (a *claimArgs) reply(id ID, raw []byte) (resp.Value, error) {
 	if a.justID {
 		return idValue(id), nil

@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// XDEL key ID [ID …]: deletes entries, and answers how many there were.
+// XDEL key ID [ID …]: deletes entries and answers the number of those that existed.
 var xdel = Command{
 	Command: command.Command{
 		Name: "xdel", Arity: -3, Flags: command.Write | command.Fast,
@@ -13,13 +13,13 @@ var xdel = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
 		Categories: []string{"write", "stream", "fast"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Returns the number of messages after removing them from a stream.",
-		Complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
+		Summary:    "Removes entries from a stream and counts them.",
+		Complexity: "O(K) for K IDs, however long the stream is.",
 	},
 	Run: runXDel,
 }
 
-// On a missing key the IDs are not looked at, so there is nothing to check beforehand.
+// XDEL has no Check, because Redis does not look at the IDs when the key is missing.
 func runXDel(tx *Tx, argv [][]byte) (resp.Value, error) {
 	h, refusal, err := tx.stream(argv[1])
 	switch {

@@ -5,9 +5,12 @@ import (
 	"millrace/resp"
 )
 
-// XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id [id …]: deletes entries with
-// regard to groups, and answers for each ID: -1 no such entry, 1 deleted, 2 kept
-// because a group has not read and acknowledged it.
+// XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id [id …]: deletes entries, with regard
+// to the groups. It answers a number for each ID:
+//
+//	-1  there is no such entry
+//	1   the entry was deleted
+//	2   the entry stays, because a group has not read and acknowledged it
 var xdelex = Command{
 	Command: command.Command{
 		Name: "xdelex", Arity: -5, Flags: command.Write | command.Fast,
@@ -15,22 +18,22 @@ var xdelex = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
 		Categories: []string{"write", "stream", "fast"},
 		Since:      "8.2.0", Group: "stream",
-		Summary:    "Deletes one or multiple entries from the stream.",
-		Complexity: "O(1) for each single item to delete in the stream, regardless of the stream size.",
+		Summary:    "Removes entries from a stream, and says what happens to groups that still need them.",
+		Complexity: "O(K) for K IDs; with DELREF or ACKED, O(K*G) for G groups.",
 	},
-	Run: runXDelEx, // Redis looks at the key first
+	Run: runXDelEx, // without a Check, because Redis looks at the key before the options
 }
 
-// What XDELEX and XACKDEL answer for an ID.
+// The answers of XDELEX and XACKDEL for one ID.
 const (
 	idMissing = -1
 	idDeleted = 1
 	idKept    = 2
 )
 
-// parseIDList reads the options of XDELEX and XACKDEL from argv[i] on: a policy and
-// IDS, in any order. It leaves the IDs as they are: on a missing key Redis does not
-// look at them.
+// parseIDList reads the options of XDELEX and XACKDEL from argv[i] on: a policy and IDS, in
+// any order. It does not parse the IDs, because Redis does not look at them when the key is
+// missing.
 func parseIDList(argv [][]byte, i int) (refs refPolicy, ids [][]byte, refusal *resp.Value) {
 	given := false
 	for ; i < len(argv); i++ {
@@ -90,9 +93,9 @@ func runXDelEx(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Array(out...), nil
 }
 
-// deleteWithRefs deletes the entry id as refs says, and returns idMissing, idDeleted
-// or idKept. As in Redis, ACKED keeps an ID that does not exist as well, and DELREF
-// makes one no longer pending.
+// deleteWithRefs deletes the entry id under the policy refs, and returns idMissing, idDeleted
+// or idKept. As in Redis, the policies also apply to an ID without an entry: ACKED answers
+// idKept when a group still needs it, and DELREF drops it from the pending entries.
 func (tx *Tx) deleteWithRefs(h *Head, id ID, refs refPolicy) (int64, error) {
 	switch refs {
 	case ackedRef:

@@ -7,12 +7,12 @@ import (
 	"millrace/resp"
 )
 
-// XGROUP makes, moves and destroys consumer groups and their consumers.
+// XGROUP creates, moves and destroys consumer groups and their consumers.
 var xgroup = Command{
 	Command: command.Command{
 		Name: "xgroup", Arity: -2, Since: "5.0.0", Group: "stream",
-		Summary:    "A container for consumer groups commands.",
-		Complexity: "Depends on subcommand.",
+		Summary:    "Creates, moves and destroys consumer groups.",
+		Complexity: "As each subcommand says.",
 		Categories: []string{"slow"},
 	},
 	Subs: []*Command{
@@ -20,38 +20,38 @@ var xgroup = Command{
 	},
 }
 
-// XGROUP HELP.
+// XGROUP HELP: lists the subcommands.
 var xgroupHelp = Command{
 	Command: command.Command{
 		Name: "xgroup|help", Arity: 2, Flags: command.Loading | command.Stale, Since: "5.0.0", Group: "stream",
 		Categories: []string{"stream", "slow"},
-		Summary:    "Returns helpful text about the different subcommands.",
+		Summary:    "Lists the subcommands, with a sentence on each.",
 		Complexity: "O(1)",
 	},
 	Run: func(*Tx, [][]byte) (resp.Value, error) {
 		return helpText(
 			"XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 			"CREATE <key> <groupname> <id|$> [option]",
-			"    Create a new consumer group. Options are:",
+			"    Add a group that reads the entries after this ID. Options:",
 			"    * MKSTREAM",
-			"      Create the empty stream if it does not exist.",
+			"      Start an empty stream where there is none.",
 			"    * ENTRIESREAD entries_read",
-			"      Set the group's entries_read counter (internal use).",
+			"      Say how many entries the group has read, for its lag.",
 			"CREATECONSUMER <key> <groupname> <consumer>",
-			"    Create a new consumer in the specified group.",
+			"    Add a consumer before its first read.",
 			"DELCONSUMER <key> <groupname> <consumer>",
-			"    Remove the specified consumer.",
+			"    Delete a consumer and its pending entries.",
 			"DESTROY <key> <groupname>",
-			"    Remove the specified group.",
+			"    Delete a group with its consumers and pending entries.",
 			"SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
-			"    Set the current group ID and entries_read counter.",
+			"    Let the group go on reading after this ID.",
 			"HELP",
-			"    Print this help.",
+			"    List the subcommands.",
 		), nil
 	},
 }
 
-// helpText is the reply of a HELP subcommand.
+// helpText returns the reply of a HELP subcommand, with an element for each line.
 func helpText(lines ...string) resp.Value {
 	elems := make([]resp.Value, len(lines))
 	for i, l := range lines {
@@ -67,20 +67,20 @@ var (
 	errBusyGroup   = resp.Err("BUSYGROUP Consumer Group name already exists")
 )
 
-// badSubcommand is the refusal of words that do not fit the subcommand argv[1].
+// badSubcommand returns the refusal of arguments that do not fit the subcommand argv[1].
 func badSubcommand(argv [][]byte) *resp.Value {
 	e := resp.Err("ERR unknown subcommand or wrong number of arguments for '" + command.Printable(argv[1], 128) +
 		"'. Try " + strings.ToUpper(string(argv[0])) + " HELP.")
 	return &e
 }
 
-// xgroupOptions are the options of XGROUP CREATE and SETID.
+// xgroupOptions holds the options of XGROUP CREATE and SETID.
 type xgroupOptions struct {
 	mkStream    bool
 	entriesRead int64
 }
 
-// parseXGroupOptions reads what follows the ID of XGROUP CREATE or SETID.
+// parseXGroupOptions reads the options of XGROUP CREATE, or of SETID when create is false.
 func parseXGroupOptions(argv [][]byte, create bool) (o xgroupOptions, refusal *resp.Value) {
 	o.entriesRead = unknownRead
 	for i := 5; i < len(argv); i++ {
@@ -104,8 +104,8 @@ func parseXGroupOptions(argv [][]byte, create bool) (o xgroupOptions, refusal *r
 	return o, nil
 }
 
-// xgroupTarget returns the stream and the group that a subcommand of XGROUP names, or
-// its refusal: the stream must exist.
+// xgroupTarget returns the stream and the group that a subcommand of XGROUP names. A missing
+// stream is refused; a missing group is nil.
 func (tx *Tx) xgroupTarget(argv [][]byte) (*Head, *group, *resp.Value, error) {
 	h, g, refusal, err := tx.streamGroup(argv[2], argv[3])
 	if h == nil && refusal == nil && err == nil {

@@ -5,17 +5,17 @@ import (
 	"millrace/resp"
 )
 
-// XGROUP CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD n]: makes a group that
-// reads what comes after id.
+// XGROUP CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD n]: creates a group that reads the
+// entries after id. "$" is the greatest ID of the stream.
 var xgroupCreate = Command{
 	Command: command.Command{
 		Name: "xgroup|create", Arity: -5, Flags: command.Write | command.DenyOOM, Keys: command.Keys{First: 2, Last: 2, Step: 1, Access: "RW insert"},
 		Usage: "key groupname id:(id|new_id=$) [MKSTREAM] [ENTRIESREAD entries_read:int]",
 		History: []string{
-			"7.0.0 Added the `entries_read` named argument.",
+			"7.0.0 `ENTRIESREAD` is new.",
 		},
 		Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-		Summary:    "Creates a consumer group.",
+		Summary:    "Adds a group, which reads the entries after an ID.",
 		Complexity: "O(1)",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseXGroupOptions(argv, true)
@@ -25,7 +25,8 @@ var xgroupCreate = Command{
 	Run: runXGroupCreate,
 }
 
-// xgroupCreateMax is how many words XGROUP CREATE may have.
+// xgroupCreateMax is the greatest number of words of XGROUP CREATE. Redis counts them after it
+// has looked at the stream, so Check does not.
 const xgroupCreateMax = 8
 
 func runXGroupCreate(tx *Tx, argv [][]byte) (resp.Value, error) {

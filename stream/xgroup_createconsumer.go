@@ -5,13 +5,14 @@ import (
 	"millrace/resp"
 )
 
-// XGROUP CREATECONSUMER key group consumer: 1 where the consumer is new.
+// XGROUP CREATECONSUMER key group consumer: creates a consumer and answers 1, or 0 when it
+// exists already.
 var xgroupCreateConsumer = Command{
 	Command: command.Command{
 		Name: "xgroup|createconsumer", Arity: 5, Flags: command.Write | command.DenyOOM, Keys: command.Keys{First: 2, Last: 2, Step: 1, Access: "RW insert"},
 		Usage:      "key groupname consumername",
 		Categories: []string{"write", "stream", "slow"}, Since: "6.2.0", Group: "stream",
-		Summary:    "Creates a consumer in a consumer group.",
+		Summary:    "Adds a consumer before its first read.",
 		Complexity: "O(1)",
 	},
 	Run: runXGroupCreateConsumer,

@@ -5,15 +5,15 @@ import (
 	"millrace/resp"
 )
 
-// XGROUP DELCONSUMER key group consumer: deletes the consumer and forgets what was
-// pending for it; the number of those entries. They are not delivered again.
+// XGROUP DELCONSUMER key group consumer: deletes the consumer and drops its pending entries.
+// It answers their number. They are not delivered again.
 var xgroupDelConsumer = Command{
 	Command: command.Command{
 		Name: "xgroup|delconsumer", Arity: 5, Flags: command.Write, Keys: command.Keys{First: 2, Last: 2, Step: 1, Access: "RW delete"},
 		Usage:      "key groupname consumername",
 		Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-		Summary:    "Deletes a consumer from a consumer group.",
-		Complexity: "O(N) where N is the number of entries pending for the consumer.",
+		Summary:    "Deletes a consumer; its pending entries are lost to the group.",
+		Complexity: "O(N) for a consumer with N pending entries.",
 	},
 	Run: runXGroupDelConsumer,
 }

@@ -5,15 +5,16 @@ import (
 	"millrace/resp"
 )
 
-// XGROUP DESTROY key group: deletes the group with its consumers and its PEL; 1 where
-// there was one. Calls blocked on the group get NOGROUP.
+// XGROUP DESTROY key group: deletes the group with its consumers and its pending entries, and
+// answers 1, or 0 when there is no such group. Calls blocked on the group are answered
+// NOGROUP.
 var xgroupDestroy = Command{
 	Command: command.Command{
 		Name: "xgroup|destroy", Arity: 4, Flags: command.Write, Keys: command.Keys{First: 2, Last: 2, Step: 1, Access: "RW delete"},
 		Usage:      "key groupname",
 		Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-		Summary:    "Destroys a consumer group.",
-		Complexity: "O(N) where N is the number of entries in the group's pending entries list (PEL).",
+		Summary:    "Deletes a group with its consumers and pending entries.",
+		Complexity: "O(1), however many entries are pending: many records go with one range tombstone.",
 	},
 	Run: runXGroupDestroy,
 }

@@ -5,17 +5,17 @@ import (
 	"millrace/resp"
 )
 
-// XGROUP SETID key group <id | $> [ENTRIESREAD n]: makes the group read on after id.
-// It wakes no blocked call, as in Redis: the next XADD does.
+// XGROUP SETID key group <id | $> [ENTRIESREAD n]: makes the group continue after id. As in
+// Redis it wakes no blocked call, even if there are entries after id; the next XADD does.
 var xgroupSetID = Command{
 	Command: command.Command{
 		Name: "xgroup|setid", Arity: -5, Flags: command.Write, Keys: command.Keys{First: 2, Last: 2, Step: 1, Access: "RW update"},
 		Usage: "key groupname id:(id|new_id=$) [ENTRIESREAD entries_read:int]",
 		History: []string{
-			"7.0.0 Added the optional `entries_read` argument.",
+			"7.0.0 `ENTRIESREAD` is new.",
 		},
 		Categories: []string{"write", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-		Summary:    "Sets the last-delivered ID of a consumer group.",
+		Summary:    "Lets a group go on reading after another ID.",
 		Complexity: "O(1)",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseXGroupOptions(argv, false)
@@ -25,7 +25,8 @@ var xgroupSetID = Command{
 	Run: runXGroupSetID,
 }
 
-// xgroupSetIDMax is how many words XGROUP SETID may have.
+// xgroupSetIDMax is the greatest number of words of XGROUP SETID. Redis counts them after it
+// has looked for the group, so Check does not.
 const xgroupSetIDMax = 7
 
 func runXGroupSetID(tx *Tx, argv [][]byte) (resp.Value, error) {

@@ -5,16 +5,17 @@ import (
 	"millrace/resp"
 )
 
-// _XGROUPATTEND group consumer key [key …]: notes in the groups that are there that the
-// consumer, which is made where there is none, has tried to get entries, and answers null.
-// The shard runs it for an XREADGROUP that is to wait.
+// _XGROUPATTEND group consumer key [key …]: records that the consumer has tried to read now,
+// in the group of each stream, and answers null. It creates the consumer when it is missing,
+// and skips streams without the group. The shard proposes it for an XREADGROUP that is about
+// to wait.
 var xgroupAttend = Command{
 	Command: command.Command{
 		Name: "_xgroupattend", Arity: -4, Flags: command.Write | command.DenyOOM | command.Internal,
 		Keys:       command.Keys{First: 3, Last: -1, Step: 1, Access: "RW insert"},
 		Categories: []string{"write", "stream", "slow"}, Group: "stream",
-		Summary:    "Notes that a consumer waits.",
-		Complexity: "O(N) with N being the number of keys.",
+		Summary:    "Records that a consumer waits.",
+		Complexity: "O(K) for K keys.",
 	},
 	Run: runXGroupAttend,
 }
@@ -26,7 +27,7 @@ func runXGroupAttend(tx *Tx, argv [][]byte) (resp.Value, error) {
 			return resp.Value{}, err
 		}
 		if refusal != nil || g == nil {
-			continue // the call itself is told when it is looked at
+			continue // the waiting call gets this refusal when it is looked at
 		}
 		if _, err := tx.attend(h, g, argv[2]); err != nil {
 			return resp.Value{}, err

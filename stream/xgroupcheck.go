@@ -5,16 +5,16 @@ import (
 	"millrace/resp"
 )
 
-// _XGROUPCHECK group key [key …]: for each key +OK, or the error that XREADGROUP gives
-// for a key that is no stream with such a group. The router asks it of every shard that
-// an XREADGROUP reads from before it reads from any.
+// _XGROUPCHECK group key [key …]: answers OK for each key that is a stream with the group, and
+// XREADGROUP's error for each other key. For an XREADGROUP over several shards, the router
+// asks all of them before it reads from any, so that an error leaves nothing delivered.
 var xgroupCheck = Command{
 	Command: command.Command{
 		Name: "_xgroupcheck", Arity: -3, Flags: command.ReadOnly | command.Internal,
 		Keys:       command.Keys{First: 2, Last: -1, Step: 1, Access: "RO"},
 		Categories: []string{"read", "stream", "slow"}, Group: "stream",
 		Summary:    "Checks that streams have a consumer group.",
-		Complexity: "O(N) with N being the number of keys.",
+		Complexity: "O(K) for K keys.",
 	},
 	Run: runXGroupCheck,
 }

@@ -5,8 +5,8 @@ import (
 	"millrace/resp"
 )
 
-// XIDMPRECORD key pid iid id: remembers that an idempotent ID became an entry, as
-// though XADD had added it with that.
+// XIDMPRECORD key pid iid id: records the idempotent ID of an existing entry, as if XADD had
+// added the entry with it.
 var xidmprecord = Command{
 	Command: command.Command{
 		Name: "xidmprecord", Arity: 5, Flags: command.Write | command.DenyOOM | command.Fast,
@@ -14,7 +14,7 @@ var xidmprecord = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Categories: []string{"write", "stream", "fast"},
 		Since:      "8.6.2", Group: "stream",
-		Summary:    "An internal command for setting IDMP metadata on an existing stream message.",
+		Summary:    "Ties an idempotent ID to an entry that exists.",
 		Complexity: "O(1)",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseRecord(argv)

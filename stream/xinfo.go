@@ -5,14 +5,14 @@ import (
 	"millrace/resp"
 )
 
-// XINFO: what there is to know of streams, groups and consumers.
+// XINFO describes streams, groups and consumers.
 var xinfo = Command{
 	Command: command.Command{
 		Name: "xinfo", Arity: -2,
 		Categories: []string{"slow"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "A container for stream introspection commands.",
-		Complexity: "Depends on subcommand.",
+		Summary:    "Describes streams, groups and consumers.",
+		Complexity: "As each subcommand says.",
 	},
 	Subs: []*Command{
 		&xinfoConsumers,
@@ -22,26 +22,26 @@ var xinfo = Command{
 	},
 }
 
-// XINFO HELP: the subcommands.
+// XINFO HELP: lists the subcommands.
 var xinfoHelp = Command{
 	Command: command.Command{
 		Name: "xinfo|help", Arity: 2, Flags: command.Loading | command.Stale,
 		Categories: []string{"stream", "slow"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Returns helpful text about the different subcommands.",
+		Summary:    "Lists the subcommands, with a sentence on each.",
 		Complexity: "O(1)",
 	},
 	Run: func(*Tx, [][]byte) (resp.Value, error) {
 		return helpText(
 			"XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
 			"CONSUMERS <key> <groupname>",
-			"    Show consumers of <groupname>.",
+			"    Describe each consumer of a group.",
 			"GROUPS <key>",
-			"    Show the stream consumer groups.",
+			"    Describe each group of a stream.",
 			"STREAM <key> [FULL [COUNT <count>]",
-			"    Show information about the stream.",
+			"    Describe a stream; FULL adds entries, groups and consumers.",
 			"HELP",
-			"    Print this help.",
+			"    List the subcommands.",
 		), nil
 	},
 }

@@ -5,19 +5,20 @@ import (
 	"millrace/resp"
 )
 
-// XINFO CONSUMERS key group: the consumers of a group, in the order of their names.
+// XINFO CONSUMERS key group: answers a map for each consumer of the group, in the order of
+// their names.
 var xinfoConsumers = Command{
 	Command: command.Command{
 		Name: "xinfo|consumers", Arity: 4, Flags: command.ReadOnly,
 		Tips:  []string{"nondeterministic_output"},
 		Usage: "key groupname",
 		History: []string{
-			"7.2.0 Added the `inactive` field, and changed the meaning of `idle`.",
+			"7.2.0 `inactive` is new, and `idle` counts from the last attempt to read.",
 		},
 		Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-		Summary:    "Returns a list of the consumers in a consumer group.",
-		Complexity: "O(1)",
+		Summary:    "Describes each consumer of a group.",
+		Complexity: "O(N) for N consumers.",
 	},
 	Run: runXInfoConsumers,
 }

@@ -5,18 +5,18 @@ import (
 	"millrace/resp"
 )
 
-// XINFO GROUPS key: the groups of a stream, in the order of their names.
+// XINFO GROUPS key: answers a map for each group of the stream, in the order of their names.
 var xinfoGroups = Command{
 	Command: command.Command{
 		Name: "xinfo|groups", Arity: 3, Flags: command.ReadOnly,
 		Usage: "key",
 		History: []string{
-			"7.0.0 Added the `entries-read` and `lag` fields",
+			"7.0.0 Two fields are new, `entries-read` and `lag`.",
 		},
 		Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-		Summary:    "Returns a list of the consumer groups of a stream.",
-		Complexity: "O(1)",
+		Summary:    "Describes each group of a stream.",
+		Complexity: "O(N) for N groups.",
 	},
 	Run: runXInfoGroups,
 }
@@ -48,7 +48,8 @@ func runXInfoGroups(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Array(rows...), nil
 }
 
-// progress returns entries-read and lag as XINFO shows them: null where unknown.
+// progress returns entries-read and lag as XINFO answers them; either is null when it is not
+// known.
 func (g *group) progress(h *Head) (read, lag resp.Value) {
 	if g.entriesRead != unknownRead {
 		read = resp.Int(g.entriesRead)
@@ -59,8 +60,8 @@ func (g *group) progress(h *Head) (read, lag resp.Value) {
 	return read, lag
 }
 
-// fullGroups returns what XINFO STREAM FULL says of the groups of h, with up to count
-// pending entries of each group and each consumer; zero is all of them.
+// fullGroups returns the groups of h as XINFO STREAM FULL answers them, with up to count
+// pending entries of each group and of each consumer. A zero count means all of them.
 func (tx *Tx) fullGroups(h *Head, count int64) (resp.Value, error) {
 	groups, err := tx.listGroups(h)
 	if err != nil {
@@ -75,6 +76,7 @@ func (tx *Tx) fullGroups(h *Head, count int64) (resp.Value, error) {
 	return resp.Array(rows...), nil
 }
 
+// fullGroup returns one group for fullGroups.
 func (tx *Tx) fullGroup(h *Head, g *group, count int64) (resp.Value, error) {
 	pending, err := upTo(count, func(visit func(ID, pendingEntry) (bool, error)) error {
 		return tx.eachPending(h, g, ID{}, MaxID, visit)
@@ -119,8 +121,8 @@ func (tx *Tx) fullGroup(h *Head, g *group, count int64) (resp.Value, error) {
 	), nil
 }
 
-// upTo returns an array of what show makes of the first count pending entries of a
-// walk; zero is all of them.
+// upTo returns an array with the results of show for the first count pending entries that
+// walk visits. A zero count means all of them.
 func upTo(
 	count int64,
 	walk func(visit func(ID, pendingEntry) (bool, error)) error,

@@ -5,29 +5,29 @@ import (
 	"millrace/resp"
 )
 
-// XINFO STREAM key [FULL [COUNT count]]: a stream, and with FULL its entries, groups
-// and consumers.
+// XINFO STREAM key [FULL [COUNT count]]: answers a map about the stream, and with FULL also
+// its entries, groups and consumers.
 var xinfoStream = Command{
 	Command: command.Command{
 		Name: "xinfo|stream", Arity: -3, Flags: command.ReadOnly,
 		Usage: "key [FULL full:([COUNT count:int])]",
 		History: []string{
-			"6.0.0 Added the `FULL` modifier.",
-			"7.0.0 Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields",
-			"7.2.0 Added the `active-time` field, and changed the meaning of `seen-time`.",
-			"8.6.0 Added the `idmp-duration`, `idmp-maxsize`, `pids-tracked`, `iids-tracked`, `iids-added` and `iids-duplicates` fields for IDMP tracking.",
+			"6.0.0 `FULL` is new.",
+			"7.0.0 Five fields are new: of a stream, `entries-added`, `max-deleted-entry-id`, `recorded-first-entry-id`; of a group, `entries-read` and `lag`.",
+			"7.2.0 `active-time` is new, and `seen-time` is that of the last attempt to read.",
+			"8.6.0 Six fields on idempotent producers are new: `idmp-maxsize` and `idmp-duration`, `iids-duplicates` and `iids-added`, `pids-tracked` and `iids-tracked`.",
 		},
 		Keys:       command.Keys{First: 2, Last: 2, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "stream", "slow"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Returns information about a stream.",
-		Complexity: "O(1)",
+		Summary:    "Describes a stream, and on request each of its entries, groups and consumers.",
+		Complexity: "O(C) for C chunks, of which at most 10,000 are read; with FULL, O(C+N) for N entries, groups and consumers in the answer.",
 	},
 	Run: runXInfoStream,
 }
 
-// defaultFullCount is how many entries, and pending entries of each group and
-// consumer, FULL shows.
+// defaultFullCount is the default COUNT of FULL: the number of entries, and of pending entries
+// of each group and each consumer, in the answer.
 const defaultFullCount = 10
 
 func runXInfoStream(tx *Tx, argv [][]byte) (resp.Value, error) {
@@ -42,11 +42,44 @@ func runXInfoStream(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if refusal != nil {
 		return *refusal, nil
 	}
-	keys, nodes, err := tx.radixTree(h)
+	out, err := tx.streamFields(h)
 	if err != nil {
 		return resp.Value{}, err
 	}
-	out := []resp.Value{
+	if full {
+		entries, refusal, err := tx.readEntries(h, ID{}, MaxID, count, false)
+		if err != nil || refusal != nil {
+			return refused(refusal, err)
+		}
+		groups, err := tx.fullGroups(h, count)
+		if err != nil {
+			return resp.Value{}, err
+		}
+		out = append(out, resp.BulkString("entries"), resp.Array(entries...), resp.BulkString("groups"), groups)
+		return resp.Map(out...), nil
+	}
+	first, err := tx.entryOrNull(h, h.First)
+	if err != nil {
+		return resp.Value{}, err
+	}
+	last, err := tx.entryOrNull(h, h.LastEntry)
+	if err != nil {
+		return resp.Value{}, err
+	}
+	out = append(out,
+		resp.BulkString("groups"), resp.Int(int64(h.GroupCount)),
+		resp.BulkString("first-entry"), first,
+		resp.BulkString("last-entry"), last)
+	return resp.Map(out...), nil
+}
+
+// streamFields returns the fields that both forms of XINFO STREAM answer.
+func (tx *Tx) streamFields(h *Head) ([]resp.Value, error) {
+	keys, nodes, err := tx.radixTree(h)
+	if err != nil {
+		return nil, err
+	}
+	return []resp.Value{
 		resp.BulkString("length"), resp.Int(int64(h.Length)),
 		resp.BulkString("radix-tree-keys"), resp.Int(int64(keys)),
 		resp.BulkString("radix-tree-nodes"), resp.Int(int64(nodes)),
@@ -60,42 +93,19 @@ func runXInfoStream(tx *Tx, argv [][]byte) (resp.Value, error) {
 		resp.BulkString("iids-tracked"), resp.Int(int64(h.IDMP.IIDs)),
 		resp.BulkString("iids-added"), resp.Int(int64(h.IDMP.Added)),
 		resp.BulkString("iids-duplicates"), resp.Int(int64(h.IDMP.Duplicates)),
-	}
-	if full {
-		entries, refusal, err := tx.readEntries(h, ID{}, MaxID, count, false)
-		if err != nil || refusal != nil {
-			return refused(refusal, err)
-		}
-		groups, err := tx.fullGroups(h, count)
-		if err != nil {
-			return resp.Value{}, err
-		}
-		out = append(out,
-			resp.BulkString("entries"), resp.Array(entries...),
-			resp.BulkString("groups"), groups)
-		return resp.Map(out...), nil
-	}
-	out = append(out, resp.BulkString("groups"), resp.Int(int64(h.GroupCount)))
-	for _, end := range [...]struct {
-		field string
-		id    ID
-	}{{"first-entry", h.First}, {"last-entry", h.LastEntry}} {
-		v := resp.Null()
-		raw, ok, err := tx.getEntry(h, end.id)
-		if err != nil {
-			return resp.Value{}, err
-		}
-		if ok {
-			if v, err = entryValue(end.id, raw); err != nil {
-				return resp.Value{}, err
-			}
-		}
-		out = append(out, resp.BulkString(end.field), v)
-	}
-	return resp.Map(out...), nil
+	}, nil
 }
 
-// parseFull reads the options of XINFO STREAM. A count of zero is all.
+// entryOrNull returns the entry id of h as a reply, or null when there is none.
+func (tx *Tx) entryOrNull(h *Head, id ID) (resp.Value, error) {
+	raw, ok, err := tx.getEntry(h, id)
+	if err != nil || !ok {
+		return resp.Null(), err
+	}
+	return entryValue(id, raw)
+}
+
+// parseFull reads the options of XINFO STREAM. A zero count means all entries.
 func parseFull(argv [][]byte) (full bool, count int64, refusal *resp.Value) {
 	opts := argv[3:]
 	if len(opts) == 0 {
@@ -117,14 +127,20 @@ func parseFull(argv [][]byte) (full bool, count int64, refusal *resp.Value) {
 	return true, count, nil
 }
 
-// radixExactMax is up to how many nodes radixTree counts; beyond, it goes on as it
-// went so far. A million entries are below it.
+// radixExactMax is the number of chunks that radixTree reads. For a longer stream it
+// extrapolates from them. With 100 entries in a chunk, that is a million entries.
 const radixExactMax = 10000
 
-// radixTree returns how many keys and how many nodes the radix tree has in which
-// Redis would keep the chunks of h: one key a chunk, of 16 bytes. A tree node is the
-// root, a leaf for each key, a branch for each place where keys part, and a run of
-// bytes on each way between two of these that is longer than the byte it starts with.
+// radixTree returns the number of keys and of tree nodes in the radix tree in which Redis
+// would keep the chunks of h. There is one key, of 16 bytes, for each chunk. The tree nodes
+// are:
+//
+//   - the root
+//   - a leaf for each key
+//   - a branch at each byte where keys differ first
+//   - a run for the bytes between two of the above, if the way has more than its first byte
+//
+// For example, one key alone has two: the root, which is a run of 16 bytes, and the leaf.
 func (tx *Tx) radixTree(h *Head) (keys, nodes uint64, err error) {
 	if h.Chunks == 0 {
 		return 0, 1, nil
@@ -154,26 +170,27 @@ func (tx *Tx) radixTree(h *Head) (keys, nodes uint64, err error) {
 	return h.Chunks, nodes, nil
 }
 
-// radixCounter counts the nodes of a radix tree of keys given in order.
+// radixCounter counts the nodes of a radix tree whose keys are added in ascending order.
 type radixCounter struct {
 	keys, nodes uint64
-	last        [idBytes]byte
-	branch      [idBytes]bool // at which bytes the way to the last key branches
+	last        [idBytes]byte // the last key
+	branch      [idBytes]bool // the bytes of the last key at which the tree branches
 }
 
+// add counts the nodes that one more key adds to the tree.
 func (t *radixCounter) add(key [idBytes]byte) {
 	defer func() { t.last = key; t.keys++ }()
 	if t.keys == 0 {
 		t.nodes = 2 // a run of 16 bytes from the root, and the leaf
 		return
 	}
-	d := 0 // where key parts from the last
+	d := 0 // the first byte that differs from the last key
 	for d < idBytes-1 && key[d] == t.last[d] {
 		d++
 	}
 	if !t.branch[d] {
-		// The way that leads past d is cut in two: what was one run, if any, becomes
-		// the run before the branch, the branch, and the run after it.
+		// A new branch at d cuts the way between the branches around it in two. The run
+		// of that way, if any, becomes a run before d, the branch, and a run after d.
 		up, down := -1, idBytes
 		for i := range d {
 			if t.branch[i] {
@@ -194,7 +211,8 @@ func (t *radixCounter) add(key [idBytes]byte) {
 	t.nodes += 1 + run(d, idBytes)
 }
 
-// run returns 1 where bytes lie between a branch at up and the branch or end at down.
+// run returns the number of runs between a branch at up and the branch or the end at down: 1
+// when there are bytes between them, otherwise 0.
 func run(up, down int) uint64 {
 	if down-up > 1 {
 		return 1

@@ -5,7 +5,7 @@ import (
 	"millrace/resp"
 )
 
-// XLEN key: the number of entries in the stream at key, 0 where there is none.
+// XLEN key: answers the number of entries in the stream at key, or 0 when there is none.
 var xlen = Command{
 	Command: command.Command{
 		Name: "xlen", Arity: 2, Flags: command.ReadOnly | command.Fast,
@@ -13,7 +13,7 @@ var xlen = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
 		Categories: []string{"read", "stream", "fast"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Return the number of messages in a stream.",
+		Summary:    "Counts the entries of a stream.",
 		Complexity: "O(1)",
 	},
 	Run: runXLen,

@@ -7,24 +7,24 @@ import (
 	"millrace/resp"
 )
 
-// XNACK key group <SILENT | FAIL | FATAL> IDS numids id [id …] [RETRYCOUNT n] [FORCE]:
-// gives pending entries back to the group. They belong to nobody, and are the first
-// that XREADGROUP CLAIM delivers, however young. SILENT takes back the delivery from
-// the count, FAIL leaves the count, FATAL makes it as great as it can be. It answers
-// how many entries there were.
+// XNACK key group <SILENT | FAIL | FATAL> IDS numids id [id …] [RETRYCOUNT n] [FORCE]: gives
+// pending entries back to the group, and answers their number. They stay pending without an
+// owner, and XREADGROUP CLAIM delivers them before all others, however short a time they
+// have been idle. SILENT subtracts one from the delivery count, FAIL leaves it, and FATAL
+// sets it to the greatest number.
 var xnack = Command{
 	Command: command.Command{
 		Name: "xnack", Arity: -7, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Usage:      "key group mode:(SILENT|FAIL|FATAL) IDS ids:(numids:int id...) [RETRYCOUNT count:int] [FORCE]",
 		Categories: []string{"write", "stream", "fast"}, Since: "8.8.0", Group: "stream",
-		Summary: "Releases pending messages back to the group's PEL without acknowledging them, making them available " +
-			"for re-delivery.",
-		Complexity: "O(1) for each message ID processed.",
+		Summary:    "Gives pending entries back to their group, which delivers them to the next consumer that claims.",
+		Complexity: "O(K) for K IDs.",
 	},
 	Run: runXNack,
 }
 
-// Redis's own texts start with "ERR ", to which it adds the code.
+// The refusals of XNACK. Redis adds the code ERR to texts that begin with "ERR " already, so
+// it is there twice.
 var (
 	errNackMode   = resp.Err("ERR ERR mode must be SILENT, FAIL, or FATAL")
 	errNackIDs    = resp.Err("ERR ERR syntax error, expected IDS keyword")
@@ -33,7 +33,7 @@ var (
 	errNackRetry  = resp.Err("ERR ERR Invalid RETRYCOUNT value, must be >= 0")
 )
 
-// nackMode says what becomes of the delivery count.
+// nackMode says how the delivery count changes.
 type nackMode uint8
 
 const (
@@ -42,11 +42,11 @@ const (
 	nackFatal
 )
 
-// nackArgs are the words of XNACK from the mode on.
+// nackArgs holds the arguments of XNACK after the group.
 type nackArgs struct {
 	mode    nackMode
 	ids     []ID
-	retries int64 // delivery count to set; negative: none given
+	retries int64 // delivery count to set; negative when it is not given
 	force   bool
 }
 
@@ -114,19 +114,20 @@ func runXNack(tx *Tx, argv [][]byte) (resp.Value, error) {
 		}
 	}
 	if released > 0 {
-		tx.touch(argv[1]) // an XREADGROUP CLAIM may wait for it
+		tx.touch(argv[1]) // a blocked XREADGROUP CLAIM may get a released entry
 	}
 	return resp.Int(released), nil
 }
 
-// release takes id from its owner, and reports whether there was such an entry.
+// release takes the pending entry id from its owner. It reports whether there was one, or
+// a.force made one.
 func (tx *Tx) release(h *Head, g *group, id ID, a *nackArgs) (bool, error) {
 	old, pending, err := tx.getPending(h, g, id)
 	if err != nil || !pending && !a.force {
 		return false, err
 	}
 	if _, ok, err := tx.getEntry(h, id); err != nil || !ok {
-		return false, err // nobody can be given a deleted entry
+		return false, err // because a deleted entry cannot be delivered
 	}
 	p := old
 	p.time = g.released

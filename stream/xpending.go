@@ -7,20 +7,21 @@ import (
 	"millrace/resp"
 )
 
-// XPENDING key group [[IDLE min-idle-ms] start end count [consumer]]: what the group
-// has been given and has not acknowledged: a summary, or the entries of an interval.
+// XPENDING key group [[IDLE min-idle-ms] start end count [consumer]]: describes the pending
+// entries of the group. With the key and the group alone it answers a summary, and otherwise
+// the entries from start to end.
 var xpending = Command{
 	Command: command.Command{
 		Name: "xpending", Arity: -3, Flags: command.ReadOnly, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Tips:  []string{"nondeterministic_output"},
 		Usage: "key group filters:[[IDLE min-idle-time:int] start end count:int [consumer]]",
 		History: []string{
-			"6.2.0 Added the `IDLE` option and exclusive range intervals.",
+			"6.2.0 `IDLE` is new, and a `(` before an ID leaves that ID out.",
 		},
 		Categories: []string{"read", "stream", "slow"}, Since: "5.0.0", Group: "stream",
-		Summary: "Returns the information and entries from a stream consumer group's pending entries list.",
-		Complexity: "O(N) with N being the number of elements returned, so asking for a small fixed number of " +
-			"entries per call is O(1).",
+		Summary: "Counts or lists the entries that a group has not acknowledged.",
+		Complexity: "O(N) for N consumers in a summary, or N entries in a list. With IDLE, N also counts " +
+			"the entries that are looked at and left out.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseXPending(argv)
 			return refusal
@@ -29,14 +30,14 @@ var xpending = Command{
 	Run: runXPending,
 }
 
-// pendingArgs are the words of XPENDING.
+// pendingArgs holds the arguments of XPENDING after the group.
 type pendingArgs struct {
 	summary   bool
 	minIdleMS int64
 	from, to  ID
 	count     int64
 	consumer  []byte
-	byOne     bool // of consumer only
+	byOne     bool // only entries of consumer
 }
 
 func parseXPending(argv [][]byte) (a pendingArgs, refusal *resp.Value) {
@@ -69,7 +70,7 @@ func parseXPending(argv [][]byte) (a pendingArgs, refusal *resp.Value) {
 	if a.to, refusal = parseEnd(argv[i+1]); refusal != nil {
 		return a, refusal
 	}
-	if i+3 < n { // what follows the consumer is ignored, as in Redis
+	if i+3 < n { // words after the consumer are ignored, as in Redis
 		a.consumer, a.byOne = argv[i+3], true
 	}
 	return a, nil
@@ -150,7 +151,7 @@ func (tx *Tx) pendingDetails(h *Head, g *group, a *pendingArgs) (resp.Value, err
 	return resp.Array(rows...), err
 }
 
-// ownerName returns the name of p's owner; it is empty for a released entry.
+// ownerName returns the name of p's owner, or nil for a released entry.
 func (tx *Tx) ownerName(h *Head, g *group, p pendingEntry) ([]byte, error) {
 	if p.cid == 0 {
 		return nil, nil

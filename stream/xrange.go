@@ -5,46 +5,46 @@ import (
 	"millrace/resp"
 )
 
-// XRANGE key start end [COUNT count]: the entries from start to end.
+// XRANGE key start end [COUNT count]: answers the entries from start to end.
 var xrange = Command{
 	Command: command.Command{
 		Name: "xrange", Arity: -4, Flags: command.ReadOnly,
 		Usage: "key start end [COUNT count:int]",
 		History: []string{
-			"6.2.0 Added exclusive ranges.",
+			"6.2.0 A `(` before an ID leaves that ID out.",
 		},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "stream", "slow"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Returns the messages from a stream within a range of IDs.",
-		Complexity: "O(N) with N being the number of elements being returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
+		Summary:    "Lists entries of a stream between two IDs, oldest first.",
+		Complexity: "O(N) for N entries in the answer.",
 		Check:      func(argv [][]byte) *resp.Value { return checkRange(argv, false) },
 	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) { return runRange(tx, argv, false) },
 }
 
-// XREVRANGE key end start [COUNT count]: the entries from end down to start.
+// XREVRANGE key end start [COUNT count]: answers the entries from end down to start.
 var xrevrange = Command{
 	Command: command.Command{
 		Name: "xrevrange", Arity: -4, Flags: command.ReadOnly,
 		Usage: "key end start [COUNT count:int]",
 		History: []string{
-			"6.2.0 Added exclusive ranges.",
+			"6.2.0 A `(` before an ID leaves that ID out.",
 		},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "stream", "slow"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Returns the messages from a stream within a range of IDs in reverse order.",
-		Complexity: "O(N) with N being the number of elements returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
+		Summary:    "Lists entries of a stream between two IDs, newest first.",
+		Complexity: "O(N) for N entries in the answer.",
 		Check:      func(argv [][]byte) *resp.Value { return checkRange(argv, true) },
 	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) { return runRange(tx, argv, true) },
 }
 
-// rangeArgs is what the words of XRANGE and XREVRANGE say.
+// rangeArgs holds the arguments of XRANGE and XREVRANGE.
 type rangeArgs struct {
 	start, end ID
-	count      int64 // -1: all
+	count      int64 // -1 when there is no COUNT
 }
 
 func parseRange(argv [][]byte, reverse bool) (a rangeArgs, refusal *resp.Value) {
@@ -98,17 +98,18 @@ func runRange(tx *Tx, argv [][]byte, reverse bool) (resp.Value, error) {
 	return resp.Array(entries...), nil
 }
 
-// maxRangeBytes bounds what a reply of entries may take in memory. XREAD may answer
-// less than there is and be asked again; a range may not.
+// maxRangeBytes bounds the memory of a reply of XRANGE, XREVRANGE or XINFO STREAM FULL. A
+// larger reply is refused. XREAD instead ends its reply early, because its caller continues
+// after the last entry; the caller of XRANGE takes the reply for complete.
 const maxRangeBytes = 128 << 20
 
-// valueBytes is what a resp.Value takes besides its bytes, about.
+// valueBytes is the approximate size of a resp.Value without its bytes.
 const valueBytes = 72
 
 var errRangeTooLarge = resp.Err("ERR the reply would take more than 128 MiB of memory; ask for fewer entries with COUNT")
 
-// readEntries returns at most count entries of h from start to end, or all when count
-// is below one; a refusal where they are too many.
+// readEntries returns at most count entries of h from start to end, or all of them when count
+// is below one. It returns a refusal when they exceed maxRangeBytes.
 func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) (out []resp.Value, refusal *resp.Value, err error) {
 	if count > 0 {
 		out = make([]resp.Value, 0, min(uint64(count), h.Length, 128))
@@ -130,8 +131,8 @@ func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) (ou
 	return out, refusal, err
 }
 
-// entryMemory is about what the reply of an entry takes: its own value and its two
-// elements, its fields and values, and their bytes.
+// entryMemory returns the approximate size of the reply for one entry: three values for the
+// entry, its ID and its list, one for each field and each value, and their bytes.
 func entryMemory(v resp.Value, raw []byte) int {
 	return (3+len(v.Elems[1].Elems))*valueBytes + len(raw)
 }

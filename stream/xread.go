@@ -6,21 +6,21 @@ import (
 )
 
 // XREAD [COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms] STREAMS key [key …] id [id …]:
-// the entries after the given ones, of each stream that has any. "$" stands for the
-// greatest ID there ever was, "+" for whatever is before the last entry. BLOCK is the
-// caller's to obey: this answers at once.
+// answers the entries after each ID, and leaves out streams without any. "$" stands for the
+// greatest ID that the stream ever had. "+" asks for the last entry. The command itself
+// answers at once; the shard waits when there is a BLOCK (see Blocked).
 var xread = Command{
 	Command: command.Command{
 		Name: "xread", Arity: -4, Flags: command.ReadOnly | command.Blocking | command.MovableKeys,
 		Usage: "[COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] STREAMS streams:(key... id...)",
 		History: []string{
-			"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
+			"8.10.0 `MAXCOUNT` and `MAXSIZE` are new.",
 		},
 		Keys:       command.Keys{Find: func(argv [][]byte) []int { return command.ReadKeys(argv, false) }, Keyword: "STREAMS", KeywordFrom: 1, Access: "RO access"},
 		Categories: []string{"read", "stream", "slow", "blocking"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.",
-		Complexity: "For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.",
+		Summary:    "Reads the entries after an ID, from one or several streams. With BLOCK it can wait for the first one.",
+		Complexity: "O(K+N) for K streams and N entries in the answer. After an XADD, each call that waits on the stream reads for itself.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := command.ParseRead(argv, false)
 			return refusal
@@ -32,23 +32,25 @@ var xread = Command{
 
 var errReadGreater = resp.Err("ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.")
 
-// maxReadBytes is after how much memory a reply of XREAD ends although more entries
-// wait: the caller goes on from the last one.
+// maxReadBytes bounds the memory of a reply of XREAD. The reply ends at the entry that
+// reaches it, and the caller continues after that entry.
 const maxReadBytes = 64 << 20
 
-// streamRead is one stream of an XREAD: its entries from from on are wanted.
+// streamRead is one stream of an XREAD.
 type streamRead struct {
 	h    *Head
-	from ID
-	none bool // nothing can follow the ID given
+	from ID   // the first ID to read
+	none bool // whether the given ID is the greatest, so that no entry can follow
 }
 
-// _XREADON: XREAD for the router, which has waited for the streams on several shards.
+// _XREADON: runs XREAD for a call that has waited. The router sends it to each shard of a call
+// over several shards, once there is something to read. Unlike XREAD it skips keys that hold
+// another type by now.
 var xreadOn = Command{
 	Command: command.Command{
 		Name: "_xreadon", Arity: -4, Flags: command.ReadOnly | command.MovableKeys | command.Internal,
 		Keys:    xread.Keys,
-		Summary: "XREAD that goes on without the keys that are no streams.", Group: "stream",
+		Summary: "Does the same as XREAD, without the keys that are no streams.", Group: "stream",
 	},
 	Run: func(tx *Tx, argv [][]byte) (resp.Value, error) {
 		tx.waited = true
@@ -56,9 +58,9 @@ var xreadOn = Command{
 	},
 }
 
-// streamReads looks at all streams of an XREAD before anything is read, and returns
-// the first refusal, in the order in which Redis finds them. In a call that has waited a
-// key that holds another type by now is as good as missing.
+// streamReads checks all streams of an XREAD before any is read. It returns the first
+// refusal, in Redis's order. In a call that has waited, a key that holds another type by now
+// counts as missing.
 func (tx *Tx) streamReads(a *command.Read) ([]streamRead, *resp.Value, error) {
 	reads := make([]streamRead, len(a.Keys))
 	for i, key := range a.Keys {
@@ -91,7 +93,7 @@ func (tx *Tx) streamReads(a *command.Read) ([]streamRead, *resp.Value, error) {
 	return reads, nil, nil
 }
 
-// ready reports whether there is an entry to answer.
+// ready reports whether the stream has an entry from r.from on.
 func (r *streamRead) ready() bool {
 	return r.h != nil && r.h.Length > 0 && !r.none && !r.h.LastEntry.Less(r.from)
 }
@@ -104,7 +106,7 @@ func runXRead(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return tx.xread(&a)
 }
 
-// xread runs an XREAD whose words have been read.
+// xread runs an XREAD with the arguments a.
 func (tx *Tx) xread(a *command.Read) (resp.Value, error) {
 	reads, refusal, err := tx.streamReads(a)
 	if err != nil || refusal != nil {
@@ -144,8 +146,8 @@ func (tx *Tx) xread(a *command.Read) (resp.Value, error) {
 	return resp.Pairs(reply...), nil
 }
 
-// readyXRead reports whether a blocked XREAD would answer entries. Redis checks types
-// when the call is made only: one that finds another type later goes on waiting.
+// readyXRead reports whether a blocked XREAD would answer entries. A key that holds another
+// type by now does not make it ready, because Redis checks types only when a call is made.
 func readyXRead(tx *Tx, a *command.Read) (bool, error) {
 	for i := range a.Keys {
 		one := command.Read{Keys: a.Keys[i : i+1], IDs: a.IDs[i : i+1]}

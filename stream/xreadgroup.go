@@ -6,20 +6,22 @@ import (
 )
 
 // XREADGROUP GROUP group consumer [COUNT n] [MAXCOUNT n] [MAXSIZE bytes] [BLOCK ms]
-// [CLAIM min-idle-ms] [NOACK] STREAMS key [key …] id [id …]: entries for a consumer of
-// a group. With the ID ">" they are entries that nobody of the group has had, and with
-// CLAIM first those that have been pending for too long; with any other ID they are
-// what is pending for the consumer after that ID.
+// [CLAIM min-idle-ms] [NOACK] STREAMS key [key …] id [id …]: answers entries for a consumer
+// of a group. The ID decides which:
 //
-// Blocking is the shard's doing: run, the command answers at once, the null array where
-// there is nothing.
+//	>         entries that the group has not delivered to any consumer; with CLAIM, first
+//	          the entries that have been pending for min-idle-ms
+//	other ID  the history: entries after the ID that are pending for this consumer
+//
+// The command itself answers at once, with a null array when there is no entry; the shard
+// waits when there is a BLOCK (see Blocked).
 var xreadgroup = Command{
 	Command: command.Command{
 		Name: "xreadgroup", Arity: -7, Flags: command.Write | command.Blocking | command.MovableKeys,
 		Usage: "GROUP group_consumer:(group consumer) [COUNT count:int] [MAXCOUNT maxcount:int] [MAXSIZE maxsize:int] [BLOCK milliseconds:int] [CLAIM min-idle-time:int] [NOACK] STREAMS streams:(key... id...)",
 		History: []string{
-			"8.4.0 Added the `CLAIM` option.",
-			"8.10.0 Added the `MAXCOUNT` and `MAXSIZE` options.",
+			"8.4.0 `CLAIM` is new.",
+			"8.10.0 `MAXCOUNT` and `MAXSIZE` are new.",
 		},
 		Keys: command.Keys{
 			Access:  "RO access",
@@ -27,9 +29,9 @@ var xreadgroup = Command{
 			Keyword: "STREAMS", KeywordFrom: 4,
 		},
 		Categories: []string{"write", "stream", "slow", "blocking"}, Since: "5.0.0", Group: "stream",
-		Summary: "Returns new or historical messages from a stream for a consumer in a group. " +
-			"Blocks until a message is available otherwise.",
-		Complexity: "For each stream mentioned: O(M) with M being the number of elements returned.",
+		Summary: "Reads entries for one consumer of a group: new ones, those of others that have been pending for too long, " +
+			"or its own history. With BLOCK it can wait for the first one.",
+		Complexity: "O(K+N) for K streams and N entries in the answer.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := command.ParseRead(argv, true)
 			return refusal
@@ -39,9 +41,8 @@ var xreadgroup = Command{
 	Blocked: &blocking{Ready: readyXReadGroup, Arrival: arrivalXReadGroup},
 }
 
-// One call of XREADGROUP is one step of the shard, so it ends after this many entries
-// or bytes of its reply, as if COUNT or MAXSIZE had said so. The rest is there for the
-// next call.
+// The bounds of one XREADGROUP, because nothing else runs in the shard meanwhile. The reply
+// ends there as if MAXCOUNT and MAXSIZE had asked for it, and the next call gets the rest.
 const (
 	maxReadGroupEntries = 1 << 16
 	maxReadGroupBytes   = 64 << 20
@@ -58,23 +59,23 @@ func meaninglessID(id string) resp.Value {
 		" ID would just return an empty result set.")
 }
 
-// noGroupToRead is the refusal of XREADGROUP where there is no such stream or group.
+// noGroupToRead returns XREADGROUP's refusal of a missing stream or group.
 func noGroupToRead(key, group []byte) *resp.Value {
 	e := resp.Err("NOGROUP No such key '" + inText(key) + "' or consumer group '" + inText(group) +
 		"' in XREADGROUP with GROUP option")
 	return &e
 }
 
-// groupRead is what XREADGROUP reads of one stream.
+// groupRead is one stream of an XREADGROUP.
 type groupRead struct {
 	h     *Head
 	g     *group
-	fresh bool // the ID was ">"
-	after ID   // where the history starts, when not fresh
+	fresh bool // whether the ID is ">", which asks for new entries
+	after ID   // otherwise the history is read after this ID
 }
 
-// groupReads looks at all streams of an XREADGROUP before anything is read, and
-// returns the first refusal, in the order in which Redis finds them.
+// groupReads checks all streams of an XREADGROUP before any is read. It returns the first
+// refusal, in Redis's order.
 func (tx *Tx) groupReads(a *command.Read) ([]groupRead, *resp.Value, error) {
 	reads := make([]groupRead, len(a.Keys))
 	for i, key := range a.Keys {
@@ -94,21 +95,21 @@ func (tx *Tx) groupReads(a *command.Read) ([]groupRead, *resp.Value, error) {
 	return reads, nil, nil
 }
 
-// groupReadID reads an ID of XREADGROUP that is not refused. Redis keeps ">" as the
-// greatest ID, so that one means the same.
+// groupReadID reads an ID of XREADGROUP that ReadIDRefusal accepts. The greatest ID means the
+// same as ">", because Redis keeps ">" as that ID.
 func groupReadID(word []byte) (after ID, fresh bool) {
 	id, ok := parseID(word, 0)
 	return id, !ok || id == MaxID
 }
 
-// ReadsNew reports whether an ID of XREADGROUP, which is not refused, asks for entries
-// that the group has not had.
+// ReadsNew reports whether an ID of XREADGROUP asks for entries that the group has not
+// delivered yet. ReadIDRefusal must accept the ID.
 func ReadsNew(word []byte) bool {
 	_, fresh := groupReadID(word)
 	return fresh
 }
 
-// hasNew reports whether h holds entries that the group has not had.
+// hasNew reports whether the stream has entries that the group has not delivered yet.
 func (r *groupRead) hasNew() bool { return r.h.Length > 0 && r.g.delivered.Less(r.h.LastEntry) }
 
 func runXReadGroup(tx *Tx, argv [][]byte) (resp.Value, error) {
@@ -144,7 +145,7 @@ func runXReadGroup(tx *Tx, argv [][]byte) (resp.Value, error) {
 		if r.fresh {
 			entries, err = tx.deliver(r, c, &a, &limit)
 		} else {
-			// In Redis an explicit ID switches CLAIM off for the streams that follow.
+			// In Redis, an ID other than ">" switches CLAIM off for all later streams.
 			a.Claims = false
 			entries, err = tx.history(r, c, &a, &limit)
 		}
@@ -165,8 +166,8 @@ func runXReadGroup(tx *Tx, argv [][]byte) (resp.Value, error) {
 type readTake struct {
 	key     []byte
 	entries []resp.Value
-	left    int64 // entries that COUNT lets follow
-	limit   *readLimit
+	left    int64      // number of entries that COUNT still allows
+	limit   *readLimit // of the whole call
 }
 
 func newReadTake(key []byte, count int64, limit *readLimit) readTake {
@@ -187,8 +188,9 @@ func (t *readTake) add(v resp.Value) {
 	t.limit.entry(v)
 }
 
-// history returns what is pending for c after r.after. Each entry that still exists
-// counts as delivered once more.
+// history returns the pending entries of c after r.after, and counts one more delivery of
+// each. A pending entry that was deleted from the stream is returned without fields, and not
+// counted.
 func (tx *Tx) history(r *groupRead, c *consumer, a *command.Read, limit *readLimit) ([]resp.Value, error) {
 	take := newReadTake(r.h.Name, a.Count, limit)
 	from, err := r.after.Succ()
@@ -221,8 +223,8 @@ func (tx *Tx) history(r *groupRead, c *consumer, a *command.Read, limit *readLim
 	return take.entries, firstError(err, existing.close())
 }
 
-// deliver returns entries that have been pending too long, if the call claims, and
-// then entries that the group has not had, and makes them pending for c.
+// deliver returns new entries and makes them pending for c. If the call claims, entries that
+// have been pending for a.MinIdleMS come first.
 func (tx *Tx) deliver(r *groupRead, c *consumer, a *command.Read, limit *readLimit) ([]resp.Value, error) {
 	take := newReadTake(r.h.Name, a.Count, limit)
 	extra := 0
@@ -260,8 +262,8 @@ func (tx *Tx) deliver(r *groupRead, c *consumer, a *command.Read, limit *readLim
 	return take.entries, err
 }
 
-// deliverNew makes id pending for c, delivered once. It can be pending already, after
-// the group was moved back.
+// deliverNew makes id pending for c, delivered once. The entry may be pending already, if
+// XGROUP SETID moved the group back.
 func (tx *Tx) deliverNew(r *groupRead, c *consumer, id ID) error {
 	c.activeMS = tx.NowMS
 	p := pendingEntry{time: uint64(tx.NowMS), deliveries: 1}
@@ -275,8 +277,8 @@ func (tx *Tx) deliverNew(r *groupRead, c *consumer, id ID) error {
 	return tx.addPending(r.h, r.g, id, c, p)
 }
 
-// deliverClaimed takes entries of the group that have been pending for minIdleMS, the
-// longest first. Those that have been deleted from the stream are passed over.
+// deliverClaimed gives c the entries of the group that have been pending for minIdleMS, those
+// pending for the longest time first. Entries that were deleted from the stream are skipped.
 func (tx *Tx) deliverClaimed(r *groupRead, c *consumer, minIdleMS int64, take *readTake) error {
 	existing := tx.entryCursor(r.h)
 	below := claimableBelow(tx.NowMS, minIdleMS)
@@ -303,7 +305,7 @@ func (tx *Tx) deliverClaimed(r *groupRead, c *consumer, minIdleMS int64, take *r
 	return firstError(err, existing.close())
 }
 
-// readyXReadGroup reports whether the call would answer entries or an error.
+// readyXReadGroup reports whether a blocked XREADGROUP would answer entries or an error.
 func readyXReadGroup(tx *Tx, a *command.Read) (bool, error) {
 	reads, refusal, err := tx.groupReads(a)
 	if refusal != nil || err != nil {
@@ -325,13 +327,14 @@ func readyXReadGroup(tx *Tx, a *command.Read) (bool, error) {
 	return false, nil
 }
 
-// seenGrainMS is how far behind a consumer's seen-time may be for calls that wait and find
-// nothing. Each note of it is a record: one a second for a consumer that waits again and
-// again is enough to tell who is alive.
+// seenGrainMS is how many milliseconds the seen-time of a consumer may be behind when its
+// calls wait and find nothing. Each update costs a record in the log. One a second is enough
+// to tell which consumers are alive.
 const seenGrainMS = 1000
 
-// arrivalXReadGroup returns what notes that the consumer of a call that is to wait has been
-// seen, where it is not there or was not seen for a while.
+// arrivalXReadGroup returns the command that records that the consumer of a call about to
+// wait was seen. It returns nil when the consumer exists and was seen less than seenGrainMS
+// ago in every group.
 func arrivalXReadGroup(tx *Tx, a *command.Read) ([][]byte, error) {
 	reads, refusal, err := tx.groupReads(a)
 	if refusal != nil || err != nil {
@@ -347,8 +350,8 @@ func arrivalXReadGroup(tx *Tx, a *command.Read) ([][]byte, error) {
 	return nil, nil
 }
 
-// firstClaimable returns the first pending entry below a place in the order of claims
-// whose entry still exists, and whether there is one.
+// firstClaimable returns the first pending entry, in the order of claims, that lies below a
+// place and still exists in the stream. ok is false when there is none.
 func (tx *Tx) firstClaimable(r *groupRead, below uint64) (first pendingEntry, ok bool, err error) {
 	existing := tx.entryCursor(r.h)
 	err = tx.eachClaimable(r.h, r.g, below, func(id ID, p pendingEntry) (bool, error) {

@@ -5,19 +5,19 @@ import (
 	"millrace/resp"
 )
 
-// XSETID key last-id [ENTRIESADDED n] [MAXDELETEDID id]: sets what a stream remembers
-// of its past.
+// XSETID key last-id [ENTRIESADDED n] [MAXDELETEDID id]: sets the greatest ID of a stream, the
+// number of entries ever added, and the greatest deleted ID.
 var xsetid = Command{
 	Command: command.Command{
 		Name: "xsetid", Arity: -3, Flags: command.Write | command.DenyOOM | command.Fast,
 		Usage: "key last-id [ENTRIESADDED entries_added:int] [MAXDELETEDID max_deleted_entry_id]",
 		History: []string{
-			"7.0.0 Added the `entries_added` and `max_deleted_entry_id` arguments.",
+			"7.0.0 `ENTRIESADDED` and `MAXDELETEDID` are new.",
 		},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Categories: []string{"write", "stream", "fast"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "An internal command for replicating stream values.",
+		Summary:    "Sets the ID after which a stream goes on, and its memory of entries that are gone.",
 		Complexity: "O(1)",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseSetID(argv)
@@ -36,10 +36,10 @@ var (
 	errSetIDLength  = resp.Err("ERR The entries_added specified in XSETID is smaller than the target stream length")
 )
 
-// setIDArgs is what the words of XSETID say.
+// setIDArgs holds the arguments of XSETID.
 type setIDArgs struct {
 	last, maxDeleted ID
-	added            int64 // -1: not given
+	added            int64 // -1 when it is not given
 }
 
 func parseSetID(argv [][]byte) (a setIDArgs, refusal *resp.Value) {

@@ -5,22 +5,22 @@ import (
 	"millrace/resp"
 )
 
-// XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]:
-// deletes entries from the start of a stream, and answers how many.
+// XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]: deletes
+// entries from the start of a stream and answers their number.
 var xtrim = Command{
 	Command: command.Command{
 		Name: "xtrim", Arity: -4, Flags: command.Write,
 		Tips:  []string{"nondeterministic_output"},
 		Usage: "key trim:(strategy:(MAXLEN|MINID) operator:[equal==|approximately=~] threshold [LIMIT count:int]) condition:[KEEPREF|DELREF|ACKED]",
 		History: []string{
-			"6.2.0 Added the `MINID` trimming strategy and the `LIMIT` option.",
-			"8.2.0 Added the `KEEPREF`, `DELREF` and `ACKED` options.",
+			"6.2.0 `MINID` and `LIMIT` are new.",
+			"8.2.0 `KEEPREF`, `DELREF`, `ACKED` are new.",
 		},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
 		Categories: []string{"write", "stream", "slow"},
 		Since:      "5.0.0", Group: "stream",
-		Summary:    "Deletes messages from the beginning of a stream.",
-		Complexity: "O(N), with N being the number of evicted entries. Constant times are very small however, since entries are organized in macro nodes containing multiple entries that can be released with a single deallocation.",
+		Summary:    "Removes the oldest entries of a stream.",
+		Complexity: "O(C) for C chunks that go, plus the entries of one chunk; with DELREF or ACKED, O(N*G) for N entries and G groups.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseTrim(argv)
 			return refusal

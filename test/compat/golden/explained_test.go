@@ -23,8 +23,10 @@ var inSlot = map[string]string{
 
 // explained are the intended differences. The test fails if no line needs one of them.
 var explained = []difference{
+	{"p3", regexp.MustCompile(`^(XGROUP|XINFO) HELP$`), regexp.MustCompile(`List the subcommands`), "The sentences of HELP are our own."},
 	{"p5", regexp.MustCompile(`^A> CLIENT ID`), regexp.MustCompile(`^:\d+$`), "Connections are counted from one."},
 	{"p6", regexp.MustCompile(`^CONFIG GET stream-`), regexp.MustCompile(`stream-node-max-entries`), "The order of the parameters has no meaning."},
+	{"p7", regexp.MustCompile(`^XINFO HELP$`), regexp.MustCompile(`List the subcommands`), "The sentences of HELP are our own."},
 	{"p7", regexp.MustCompile(`^COMMAND INFO`), regexp.MustCompile(`^.."xadd", :-5, ~?.\+write, \+denyoom, \+fast., :1, :1, :1,`), "Keys have no notes."},
 	{"p7", regexp.MustCompile(`^COMMAND COUNT`), regexp.MustCompile(`^:1\d\d$`), "There are fewer commands."},
 	{"p7", regexp.MustCompile(`^HELLO 3`), regexp.MustCompile(`"mode": "cluster"`), "It is a cluster, without modules."},
@@ -33,6 +35,7 @@ var explained = []difference{
 	{"p8", regexp.MustCompile(`^A> CLIENT ID`), regexp.MustCompile(`^:\d+$`), "Connections are counted from one."},
 	{"p8", regexp.MustCompile(`^CLIENT LIST`), regexp.MustCompile(`cmd=client.list`), "Other connections; buffers are not told."},
 	{"p8", regexp.MustCompile(`^INFO clients`), regexp.MustCompile(`blocked_clients:1`), "Other connections; watched and blocking keys are not counted."},
+	{"p9", regexp.MustCompile(`^OBJECT HELP$`), regexp.MustCompile(`List the subcommands`), "The sentences of HELP are our own."},
 	{"p9", regexp.MustCompile(`^HELLO( [23]|$)`), regexp.MustCompile(`"mode"[,:] "cluster"`), "It is a cluster, without modules."},
 	{"p9", regexp.MustCompile(`^SELECT 1`), regexp.MustCompile(`not allowed in cluster mode`), "It is a cluster."},
 	{"p9", regexp.MustCompile(`^CLUSTER|^READONLY|^ASKING`), nil, "It is a cluster."},
