@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Exit codes of a node with a bad disk.
@@ -127,25 +125,4 @@ func (w *World) awaitEnd(node int, within time.Duration) {
 			return
 		}
 	}
-}
-
-// fill extends a file until its file system has no space left.
-func fill(path string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("fill the disk: %w", err)
-	}
-	defer f.Close()
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
-		return fmt.Errorf("fill the disk: %w", err)
-	}
-	for size, chunk := int64(0), int64(st.Bavail)*st.Bsize; chunk >= st.Bsize; {
-		if err := unix.Fallocate(int(f.Fd()), 0, size, chunk); err != nil {
-			chunk /= 2 // the node may have taken space meanwhile
-			continue
-		}
-		size += chunk
-	}
-	return nil
 }

@@ -8,8 +8,6 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // insideEnv marks the process that Enter started.
@@ -72,57 +70,4 @@ func Enter() (inside bool, exit int, err error) {
 		return false, ended.ExitCode(), nil
 	}
 	return false, 1, err
-}
-
-// isolated returns the attributes of the inner process: its own network, mounts and
-// process IDs. Without root it also gets a user namespace, in which it is root.
-func isolated() *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
-		Pdeathsig:  syscall.SIGKILL,
-	}
-	if uid := os.Geteuid(); uid != 0 {
-		a.Cloneflags |= unix.CLONE_NEWUSER
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-	}
-	return a
-}
-
-// probe starts a process that does nothing, to find out whether Enter would work.
-func probe() error {
-	f, err := os.OpenFile(tunPath, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	f.Close()
-	path, err := exec.LookPath("true")
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(path)
-	cmd.SysProcAttr = isolated()
-	cmd.SysProcAttr.Pdeathsig = 0
-	return cmd.Run()
-}
-
-// settle prepares the new namespaces: mounts do not propagate to the outside, and /proc
-// shows the processes inside.
-func settle() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("netlab: keep mounts private: %w", err)
-	}
-	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		return fmt.Errorf("netlab: mount /proc: %w", err)
-	}
-	return nil
-}
-
-// MountMemory mounts a file system in memory at dir, with room for so many bytes. It
-// disappears when the process that Enter started ends.
-func MountMemory(dir string, bytes int64) error {
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		return fmt.Errorf("netlab: mount at %s: %w", dir, err)
-	}
-	return nil
 }

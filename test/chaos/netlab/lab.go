@@ -9,10 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Client is the index of this process's own host. The servers' hosts follow.
@@ -73,7 +70,7 @@ func openHost(index int) (*host, error) {
 		runtime.LockOSThread()
 		err := error(nil)
 		if index != Client {
-			err = unix.Unshare(unix.CLONE_NEWNET)
+			err = leaveNetwork()
 		}
 		if err == nil {
 			h.tun, err = openTUN(Addr(index), SideAddr(index))
@@ -94,10 +91,7 @@ func openHost(index int) (*host, error) {
 
 // Start starts a process on a host. The process is killed when the lab ends in any way.
 func (l *Lab) Start(host int, cmd *exec.Cmd) error {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	endWithParent(cmd)
 	started := make(chan error, 1)
 	l.hosts[host].jobs <- func() { started <- cmd.Start() } // a process inherits the namespace of the thread that starts it
 	return <-started
