@@ -8,7 +8,7 @@ import (
 
 func split(line string) [][]byte {
 	var out [][]byte
-	for _, w := range strings.Fields(line) {
+	for w := range strings.FieldsSeq(line) {
 		out = append(out, []byte(w))
 	}
 	return out

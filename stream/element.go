@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"millrace/command"
@@ -181,7 +182,7 @@ func (tx *Tx) eachElement(h *Head, from uint64, f func(hash uint64, name, record
 	if h.Length == 0 || from > hashMask {
 		return nil
 	}
-	prefix := append(h.prefix[:len(h.prefix):len(h.prefix)], h.elementKind())
+	prefix := append(slices.Clip(h.prefix), h.elementKind())
 	n := len(prefix)
 	return tx.scan(appendElementHash(prefix[:n:n], from), after(prefix), func(key, value []byte) (bool, error) {
 		hash, name, ok := parseElementKey(key[n:])

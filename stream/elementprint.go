@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // printElementKey shows the rest of a key of an element; at is the start of the text. ok is
@@ -68,7 +69,7 @@ func (h *Head) elementEncoding() string {
 
 // elementRecords calls span for the keys of all elements of h.
 func (h *Head) elementRecords(span func(lo, hi []byte) error) error {
-	lo := append(h.prefix[:len(h.prefix):len(h.prefix)], h.elementKind())
+	lo := append(slices.Clip(h.prefix), h.elementKind())
 	if err := span(lo, after(lo)); err != nil || h.Type == TypeHash {
 		return err
 	}
@@ -111,7 +112,7 @@ func (c *elementCheck) add(h *Head, kind byte, rest, value []byte) error {
 		c.err.that(!twice, "%q has two places in the order of scores", member)
 		c.scored[member] = scoreOf(binary.BigEndian.Uint64(rest))
 		lo, hi := h.scoreBounds(nil, nil)
-		key := append(append(h.prefix[:len(h.prefix):len(h.prefix)], kind), rest...)
+		key := append(append(slices.Clip(h.prefix), kind), rest...)
 		c.err.that(string(lo) <= string(key) && string(key) < string(hi), "%q is outside of the bounds", member)
 		return nil
 	}

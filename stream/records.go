@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // writeOut writes the head of h and its changed groups and consumers into the batch, so
@@ -54,8 +55,8 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 		return h.elementRecords(span)
 	}
 	kind := func(kind byte, from, to ID) error {
-		prefix := append(h.prefix[:len(h.prefix):len(h.prefix)], kind)
-		return span(from.appendBytes(prefix), append(to.appendBytes(prefix[:len(prefix):len(prefix)]), 0))
+		prefix := append(slices.Clip(h.prefix), kind)
+		return span(from.appendBytes(prefix), append(to.appendBytes(slices.Clip(prefix)), 0))
 	}
 	if h.Length > 0 {
 		if err := kind(kindEntry, h.First, h.LastEntry); err != nil {

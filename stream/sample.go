@@ -1,5 +1,7 @@
 package stream
 
+import "slices"
+
 import "fmt"
 
 // tally adds up the sizes of some records of one kind, to estimate the size of all.
@@ -41,7 +43,7 @@ func (tx *Tx) sampleRecords(h *Head, n int64) (size uint64, err error) {
 		size += bytes
 		err = firstError(err, e)
 	}
-	prefix := func(kind byte) []byte { return append(h.prefix[:len(h.prefix):len(h.prefix)], kind) }
+	prefix := func(kind byte) []byte { return append(slices.Clip(h.prefix), kind) }
 	if h.Length > 0 {
 		add(tx.sampleEntries(h, n))
 	}
@@ -93,7 +95,7 @@ func (tx *Tx) sampleEntries(h *Head, n int64) (uint64, error) {
 // pending entries of each of them.
 func (tx *Tx) sampleGroups(h *Head, n int64) (uint64, error) {
 	var groups, pending tally
-	lo := append(h.prefix[:len(h.prefix):len(h.prefix)], kindGroup)
+	lo := append(slices.Clip(h.prefix), kindGroup)
 	err := tx.scanHot(lo, after(lo), func(key, value []byte) (bool, error) {
 		g, err := decodeGroup(key[len(lo):], value)
 		if err != nil {

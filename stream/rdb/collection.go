@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -306,9 +307,9 @@ func EncodeZSet(members []Member, compact bool) []byte {
 		return seal(appendString([]byte{typeZSetListpack}, l.finish()), versionStream2)
 	}
 	b := appendLength([]byte{typeZSet2}, uint64(len(members)))
-	for i := len(members) - 1; i >= 0; i-- {
-		b = appendString(b, members[i].Name)
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(members[i].Score))
+	for _, member := range slices.Backward(members) {
+		b = appendString(b, member.Name)
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(member.Score))
 	}
 	return seal(b, versionStream2)
 }

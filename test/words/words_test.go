@@ -28,7 +28,6 @@ var open = map[string]bool{
 	"docs/commands.md": true,
 	"router":           true,
 	"router [test]":    true,
-	"stream":           true,
 }
 
 var (
