@@ -37,16 +37,6 @@ func (h *Head) deadTail() bool { return h.Chunks == 1 && h.Tail.Live == 0 }
 // keepDead makes c, whose entries are all deleted, the only chunk of the empty stream h.
 func (h *Head) keepDead(c chunk) { h.Chunks, h.Tail = 1, c }
 
-// shrinkChunk counts the entry id as deleted in its chunk.
-func (tx *Tx) shrinkChunk(h *Head, id ID) error {
-	c, err := tx.chunkOf(h, id)
-	if err != nil {
-		return err
-	}
-	c.drop(1)
-	return tx.updateChunk(h, &c)
-}
-
 // chunkOf returns the chunk of the entry id of h.
 func (tx *Tx) chunkOf(h *Head, id ID) (chunk, error) {
 	if !id.Less(h.Tail.First) {

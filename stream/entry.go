@@ -133,35 +133,6 @@ func (tx *Tx) putEntry(h *Head, id ID, words [][]byte, size uint64) error {
 	return tx.appendChunk(h, id, words, size)
 }
 
-// deleteEntry deletes the entry id of h, and reports whether there was one. tombstone
-// says whether the deletion counts for max-deleted-entry-id: it does for XDEL, not for
-// trims. Afterwards First and LastEntry may be bounds only. A command that reads them
-// again calls settle before; otherwise Apply settles when the command ends.
-func (tx *Tx) deleteEntry(h *Head, id ID, tombstone bool) (bool, error) {
-	_, ok, err := tx.getEntry(h, id)
-	if err != nil || !ok {
-		return false, err
-	}
-	return true, tx.dropEntry(h, id, tombstone)
-}
-
-// dropEntry is deleteEntry for an entry that is known to exist.
-func (tx *Tx) dropEntry(h *Head, id ID, tombstone bool) error {
-	if err := tx.batch.Delete(tx.idKey(h, kindEntry, id)); err != nil {
-		return fmt.Errorf("delete entry %v of %q: %w", id, h.Name, err)
-	}
-	if tombstone && h.MaxDeleted.Less(id) {
-		h.MaxDeleted = id
-	}
-	h.Length--
-	h.ahead = h.ahead[:0]
-	if id == h.First || id == h.LastEntry || h.Length == 0 {
-		tx.unsettle(h)
-	}
-	tx.modified(h)
-	return tx.shrinkChunk(h, id)
-}
-
 // unsettle marks First and LastEntry of h as bounds only, because an entry at one of the
 // ends was deleted. For example, after 1-0 of 1-0, 2-0 and 3-0 was deleted, First may stay
 // 1-0 until settle makes it 2-0.

@@ -4,10 +4,11 @@ package stream
 // was not delivered to the group yet. The options KEEPREF, DELREF and ACKED of commands that
 // delete entries decide about references; see refPolicy.
 
-// referenced reports whether some group of h has not yet read and acknowledged id. It does
-// not matter whether the entry exists.
-func (tx *Tx) referenced(h *Head, id ID) (bool, error) {
-	groups, err := tx.listGroups(h)
+// referenced reports whether some group of the stream has not yet read and acknowledged id.
+// It does not matter whether the entry exists. A group acked, if it is not nil, has just
+// acknowledged it.
+func (f *finder) referenced(id ID, acked *group) (bool, error) {
+	groups, err := f.tx.listGroups(f.h)
 	if err != nil {
 		return false, err
 	}
@@ -17,28 +18,35 @@ func (tx *Tx) referenced(h *Head, id ID) (bool, error) {
 		}
 	}
 	for _, g := range groups {
-		if _, ok, err := tx.getPending(h, g, id); ok || err != nil {
+		if g == acked {
+			continue
+		}
+		if _, ok, err := f.pendingIn(g, id); ok || err != nil {
 			return ok, err
 		}
 	}
 	return false, nil
 }
 
-// dropReferences removes the pending entry id from every group of h.
-func (tx *Tx) dropReferences(h *Head, id ID) error {
-	groups, err := tx.listGroups(h)
+// dropReferences removes the pending entry id from every group of the stream but acked,
+// which has just acknowledged it; nil is no group.
+func (f *finder) dropReferences(id ID, acked *group) error {
+	groups, err := f.tx.listGroups(f.h)
 	if err != nil {
 		return err
 	}
 	for _, g := range groups {
-		p, ok, err := tx.getPending(h, g, id)
+		if g == acked {
+			continue
+		}
+		p, ok, err := f.pendingIn(g, id)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			continue
 		}
-		if err := tx.dropPending(h, g, id, p); err != nil {
+		if err := f.tx.dropPending(f.h, g, id, p); err != nil {
 			return err
 		}
 	}

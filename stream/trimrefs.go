@@ -1,109 +1,110 @@
 package stream
 
+import "millrace/kv"
+
 // trimRefs is trim with DELREF or ACKED on a stream that has groups. It works entry by entry
 // up to the threshold, approximate or not, through the chunks that may go as a whole and the
 // chunk after them. With DELREF it also removes the pending entries of each deleted entry.
 // With ACKED it skips entries that a group still needs. The rule is that of streamTrim in
 // redis src/t_stream.c.
+//
+// It walks the entries forward once, and in step with them the pending entries of each
+// group.
 func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
-	limit := t.effectiveLimit(tx.settings().chunkMaxEntries)
-	unread := MaxID // some group has not read the entries after it
+	if _, err := tx.frontChunk(h); err != nil {
+		return 0, err
+	}
+	n := uint64(minFinderIDs)
+	if t.by == trimMaxLen {
+		n = min(n, h.Length-t.maxLen)
+	}
+	w := refTrim{f: tx.finder(h, int(n)), t: t, limit: t.effectiveLimit(tx.settings().chunkMaxEntries), unread: MaxID}
 	if t.refs == ackedRef {
 		groups, err := tx.listGroups(h)
 		if err != nil {
-			return 0, err
+			return 0, w.f.close(err)
 		}
 		for _, g := range groups {
-			if g.delivered.Less(unread) {
-				unread = g.delivered
+			if g.delivered.Less(w.unread) {
+				w.unread = g.delivered
 			}
 		}
 	}
-	c, err := tx.frontChunk(h)
+	it, err := tx.entryIter(h, h.First, h.LastEntry)
 	if err != nil {
-		return 0, err
+		return 0, w.f.close(err)
 	}
-	for h.Length > 0 {
-		if t.by == trimMaxLen && h.Length <= t.maxLen || c.Live > limit-deleted {
-			break
+	err = w.run(it)
+	return w.deleted, firstError(w.f.close(err), it.Close())
+}
+
+// refTrim is one run of trimRefs.
+type refTrim struct {
+	f       *finder
+	t       *trimArgs
+	limit   uint64 // entries that may go
+	unread  ID     // some group has not read the entries after it
+	deleted uint64
+}
+
+// run trims the entries at it, chunk by chunk.
+func (w *refTrim) run(it kv.Iterator) error {
+	h := w.f.h
+	for ok := it.First(); ok && h.Length > 0; ok = it.Valid() {
+		if err := w.f.hold(idOfKey(it.Key())); err != nil {
+			return err
 		}
-		whole := t.whole(&c, h.Length)
-		ids, reached, err := tx.trimmable(h, &c, t, unread)
+		c := w.f.chunk
+		if w.t.by == trimMaxLen && h.Length <= w.t.maxLen || c.Live > w.limit-w.deleted {
+			return nil
+		}
+		whole := w.t.whole(&c, h.Length)
+		n, reached, err := w.trimChunk(it, c.Last)
+		w.deleted += n
 		if err != nil {
-			return deleted, err
-		}
-		for _, id := range ids {
-			if t.refs == delRef {
-				if err := tx.dropReferences(h, id); err != nil {
-					return deleted, err
-				}
-			}
-			if err := tx.dropEntry(h, id, false); err != nil {
-				return deleted, err
-			}
-			deleted++
-		}
-		if err := tx.settle(h); err != nil {
-			return deleted, err
+			return err
 		}
 		if h.Length == 0 && !whole {
-			c.drop(uint64(len(ids)))
+			if err := w.f.storeChunk(); err != nil {
+				return err
+			}
+			c.drop(n)
 			h.keepDead(c)
 		}
-		if reached || h.Length == 0 || !whole {
-			break
+		if reached || !whole {
+			return nil
 		}
-		next, ok, err := tx.chunkAfter(h, c.First)
-		if err != nil || !ok {
-			return deleted, err
-		}
-		c = next
 	}
-	return deleted, nil
+	return it.Error()
 }
 
-// trimmable returns the entries of c that may go. reached means that the trim ends in c.
-func (tx *Tx) trimmable(h *Head, c *chunk, t *trimArgs, unread ID) (ids []ID, reached bool, err error) {
-	length := h.Length
-	err = tx.eachEntry(h, c.First, c.Last, false, func(id ID, _ []byte) (bool, error) {
-		if t.by == trimMaxLen && length <= t.maxLen || t.by == trimMinID && !id.Less(t.minID) || unread.Less(id) {
-			reached = true
-			return false, nil
+// trimChunk trims the entries at it up to last, the end of a chunk. It returns their number.
+// reached means that the trim ends in the chunk.
+func (w *refTrim) trimChunk(it kv.Iterator, last ID) (n uint64, reached bool, err error) {
+	h, t := w.f.h, w.t
+	for ok := true; ok; ok = it.Next() {
+		id := idOfKey(it.Key())
+		switch {
+		case last.Less(id):
+			return n, false, nil
+		case t.by == trimMaxLen && h.Length <= t.maxLen, t.by == trimMinID && !id.Less(t.minID), w.unread.Less(id):
+			return n, true, nil
 		}
-		if t.refs == ackedRef {
-			held, err := tx.referenced(h, id)
-			if err != nil || held {
-				return err == nil, err
+		if t.refs == delRef {
+			err = w.f.dropReferences(id, nil)
+		} else if held, e := w.f.referenced(id, nil); held || e != nil {
+			if e != nil {
+				return n, false, e
 			}
+			continue
 		}
-		ids = append(ids, id)
-		length--
-		return true, nil
-	})
-	return ids, reached, err
-}
-
-// chunkAfter returns the chunk of h after the one whose key is first, and whether there is
-// one.
-func (tx *Tx) chunkAfter(h *Head, first ID) (c chunk, ok bool, err error) {
-	if h.Chunks == 0 || !first.Less(h.Tail.First) {
-		return chunk{}, false, nil
-	}
-	next, err := first.Succ()
-	if err != nil {
-		return chunk{}, false, err // impossible: a chunk with a greater ID follows
-	}
-	lo, hi := tx.bounds(h, kindChunk, next, h.Tail.First)
-	err = tx.scan(lo, hi, func(key, value []byte) (bool, error) {
-		c, err = decodeChunk(idOfKey(key), value)
-		ok = err == nil
-		return false, err
-	})
-	if err != nil || ok {
-		if ok && h.front.Live > 0 && c.First == h.front.First {
-			c = h.front
+		if err == nil {
+			err = w.f.dropEntry(id, false)
 		}
-		return c, ok, err
+		if err != nil {
+			return n, false, err
+		}
+		n++
 	}
-	return h.Tail, true, nil
+	return n, false, it.Error()
 }

@@ -35,20 +35,19 @@ func runXAck(tx *Tx, argv [][]byte) (resp.Value, error) {
 		return *refusal, nil
 	}
 	var acked int64
-	for _, id := range ids {
-		p, ok, err := tx.getPending(h, g, id)
-		if err != nil {
-			return resp.Value{}, err
+	f := tx.finder(h, len(ids))
+	err = eachRising(ids, func(i int, again bool) error {
+		if again {
+			return nil
 		}
-		if !ok {
-			continue
-		}
-		if err := tx.dropPending(h, g, id, p); err != nil {
-			return resp.Value{}, err
+		p, ok, err := f.pendingIn(g, ids[i])
+		if err != nil || !ok {
+			return err
 		}
 		acked++
-	}
-	return resp.Int(acked), nil
+		return tx.dropPending(h, g, ids[i], p)
+	})
+	return resp.Int(acked), f.close(err)
 }
 
 // IsAck reports whether argv is an XACK. Package shard needs it for one of its mutants.

@@ -42,35 +42,39 @@ func runXAckDel(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if refusal != nil {
 		return *refusal, nil
 	}
-	for i, id := range ids {
-		n, err := tx.ackDelete(h, g, id, refs)
-		if err != nil {
-			return resp.Value{}, err
+	f := tx.finder(h, len(ids))
+	err = eachRising(ids, func(i int, again bool) error {
+		n := int64(idMissing) // again: it is not pending any more
+		if !again {
+			if n, err = f.ackDelete(g, ids[i], refs); err != nil {
+				return err
+			}
 		}
 		out[i] = resp.Int(n)
-	}
-	return resp.Array(out...), nil
+		return nil
+	})
+	return resp.Array(out...), f.close(err)
 }
 
 // ackDelete runs XACKDEL for one ID and returns its answer: idMissing, idDeleted or idKept.
-func (tx *Tx) ackDelete(h *Head, g *group, id ID, refs refPolicy) (int64, error) {
-	p, ok, err := tx.getPending(h, g, id)
+func (f *finder) ackDelete(g *group, id ID, refs refPolicy) (int64, error) {
+	p, ok, err := f.pendingIn(g, id)
 	if err != nil || !ok {
 		return idMissing, err
 	}
-	if err := tx.dropPending(h, g, id, p); err != nil {
+	if err := f.tx.dropPending(f.h, g, id, p); err != nil {
 		return 0, err
 	}
 	switch refs {
 	case delRef:
-		if err := tx.dropReferences(h, id); err != nil {
+		if err := f.dropReferences(id, g); err != nil {
 			return 0, err
 		}
 	case ackedRef:
-		if kept, err := tx.referenced(h, id); err != nil || kept {
+		if kept, err := f.referenced(id, g); err != nil || kept {
 			return idKept, err
 		}
 	}
-	_, err = tx.deleteEntry(h, id, true)
+	_, err = f.deleteEntry(id, true)
 	return idDeleted, err
 }

@@ -117,13 +117,25 @@ func runXClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if err != nil {
 		return resp.Value{}, err
 	}
-	var claimed []resp.Value
-	for _, id := range a.ids {
-		v, ok, err := tx.claim(h, g, c, id, &a)
-		if err != nil {
-			return resp.Value{}, err
+	replies := make([]resp.Value, len(a.ids))
+	taken := make([]bool, len(a.ids))
+	f := tx.finder(h, len(a.ids))
+	var e claimable // the ID before, as it is now
+	err = eachRising(a.ids, func(i int, again bool) error {
+		if !again {
+			if e, err = f.claimable(g, a.ids[i], a.force); err != nil {
+				return err
+			}
 		}
-		if ok {
+		replies[i], taken[i], err = tx.claim(h, g, c, &e, &a)
+		return err
+	})
+	if err = f.close(err); err != nil {
+		return resp.Value{}, err
+	}
+	claimed := replies[:0]
+	for i, v := range replies {
+		if taken[i] {
 			claimed = append(claimed, v)
 		}
 	}
@@ -133,33 +145,42 @@ func runXClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Array(claimed...), nil
 }
 
-// claim gives c the entry id, if it is pending and idle for long enough, or if a.force makes
-// it pending. It returns the entry as XCLAIM answers it. ok is false when c did not get it.
-func (tx *Tx) claim(h *Head, g *group, c *consumer, id ID, a *claimArgs) (v resp.Value, ok bool, err error) {
-	p, pending, err := tx.getPending(h, g, id)
-	if err != nil {
-		return v, false, err
+// claimable looks up id for a claim. force means that it may be claimed without being
+// pending.
+func (f *finder) claimable(g *group, id ID, force bool) (e claimable, err error) {
+	e.id = id
+	e.pending, e.isPending, err = f.pendingIn(g, id)
+	if err == nil && (e.isPending || force) {
+		e.raw, e.exists, err = f.entry(id)
 	}
-	if !pending && !a.force {
-		return v, false, nil
-	}
-	raw, exists, err := tx.getEntry(h, id)
-	if err != nil {
-		return v, false, err
-	}
-	if pending {
-		v, outcome, err := tx.claimPending(h, g, c, claimable{id: id, pending: p, raw: raw, exists: exists}, a)
+	return e, err
+}
+
+// claim makes e c's, if it is pending or a.force lets it become so, and returns what
+// XCLAIM answers for it. It updates e.
+func (tx *Tx) claim(h *Head, g *group, c *consumer, e *claimable, a *claimArgs) (v resp.Value, ok bool, err error) {
+	if e.isPending {
+		v, outcome, err := tx.claimPending(h, g, c, *e, a)
+		switch outcome {
+		case claimTaken:
+			e.pending = a.apply(e.pending)
+			e.pending.cid = c.cid
+		case claimDeleted:
+			e.isPending = false
+		}
 		return v, outcome == claimTaken, err
 	}
-	if !exists {
+	if !a.force || !e.exists {
 		return v, false, nil
 	}
 	// As in Redis, an entry that FORCE makes pending starts with one delivery.
-	if err := tx.addPending(h, g, id, c, a.apply(pendingEntry{deliveries: 1})); err != nil {
+	e.pending, e.isPending = a.apply(pendingEntry{deliveries: 1}), true
+	e.pending.cid = c.cid
+	if err := tx.addPending(h, g, e.id, c, e.pending); err != nil {
 		return v, false, err
 	}
 	c.activeMS = tx.NowMS
-	v, err = a.reply(id, raw)
+	v, err = a.reply(e.id, e.raw)
 	return v, err == nil, err
 }
 
@@ -172,12 +193,13 @@ const (
 	claimDeleted                     // dropped, because the stream has no such entry any more
 )
 
-// claimable is a pending entry with the entry of the stream.
+// claimable is an ID with its pending entry, and with the entry of the stream.
 type claimable struct {
-	id      ID
-	pending pendingEntry
-	raw     []byte // the entry
-	exists  bool   // whether the stream still has the entry
+	id        ID
+	pending   pendingEntry
+	isPending bool
+	raw       []byte // the entry
+	exists    bool   // whether the stream still has the entry
 }
 
 // claimPending gives the pending entry e to c, if it has been idle for long enough. It

@@ -33,14 +33,16 @@ func runXDel(tx *Tx, argv [][]byte) (resp.Value, error) {
 		return *refusal, nil
 	}
 	n := int64(0)
-	for _, id := range ids {
-		ok, err := tx.deleteEntry(h, id, true)
-		if err != nil {
-			return resp.Value{}, err
+	f := tx.finder(h, len(ids))
+	err = eachRising(ids, func(i int, again bool) error {
+		if again {
+			return nil
 		}
+		ok, err := f.deleteEntry(ids[i], true)
 		if ok {
 			n++
 		}
-	}
-	return resp.Int(n), nil
+		return err
+	})
+	return resp.Int(n), f.close(err)
 }

@@ -83,31 +83,37 @@ func runXDelEx(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if refusal != nil {
 		return *refusal, nil
 	}
-	for i, id := range ids {
-		did, err := tx.deleteWithRefs(h, id, refs)
-		if err != nil {
-			return resp.Value{}, err
+	f := tx.finder(h, len(ids))
+	last := int64(idMissing) // of the ID before
+	err = eachRising(ids, func(i int, again bool) error {
+		if again && last == idDeleted {
+			last = idMissing
+		} else if !again {
+			if last, err = f.deleteWithRefs(ids[i], refs); err != nil {
+				return err
+			}
 		}
-		out[i] = resp.Int(did)
-	}
-	return resp.Array(out...), nil
+		out[i] = resp.Int(last)
+		return nil
+	})
+	return resp.Array(out...), f.close(err)
 }
 
 // deleteWithRefs deletes the entry id under the policy refs, and returns idMissing, idDeleted
 // or idKept. As in Redis, the policies also apply to an ID without an entry: ACKED answers
 // idKept when a group still needs it, and DELREF drops it from the pending entries.
-func (tx *Tx) deleteWithRefs(h *Head, id ID, refs refPolicy) (int64, error) {
+func (f *finder) deleteWithRefs(id ID, refs refPolicy) (int64, error) {
 	switch refs {
 	case ackedRef:
-		if held, err := tx.referenced(h, id); err != nil || held {
+		if held, err := f.referenced(id, nil); err != nil || held {
 			return idKept, err
 		}
 	case delRef:
-		if err := tx.dropReferences(h, id); err != nil {
+		if err := f.dropReferences(id, nil); err != nil {
 			return 0, err
 		}
 	}
-	ok, err := tx.deleteEntry(h, id, true)
+	ok, err := f.deleteEntry(id, true)
 	if ok {
 		return idDeleted, err
 	}

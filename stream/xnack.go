@@ -103,15 +103,9 @@ func runXNack(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if refusal != nil {
 		return *refusal, nil
 	}
-	var released int64
-	for _, id := range a.ids {
-		ok, err := tx.release(h, g, id, &a)
-		if err != nil {
-			return resp.Value{}, err
-		}
-		if ok {
-			released++
-		}
+	released, err := tx.releaseAll(h, g, &a)
+	if err != nil {
+		return resp.Value{}, err
 	}
 	if released > 0 {
 		tx.touch(argv[1]) // a blocked XREADGROUP CLAIM may get a released entry
@@ -119,30 +113,71 @@ func runXNack(tx *Tx, argv [][]byte) (resp.Value, error) {
 	return resp.Int(released), nil
 }
 
-// release takes the pending entry id from its owner. It reports whether there was one, or
-// a.force made one.
-func (tx *Tx) release(h *Head, g *group, id ID, a *nackArgs) (bool, error) {
-	old, pending, err := tx.getPending(h, g, id)
-	if err != nil || !pending && !a.force {
-		return false, err
+// releasable is the state of an ID that XNACK names.
+type releasable struct {
+	p       pendingEntry
+	pending bool
+	exists  bool // whether the stream still has the entry
+}
+
+// releaseAll takes the entries of a from their owners, and returns how many there were. It
+// looks all IDs up first, in rising order, and then releases them in the order of the
+// command, because that is the order in which they can be claimed again.
+func (tx *Tx) releaseAll(h *Head, g *group, a *nackArgs) (released int64, err error) {
+	found := make([]releasable, len(a.ids))
+	same := make([]int, len(a.ids)) // the first index of the same ID
+	f, first := tx.finder(h, len(a.ids)), 0
+	err = eachRising(a.ids, func(i int, again bool) (err error) {
+		if !again {
+			first = i
+			if found[i], err = f.releasable(g, a.ids[i], a.force); err != nil {
+				return err
+			}
+		}
+		same[i] = first
+		return nil
+	})
+	if err = f.close(err); err != nil {
+		return 0, err
 	}
-	if _, ok, err := tx.getEntry(h, id); err != nil || !ok {
-		return false, err // because a deleted entry cannot be delivered
+	for i, id := range a.ids {
+		r := &found[same[i]]
+		if !r.exists || !r.pending && !a.force {
+			continue // a deleted entry cannot be delivered
+		}
+		if err := tx.release(h, g, id, r, a); err != nil {
+			return released, err
+		}
+		released++
 	}
-	p := old
-	p.time = g.released
+	return released, nil
+}
+
+// releasable looks up id. force means that it may be released without being pending.
+func (f *finder) releasable(g *group, id ID, force bool) (r releasable, err error) {
+	r.p, r.pending, err = f.pendingIn(g, id)
+	if err == nil && (r.pending || force) {
+		_, r.exists, err = f.entry(id)
+	}
+	return r, err
+}
+
+// release takes the existing entry id from its owner, and updates r.
+func (tx *Tx) release(h *Head, g *group, id ID, r *releasable, a *nackArgs) error {
+	old := *r
+	r.p.cid, r.p.time, r.pending = 0, g.released, true
 	g.released++
 	tx.changedGroup(h, g)
 	switch {
 	case a.retries >= 0:
-		p.deliveries = uint64(a.retries)
+		r.p.deliveries = uint64(a.retries)
 	case a.mode == nackFatal:
-		p.deliveries = maxDeliveries
-	case a.mode == nackSilent && p.deliveries > 0:
-		p.deliveries--
+		r.p.deliveries = maxDeliveries
+	case a.mode == nackSilent && r.p.deliveries > 0:
+		r.p.deliveries--
 	}
-	if pending {
-		return true, tx.movePending(h, g, id, old, nil, p)
+	if old.pending {
+		return tx.movePending(h, g, id, old.p, nil, r.p)
 	}
-	return true, tx.addPending(h, g, id, nil, p)
+	return tx.addPending(h, g, id, nil, r.p)
 }
