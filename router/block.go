@@ -10,7 +10,7 @@ import (
 	"millrace/stream"
 )
 
-// unblockMode is what CLIENT UNBLOCK chose.
+// unblockMode is the way in which CLIENT UNBLOCK ends a call.
 type unblockMode uint8
 
 const (
@@ -20,9 +20,9 @@ const (
 
 // runBlocked runs an XREAD or XREADGROUP with BLOCK, in the writer.
 //
-// On one shard the leader keeps the call. Over several shards, the call waits on all
-// of them, and when one has something it reads from all without blocking: so an
-// entry is never delivered to a call that has already returned.
+// If all keys are on one shard, its leader keeps the call. Otherwise the call waits on
+// all its shards, and when one of them has an entry, it reads from all without blocking.
+// So an entry is never delivered to a call that has already returned.
 func (c *conn) runBlocked(q *request, x *xread) []byte {
 	q.blocks = true
 	if !c.r.enterBlocked() {
@@ -35,7 +35,7 @@ func (c *conn) runBlocked(q *request, x *xread) []byte {
 
 	end := int64(forever)
 	if x.BlockMS > 0 && x.BlockMS < maxBlockMS {
-		// The time begins when the call does: not while what was pipelined before it runs.
+		// The time begins now, when the commands that were pipelined before have ended.
 		end = c.r.now() + x.BlockMS*1e6
 	}
 	if reply := c.pin(q, x, end); reply != nil {
@@ -64,13 +64,13 @@ func (r *Router) leaveBlocked() {
 	r.blocked--
 }
 
-// maxBlockMS is a BLOCK time that is as good as for ever.
+// maxBlockMS is the BLOCK time from which on a call waits for ever: 146 years.
 const maxBlockMS = math.MaxInt64 / 2_000_000
 
-// nobody is the reply to a client that has left, or that the router leaves: none.
+// nobody is the reply to a client that has left, and to all when the router closes: none.
 var nobody = []byte{}
 
-// graced returns until plus the time that a leader may be late with its null.
+// graced adds to until the time by which a leader's null may be late.
 func graced(until int64) int64 {
 	if until > forever-int64(blockGrace) {
 		return forever
@@ -78,10 +78,10 @@ func graced(until int64) int64 {
 	return until + int64(blockGrace)
 }
 
-// pin replaces the IDs "$" of an XREAD by the last IDs as they are now: whatever
-// happens while the call waits, it answers what came after this moment. It returns a
-// reply only when that is the end. For an XREADGROUP "$" is no ID, and is refused in its
-// turn.
+// pin replaces each ID "$" of an XREAD by the present last ID of its stream, so that the
+// call reads the entries added after this moment, also when it moves to another leader.
+// It returns a reply only if the call ends here. It leaves an XREADGROUP alone, which is
+// refused later because "$" is no ID there.
 func (c *conn) pin(q *request, x *xread, end int64) []byte {
 	if x.Grouped {
 		return nil
@@ -124,8 +124,8 @@ func (c *conn) pin(q *request, x *xread, end int64) []byte {
 
 var dollar = []byte("$")
 
-// errand returns an errand with the usual patience, or with what is left of a blocking
-// call that ends at end.
+// errand returns an errand with the usual patience, or less for a blocking call that ends
+// at end before that.
 func (c *conn) errand(shard uint32, kind call.Kind, argv [][]byte, end int64) *errand {
 	return &errand{
 		route: route{r: c.r, shard: shard}, kind: kind, cmds: [][][]byte{argv},
@@ -133,8 +133,8 @@ func (c *conn) errand(shard uint32, kind call.Kind, argv [][]byte, end int64) *e
 	}
 }
 
-// gather runs errands that do not block, all at once. It returns nil when each has a
-// proper answer; else a reply for the first failure in their order.
+// gather runs errands that do not block, all at once. It returns nil if each has a proper
+// answer, otherwise a reply for the first failure in their order.
 func (c *conn) gather(q *request, list []*errand, end int64) []byte {
 	es := newErrands(c, q.proto, list...)
 	until := min(c.r.now()+int64(c.r.lim.Patience+c.r.lim.Answer), graced(end))
@@ -184,7 +184,7 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 		return errorReply(textUnblocked)
 	case why == endTime && e.cur == nil:
 		return errorReply(errorText(e.kind, orNoLeader(e.res.Err)))
-	case why == endTime && x.Grouped: // a silent leader may have served it
+	case why == endTime && x.Grouped: // the silent leader may have delivered entries
 		return errorReply(textInDoubt)
 	case why == endTime:
 		return errorReply(errorText(e.kind, call.ErrTimeout))
@@ -192,8 +192,8 @@ func (c *conn) blockOne(q *request, x *xread, end int64, unblock <-chan unblockM
 	return encode(resp.NullArray(), q.proto)
 }
 
-// blockMany waits on all shards and reads when one has something. An XREAD that has
-// waited goes on without the keys that hold another type by then, as in Redis.
+// blockMany waits on all shards, and reads from all when one of them has an entry. As in
+// Redis, an XREAD that has waited leaves out keys that hold another type by then.
 func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblockMode) []byte {
 	for round := 0; ; round++ {
 		reply := c.readAll(q, x, end, round > 0)
@@ -201,7 +201,7 @@ func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblock
 			return reply
 		}
 		if round > maxHops {
-			// Others were faster again and again, or a shard sees data where there is none.
+			// Other calls took the entries each time, or a shard reports entries that no read finds.
 			c.nap(pause(round - maxHops))
 		}
 		list := make([]*errand, len(x.parts))
@@ -225,7 +225,7 @@ func (c *conn) blockMany(q *request, x *xread, end int64, unblock <-chan unblock
 			case !e.done:
 			case e.res.Err == nil:
 				ready = ready || !isNull(e.res.Reply)
-			case c.r.now() >= end: // no leader until the end
+			case c.r.now() >= end: // there was no leader until the end
 			default:
 				return errorReply(errorText(e.kind, e.res.Err))
 			}
@@ -246,9 +246,9 @@ func (c *conn) nap(d time.Duration) {
 	}
 }
 
-// checkGroups asks all shards of an XREADGROUP whether key and group are there, and
-// looks at the IDs: Redis too checks all its words before it delivers from any key. It
-// returns the first refusal in the order of the arguments, nil where there is none.
+// checkGroups asks all shards of an XREADGROUP for key and group, and checks the IDs. As
+// in Redis, no entry of any key is delivered unless all arguments are right. It returns
+// the first refusal in the order of the arguments, nil if there is none.
 func (c *conn) checkGroups(q *request, x *xread, end int64) []byte {
 	checks := make([]*errand, len(x.parts))
 	for p := range x.parts {
@@ -284,8 +284,8 @@ func (c *conn) checkGroups(q *request, x *xread, end int64) []byte {
 	return nil
 }
 
-// refuseID answers an XREAD over several shards whose word at is no ID. A key up to
-// there that is no stream is found before it.
+// refuseID answers an XREAD over several shards whose ID at position at is no ID. As in
+// Redis, a key up to that position that is no stream is reported first.
 func (c *conn) refuseID(q *request, x *xread, at int, refusal *resp.Value) []byte {
 	if reply := c.checkTypes(q, x, at, forever); reply != nil {
 		return reply
@@ -293,8 +293,8 @@ func (c *conn) refuseID(q *request, x *xread, at int, refusal *resp.Value) []byt
 	return encode(*refusal, q.proto)
 }
 
-// checkTypes asks the shards whether the keys up to position last are streams, or not
-// there. It returns the refusal where one is something else, and nil otherwise.
+// checkTypes asks the shards whether each key up to position last is a stream or does not
+// exist. It returns the refusal if a key holds another type, otherwise nil.
 func (c *conn) checkTypes(q *request, x *xread, last int, end int64) []byte {
 	var checks []*errand
 	for _, part := range x.parts {
@@ -341,12 +341,14 @@ func (c *conn) readAll(q *request, x *xread, end int64, waited bool) []byte {
 	return x.merge(q.proto, parts)
 }
 
-// readInTurn reads once from the parts of a capped x, from each what those before it
-// have left of the caps, until nothing is left: what is not answered is not delivered.
+// readInTurn reads once from the parts of a capped x, one after another. Each part may use
+// the rest of the caps, and reading ends when nothing is left. So no entry is delivered
+// that the reply has no room for. For example, with MAXCOUNT 10 and 7 entries from the
+// first part, the second part is asked for 3.
 func (c *conn) readInTurn(q *request, x *xread, end int64, waited bool) []byte {
 	kind := kindOf(x.cmd)
 	if kind == call.Read && !waited {
-		// As on one shard, a key that is no stream is refused wherever the reply would end.
+		// As on one shard, a key that is no stream is refused even if the reply ends before it.
 		if reply := c.checkTypes(q, x, len(x.Keys)-1, end); reply != nil {
 			return reply
 		}

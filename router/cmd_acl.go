@@ -62,13 +62,14 @@ var aclHelp = []string{
 	"    Shows this list.",
 }
 
-// aclCategories are Redis's, in its order.
+// aclCategories are Redis's categories, in its order.
 var aclCategories = []string{
 	"keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap", "hyperloglog", "geo", "stream",
 	"pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection", "transaction", "scripting",
 }
 
-// ACL LIST. A password is not shown, nor what could be tried against it.
+// ACL LIST. The rule shows neither the password nor its hash, against which guesses could
+// be tried.
 func runACLList(c *conn, q *request, _ [][]byte) {
 	rule := "user default on nopass ~* &* +@all"
 	if c.r.password != nil {

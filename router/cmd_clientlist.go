@@ -66,7 +66,7 @@ func runClientList(c *conn, q *request, argv [][]byte) {
 				c.refuse(q, "ERR Invalid client ID")
 				return
 			}
-			ids[uint64(id)] = true // one below zero is nobody's
+			ids[uint64(id)] = true // no connection has a negative number
 		}
 		pick = func(o *conn) bool { return ids[o.id] }
 	default:
@@ -84,8 +84,8 @@ func runClientList(c *conn, q *request, argv [][]byte) {
 	c.answer(q, resp.Verbatim(b.String()))
 }
 
-// isNormalType reports whether a client type is that of all clients here, and
-// whether it is one that Redis knows.
+// isNormalType reports whether a client type is "normal", which is the type of every
+// client here. ok is false for a word that is no type in Redis either.
 func isNormalType(word []byte) (normal, ok bool) {
 	for _, t := range []string{"normal", "master", "replica", "slave", "pubsub"} {
 		if command.IsWord(word, t) {
@@ -249,7 +249,7 @@ func runClientUnblock(c *conn, q *request, argv [][]byte) {
 			case *ch <- mode:
 				c.answer(q, resp.Int(1))
 				return
-			default: // somebody else has unblocked it just now
+			default: // another CLIENT UNBLOCK came first
 			}
 		}
 	}

@@ -105,7 +105,7 @@ var clusterHelp = []string{
 	"    Tells this node's ID.",
 	"NODES",
 	"    Lists the nodes, one a line:",
-	"    <id> <ip:port@peer-port> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
+	"    <id> <ip:port@peer-port> <flags> <master or -> 0 0 <version of the map> <link> <slot> ...",
 	"REPLICAS <node-id>",
 	"    Shows the nodes that CLUSTER NODES lists as replicas of <node-id>.",
 	"SHARDS",
@@ -117,14 +117,15 @@ var clusterHelp = []string{
 	"    Shows this list.",
 }
 
-// clusterView is the map with the leaders, as one CLUSTER command sees it.
+// clusterView is one state of the cluster map with the believed leaders, for one CLUSTER
+// command.
 type clusterView struct {
 	self    string
 	version uint64
 	nodes   []NodeInfo
 	byID    map[string]NodeInfo
 	shards  []ShardInfo
-	leader  []string // of each shard; empty when unknown
+	leader  []string // of each shard; empty if unknown
 }
 
 func (r *Router) clusterView() clusterView {
@@ -143,9 +144,9 @@ func (r *Router) clusterView() clusterView {
 	return v
 }
 
-// viewed returns the handler of a CLUSTER command that answers from a view. Leaders
-// that are not known yet, as on a node that has just started, are asked for first: a
-// client that is told of slots without a leader takes the cluster for broken.
+// viewed returns the handler of a CLUSTER command that answers from a view. It first looks
+// for leaders that are not known, as on a node that has just started, because a client
+// takes a cluster for broken that has slots without a leader.
 func viewed(answer func(clusterView) resp.Value) handler {
 	return func(c *conn, q *request, _ [][]byte) {
 		v := c.r.clusterView()
@@ -175,13 +176,13 @@ func (c *conn) findLeaders(v clusterView) {
 			c.r.seeker(s.ID).add(w)
 		}
 	}
-	for range missing { // each fires at its deadline at the latest
+	for range missing { // each search ends at its deadline at the latest
 		<-found
 	}
 }
 
-// members returns the nodes of shard i that the map knows, its leader first. Without
-// a known leader the first is as good as any: it forwards.
+// members returns the nodes of shard i that the map knows, its leader first. If the leader
+// is not known, any node may be first, because every node forwards.
 func (v clusterView) members(i int) []NodeInfo {
 	var out []NodeInfo
 	if n, ok := v.byID[v.leader[i]]; ok {
@@ -206,7 +207,8 @@ func runClusterKeySlot(c *conn, q *request, argv [][]byte) {
 // CLUSTER LINKS
 func runClusterLinks(c *conn, q *request, _ [][]byte) { c.answer(q, resp.Array()) }
 
-// What Redis Cluster lets operators do by hand.
+// CLUSTER ADDSLOTS and the other subcommands with which operators of Redis Cluster place
+// slots by hand.
 func runClusterRefused(c *conn, q *request, argv [][]byte) {
 	c.refuse(q, "ERR CLUSTER "+strings.ToUpper(string(cut(argv[1], maxEcho)))+
 		" is not supported: Millrace places shards by itself. See: millrace status")
@@ -252,8 +254,8 @@ func clusterSlots(v clusterView) resp.Value {
 	return resp.Array(out...)
 }
 
-// CLUSTER SHARDS: as in Redis Cluster a shard is a master with its slots, so all that one
-// node leads is one element. There are clients that keep one element for each master.
+// CLUSTER SHARDS. In Redis Cluster a shard is a master with its slots, and some clients
+// keep only one shard for each master. So all shards that one node leads are shown as one.
 func clusterShards(v clusterView) resp.Value {
 	text := resp.BulkString
 	var out []resp.Value
@@ -287,8 +289,9 @@ func clusterShards(v clusterView) resp.Value {
 	return resp.Array(out...)
 }
 
-// byLeader returns the indexes of the shards, those that one node leads together, in the
-// order of the first of each. A shard without a known leader is alone.
+// byLeader returns the indexes of the shards, grouped by leader, in the order of the first
+// shard of each group. A shard without a known leader is a group of its own. For example,
+// leaders A, B, A give the groups 0 2 and 1.
 func (v clusterView) byLeader() (out [][]int) {
 	at := make(map[string]int)
 	for i, id := range v.leader {
@@ -303,8 +306,9 @@ func (v clusterView) byLeader() (out [][]int) {
 	return out
 }
 
-// CLUSTER NODES: a node that leads shards is a master of their slots. One that leads
-// none is shown as a replica of the leader of the first shard it has a replica of.
+// CLUSTER NODES. A node that leads shards is shown as the master of their slots. A node
+// that leads none is shown as a replica of the leader of the first shard of which it has
+// a replica.
 func clusterNodes(v clusterView) resp.Value {
 	var b strings.Builder
 	for _, l := range v.lines() {
@@ -315,7 +319,7 @@ func clusterNodes(v clusterView) resp.Value {
 
 // nodeLine is a node's line of CLUSTER NODES.
 type nodeLine struct {
-	id, master string // master is "-" for one that is a master
+	id, master string // master is "-" if the node is a master itself
 	text       string
 }
 

@@ -133,7 +133,7 @@ func commandInfo(cmd *command.Command) resp.Value {
 	}
 	subcommands := resp.Array(subs...)
 	if len(subs) == 0 {
-		subcommands = resp.Set() // Redis has it so
+		subcommands = resp.Set() // as in Redis
 	}
 	k := cmd.Keys
 	for _, t := range cmd.Tips {
@@ -146,8 +146,8 @@ func commandInfo(cmd *command.Command) resp.Value {
 	)
 }
 
-// keySpecs are the key specifications of a command: one for each access that its keys are
-// marked with.
+// keySpecs are the key specifications of a command: one for each access in the table. For
+// example, COPY reads its first key and overwrites its second one, so it has two.
 func keySpecs(cmd *command.Command) []resp.Value {
 	k := cmd.Keys
 	if k.First == 0 && k.Find == nil {
@@ -163,12 +163,12 @@ func keySpecs(cmd *command.Command) []resp.Value {
 	return out
 }
 
-// keySearch is where the i-th of n key specifications begins, and which words from there
-// on are keys.
+// keySearch is the place where key specification i of n begins, and the rule for the keys
+// from there on.
 func keySearch(k command.Keys, i, n int) (begin, find resp.Value) {
 	number := func(n int) resp.Value { return resp.Int(int64(n)) }
 	text := resp.BulkString
-	// limit says which part of the words are keys: half of them where it is two.
+	// With limit 2, the keys are the first half of the words that remain.
 	keyRange := func(last, step, limit int) resp.Value {
 		return spec("range", text("lastkey"), number(last), text("keystep"), number(step), text("limit"), number(limit))
 	}
@@ -176,7 +176,7 @@ func keySearch(k command.Keys, i, n int) (begin, find resp.Value) {
 	case k.First > 0:
 		last := k.Last
 		if n > 1 {
-			last = 0 // each of these is one key
+			last = 0 // each specification is for one key
 		} else if last > 0 {
 			last -= k.First
 		}
@@ -188,12 +188,12 @@ func keySearch(k command.Keys, i, n int) (begin, find resp.Value) {
 		spec("keynum", text("keynumidx"), number(0), text("firstkey"), number(1), text("keystep"), number(1))
 }
 
-// spec is a type with what belongs to it.
+// spec is one half of a key specification: a type, and the fields of that type.
 func spec(kind string, pairs ...resp.Value) resp.Value {
 	return resp.Map(resp.BulkString("type"), resp.BulkString(kind), resp.BulkString("spec"), resp.Map(pairs...))
 }
 
-// accessFlags are the flags that say what a command does with a key.
+// accessFlags are the flags of one access to a key: "RW access update".
 func accessFlags(access string) resp.Value {
 	var out []resp.Value
 	for _, w := range strings.Fields(access) {
@@ -258,8 +258,8 @@ func history(notes []string) resp.Value {
 	return resp.Set(out...)
 }
 
-// arguments is a tree of arguments. keys counts those that are keys: the
-// key specifications that they belong to stand in the same order.
+// arguments is a tree of arguments. keys counts the keys among them, because the key
+// specifications have the same order.
 func arguments(args []usage.Arg, keys *int) resp.Value {
 	text := resp.BulkString
 	var out []resp.Value
@@ -333,7 +333,7 @@ func runCommandList(c *conn, q *request, argv [][]byte) {
 func runCommandGetKeys(c *conn, q *request, argv [][]byte) {
 	cmd, refusal := c.r.table.Lookup(argv[2:])
 	switch {
-	case cmd == nil || len(cmd.Subcommands) > 0 && len(argv) > 3: // the container, as no subcommand is named
+	case cmd == nil || len(cmd.Subcommands) > 0 && len(argv) > 3: // a container with an unknown subcommand
 		c.refuse(q, "ERR Invalid command specified")
 		return
 	case cmd.Keys.First == 0 && cmd.Keys.Find == nil:
@@ -366,8 +366,8 @@ func runCommandGetKeys(c *conn, q *request, argv [][]byte) {
 	c.answer(q, resp.Array(out...))
 }
 
-// keywordKeys finds keys as the key specification does: after the keyword, wherever it
-// stands and whatever is wrong with the other words.
+// keywordKeys finds keys by the key specification alone: they follow the first occurrence
+// of the keyword. The other words may be wrong.
 func keywordKeys(k command.Keys, argv [][]byte) (idx []int) {
 	for i := k.KeywordFrom; i < len(argv); i++ {
 		if strings.EqualFold(string(argv[i]), k.Keyword) {
@@ -380,8 +380,8 @@ func keywordKeys(k command.Keys, argv [][]byte) (idx []int) {
 	return idx
 }
 
-// setAccess is what a SET with these words does with its key, whose flags vary. The rule
-// is setGetKeys' in redis src/db.c.
+// setAccess is the access of a SET to its key, which depends on the options. The rule is
+// that of setGetKeys in redis src/db.c.
 func setAccess(argv [][]byte) string {
 	mode, access := "OW", ""
 	for _, w := range argv[3:] {
@@ -395,10 +395,11 @@ func setAccess(argv [][]byte) string {
 	return mode + access + " update"
 }
 
-// counted reports whether a command says how many keys it has, which may be none.
+// counted reports whether an argument of the command is the number of its keys, which may
+// be zero.
 func counted(k command.Keys) bool { return k.Find != nil && k.Keyword == "" }
 
-// matches reports whether a name, which is in lower case, matches a client's pattern.
+// matches reports whether a name in lower case matches a client's pattern.
 func matches(pattern []byte, name string) bool {
 	return stream.Match(bytes.ToLower(pattern), []byte(name))
 }

@@ -46,8 +46,8 @@ var configHelp = []string{
 // The stream-* parameters are in the state of every shard, where CONFIG SET puts them;
 // they are read from the first shard.
 func runConfigGet(c *conn, q *request, argv [][]byte) {
-	// asked returns the first word that asks for a parameter. Redis answers with the name
-	// as the client has it, where it is no pattern.
+	// asked reports whether a word asks for the parameter with a name. A word that is the
+	// name itself is answered as the client wrote it, as in Redis: PORT stays PORT.
 	asked := func(name string) (as resp.Value, ok bool) {
 		for _, w := range argv[2:] {
 			if command.IsWord(w, name) {
@@ -101,18 +101,18 @@ func runConfigGet(c *conn, q *request, argv [][]byte) {
 
 const textConfigInExec = "ERR CONFIG asks the shards for the stream-* parameters, which is not allowed in a transaction"
 
-// change is one parameter that a CONFIG SET sets.
+// change is a new value for one parameter of this node.
 type change struct {
-	p *parameter // nil: a stream-* one
-	n int64
+	p *parameter
+	n int64 // the number to store
 }
 
 // CONFIG SET parameter value …
 //
-// All values are checked before anything is set. The stream-* ones become one record of
-// every shard; should a shard not do it, the reply is its error, the shards that did
-// keep the new values, and the same command may be sent again. The node's own are set
-// after that, when nothing can fail any more.
+// All values are checked before any is set. The stream-* parameters become one record in
+// every shard. If a shard fails, the reply is its error, the other shards keep the new
+// values, and the client may send the same command again. The parameters of this node are
+// set after that, because setting them cannot fail.
 func runConfigSet(c *conn, q *request, argv [][]byte) {
 	if len(argv)%2 != 0 {
 		c.refuse(q, textSyntax)
@@ -134,8 +134,8 @@ func runConfigSet(c *conn, q *request, argv [][]byte) {
 	}
 }
 
-// checkChanges returns what a CONFIG SET of pairs changes on this node, and what it
-// sends to every shard.
+// checkChanges checks the pairs of a CONFIG SET. It returns the changes on this node, and
+// the commands for every shard.
 func (r *Router) checkChanges(pairs [][]byte) (changes []change, cmds [][][]byte, refusal string) {
 	failed := func(name, fault string) string {
 		return "ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + fault
@@ -183,7 +183,8 @@ func (r *Router) apply(changes []change) {
 	}
 }
 
-// setEverywhere sends cmds to every shard as one record, then sets the node's own.
+// setEverywhere sends cmds to every shard as one record, then applies the changes on this
+// node.
 func (c *conn) setEverywhere(q *request, changes []change, cmds [][][]byte) {
 	shards := c.r.topology().Shards()
 	q.parts = make([]part, len(shards))

@@ -99,7 +99,7 @@ func runQuit(c *conn, q *request, _ [][]byte) {
 	c.answer(q, resp.OK)
 }
 
-// RESET makes the connection as new: what MULTI queued is dropped, too.
+// RESET makes the connection as new. An open transaction is dropped.
 func runReset(c *conn, q *request, _ [][]byte) {
 	c.endTx()
 	c.readOnly = false
@@ -126,7 +126,7 @@ func runReadWrite(c *conn, q *request, _ [][]byte) {
 	c.answer(q, resp.OK)
 }
 
-// ASKING is for redirections, of which there are none.
+// ASKING follows a redirection in Redis Cluster. Millrace sends none.
 func runAsking(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }
 
 const (
@@ -135,8 +135,8 @@ const (
 	textHelloAuth = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
 )
 
-// maxAuthFailures is how many wrong passwords a connection may try before it is
-// closed: guessing then costs a connection for every ten.
+// maxAuthFailures is how many wrong passwords a connection may try before it is closed, so
+// that every ten guesses cost a connection.
 const maxAuthFailures = 10
 
 // AUTH [username] password
@@ -153,8 +153,8 @@ func runAuth(c *conn, q *request, argv [][]byte) {
 	}
 }
 
-// login authenticates the connection if user and password are right. How long it
-// takes says nothing about how they differ from the right ones.
+// login authenticates the connection if user and password are right. Its duration does
+// not depend on how much of a wrong password is right.
 func (c *conn) login(q *request, user, pass []byte) bool {
 	right := subtle.ConstantTimeCompare(user, []byte("default"))
 	if c.r.password != nil {
@@ -171,7 +171,7 @@ func (c *conn) login(q *request, user, pass []byte) bool {
 	return true
 }
 
-// setAuthed notes whether the client has authenticated, and the limits that follow.
+// setAuthed notes whether the client has authenticated, and sets the limits on its input.
 func (c *conn) setAuthed(authed bool) {
 	r := c.r
 	r.mu.Lock()
@@ -266,8 +266,8 @@ func parseHello(argv [][]byte, proto uint8) (h hello, refused string) {
 	return h, ""
 }
 
-// plainWord reports whether w has only printable ASCII without blanks: what CLIENT
-// LIST can show.
+// plainWord reports whether w has only printable ASCII without blanks, so that CLIENT LIST
+// can show it.
 func plainWord(w []byte) bool {
 	for _, b := range w {
 		if b < '!' || b > '~' {

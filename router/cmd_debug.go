@@ -10,8 +10,8 @@ func debugLines() []line {
 const textNoDebug = `ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local connection, ` +
 	`otherwise you need to set this option in the configuration file, and then restart the server.`
 
-// DEBUG subcommand [word …]. The subcommands are the node's: they look at, or disturb,
-// this node alone, whatever shards it has.
+// DEBUG subcommand [word …]. The node runs the subcommands. They look at, or disturb, this
+// node alone.
 func runDebug(c *conn, q *request, argv [][]byte) {
 	if c.r.debug == nil {
 		c.refuse(q, textNoDebug)

@@ -63,8 +63,8 @@ func runLolwut(c *conn, q *request, argv [][]byte) {
 	c.answer(q, resp.Verbatim(b.String()))
 }
 
-// INFO [section …]. Sections come in the order of infoSections, each once, in whatever
-// order they are asked for. An unknown name adds nothing.
+// INFO [section …]. Sections come in the order of infoSections, each once; the order of
+// the arguments does not matter. An unknown name adds nothing.
 func runInfo(c *conn, q *request, argv [][]byte) {
 	var names []string
 	for _, w := range argv[1:] {
@@ -92,8 +92,9 @@ func runInfo(c *conn, q *request, argv [][]byte) {
 	c.answer(q, resp.Verbatim(b.String()))
 }
 
-// infoFields returns the fields of a section: the router's own, with those of the node.
-// A node's field replaces the router's of the same name; a new one goes to the end.
+// infoFields returns the fields of a section: the router's own, then those of the node. A
+// field of the node takes the place of the router's field with the same name. The field
+// x_human shows the final value of the field x.
 func (r *Router) infoFields(s *infoSection) infoFields {
 	var fields infoFields
 	if s.fill != nil {

@@ -48,7 +48,7 @@ func runLatencyLatest(c *conn, q *request, _ [][]byte) {
 	for _, name := range c.r.events.names() {
 		samples, maxMS := c.r.events.history(name)
 		if len(samples) == 0 {
-			continue // reset just now
+			continue // LATENCY RESET came in between
 		}
 		last := samples[len(samples)-1]
 		out = append(out, resp.Array(resp.BulkString(name), resp.Int(last.unix), resp.Int(last.ms), resp.Int(maxMS)))

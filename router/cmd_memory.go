@@ -51,7 +51,7 @@ func runMemoryMallocStats(c *conn, q *request, _ [][]byte) {
 	c.answer(q, resp.Verbatim("Stats not supported for the current allocator"))
 }
 
-// MEMORY STATS: what this node uses, and the keys of the cluster.
+// MEMORY STATS: the memory that this node uses, and the number of keys in the cluster.
 func runMemoryStats(c *conn, q *request, _ [][]byte) {
 	calls, refusal := c.r.everyShard("_DBSIZE")
 	if refusal != "" {

@@ -10,8 +10,9 @@ func monitorLines() []line {
 		"Sends this connection a line for each command that this node's clients send.", runMonitor).inGroup("server")}
 }
 
-// MONITOR: from now on this connection is sent a line for each command that a client of
-// this node runs, but for those of administrators, with passwords left out. RESET ends it.
+// MONITOR. From now on, this connection gets a line for each command that a client of this
+// node sends. Commands with the flag Admin are left out, and so are passwords. RESET ends
+// it.
 func runMonitor(c *conn, q *request, _ [][]byte) {
 	if q.inExec {
 		c.refuse(q, "ERR MONITOR isn't allowed for DENY BLOCKING client")

@@ -40,7 +40,8 @@ func nameLines() []line {
 	}
 }
 
-// oneDatabase is a command that Redis's cluster mode has no use for, with its refusal.
+// oneDatabase is the line of a command that a server in cluster mode refuses, because it
+// has one database.
 func oneDatabase(usage string, arity int, since, summary string) line {
 	name, _, _ := strings.Cut(usage, " ")
 	cmd := command.Command{
@@ -57,8 +58,8 @@ func oneDatabase(usage string, arity int, since, summary string) line {
 	return line{cmd: cmd, run: func(c *conn, q *request, _ [][]byte) { c.refuse(q, text) }}
 }
 
-// FLUSHALL, FLUSHDB [ASYNC | SYNC]: every shard removes its names in a record of its
-// own. Where one fails, the others have done their part.
+// FLUSHALL, FLUSHDB [ASYNC | SYNC]. Every shard removes its names in a record of its own,
+// so if one shard fails, the names of the others are gone.
 func runFlush(c *conn, q *request, argv [][]byte) {
 	if len(argv) > 2 || len(argv) == 2 && !command.IsWord(argv[1], "ASYNC") && !command.IsWord(argv[1], "SYNC") {
 		c.refuse(q, "ERR syntax error")
@@ -77,7 +78,7 @@ func runFlush(c *conn, q *request, argv [][]byte) {
 	c.spread(q, call.Write, calls, buildOK)
 }
 
-// buildOK answers OK where all parts did what they were told.
+// buildOK answers OK if no part failed.
 func buildOK(q *request) []byte {
 	for _, p := range q.parts {
 		if reply := failure(call.Write, p); reply != nil {
@@ -87,7 +88,7 @@ func buildOK(q *request) []byte {
 	return encode(resp.OK, q.proto)
 }
 
-// runScan sends a SCAN to the shard that its cursor is in.
+// runScan sends a SCAN to the shard that its cursor belongs to.
 func runScan(c *conn, q *request, argv [][]byte) {
 	if e := q.cmd.Check(argv); e != nil {
 		c.answer(q, *e)
@@ -106,7 +107,8 @@ func runScan(c *conn, q *request, argv [][]byte) {
 	c.single(q, shard, call.Read, argv)
 }
 
-// everyShard returns a call of one command for each shard, or why there is none.
+// everyShard returns a call of one command for each shard, or a refusal if no shards are
+// known.
 func (r *Router) everyShard(words ...string) (calls []subcall, refusal string) {
 	if !r.awaitShards() {
 		return nil, textNoSlot
@@ -121,7 +123,8 @@ func (r *Router) everyShard(words ...string) (calls []subcall, refusal string) {
 	return calls, ""
 }
 
-// KEYS pattern: what all shards have, each as of one moment.
+// KEYS pattern: the matching names of all shards. Each shard answers for one moment, and
+// these moments differ.
 func runKeys(c *conn, q *request, argv [][]byte) {
 	calls, refusal := c.r.everyShard("_KEYS", string(argv[1]), strconv.Itoa(c.r.lim.Keys))
 	if refusal != "" {
@@ -131,7 +134,7 @@ func runKeys(c *conn, q *request, argv [][]byte) {
 	c.spread(q, call.Read, calls, buildList)
 }
 
-// buildList makes one array of the parts' arrays.
+// buildList joins the parts' arrays into one.
 func buildList(q *request) []byte {
 	var all [][]byte
 	size := 16
@@ -153,7 +156,8 @@ func buildList(q *request) []byte {
 	return out
 }
 
-// RANDOMKEY: a shard is chosen by how many names each has, then a name of it.
+// RANDOMKEY. A shard is drawn with a chance that grows with its number of names, then it
+// draws one of them.
 func runRandomKey(c *conn, q *request, _ [][]byte) {
 	calls, refusal := c.r.everyShard("_DBSIZE")
 	if refusal != "" {
@@ -163,7 +167,7 @@ func runRandomKey(c *conn, q *request, _ [][]byte) {
 	c.serially(q, func() []byte { return c.randomKey(q, calls) })
 }
 
-// randomKey runs in the writer.
+// randomKey runs a RANDOMKEY in the writer. calls ask each shard for its number of names.
 func (c *conn) randomKey(q *request, calls []subcall) []byte {
 	list := make([]*errand, len(calls))
 	for i, sub := range calls {
@@ -182,7 +186,8 @@ func (c *conn) randomKey(q *request, calls []subcall) []byte {
 		sizes[i] = v.Int
 		left += v.Int
 	}
-	// A shard may turn out to have nothing: its names have expired, or gone meanwhile.
+	// The shard that was drawn may have no name any more, because all have expired or were
+	// removed. Then another one is drawn.
 	for left > 0 {
 		at, i := rand.Int64N(left), 0
 		for ; at >= sizes[i]; i++ {
@@ -202,7 +207,7 @@ func (c *conn) randomKey(q *request, calls []subcall) []byte {
 	return encode(resp.Null(), q.proto)
 }
 
-// Refusals of CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT, as Redis has them.
+// Redis's refusals of CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT.
 const (
 	textNotInteger   = "ERR value is not an integer or out of range"
 	textBadSlot      = "ERR Invalid slot"
@@ -248,8 +253,8 @@ func runClusterGetKeys(c *conn, q *request, argv [][]byte) {
 	}
 }
 
-// overSlot walks the names of a slot in steps of bounded work, up to limit of them, and
-// answers what merge makes of the steps' results.
+// overSlot walks over up to limit names of a slot, in steps of bounded work. merge makes
+// the reply from the results of the steps.
 func (c *conn) overSlot(q *request, command string, slot uint16, limit int64, merge func([]resp.Value) resp.Value) {
 	shard, refusal := c.r.locateSlot(slot)
 	if refusal != "" {

@@ -105,7 +105,7 @@ var functionHelp = []string{
 	"    Shows this list.",
 }
 
-// countedKeys finds the keys of EVAL and its like: a script, how many keys, the keys.
+// countedKeys finds the keys of EVAL and the like: script numkeys key ….
 func countedKeys(argv [][]byte) []int {
 	n, ok := command.ParseInt(argv[2])
 	if !ok || n <= 0 || n > int64(len(argv)-3) {
@@ -118,8 +118,8 @@ func countedKeys(argv [][]byte) []int {
 	return out
 }
 
-// flushOption returns the handler of a FLUSH that has nothing to do; refused is for words
-// other than SYNC and ASYNC.
+// flushOption returns the handler of a FLUSH that has nothing to do. It refuses a word
+// other than SYNC and ASYNC with the text refused.
 func flushOption(refused string) handler {
 	return func(c *conn, q *request, argv [][]byte) {
 		if len(argv) > 3 || len(argv) == 3 && !command.IsWord(argv[2], "SYNC") && !command.IsWord(argv[2], "ASYNC") {

@@ -8,8 +8,8 @@ import (
 	"millrace/resp"
 )
 
-// badSubcommand is Redis's answer to a subcommand with a wrong number of words that its
-// arity allows.
+// badSubcommand is Redis's answer to a subcommand with more words than it takes, which its
+// arity (a minimum) does not show.
 func badSubcommand(argv [][]byte) string {
 	return "ERR unknown subcommand or wrong number of arguments for '" + string(cut(argv[1], maxEcho)) + "'. Try " +
 		strings.ToUpper(string(cut(argv[0], maxEcho))) + " HELP."
@@ -99,7 +99,7 @@ func runBgsave(c *conn, q *request, argv [][]byte) {
 // SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]
 //
 // As with SIGTERM, leaderships move away first, and the connection is closed without a
-// reply. Whatever the options say, nothing acknowledged is lost.
+// reply. The options make no difference: no acknowledged write is ever lost.
 func runShutdown(c *conn, q *request, argv [][]byte) {
 	save, nosave, abort := false, false, false
 	for _, w := range argv[1:] {

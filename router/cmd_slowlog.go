@@ -36,7 +36,7 @@ var slowlogHelp = []string{
 	"    Shows this list.",
 }
 
-// defaultSlowCount is how many entries SLOWLOG GET returns when it is not told.
+// defaultSlowCount is how many entries SLOWLOG GET returns without a count.
 const defaultSlowCount = 10
 
 // SLOWLOG GET [count]

@@ -17,10 +17,11 @@ func trackingLines() []line {
 	}
 }
 
-// tracking is what CLIENT TRACKING chose; the mode is always OPTIN.
+// tracking is the state that CLIENT TRACKING left. The mode is always OPTIN.
 type tracking struct {
 	on, noloop bool
-	// refused: CLIENT CACHING YES was, so the command that it was for is refused as well.
+	// refused: the last command was CLIENT CACHING YES. It was refused, so the command that
+	// it was for is refused as well.
 	refused bool
 }
 
@@ -31,9 +32,9 @@ const (
 
 // CLIENT TRACKING ON|OFF [REDIRECT id] [PREFIX prefix …] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]
 //
-// Libraries that can cache say ON OPTIN on every connection, mostly without caching
-// anything, so that is accepted. What would make them cache is refused: no invalidations
-// are sent. These are the other modes, and CLIENT CACHING YES.
+// Libraries that can cache send ON OPTIN on every connection, mostly without caching
+// anything, so that is accepted. The other modes and CLIENT CACHING YES would make them
+// cache, so these are refused, because no invalidations are sent.
 func runClientTracking(c *conn, q *request, argv [][]byte) {
 	var t tracking
 	bcast, optin, optout, prefix := false, false, false, false
@@ -57,7 +58,7 @@ func runClientTracking(c *conn, q *request, argv [][]byte) {
 				c.refuse(q, textNotInt)
 				return
 			}
-			// Invalidations are for nobody, so also not for another connection.
+			// No connection gets invalidations, so none can be redirected to.
 			c.refuse(q, "ERR The client ID you want redirect to does not exist")
 			return
 		default:
@@ -94,8 +95,8 @@ func runClientTracking(c *conn, q *request, argv [][]byte) {
 
 // CLIENT CACHING YES|NO
 //
-// A library sends it in one go with the command, or the transaction, whose reply it wants
-// to keep, and may look at the last reply alone: so that is refused, too.
+// A library sends it together with the command, or the transaction, that it wants to
+// cache, and may look at the last reply alone. So that command is refused, too.
 func runClientCaching(c *conn, q *request, argv [][]byte) {
 	switch {
 	case !c.tracking.on:
@@ -112,8 +113,8 @@ func runClientCaching(c *conn, q *request, argv [][]byte) {
 	}
 }
 
-// wasToBeCached reports whether the command now read is one whose reply the client wants
-// to cache: the first after CLIENT CACHING YES, if it reads.
+// wasToBeCached reports whether the client wants to cache the reply to cmd, which was just
+// read: it is a read, and the first command after CLIENT CACHING YES.
 func (c *conn) wasToBeCached(cmd *command.Command) bool {
 	if !c.tracking.refused {
 		return false

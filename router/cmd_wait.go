@@ -71,8 +71,8 @@ func runWaitAOF(c *conn, q *request, argv [][]byte) {
 	c.waitFor(q, n, timeoutMS, func(others int) resp.Value { return resp.Array(resp.Int(1), resp.Int(int64(others))) })
 }
 
-// parseTimeout reads a timeout in milliseconds, zero is for ever. As in Redis, one that
-// ends after time does is refused.
+// parseTimeout reads a timeout in milliseconds; zero is for ever. As in Redis, a timeout is
+// refused if its end does not fit into 63 bits.
 func parseTimeout(w []byte) (ms int64, refused string) {
 	ms, ok := command.ParseInt(w)
 	switch {
@@ -86,12 +86,12 @@ func parseTimeout(w []byte) (ms int64, refused string) {
 	return ms, ""
 }
 
-// waitFor answers how many other replicas have what this connection has written, once
-// they are at least n or the time is over. For a connection that wrote nothing it is what
-// anybody has written before, to any shard.
+// waitFor answers how many other replicas have the writes of this connection, once they
+// are at least n, or once the time is over. For a connection without writes, it is about
+// all earlier writes to all shards.
 func (c *conn) waitFor(q *request, n, timeoutMS int64, reply func(others int) resp.Value) {
 	if q.inExec || c.r.progress == nil {
-		c.answer(q, reply(0)) // nobody is asked, so nothing is claimed
+		c.answer(q, reply(0)) // no replica can be asked, so none is counted
 		return
 	}
 	end := int64(forever)
@@ -111,8 +111,7 @@ func (c *conn) waitFor(q *request, n, timeoutMS int64, reply func(others int) re
 	})
 }
 
-// written returns the shards that this connection has written to, or all when there are
-// none.
+// written returns the shards that this connection has written to, or all if there are none.
 func (c *conn) written() []uint32 {
 	var out []uint32
 	c.mu.Lock()
@@ -128,7 +127,7 @@ func (c *conn) written() []uint32 {
 	return out
 }
 
-// How often replicas are asked: the pause doubles.
+// The pause between two questions to the replicas doubles from progressMin to progressMax.
 const (
 	progressMin = 2 * time.Millisecond
 	progressMax = 100 * time.Millisecond
@@ -136,11 +135,12 @@ const (
 	progressTime = 2 * time.Second
 )
 
-// askReplicas asks until enough replicas have all that the shards' leaders had committed
-// when they were asked first: that is at least what this connection was acknowledged.
+// askReplicas asks until n replicas of every shard have applied the log up to the shard's
+// goal, which is the commit index of the leader's first answer. All acknowledged writes of
+// this connection are at or below it.
 func (c *conn) askReplicas(q *request, shards []uint32, n, end int64, unblock <-chan unblockMode, reply func(int) resp.Value) []byte {
 	goals := make(map[uint32]uint64)
-	best := make(map[uint32]int) // the most that was known: no replica loses what it has
+	best := make(map[uint32]int) // the largest number yet, by shard: a replica loses no write
 	wait := progressMin
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -174,8 +174,8 @@ func (c *conn) askReplicas(q *request, shards []uint32, n, end int64, unblock <-
 	}
 }
 
-// othersAt returns how many replicas of a shard beside its leader have what stands up to
-// the goal, which is set by the first answer; zero where nobody answers.
+// othersAt returns how many replicas of a shard beside its leader have applied the log up
+// to the shard's goal, zero if the leader does not answer. The first answer sets the goal.
 func (c *conn) othersAt(id uint32, wanted int64, goals map[uint32]uint64, end int64) (n int) {
 	limit := progressTime
 	if end != forever {

@@ -11,47 +11,47 @@ import (
 	"millrace/resp"
 )
 
-// Config is what a Router needs. All fields without a default must be set.
+// Config configures a Router. All fields without a default must be set.
 type Config struct {
-	// NodeID is this node's: 40 lower-case hexadecimal digits.
+	// NodeID is this node's ID: 40 lower-case hexadecimal digits.
 	NodeID string
-	// Listener takes client connections; the Router closes it. TLS is the caller's.
+	// Listener accepts client connections. The Router closes it. The caller adds TLS.
 	Listener net.Listener
 	// Backend takes calls to nodes.
 	Backend Backend
 	// Topology returns the cluster map as it is now.
 	Topology func() Topology
-	// Leaders knows who leads the shards.
+	// Leaders knows the leaders of the shards.
 	Leaders Leaders
-	// RequirePass is the password of the default user. Empty: none, and then only
-	// clients on the loopback interface are served.
+	// RequirePass is the password of the default user. If it is empty, there is none, and
+	// only clients on the loopback interface are served.
 	RequirePass string
 	// Version is Millrace's own, shown in INFO; default "dev".
 	Version string
-	// Info returns what the node adds to a section of INFO ("memory", "keyspace" …), or
-	// nil. A field that the router also has replaces it. Default: adds nothing.
+	// Info returns the node's fields of a section of INFO ("memory", "keyspace" …). A field
+	// replaces the router's own of the same name. Default: the node has none.
 	Info func(section string) []InfoField
 	// EnableFlush allows FLUSHALL and FLUSHDB.
 	EnableFlush bool
-	// Debug runs the subcommands of DEBUG: the words after the first. It may take its
-	// time, but no longer than ctx. Nil: DEBUG is refused.
+	// Debug runs DEBUG, given the words after the first. It may take long, but must end
+	// with ctx. If it is nil, DEBUG is refused.
 	Debug func(ctx context.Context, argv [][]byte) resp.Value
-	// Progress returns how far the replicas of a shard are, by its leader's word and, where
-	// more than what is sure are wanted, by theirs. Default: nobody knows, and WAIT
-	// answers 0.
+	// Progress returns how far the replicas of a shard are. The leader answers; if more
+	// replicas are wanted than are sure, the replicas are asked, too. Default: WAIT answers 0.
 	Progress func(ctx context.Context, shard uint32, wanted int) (Progress, error)
-	// Shutdown stops the node in order; it returns at once. nil: clients are refused it.
+	// Shutdown stops the node in order, and returns at once. If it is nil, SHUTDOWN is
+	// refused.
 	Shutdown func()
 	// DataDir is shown in CONFIG GET dir.
 	DataDir string
-	// Limits bound what clients can take; zero fields have the defaults.
+	// Limits bound the resources that clients can take; zero fields have the defaults.
 	Limits Limits
-	// Logger takes what operators should see; never payloads or passwords. Default:
+	// Logger takes messages for operators, never payloads or passwords. Default:
 	// slog.Default().
 	Logger *slog.Logger
 }
 
-// Limits are the bounds of the router. Each field says what happens at it.
+// Limits are the bounds of the router. Each field tells the effect of reaching it.
 type Limits struct {
 	// Connections is how many clients may be connected; more are answered "ERR max
 	// number of clients reached" and closed. Default 10,000.
@@ -62,11 +62,11 @@ type Limits struct {
 	// AuthTimeout is how long a client may stay unauthenticated; then it is closed.
 	// Default 5 s.
 	AuthTimeout time.Duration
-	// IdleTimeout closes clients that sent nothing for so long and wait for nothing.
-	// Zero, as in Redis: never.
+	// IdleTimeout is how long a client may send nothing while no command of it runs; then
+	// it is closed. Zero, as in Redis: clients are never closed for this.
 	IdleTimeout time.Duration
-	// Patience is how long a command that was not done is tried again before the
-	// client is told. Default 5 s.
+	// Patience is how long a command that was not done is tried again before its client
+	// gets the error. Default 5 s.
 	Patience time.Duration
 	// Answer is how long a command that was sent may stay without an answer beyond
 	// Patience; then its outcome is unknown. Default 10 s.
@@ -96,17 +96,16 @@ type Limits struct {
 	// Watched is how many keys a connection may watch at once; a WATCH of more is
 	// refused. MultiBytes bounds their bytes. Default 1,000.
 	Watched int
-	// ReadAhead is how many reads of one connection may be at one shard at once. Each is
-	// linearizable by itself, but of two that overlap the later may see less than the
-	// earlier. Default 1: none overlap.
+	// ReadAhead is how many reads of one connection may be at one shard at once. Each read
+	// is linearizable, but if two overlap, the later one may see an older state than the
+	// earlier one. Default 1: no reads overlap.
 	ReadAhead int
-	// FanOut is how many keys a command that spans shards may name; more are refused.
+	// FanOut is how many keys a command over several shards may name; more are refused.
 	// Default 10,000.
 	FanOut int
-	// Keys is how many names a shard may have for KEYS to look at them; with more, KEYS
-	// is refused. Default 100,000.
+	// Keys is how many names a shard may have before it refuses KEYS. Default 100,000.
 	Keys int
-	// Input bounds what an authenticated client may send; PreAuth what others may.
+	// Input bounds the commands of an authenticated client, PreAuth those of the others.
 	// Defaults resp.DefaultLimits and resp.PreAuthLimits.
 	Input, PreAuth resp.Limits
 }

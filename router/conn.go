@@ -13,8 +13,8 @@ import (
 	"millrace/resp"
 )
 
-// A conn is one client. Its reader goroutine owns it: it takes commands, starts the
-// writer and ends after it.
+// A conn is one client's connection. Its reader goroutine owns it: it takes commands,
+// starts the writer, and ends after the writer.
 type conn struct {
 	r           *Router
 	nc          net.Conn
@@ -34,11 +34,11 @@ type conn struct {
 	lastSeen atomic.Int64 // r.now() of the last command
 	lastCmd  atomic.Pointer[command.Command]
 	unblock  atomic.Pointer[chan unblockMode] // of the blocking call that runs
-	gone     chan struct{}                    // closed when the client is known to have left
+	gone     chan struct{}                    // closed once the client has left
 
 	mu   sync.Mutex
-	work sync.Cond // what the writer waits for
-	room sync.Cond // what the reader waits for
+	work sync.Cond // wakes the writer: a reply is ready, or a lane may send
+	room sync.Cond // wakes the reader: there is room for another request
 
 	// Guarded by mu.
 	proto  uint8
@@ -65,7 +65,7 @@ type conn struct {
 	dead          bool    // nothing is sent any more
 }
 
-// muteMode is what CLIENT REPLY chose.
+// muteMode tells which replies CLIENT REPLY suppresses.
 type muteMode uint8
 
 const (
@@ -133,8 +133,8 @@ func (c *conn) read() {
 	}
 }
 
-// leave notes that the client has gone, or will not be listened to any more: what
-// blocks for it ends.
+// leave notes that the client has left, or that the reader has ended. A blocking call of
+// the client then ends.
 func (c *conn) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,8 +148,8 @@ func (c *conn) leaveLocked() {
 	}
 }
 
-// preAuthInFlight and preAuthOutput are the bounds of InFlight and OutputSoftBytes for a
-// client that has not authenticated: all it is to get is a refusal or two.
+// preAuthInFlight and preAuthOutput replace InFlight and OutputSoftBytes for a client that
+// has not authenticated, because it needs no more than a few refusals.
 const (
 	preAuthInFlight = 16
 	preAuthOutput   = 1 << 10
@@ -173,10 +173,10 @@ func (c *conn) waitRoom() bool {
 	return !c.dead && !c.draining
 }
 
-// guard watches the client while the serial request q runs in the writer, so that a
-// client that vanishes is noticed. It collects at most resp.FillLimit bytes of what
-// the client pipelines behind q; a client that sent more is not listened to before q
-// ends. It reports whether to go on reading.
+// guard watches the client while the serial request q runs in the writer, so that q ends
+// if the client leaves. It buffers at most resp.FillLimit bytes of pipelined commands.
+// Once the client has sent more, nothing is read before q ends. guard reports whether to
+// go on reading.
 func (c *conn) guard(q *request) bool {
 	c.mu.Lock()
 	c.guarding = true
@@ -208,8 +208,8 @@ func (c *conn) guard(q *request) bool {
 // kick interrupts a read of the reader. c.mu is held.
 func (c *conn) kick() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
 
-// drain ends the connection once what runs has been answered. A blocked call is
-// given up: the client finds its connection closed, as with a server that stops.
+// drain ends the connection once the running commands are answered. A blocked call gets
+// no answer: the client finds its connection closed, as if the server had stopped.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -233,13 +233,13 @@ func (c *conn) killLocked() bool {
 	}
 	c.dead = true
 	c.leaveLocked()
-	c.nc.Close() // nobody is left to tell that it failed
+	c.nc.Close() // an error would tell nothing new
 	c.work.Broadcast()
 	c.room.Broadcast()
 	return true
 }
 
-// countingReader counts what is read.
+// countingReader counts reads and their bytes.
 type countingReader struct {
 	r io.Reader
 	s *stats

@@ -16,7 +16,7 @@ import (
 func (c *conn) dispatch(argv [][]byte) *request {
 	cmd, refusal := c.r.table.Lookup(argv)
 	if refusal != nil && len(argv) == 1 && cmd.Arity == -1 {
-		refusal = nil // COMMAND is a container that also runs by itself
+		refusal = nil // COMMAND is a container that runs without a subcommand, too
 	}
 	if c.mute == muteSkipNext {
 		c.mute = muteSkipping
@@ -69,8 +69,8 @@ func (c *conn) refuseCached(q *request, argv [][]byte) {
 	c.reject(q, []byte(textCaching))
 }
 
-// reject answers a command that was not even started. A MULTI that it is part of will
-// not be executed; where it is the EXEC itself, that is its answer, as in Redis.
+// reject answers a command that was refused before it started. If a MULTI is open, its
+// EXEC will be refused. A refused EXEC ends the transaction, as in Redis.
 func (c *conn) reject(q *request, text []byte) {
 	cmd := q.cmd
 	if cmd != nil {
@@ -113,7 +113,7 @@ func (c *conn) runKeyed(q *request, argv [][]byte) {
 	c.single(q, shard, kindOf(cmd), argv)
 }
 
-// refusalOf returns what the words of a command alone show to be wrong, or nil.
+// refusalOf returns the error that the words of a command alone deserve, or nil.
 func refusalOf(cmd *command.Command, argv [][]byte) *resp.Value {
 	if cmd.Check != nil {
 		if e := cmd.Check(argv); e != nil && e.IsErr() {
@@ -123,8 +123,8 @@ func refusalOf(cmd *command.Command, argv [][]byte) *resp.Value {
 	return nil
 }
 
-// runManyKeys sends a command whose keys must be in one slot: that is looked at before
-// its other words, as in Redis.
+// runManyKeys sends a command whose keys must be in one slot. As in Redis, the slots are
+// checked before the other words.
 func (c *conn) runManyKeys(q *request, argv [][]byte) {
 	keys := q.cmd.KeyIndexes(argv)
 	if len(keys) == 0 {
@@ -151,8 +151,8 @@ func (c *conn) runManyKeys(q *request, argv [][]byte) {
 	c.single(q, shard, kindOf(q.cmd), argv)
 }
 
-// runKeyless runs a command of the state machine that names no key, such as XINFO
-// HELP, here: it looks at no state.
+// runKeyless runs a command of the state machine that names no key, such as XINFO HELP.
+// It needs no state, so it runs here.
 func (c *conn) runKeyless(q *request, argv [][]byte) {
 	v, ok := stream.RunKeyless(q.cmd, argv)
 	if !ok {
@@ -161,8 +161,8 @@ func (c *conn) runKeyless(q *request, argv [][]byte) {
 	c.answer(q, v)
 }
 
-// onlyKey returns the index of the one key of argv, zero where there is none, or
-// many where the positions do not tell or tell of several. It allocates nothing.
+// onlyKey returns the index of the one key of argv, zero without a key, or many if there
+// are several keys, or if only the command's own code finds them. It allocates nothing.
 func onlyKey(cmd *command.Command, argv [][]byte) (key int, many bool) {
 	k := &cmd.Keys
 	if k.Find != nil {
@@ -186,7 +186,7 @@ func kindOf(cmd *command.Command) call.Kind {
 	return call.Read
 }
 
-// locate returns the shard of a key, or why it has none.
+// locate returns the shard of a key, or the reason that it has none.
 func (r *Router) locate(key []byte) (shard uint32, refusal string) {
 	if len(key) > stream.MaxKeyLen {
 		return 0, textTooLong
@@ -194,7 +194,7 @@ func (r *Router) locate(key []byte) (shard uint32, refusal string) {
 	return r.locateSlot(kv.Slot(key))
 }
 
-// locateSlot returns the shard of a slot, or why it has none.
+// locateSlot returns the shard of a slot, or the reason that it has none.
 func (r *Router) locateSlot(slot uint16) (shard uint32, refusal string) {
 	shard, ok := r.topology().ShardOf(slot)
 	if !ok && r.awaitShards() {
@@ -206,13 +206,13 @@ func (r *Router) locateSlot(slot uint16) (shard uint32, refusal string) {
 	return shard, ""
 }
 
-// mapTick is how often a router that has just started looks whether there is a map.
+// mapTick is the time between two looks for the first map of shards.
 const mapTick = 20 * time.Millisecond
 
 // awaitShards waits for the first map with shards, and reports whether there is one. A
-// node needs a moment to found or to join a cluster, and a client that connects in it
-// is no worse off than one whose shard has no leader. Once Patience has passed since
-// the start there is nothing to wait for that is about to happen.
+// node needs a moment to found or to join a cluster, so its first clients wait as they
+// would for a shard without a leader. Once Patience has passed since the start, nothing
+// is about to change, so there is no wait.
 func (r *Router) awaitShards() bool {
 	tick := time.NewTicker(mapTick)
 	defer tick.Stop()
@@ -231,10 +231,10 @@ func (r *Router) awaitShards() bool {
 	}
 }
 
-// maxEcho bounds what error texts repeat of a client's words; Redis's bound.
+// maxEcho is how many bytes of a client's words an error text repeats; Redis's bound.
 const maxEcho = 128
 
-// unknownCommand is Redis's answer to a command it does not know.
+// unknownCommand is Redis's answer to an unknown command.
 func unknownCommand(argv [][]byte) string {
 	var b strings.Builder
 	b.WriteString("ERR unknown command '")

@@ -10,8 +10,8 @@ import (
 	"millrace/internal/mutant"
 )
 
-// An errand is one call that a serial request waits for: sent to the leader, again to
-// the next one when it is refused, until it is answered or its deadline passes. Its
+// An errand is one call that a serial request waits for. It is sent to the leader, and if
+// it is refused to the next leader, until it is answered or its deadline passes. Its
 // fields belong to the goroutine that runs the errands.
 type errand struct {
 	route
@@ -22,8 +22,8 @@ type errand struct {
 
 	cur    *call.Call // on its way
 	search *search    // for a leader
-	since  int64      // when it was first refused for overload in a row; zero: was not
-	doubt  bool       // a Block: nobody knows whether an earlier call of it was served
+	since  int64      // when the present run of overload refusals began; zero: there is none
+	doubt  bool       // a Block: an earlier call of it may have delivered entries
 
 	done bool
 	res  call.Result
@@ -31,9 +31,9 @@ type errand struct {
 
 func (e *errand) blocks() bool { return e.kind == call.Block || e.kind == call.Wait }
 
-// patience returns until when e is tried. However short the BLOCK time is, a shard looks
-// once at what there is: a null says that there was nothing, not that the shard was busy
-// or had no leader.
+// patience returns the time until which e is tried. Even with a short BLOCK time, a shard
+// looks at the streams once. So a null means that there were no entries, and not that the
+// shard was busy or had no leader.
 func (e *errand) patience() int64 {
 	if e.blocks() {
 		return graced(e.deadline)
@@ -41,7 +41,7 @@ func (e *errand) patience() int64 {
 	return e.deadline
 }
 
-// errands runs the errands of one serial request at once.
+// errands runs the errands of one serial request, all at the same time.
 type errands struct {
 	c     *conn
 	proto uint8
@@ -52,7 +52,7 @@ type errands struct {
 	mail   []letter // guarded by mu
 }
 
-// letter is what became of a call, or of a wait for a leader.
+// letter is the answer to a call, or the end of a search for a leader.
 type letter struct {
 	e      *errand
 	call   *call.Call
@@ -76,7 +76,7 @@ func (es *errands) post(l letter) {
 	}
 }
 
-// ending says why run returned.
+// ending is the reason why run returned.
 type ending uint8
 
 const (
@@ -86,9 +86,10 @@ const (
 	endUnblocked               // CLIENT UNBLOCK
 )
 
-// run runs the errands until all are done, or one of them if any is set; until the
-// client leaves, or the time is until, or something arrives on unblock. Whatever is
-// still on its way then is cancelled; run waits for its answer only as settle says.
+// run runs the errands until all are done, or, with anyOne, until one is done. It ends
+// before that if the client leaves, if until passes, or if a mode arrives on unblock.
+// Errands that are not done are cancelled then. run does not wait for their answers;
+// settle does.
 func (es *errands) run(anyOne bool, until int64, unblock <-chan unblockMode) (ending, unblockMode) {
 	for _, e := range es.list {
 		es.start(e)
@@ -172,7 +173,7 @@ func (es *errands) submit(e *errand) {
 	r.backend.Submit(e.node, c)
 }
 
-// await has the seeker say when there is another leader, or when the one that refused
+// await begins a search for another leader, or for the time when the one that refused
 // because of why may be tried again.
 func (es *errands) await(e *errand, why error) {
 	s := e.newSearch(why, e.patience())
@@ -213,10 +214,10 @@ func orNoLeader(err error) error {
 	return err
 }
 
-// answered takes the answer of e's call. A Block or Wait whose connection broke is
-// registered again: should an XREADGROUP have been served just then, its entries are
-// in the pending list of this same consumer, which is what at-least-once means. But a
-// call that ends with an error after that must not say that it was not done.
+// answered takes the answer of e's call. A Block or Wait whose connection broke is sent
+// again. If the shard had delivered entries to an XREADGROUP just before, they are in the
+// pending list of the same consumer, which can read them there. But if such a call ends
+// with an error later, the error must not say that nothing was done.
 func (es *errands) answered(e *errand, res call.Result) {
 	out := judge(e.kind, res.Err)
 	if out != outcomeRefused {
@@ -252,7 +253,7 @@ func (es *errands) finish(e *errand, res call.Result) {
 	}
 }
 
-// cancel withdraws what is not done.
+// cancel withdraws the errands that are not done.
 func (es *errands) cancel() {
 	r := es.c.r
 	for _, e := range es.list {
@@ -269,8 +270,8 @@ func (es *errands) cancel() {
 	}
 }
 
-// settle waits, at most for settleTime, for the answer of a Block that was cancelled:
-// what it delivered before it was cancelled must not be thrown away.
+// settle waits for the answer of a cancelled Block, at most for settleTime, so that
+// entries that it delivered before are not thrown away.
 func (es *errands) settle(e *errand) {
 	timer := time.NewTimer(settleTime)
 	defer timer.Stop()

@@ -8,8 +8,8 @@ import (
 	"millrace/resp"
 )
 
-// What a client is told when a command got no answer from its shard. The first word
-// is what programs go by:
+// The errors for a command that got no answer from its shard. Programs decide by the
+// first word:
 //
 //	CLUSTERDOWN  not done: no leader of the shard was found, or none with a majority
 //	TRYAGAIN     not done: the leader did not take the command in time, or a later
@@ -40,14 +40,14 @@ const (
 	textCanceled   = "ERR The call was canceled"
 	textSyntax     = "ERR syntax error"
 	textNotInt     = "ERR value is not an integer or out of range"
-	textInternal   = "ERR Internal error: a shard answered what cannot be understood"
+	textInternal   = "ERR Internal error: the answer of a shard has the wrong shape"
 )
 
-// errOvertaken is the fate of a job that was refused while a later one of its lane
-// was accepted: sending it again would change the order.
+// errOvertaken ends a job that was refused while a later job of its lane was accepted.
+// Sending it again would change the order.
 var errOvertaken = errors.New("router: overtaken by a later command")
 
-// outcome is what an answer means for a job.
+// outcome tells whether a call was done, and whether it may be sent again.
 type outcome uint8
 
 const (
@@ -57,8 +57,8 @@ const (
 	outcomeFinal                  // not done, and not worth sending again
 )
 
-// judge returns what err means for a call of a kind. A read has no effect, so a read
-// in doubt is one that was not done.
+// judge returns the outcome of a call of a kind that ended with err. A read has no effect,
+// so a read in doubt counts as not done.
 func judge(kind call.Kind, err error) outcome {
 	switch {
 	case err == nil:
@@ -79,7 +79,7 @@ func busy(err error) bool {
 	return errors.Is(err, call.ErrOverloaded) || errors.Is(err, call.ErrNoSpace)
 }
 
-// errorText returns what the client is told of a call of a kind that ended in err.
+// errorText returns the error for the client of a call of a kind that ended with err.
 func errorText(kind call.Kind, err error) string {
 	switch {
 	case errors.Is(err, call.ErrInDoubt) && kind == call.Write:

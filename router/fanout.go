@@ -8,16 +8,15 @@ import (
 	"millrace/resp"
 )
 
-// subcall is the part of a command that one shard gets.
+// subcall is the part of a command for one shard.
 type subcall struct {
 	shard uint32
 	argv  [][]byte
 }
 
-// runSum runs a command over keys whose answer is a number: DEL, UNLINK, EXISTS,
-// TOUCH. Each shard counts its own; the sum is the reply. Atomicity is per key, so
-// when a shard fails the others' part is done: the reply then is the error, for the
-// first such shard in the order of the keys.
+// runSum runs DEL, UNLINK, EXISTS or TOUCH. Each shard counts its own keys, and the sum is
+// the reply. Only one key is atomic. If a shard fails, the other shards have done their
+// parts, and the reply is the error of the first failed shard in the order of the keys.
 func runSum(c *conn, q *request, argv [][]byte) {
 	calls, _, refusal := c.r.split(argv, 1)
 	switch {
@@ -32,8 +31,8 @@ func runSum(c *conn, q *request, argv [][]byte) {
 	}
 }
 
-// runMGet runs a command over keys whose answer is an array with an element for each:
-// MGET. The elements are put in the order of the keys. Atomicity is per key, as above.
+// runMGet runs MGET, whose reply is an array with an element for each key, in the order of
+// the keys. Only one key is atomic.
 func runMGet(c *conn, q *request, argv [][]byte) {
 	calls, of, refusal := c.r.split(argv, 1)
 	switch {
@@ -48,8 +47,10 @@ func runMGet(c *conn, q *request, argv [][]byte) {
 	}
 }
 
-// split gives every shard its keys of argv, which stand from word first on, in the
-// order of the keys. of says for each key which call has it.
+// split makes one call for each shard, with its keys of argv. The keys are the words from
+// first on. Element i of the result of is the index of the call with key i. For example,
+// with a and c on one shard, MGET a b c becomes the calls MGET a c and MGET b, and of is
+// 0, 1, 0.
 func (r *Router) split(argv [][]byte, first int) (calls []subcall, of []int, refusal string) {
 	at := make(map[uint32]int)
 	of = make([]int, 0, len(argv)-first)
@@ -70,7 +71,7 @@ func (r *Router) split(argv [][]byte, first int) (calls []subcall, of []int, ref
 	return calls, of, ""
 }
 
-// DBSIZE is the sum of what all shards hold.
+// DBSIZE is the sum over all shards.
 func runDBSize(c *conn, q *request, _ [][]byte) {
 	calls, refusal := c.r.everyShard("_DBSIZE")
 	if refusal != "" {
@@ -80,7 +81,7 @@ func runDBSize(c *conn, q *request, _ [][]byte) {
 	c.spread(q, call.Read, calls, buildSum)
 }
 
-// spread sends parts of q to shards; build makes the reply of their answers.
+// spread sends parts of q to shards. build makes the reply from their answers.
 func (c *conn) spread(q *request, kind call.Kind, calls []subcall, build func(*request) []byte) {
 	q.build = build
 	q.parts = make([]part, len(calls))
@@ -103,7 +104,7 @@ func buildSum(q *request) []byte {
 	return encode(resp.Int(sum), q.proto)
 }
 
-// sumOf adds up the numbers of the parts; reply is the error where there is one.
+// sumOf adds up the numbers of the parts. reply is the first error, nil if there is none.
 func sumOf(q *request) (sum int64, reply []byte) {
 	kind := kindOf(q.cmd)
 	for _, p := range q.parts {
@@ -119,8 +120,8 @@ func sumOf(q *request) (sum int64, reply []byte) {
 	return sum, nil
 }
 
-// buildInOrder makes an array of the elements of the parts' arrays; of says for each
-// element which part has it.
+// buildInOrder makes one array from the elements of the parts' arrays. Element i comes
+// from part of[i].
 func buildInOrder(q *request, of []int) []byte {
 	size := 0
 	left := make([][][]byte, len(q.parts))
@@ -145,7 +146,7 @@ func buildInOrder(q *request, of []int) []byte {
 	return out
 }
 
-// failure returns the error reply of a part, or nil where it has a proper answer.
+// failure returns the error reply of a part, nil if the part has a proper answer.
 func failure(kind call.Kind, p part) []byte {
 	switch {
 	case p.err != nil:
@@ -158,12 +159,13 @@ func failure(kind call.Kind, p part) []byte {
 	return nil
 }
 
-// errShape says that a shard answered something else than its command answers.
+// errShape is the error for an answer that has not the shape of its command's replies.
 var errShape = errors.New("router: reply of another shape")
 
-// elements returns the encoded elements of an encoded array, or the pairs of an
-// encoded map, each pair as one; nil for a null. With them come their keys: the first
-// value of a pair, be it in a map or in an array of arrays of two.
+// elements returns the encoded elements of an encoded array, or the encoded pairs of an
+// encoded map; nil for a null. keys holds the first value of each pair, in a map as well
+// as in an array of pairs. For example, the reply to an XREAD has the streams as pairs of
+// a name and entries, so keys are the names.
 func elements(b []byte) (raw [][]byte, keys [][]byte, err error) {
 	v, n, err := resp.ParseValue(b)
 	if err != nil {
@@ -203,7 +205,7 @@ func elements(b []byte) (raw [][]byte, keys [][]byte, err error) {
 	return raw, keys, nil
 }
 
-// headLen returns the length of the first line of b with its end.
+// headLen returns the length of the first line of b, its end included.
 func headLen(b []byte) int {
 	for i, x := range b {
 		if x == '\n' {

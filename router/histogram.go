@@ -5,13 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// A histogram counts durations in nanoseconds. Each power of two is cut into eight, so
-// what it says of a duration is at most an eighth too high.
+// A histogram counts durations in nanoseconds. Each range from one power of two to the
+// next is cut into eight buckets, so a duration is reported at most an eighth too high.
+// For example, 1,000 ns counts in the bucket from 960 to 1,024, and is reported as 1,024.
 type histogram struct {
 	buckets [histogramPowers * 8]atomic.Int64
 }
 
-// histogramPowers bounds the durations that are told apart: below 2^42 ns, 73 minutes.
+// histogramPowers bounds the durations: those of 2^42 ns (73 minutes) and more share a
+// bucket.
 const histogramPowers = 40
 
 // add counts a duration.
@@ -42,8 +44,8 @@ func (h *histogram) count() (n int64) {
 	return n
 }
 
-// quantile returns a duration that a share q of those counted does not exceed; zero
-// when none was counted.
+// quantile returns a duration that a share q of the counted ones does not exceed; zero if
+// none was counted.
 func (h *histogram) quantile(q float64) int64 {
 	rank := int64(q*float64(h.count()) + 0.5)
 	var n int64
@@ -55,8 +57,9 @@ func (h *histogram) quantile(q float64) int64 {
 	return 0
 }
 
-// powers returns how many of the durations are below each power of two from 2^10 ns, about
-// a microsecond, on, as long as the number grows: LATENCY HISTOGRAM's shape.
+// powers calls each with a power of two and the number of durations below it, as LATENCY
+// HISTOGRAM shows them: from 2^10 ns (about a microsecond) on, and only if the number is
+// larger than for the power before.
 func (h *histogram) powers(each func(power int, below int64)) {
 	var n, last int64
 	for i := range h.buckets {

@@ -11,14 +11,13 @@ import (
 //
 //   - Writes follow each other without waiting. A read waits for the writes ahead of
 //     it, and a write for the reads ahead of it.
-//   - All that is on its way was sent to one node under one term. A shard that
-//     refused one call under a term accepts no later one under that term, so what
-//     was refused can be sent again, in order, once everything sent has been
-//     answered.
-//   - Other refusals (overload, a connection that broke) do not promise that. So a
-//     job is sent again only while no later one of the lane was accepted; else its
-//     client is told that it was not done. That is why a lone command survives an
-//     overload, and of a pipeline only the tail that was refused whole.
+//   - All calls on their way were sent to one node under one term. A shard that
+//     refused one call under a term accepts no later one under that term. So once
+//     every call has been answered, the refused jobs can be sent again, in order.
+//   - Other refusals (overload, a broken connection) do not promise that. So a job is
+//     sent again only if no later job of the lane was accepted; otherwise its client
+//     is told that it was not done. For example, of the writes 1, 2, 3 and 4 an
+//     overloaded shard refuses 1, 3 and 4: then 3 and 4 are sent again, and 1 is not.
 //   - A job whose outcome is unknown counts as accepted, and is never sent again.
 //
 // All fields are guarded by c.mu.
@@ -28,7 +27,7 @@ type lane struct {
 	state laneState
 
 	queue   []*job // not sent yet, in order
-	spare   []*job // of no jobs: what queue grows in when it is empty
+	spare   []*job // empty: the array in which queue grows after it was empty
 	refused []*job // sent and refused, in order
 	writes  int    // on their way
 	reads   int    // on their way
@@ -43,7 +42,7 @@ type laneState uint8
 
 const (
 	laneOpen     laneState = iota // jobs may be sent
-	laneDraining                  // something was refused; waits for what is on its way
+	laneDraining                  // a job was refused; waits for the answers of all sent jobs
 	laneSeeking                   // waits for a leader, or for an overload to pass
 )
 
@@ -71,9 +70,9 @@ func (l *lane) ready() bool {
 	return l.writes == 0 && l.reads < l.c.r.lim.ReadAhead
 }
 
-// pump submits the jobs that may be sent. One goroutine at a time does it, because calls
-// have to be submitted in order; a job that comes meanwhile is seen by that goroutine.
-// c.mu must not be held: Submit may answer at once.
+// pump submits the jobs that may be sent. Calls have to be submitted in order, so one
+// goroutine at a time pumps; it also sees the jobs that are queued meanwhile. c.mu must
+// not be held, because Submit may answer at once.
 func (l *lane) pump() {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
@@ -161,7 +160,7 @@ func (l *lane) answered(j *job, res call.Result) {
 		l.finish(j, res)
 	case out == outcomeFinal || l.c.dead:
 		l.finish(j, res)
-	case j.local: // no replica here after all: ask the leader
+	case j.local: // the replica of this node is gone: ask the leader
 		j.local = false
 		l.refuse(j, nil)
 	default:
@@ -173,7 +172,7 @@ func (l *lane) answered(j *job, res call.Result) {
 	l.flag()
 }
 
-// refuse keeps j to be sent again.
+// refuse keeps j, which was refused, in the order of seq.
 func (l *lane) refuse(j *job, err error) {
 	j.err = err
 	l.state = laneDraining
@@ -186,8 +185,9 @@ func (l *lane) refuse(j *job, err error) {
 	l.refused[i] = j
 }
 
-// drained runs when nothing is on its way any more: what was refused goes back to
-// the head of the queue, and the lane opens again as soon as somebody may take it.
+// drained runs once no call is on its way. The refused jobs return to the head of the
+// queue, unless a later write was accepted. The lane opens again at once if another
+// leader is known, otherwise after a search.
 func (l *lane) drained() {
 	var why error
 	again := l.refused[:0:0]
@@ -218,7 +218,7 @@ func (l *lane) drained() {
 	l.wait(why)
 }
 
-// wait has the lane wait for another leader than the one that refused because of why, or
+// wait begins a search for another leader than the one that refused because of why, or
 // for the time to try that one again. The seeker then calls resume.
 func (l *lane) wait(why error) {
 	l.state = laneSeeking
@@ -227,8 +227,8 @@ func (l *lane) wait(why error) {
 	l.begin(s)
 }
 
-// resume opens the lane to a leader, or to nobody when patience has ended for the
-// first job. The seeker calls it without locks held.
+// resume opens the lane to a leader. A zero term means that patience has ended for the
+// first job. The seeker calls resume without locks held.
 func (l *lane) resume(node string, term uint64) {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
@@ -260,7 +260,7 @@ func (l *lane) expire() {
 	}
 }
 
-// errNoLeader is the fate of a job that was never sent anywhere.
+// errNoLeader ends a job that was never sent, because no leader was found in time.
 var errNoLeader = errors.New("router: no leader is known")
 
 // abandon gives up on the answer of j, which has been on its way for too long.
@@ -280,8 +280,8 @@ func (l *lane) finish(j *job, res call.Result) {
 	l.c.finishJob(j, res)
 }
 
-// flag has the writer pump the lane, if there is anything to send: an answer comes on
-// a goroutine of a shard, which must not be kept.
+// flag leaves it to the writer to pump the lane, if a job may be sent. An answer comes on a
+// goroutine of a shard, which must not be held up.
 func (l *lane) flag() {
 	if l.flagged || l.pumping || !l.ready() {
 		return
@@ -291,7 +291,7 @@ func (l *lane) flag() {
 	l.c.work.Signal()
 }
 
-// millis returns ns in milliseconds, at least 1 and at most what a call can say.
+// millis returns ns in milliseconds, at least 1, and at most a number that fits a call.
 func millis(ns int64) uint32 {
 	ms := ns / 1e6
 	return uint32(max(1, min(ms, 1<<31)))

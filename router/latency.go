@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// events keeps when commands of this node took at least latency-monitor-threshold: one
-// series for commands that are always quick in Redis, one for the others.
+// events keeps the commands of this node that took latency-monitor-threshold or longer:
+// one series for commands with the flag Fast, one for the others.
 type events struct {
 	mu     sync.Mutex
 	series map[string]*eventSeries // guarded by mu; of a few names
@@ -15,13 +15,13 @@ type events struct {
 
 // eventSeries is the history of one event.
 type eventSeries struct {
-	samples []eventSample // oldest first, one for a second
+	samples []eventSample // oldest first, at most one for each second
 	maxMS   int64
 }
 
 type eventSample struct{ unix, ms int64 }
 
-// maxSamples bounds a series; the oldest go. Redis's bound.
+// maxSamples bounds a series. The oldest sample goes first. It is Redis's bound.
 const maxSamples = 160
 
 // The names of events.
@@ -30,7 +30,7 @@ const (
 	eventFast    = "fast-command"
 )
 
-// add counts an event that took ms. Of those in one second the longest stays.
+// add notes an event that took ms. Of the events in one second, the longest stays.
 func (e *events) add(name string, now time.Time, ms int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -53,7 +53,7 @@ func (e *events) add(name string, now time.Time, ms int64) {
 	s.samples = append(s.samples, eventSample{now.Unix(), ms})
 }
 
-// names returns the events that there were, in order.
+// names returns the names of the events that have samples, sorted.
 func (e *events) names() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -65,7 +65,7 @@ func (e *events) names() []string {
 	return out
 }
 
-// history returns a copy of a series; it is empty where there was no such event.
+// history returns a copy of a series, empty if there was no such event.
 func (e *events) history(name string) (samples []eventSample, maxMS int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -76,7 +76,7 @@ func (e *events) history(name string) (samples []eventSample, maxMS int64) {
 	return slices.Clone(s.samples), s.maxMS
 }
 
-// reset forgets events by name, or all, and returns how many there were.
+// reset forgets the named events, or all without names, and returns their number.
 func (e *events) reset(names ...string) (n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -7,15 +7,15 @@ import (
 
 // The shape of a graph of LATENCY GRAPH: redis src/latency.c and src/sparkline.c.
 const (
-	graphColumns = 80 // samples side by side; what is more follows below
+	graphColumns = 80 // samples side by side; the next 80 follow below
 	graphRows    = 4
 )
 
-// graphSteps are the heights that one row of a graph tells apart.
+// graphSteps are the characters for the three heights within one row.
 const graphSteps = "_o#"
 
-// latencyGraph draws the samples of an event, of which there are some, as Redis does: a
-// column for each, and under it how long before nowUnix it was, read downwards.
+// latencyGraph draws the samples of an event, at least one, as Redis does: a column for
+// each, and under it the age of the sample at nowUnix, read downwards.
 func latencyGraph(event string, samples []eventSample, maxMS, nowUnix int64) string {
 	low, high := samples[0].ms, samples[0].ms
 	for _, s := range samples {
@@ -40,7 +40,8 @@ func latencyGraph(event string, samples []eventSample, maxMS, nowUnix int64) str
 	return b.String()
 }
 
-// graphCell is what stands in a row, the lowest is 0, of a column of height of most.
+// graphCell is the character in a row (0 is the lowest) of a column. The highest column
+// has the height most.
 func graphCell(height, most int64, row int) byte {
 	const perRow = int64(len(graphSteps))
 	const steps = graphRows * perRow
@@ -74,7 +75,7 @@ func writeAges(b *strings.Builder, samples []eventSample, nowUnix int64) {
 	}
 }
 
-// shortAge is an age in the greatest unit of which it has one.
+// shortAge is an age in the largest unit that fits: 90 seconds is 1m.
 func shortAge(seconds int64) string {
 	const minute, hour, day = 60, 60 * 60, 24 * 60 * 60
 	switch {

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// monitors are the connections that said MONITOR. Most of the time there are none, and
-// a command costs one look at a pointer.
+// monitors are the connections in MONITOR. Mostly there are none, and then they cost a
+// command one look at a pointer.
 type monitors struct {
 	list atomic.Pointer[[]*conn] // replaced as a whole, under the router's mutex
 }
 
-// maxMonitors bounds the connections in MONITOR: each command is written to all.
+// maxMonitors bounds the connections in MONITOR, because each command is written to all.
 const maxMonitors = 16
 
-// watch makes c a monitor if there is room for one more; said is called before the first
-// line can reach it, with whether there is.
+// watch makes c a monitor if there is room for one more. It calls said with the answer
+// before the first line can reach c.
 func (r *Router) watch(c *conn, said func(ok bool)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,7 +41,7 @@ func (r *Router) watch(c *conn, said func(ok bool)) {
 	r.monitors.list.Store(&list)
 }
 
-// unwatch ends that c is a monitor, if it is one.
+// unwatch takes c out of the monitors, if it is one.
 func (r *Router) unwatch(c *conn) {
 	if r.monitors.list.Load() == nil {
 		return
@@ -63,7 +63,7 @@ func (r *Router) unwatch(c *conn) {
 	r.monitors.list.Store(&list)
 }
 
-// show tells the monitors of a command of c that is about to run.
+// show sends the monitors a command of c that is about to run.
 func (r *Router) show(c *conn, argv [][]byte) {
 	list := r.monitors.list.Load()
 	if list == nil {
@@ -79,7 +79,7 @@ func (r *Router) show(c *conn, argv [][]byte) {
 // Limits.OutputHardBytes; a slower one is closed.
 const monitorBacklog = 1 << 16
 
-// push sends a line that no command asked for.
+// push sends a line that is not the reply to a command.
 func (c *conn) push(reply []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,7 +97,7 @@ func (c *conn) push(reply []byte) {
 	c.finish(q, reply)
 }
 
-// monitorLine is what a monitor is sent of a command.
+// monitorLine is the line about a command: +1700000000.000123 [0 127.0.0.1:4711] "GET" "a".
 func monitorLine(now time.Time, addr string, argv [][]byte) []byte {
 	b := []byte{'+'}
 	b = strconv.AppendInt(b, now.Unix(), 10)

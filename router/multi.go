@@ -8,11 +8,12 @@ import (
 	"millrace/stream"
 )
 
-// transaction is what a connection has queued since MULTI. It belongs to the reader.
+// transaction holds the commands that a connection queued since MULTI. It belongs to the
+// reader.
 type transaction struct {
 	queue  []queued
 	bytes  int
-	broken bool // a command was refused when it was queued: EXEC will refuse
+	broken bool // a command was refused instead of queued, so EXEC will be refused
 }
 
 type queued struct {
@@ -70,7 +71,7 @@ func runMulti(c *conn, q *request, _ [][]byte) {
 	c.answer(q, resp.OK)
 }
 
-// DISCARD forgets what was queued.
+// DISCARD forgets the queued commands.
 func runDiscard(c *conn, q *request, _ [][]byte) {
 	if c.tx == nil {
 		c.refuse(q, "ERR DISCARD without MULTI")
@@ -87,14 +88,14 @@ func (c *conn) noteTx(n int) {
 	c.mu.Unlock()
 }
 
-// endTx ends a transaction, if there is one, and with it what was watched for it.
+// endTx ends the transaction, if there is one, and forgets the watched keys.
 func (c *conn) endTx() {
 	c.tx, c.watched = nil, nil
 	c.noteTx(-1)
 }
 
-// enqueue queues a command of a transaction. As in Redis only its name and the number
-// of its words have been looked at.
+// enqueue queues a command of a transaction. As in Redis, only its name and its number of
+// words are checked before.
 func (c *conn) enqueue(q *request, argv [][]byte) {
 	lim := &c.r.lim
 	if len(c.tx.queue) >= lim.MultiCommands || c.tx.bytes+q.bytes > lim.MultiBytes {
@@ -110,10 +111,10 @@ func (c *conn) enqueue(q *request, argv [][]byte) {
 	c.answer(q, resp.Simple("QUEUED"))
 }
 
-// EXEC runs the queued commands: those on keys as one call to the shard of their one slot,
-// all or nothing; those of the connection here, in their places. The call is a record if
-// one of its commands writes. Otherwise it is a read on one view, which costs the log
-// and the other replicas nothing.
+// EXEC runs the queued commands. Those on keys are one call to the shard of their one
+// slot, all or nothing. The others run here, in their places. If one of the commands
+// writes, the call becomes a record: of GET a, PING and INCR a the first and the third.
+// Otherwise it is a read on one view, which costs the log and the other replicas nothing.
 func runExec(c *conn, q *request, _ [][]byte) {
 	tx, watched := c.tx, c.watched
 	if tx == nil {
@@ -135,7 +136,7 @@ func runExec(c *conn, q *request, _ [][]byte) {
 		c.serially(q, func() []byte { return c.execWatched(q, shard, tx.queue, watched) })
 		return
 	}
-	// local holds the replies made here, nil where the shard makes them.
+	// local holds the replies made here; nil marks a reply that the shard makes.
 	local := make([][]byte, len(tx.queue))
 	var cmds [][][]byte
 	kind := call.Read
@@ -162,8 +163,8 @@ func runExec(c *conn, q *request, _ [][]byte) {
 	}
 }
 
-// execMixed runs an EXEC some of whose replies are made here, or whose only command is
-// a read. That one is sent as it would be outside of a transaction.
+// execMixed runs an EXEC of which some replies are made here, or of which the only command
+// is a read. That one is sent as it would be outside of a transaction.
 func (c *conn) execMixed(q *request, shard uint32, kind call.Kind, cmds [][][]byte, local [][]byte) {
 	multi := len(cmds) > 1 || kind == call.Write
 	q.parts = make([]part, 1)
@@ -189,7 +190,7 @@ func (c *conn) execMixed(q *request, shard uint32, kind call.Kind, cmds [][][]by
 	c.launch(q)
 }
 
-// splice makes an EXEC's reply of the local replies, with the others in the gaps.
+// splice makes the reply to an EXEC from the local replies, with the others in the gaps.
 func splice(local, others [][]byte) []byte {
 	out := resp.AppendArrayLen(nil, len(local))
 	for _, reply := range local {
@@ -201,7 +202,8 @@ func splice(local, others [][]byte) []byte {
 	return out
 }
 
-// refusal returns why a queued command is not run although the others are, or nil.
+// refusal returns the error of a queued command that is refused while the others run, or
+// nil.
 func (it *queued) refusal() *resp.Value {
 	if text, ok := notInMulti[it.cmd.Name]; ok {
 		e := resp.Err(text)
@@ -210,13 +212,13 @@ func (it *queued) refusal() *resp.Value {
 	return refusalOf(it.cmd, it.argv)
 }
 
-// forShard reports whether a queued command that is not refused is the shard's to run.
+// forShard reports whether the shard runs a queued command, if it is not refused.
 func (it *queued) forShard() bool {
 	return stream.Runs(it.cmd) && len(it.cmd.KeyIndexes(it.argv)) > 0
 }
 
-// runLocally returns the reply of a queued command that needs no shard, or whose
-// words are refused before it gets there; nil for one that is the shard's.
+// runLocally returns the reply of a queued command that needs no shard or is refused here;
+// nil for one that the shard runs.
 func (c *conn) runLocally(q *request, it queued) []byte {
 	if e := it.refusal(); e != nil {
 		return encode(*e, q.proto)
@@ -233,8 +235,8 @@ func (c *conn) runLocally(q *request, it queued) []byte {
 	return sub.reply
 }
 
-// slotOf returns the shard of the one slot that all keys of a transaction are in, those
-// watched included, or why there is none. Without keys the shard is zero.
+// slotOf returns the shard of the one slot with all keys of a transaction, also the
+// watched ones, or a refusal. Without keys the shard is zero.
 func (r *Router) slotOf(queue []queued, watched []watchedKey) (shard uint32, refusal string) {
 	var keys [][]byte
 	for _, w := range watched {
@@ -248,7 +250,7 @@ func (r *Router) slotOf(queue []queued, watched []watchedKey) (shard uint32, ref
 	return r.oneSlot(keys)
 }
 
-// oneSlot returns the shard of keys that must be in one slot, or why there is none.
+// oneSlot returns the shard of keys that must be in one slot, or a refusal.
 func (r *Router) oneSlot(keys [][]byte) (shard uint32, refusal string) {
 	for _, key := range keys {
 		if kv.Slot(key) != kv.Slot(keys[0]) {

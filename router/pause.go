@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// pausing is what CLIENT PAUSE does on this node: commands of its clients are taken from
-// the socket, and then wait. Clients of other nodes are not paused, and calls that were
-// blocking before are served. CLIENT UNPAUSE never waits, unlike in Redis: a pause of all
-// commands could not be undone.
+// pausing is the state of CLIENT PAUSE on this node: a command of its clients is taken from
+// the socket, and then waits. Clients of other nodes are not paused, and calls that were
+// blocking before are served. Unlike in Redis, CLIENT UNPAUSE never waits, because a pause
+// of all commands could not be undone otherwise.
 type pausing struct {
 	mu    sync.Mutex
 	end   time.Time // zero: no pause
-	all   bool      // or writes only
+	all   bool      // false: only writes are paused
 	ended chan struct{}
 }
 
-// begin starts a pause, or makes the present one longer and stricter, never shorter.
+// begin starts a pause. If there is one already, it may become longer and stricter, but
+// never shorter.
 func (p *pausing) begin(d time.Duration, all bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,8 +49,8 @@ func (p *pausing) finish() {
 	p.end, p.all, p.ended = time.Time{}, false, nil
 }
 
-// holds returns how long a command has to wait, as things are; ended is closed when the
-// pause ends before. Zero: it has not.
+// holds returns the time that a command has to wait, zero if it may run. ended is closed
+// if the pause ends before.
 func (p *pausing) holds(writes bool) (d time.Duration, ended <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,8 +60,9 @@ func (p *pausing) holds(writes bool) (d time.Duration, ended <-chan struct{}) {
 	return max(time.Until(p.end), 0), p.ended
 }
 
-// left returns what INFO tells of a pause: its kind and how long it will last.
-func (p *pausing) left() (what string, d time.Duration) {
+// left returns the commands that are paused, as INFO names them ("none", "write" or
+// "all"), and the rest of the pause.
+func (p *pausing) left() (actions string, d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch d = time.Until(p.end); {
@@ -72,8 +74,8 @@ func (p *pausing) left() (what string, d time.Duration) {
 	return "write", d
 }
 
-// awaitPause holds the reader of c until its command may run. It returns also when the
-// client was killed: then nothing of what follows reaches it.
+// awaitPause holds the reader of c until its command may run, or until the client is
+// killed.
 func (c *conn) awaitPause(cmd *command.Command) {
 	for cmd.Name != "client|unpause" {
 		d, ended := c.r.pausing.holds(c.writes(cmd))
@@ -92,7 +94,7 @@ func (c *conn) awaitPause(cmd *command.Command) {
 	}
 }
 
-// writes reports whether a command may change data; for EXEC, whether what is queued may.
+// writes reports whether a command may change data; for EXEC, whether a queued one may.
 func (c *conn) writes(cmd *command.Command) bool {
 	if cmd.Name != "exec" || c.tx == nil {
 		return cmd.Is(command.Write)

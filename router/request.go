@@ -18,21 +18,21 @@ type request struct {
 	// inExec: the command is part of an EXEC; its reply is kept in reply, and it is
 	// never in the list.
 	inExec bool
-	// pushed: no command asked for the reply.
+	// pushed: the reply is a line of MONITOR, and belongs to no command.
 	pushed bool
-	// blocks: it waits on purpose, so how long it takes says nothing.
+	// blocks: it waits on purpose, so its duration is not counted.
 	blocks bool
 	start  int64 // r.now() when it was read
 	bytes  int   // of its words
 
 	done  bool   // guarded by c.mu; nothing below changes once it is set
 	end   int64  // r.now() when it was done
-	reply []byte // encoded; nil when build makes it
-	// build makes the reply out of parts. It runs in the writer, so that merging costs
-	// the client's own goroutine and no shard's.
+	reply []byte // encoded; nil if build makes it
+	// build makes the reply from parts. It runs in the writer, so that a merge takes the
+	// time of the client's own goroutine and not of a shard's.
 	build func(*request) []byte
-	// serial runs in the writer when the request has come to the head of the list, and
-	// returns the reply. The reader dispatches nothing while there is a serial request.
+	// serial runs in the writer once the request is at the head of the list, and returns
+	// the reply. The reader dispatches nothing before it is done.
 	serial func() []byte
 	failed bool // the reply is an error
 	last   bool // close the connection once the reply is sent
@@ -58,8 +58,8 @@ func (q *request) jobs() []*job {
 
 // part is the answer of one shard to its part of a request.
 type part struct {
-	reply []byte // encoded, in the proto the job named
-	err   error  // instead of a reply; of the kinds of package call
+	reply []byte // encoded, in the protocol of the job
+	err   error  // instead of a reply; an error of package call
 }
 
 // job is one call in a lane, from the moment it is queued to its answer. Fields
@@ -72,7 +72,7 @@ type job struct {
 	shard uint32
 	kind  call.Kind
 	cmds  [][][]byte
-	one   [1][][]byte // what cmds points to for a single command
+	one   [1][][]byte // the array under cmds for a single command
 	multi bool
 	proto uint8
 
@@ -85,7 +85,7 @@ type job struct {
 	cur     *attempt
 	sentAt  int64 // of the last attempt
 	first   attempt
-	local   bool // a ReadStale that may still go to the local replica
+	local   bool // a stale read, to send to the replica of this node
 	settled bool
 }
 

@@ -6,7 +6,7 @@ import (
 	"millrace/resp"
 )
 
-// begin makes a request of the command just read. It is not in the list yet.
+// begin makes a request for the command just read. The request is not in the list yet.
 func (c *conn) begin(cmd *command.Command, argv [][]byte) *request {
 	q := &request{c: c, cmd: cmd, argv: argv, proto: c.proto, start: c.r.now(), bytes: words(argv)}
 	switch c.mute {
@@ -28,7 +28,7 @@ func (c *conn) link(q *request) {
 	c.inBytes += q.bytes
 }
 
-// answer replies to q, which is not in the list yet, with v.
+// answer replies to q with v. q is not in the list yet.
 func (c *conn) answer(q *request, v resp.Value) {
 	q.failed = v.IsErr()
 	c.answerBytes(q, encode(v, q.proto))
@@ -95,8 +95,8 @@ func (c *conn) enterLane(q *request, j *job) *lane {
 	return l
 }
 
-// serially has the writer run fn when everything before q has been answered. The
-// reader dispatches nothing meanwhile.
+// serially queues q with fn, which the writer runs once everything before q is answered.
+// The reader dispatches nothing before fn has returned.
 func (c *conn) serially(q *request, fn func() []byte) {
 	q.serial = fn
 	c.mu.Lock()
@@ -127,8 +127,8 @@ func (c *conn) finishJob(j *job, res call.Result) {
 	c.finish(q, reply)
 }
 
-// finish ends q, which is in the list, with a reply, or with nil where build makes
-// it. c.mu is held.
+// finish ends q, which is in the list, with a reply, or with nil if build makes the
+// reply. c.mu is held.
 func (c *conn) finish(q *request, reply []byte) {
 	if len(reply) > c.r.lim.OutputHardBytes {
 		reply = appendError(nil, textOutput)

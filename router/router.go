@@ -16,8 +16,8 @@ import (
 	"millrace/resp"
 )
 
-// RedisVersion is the version of Redis whose commands, replies and error texts
-// Millrace follows; clients decide by it what they may use.
+// RedisVersion is the version of Redis whose commands, replies and error texts Millrace
+// follows. Clients choose the features that they use by it.
 const RedisVersion = "8.6.3"
 
 // Router serves clients. Make one with New, run it with Serve, end it with Close.
@@ -32,8 +32,8 @@ type Router struct {
 	info     func(string) []InfoField
 	flush    bool                                                 // FLUSHALL is allowed
 	debug    func(context.Context, [][]byte) resp.Value           // nil: DEBUG is refused
-	progress func(context.Context, uint32, int) (Progress, error) // nil: nobody knows
-	shutdown func()                                               // nil: clients may not
+	progress func(context.Context, uint32, int) (Progress, error) // nil: WAIT answers 0
+	shutdown func()                                               // nil: SHUTDOWN is refused
 	dir      string
 	lim      Limits
 	log      *slog.Logger
@@ -47,8 +47,8 @@ type Router struct {
 	events   events
 	monitors monitors
 	pausing  pausing
-	// buffers are write buffers of connections that have something to write: an idle
-	// one holds none.
+	// buffers are write buffers. A connection takes one to write replies, and gives it back,
+	// so that idle connections hold none.
 	buffers sync.Pool
 
 	ctx  context.Context // ends when the router is closed
@@ -119,7 +119,7 @@ func (r *Router) Serve(ctx context.Context) error {
 	r.wg.Add(2)
 	r.mu.Unlock()
 	defer r.wg.Done()
-	go func() { // closes what is overdue; ends with the router
+	go func() { // closes overdue clients and calls; ends with the router
 		defer r.wg.Done()
 		r.sweep()
 	}()
@@ -143,7 +143,8 @@ func (r *Router) Serve(ctx context.Context) error {
 		if errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("router: accept on %v: %w", r.Addr(), err)
 		}
-		// Out of descriptors, most likely, which passes: as net/http does, go on slower.
+		// Most likely the process is out of descriptors, which passes. As net/http does, go
+		// on more slowly.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		r.log.Warn("a client could not be accepted", "error", err, "pause", pause)
 		select {
@@ -161,9 +162,9 @@ func (r *Router) refuseNew() {
 	r.listener.Close() // an error means that it was closed before
 }
 
-// Drain stops accepting clients, lets every connection finish what it has been asked,
-// and closes it. Blocked calls are given up. It returns when no connection is left,
-// or the error of ctx when that ends first.
+// Drain stops accepting clients, lets every connection finish its commands, and closes
+// it. Blocked calls get no answer. Drain returns nil once no connection is left, or an
+// error if ctx ends first.
 func (r *Router) Drain(ctx context.Context) error {
 	r.refuseNew()
 	r.pausing.stop()
@@ -196,7 +197,7 @@ func (r *Router) Close() error {
 	for _, c := range r.clients() {
 		c.kill()
 	}
-	r.stop() // after that, so that nobody is told that there is no leader
+	r.stop() // after the clients, so that none is told that there is no leader
 	r.wg.Wait()
 	return nil
 }
@@ -212,13 +213,13 @@ func (r *Router) clients() []*conn {
 	return out
 }
 
-// textProtected is what a client from elsewhere is told when there is no password: the
-// words of Redis that clients know, and Millrace's own way out.
+// textProtected refuses a client from another machine while there is no password. It
+// begins with Redis's words, which clients know, and ends with Millrace's own way out.
 const textProtected = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. " +
 	"In this mode connections are only accepted from the loopback interface. " +
 	"If you want to connect from external computers, set a password for Millrace: millrace server --requirepass."
 
-// admit starts a connection, or refuses it with a word why.
+// admit starts a connection, or refuses it with a reason.
 func (r *Router) admit(nc net.Conn) {
 	r.stats.connections.Add(1)
 	r.mu.Lock()
@@ -271,8 +272,8 @@ func (r *Router) forget(c *conn) {
 	}
 }
 
-// fromLoopback reports whether the client is on this machine. What is no TCP
-// connection (a pipe, a socket of the file system) is.
+// fromLoopback reports whether the client is on this machine. A connection other than
+// TCP (a pipe, a socket of the file system) always is.
 func fromLoopback(nc net.Conn) bool {
 	a, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -282,11 +283,11 @@ func fromLoopback(nc net.Conn) bool {
 	return ok && ip.Unmap().IsLoopback()
 }
 
-// sweepEvery is how often overdue things are looked for; their bounds are in seconds.
+// sweepEvery is the time between two sweeps. The bounds that they watch over are in seconds.
 const sweepEvery = 250 * time.Millisecond
 
-// sweep closes clients that are idle or did not authenticate, and gives up on calls
-// that got no answer.
+// sweep closes clients that are idle or did not authenticate in time, and gives up on
+// calls without an answer.
 func (r *Router) sweep() {
 	next := time.NewTimer(tick.Until(sweepEvery))
 	defer next.Stop()
@@ -304,7 +305,7 @@ func (r *Router) sweep() {
 	}
 }
 
-// sweep closes the connection or gives up on its calls where they are overdue.
+// sweep closes the connection if it is overdue, or gives up on its overdue calls.
 func (c *conn) sweep() {
 	lim := &c.r.lim
 	now := c.r.now()

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// settings are the parameters that CONFIG SET changes on this node: they begin as
-// Limits or a default says, are this node's alone, and do not outlive the process.
+// settings are the parameters that CONFIG SET changes on this node. They begin with a value
+// of Limits or a default, hold for this node alone, and end with the process.
 type settings struct {
 	maxClients atomic.Int64 // connections
 	idle       atomic.Int64 // nanoseconds; zero: idle clients are not closed
-	// slowMicros is from how many microseconds on a command goes to the slow log;
-	// negative: none does.
+	// slowMicros is the shortest duration, in microseconds, of a command in the slow log;
+	// negative: no command goes there.
 	slowMicros atomic.Int64
 	slowLen    atomic.Int64 // entries of the slow log
-	// latencyMS is from how many milliseconds on a command is a latency event; zero:
-	// there are none.
+	// latencyMS is the shortest duration, in milliseconds, of a latency event; zero: there
+	// are no events.
 	latencyMS atomic.Int64
 }
 
-// Defaults and bounds of what CONFIG SET takes.
+// Defaults and bounds of the values of CONFIG SET.
 const (
 	defaultSlowMicros = 10_000
 	defaultSlowLen    = 128
@@ -38,13 +38,13 @@ func newSettings(lim *Limits) *settings {
 	return s
 }
 
-// parameter is one that CONFIG GET shows. It can be set where at tells its place; else
-// only to the value that it has, or not at all.
+// parameter is one parameter of CONFIG GET. CONFIG SET changes it if it has a place (at).
+// Otherwise it takes the present value only, or none if the parameter is immutable.
 type parameter struct {
 	name string
 	get  func(r *Router) string
-	// at is where the value of a parameter of this node stands, unit what one of it
-	// counts there.
+	// at returns the place of the value, nil if it cannot change. unit is the number to
+	// store for a 1. For example, timeout is set in seconds and stored in nanoseconds.
 	at       func(s *settings) *atomic.Int64
 	unit     int64
 	min, max int64
@@ -52,17 +52,17 @@ type parameter struct {
 	immutable bool
 }
 
-// fixed is a parameter that has one value: what Millrace does is not for choice.
+// fixed is a parameter that has only one value, because Millrace leaves no choice.
 func fixed(name, value string) parameter {
 	return parameter{name: name, get: func(*Router) string { return value }}
 }
 
-// immutable is a parameter that is given where a node is started.
+// immutable is a parameter that is given when a node is started.
 func immutable(name string, get func(r *Router) string) parameter {
 	return parameter{name: name, get: get, immutable: true}
 }
 
-// number is a parameter of this node.
+// number is a parameter that can be set on this node, from low to high in its unit.
 func number(name string, unit, low, high int64, at func(s *settings) *atomic.Int64) parameter {
 	return parameter{
 		name: name, at: at, unit: unit, min: low, max: high,
@@ -111,9 +111,9 @@ func parameterNamed(name string) *parameter {
 	return nil
 }
 
-// check returns what is wrong with a new value for p, in Redis's words where it has
-// some; empty when it can be set. n is the number to store for a parameter that has a
-// place.
+// check reads a new value for p. fault is empty if it can be set, and otherwise the reason
+// why not, in Redis's words as far as Redis has the same reason. n is the number to store
+// in the parameter's place.
 func (p *parameter) check(r *Router, value string) (n int64, fault string) {
 	if p.at == nil {
 		if now := p.get(r); value != now {

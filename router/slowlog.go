@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A slowlog keeps the last commands of this node that took long: from when they were
-// read to when their answer was there, so with the wait for the shard. Calls that block
-// are not in it, since they wait on purpose. There is one entry for an EXEC.
+// A slowlog keeps the last slow commands of this node. A command's duration runs from the
+// moment that it is read to its answer, so it includes the wait for the shard. Blocking
+// calls are left out, because they wait on purpose. An EXEC is one entry.
 type slowlog struct {
 	mu     sync.Mutex
 	recent []slowEntry // oldest first
@@ -23,7 +23,7 @@ type slowEntry struct {
 	micros int64
 	argv   []string // shortened, without passwords
 	addr   string
-	name   string // CLIENT SETNAME's
+	name   string // from CLIENT SETNAME
 }
 
 // An entry keeps at most slowArgs words of at most slowWord bytes; Redis's bounds.
@@ -32,7 +32,7 @@ const (
 	slowWord = 128
 )
 
-// add appends an entry; the oldest go where there are more than limit.
+// add appends an entry, and drops the oldest beyond limit.
 func (l *slowlog) add(e slowEntry, limit int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,7 +50,7 @@ func (l *slowlog) trim(limit int) {
 	}
 }
 
-// newest returns at most n entries, or all where n is negative, the newest first.
+// newest returns at most n entries, or all if n is negative, the newest first.
 func (l *slowlog) newest(n, limit int) []slowEntry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,14 +72,15 @@ func (l *slowlog) len(limit int) int {
 	return len(l.recent)
 }
 
-// reset drops all entries. Their numbers go on.
+// reset drops all entries. The numbers of later entries go on from there.
 func (l *slowlog) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.recent = nil
 }
 
-// noteTime looks whether a request that was answered took long.
+// noteTime puts an answered request into the slow log and the latency events if it took
+// long enough.
 func (r *Router) noteTime(q *request) {
 	if q.cmd == nil || q.blocks {
 		return
@@ -125,7 +126,7 @@ func shortened(argv [][]byte) []string {
 	return out
 }
 
-// redacted is what stands in place of a secret, where commands are shown.
+// redacted replaces a secret where commands are shown.
 var redacted = []byte("(redacted)")
 
 // withoutSecrets returns argv, or a copy in which passwords are replaced.
@@ -171,8 +172,8 @@ func withoutSecrets(argv [][]byte) [][]byte {
 	return out
 }
 
-// secretParameters are those of Redis's CONFIG SET whose values are passwords. Here all
-// are unknown; what a client sent is none the less secret.
+// secretParameters are the parameters of Redis's CONFIG SET whose values are passwords.
+// Millrace knows none of them, but a client that sends one still sends a secret.
 var secretParameters = map[string]bool{
 	"requirepass": true, "masterauth": true, "masteruser": true, "tls-key-file-pass": true, "tls-client-key-file-pass": true,
 }

@@ -10,7 +10,7 @@ import (
 	"millrace/command"
 )
 
-// stats counts what the router did since it was made, or since CONFIG RESETSTAT.
+// stats holds the counters of the router since its start, or since CONFIG RESETSTAT.
 type stats struct {
 	connections    atomic.Int64 // accepted
 	rejected       atomic.Int64 // refused for protected mode or a limit
@@ -24,7 +24,7 @@ type stats struct {
 	bytesIn        atomic.Int64
 	bytesOut       atomic.Int64
 	reads, writes  atomic.Int64  // of sockets
-	peak           atomic.Uint64 // bytes of memory: the most that INFO has seen
+	peak           atomic.Uint64 // bytes: the largest used_memory that INFO has seen
 	rate           rate
 
 	// Calls that ended without a reply, by class.
@@ -42,7 +42,7 @@ type commandStats struct {
 	latency                        atomic.Pointer[histogram] // made with the first call
 }
 
-// took counts how long a call took.
+// took counts the duration of a call.
 func (c *commandStats) took(nanos int64) {
 	h := c.latency.Load()
 	if h == nil {
@@ -52,7 +52,7 @@ func (c *commandStats) took(nanos int64) {
 	h.add(nanos)
 }
 
-// rate remembers what the totals were some time ago, for numbers per second.
+// rate keeps the totals of the last seconds, to compute numbers per second.
 type rate struct {
 	mu      sync.Mutex
 	samples [rateSamples]totals
@@ -88,11 +88,12 @@ func (r *rate) perSecond() (commands, in, out int64) {
 	if d <= 0 {
 		return 0, 0, 0
 	}
-	per := func(a, b int64) int64 { return max(int64(float64(b-a)*1e9/float64(d)), 0) } // a reset makes b small
+	per := func(a, b int64) int64 { return max(int64(float64(b-a)*1e9/float64(d)), 0) } // after a reset, b may be below a
 	return per(oldest.commands, newest.commands), per(oldest.in, newest.in), per(oldest.out, newest.out)
 }
 
-// maxErrorKinds bounds the kinds of errors that are counted apart, as in Redis.
+// maxErrorKinds bounds the first words of errors that are counted, as in Redis. Errors with
+// further words count in the total alone.
 const maxErrorKinds = 128
 
 func newStats(table command.Table) *stats {
@@ -161,7 +162,7 @@ func (s *stats) callFailed(kind call.Kind, err error) {
 	}
 }
 
-// reset forgets what was counted of commands and errors.
+// reset sets the counters of connections, commands and errors to zero.
 func (s *stats) reset() {
 	for _, n := range []*atomic.Int64{
 		&s.connections, &s.rejected, &s.commands, &s.errorReplies, &s.bytesIn, &s.bytesOut, &s.reads, &s.writes,
@@ -185,12 +186,12 @@ func (s *stats) reset() {
 // Counter is one counter or gauge of the router, for metrics.
 type Counter struct {
 	Name  string // as in a metric's name: "connections_accepted"
-	Label string // of those that come in kinds: the class of an error, a command; may be empty
+	Label string // tells counters of one name apart: the class of an error, or a command; may be empty
 	Value float64
 	Gauge bool
 }
 
-// Counters returns all counters as they are now. Names and labels keep their order.
+// Counters returns the present values of all counters, always in the same order.
 func (r *Router) Counters() []Counter {
 	s := r.stats
 	r.mu.Lock()

@@ -12,11 +12,11 @@ type Backend interface {
 	Cancel(node string, c *call.Call)
 }
 
-// Leaders knows who is believed to lead each shard. Beliefs are hints: a wrong one
-// costs a call that is refused.
+// Leaders knows the believed leader of each shard. A belief is a hint: a wrong one costs
+// a call that is refused.
 type Leaders interface {
-	// Get returns the leader of shard and the term it leads in; node is empty when
-	// unknown.
+	// Get returns the leader of shard and the term in which it leads. node is empty if no
+	// leader is known.
 	Get(shard uint32) (node string, term uint64)
 	// Learn takes a hint. An older term than the known one is ignored.
 	Learn(shard uint32, node string, term uint64)
@@ -29,11 +29,11 @@ type Leaders interface {
 type Topology interface {
 	// Version rises with every change.
 	Version() uint64
-	// ShardOf returns the shard that owns a slot, and false where none does.
+	// ShardOf returns the shard that owns a slot, and false if none does.
 	ShardOf(slot uint16) (uint32, bool)
 	// Shards returns all data shards in the order of their slots.
 	Shards() []ShardInfo
-	// Shard returns one of them, and false where there is none.
+	// Shard returns the shard with an ID, and false if there is none.
 	Shard(id uint32) (ShardInfo, bool)
 	// Nodes returns all nodes of the cluster.
 	Nodes() []NodeInfo
@@ -63,14 +63,14 @@ type InfoField struct{ Name, Value string }
 
 // Progress is how far the replicas of a shard are at one moment.
 type Progress struct {
-	// Sure is how many replicas beside the leader have any write that was acknowledged: the
-	// least majority of the voters that there are now, less one.
+	// Sure is how many replicas beside the leader have every acknowledged write: the smallest
+	// majority of the present voters, less one. With five voters it is 2.
 	Sure int
 	// Commit is an index of the shard's log at or above that of every write that was
 	// acknowledged before the question.
 	Commit uint64
-	// Others has, for each replica beside the leader that answered, up to where it has
-	// applied the log; what is applied there is on its disk. Nobody is asked where Sure is
-	// enough.
+	// Others maps each replica beside the leader that answered to the index up to which it
+	// has applied the log. An applied record is on the replica's disk. It is empty if Sure
+	// is enough for the question, because then no replica is asked.
 	Others map[string]uint64
 }

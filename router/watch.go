@@ -17,7 +17,7 @@ type watchedKey struct {
 	number int64
 }
 
-// textWatched is the refusal of a WATCH of too much; the bounds are MULTI's.
+// textWatched refuses a WATCH of more keys than Limits.Watched, or bytes than MultiBytes.
 const textWatched = "ERR More keys are watched than allowed"
 
 // WATCH key [key …]
@@ -31,13 +31,12 @@ func runWatch(c *conn, q *request, argv [][]byte) {
 		c.refuse(q, refusal)
 		return
 	}
-	// In the writer: all that this connection asked for before is done by then, and
-	// nothing of what follows.
+	// It runs alone, so that every command before it is done, and none after it.
 	c.serially(q, func() []byte { return c.watch(q, shard, argv[1:]) })
 }
 
-// watch reads the numbers of keys, in the writer. A key that is watched already keeps
-// the number it has: it may have changed since.
+// watch reads the modification numbers of keys, in the writer. A key that is watched
+// already keeps its older number, so that a change in between still counts.
 func (c *conn) watch(q *request, shard uint32, keys [][]byte) []byte {
 	argv := [][]byte{[]byte("_MODIFIED")}
 	size := 0
@@ -79,9 +78,9 @@ func runUnwatch(c *conn, q *request, _ [][]byte) {
 	c.answer(q, resp.OK)
 }
 
-// execWatched runs an EXEC that depends on watched keys, in the writer. What the
-// connection itself does of it waits for the shard's word, too. If all commands read, so
-// does the guard: it compares the numbers on the view that the commands read.
+// execWatched runs an EXEC that depends on watched keys, in the writer. The commands that
+// need no shard run only after the shard has found no key changed. If all commands read,
+// so does the guard: it compares the numbers on the view that the commands read.
 func (c *conn) execWatched(q *request, shard uint32, queue []queued, watched []watchedKey) []byte {
 	guard := [][]byte{[]byte("_WATCHED")}
 	for _, w := range watched {

@@ -14,8 +14,9 @@ const (
 	writeChunk = 256 << 10
 )
 
-// write sends replies in the order of the requests, pumps the lanes that became
-// ready, and runs serial requests, until the connection is dead or all is said.
+// write sends replies in the order of the requests, pumps the lanes that became ready,
+// and runs serial requests. It ends when the connection is dead, or when the reader has
+// ended and every request is answered.
 func (c *conn) write() {
 	defer c.kill()
 	var done []*request // of one round, reused
@@ -86,8 +87,7 @@ func (c *conn) takeDone(done []*request) []*request {
 	return done
 }
 
-// flush sends the replies of done, and what became ready meanwhile, and reports
-// whether the connection goes on.
+// flush sends the replies of done, and reports whether the connection goes on.
 func (c *conn) flush(done []*request) bool {
 	held := c.r.buffers.Get().(*[]byte)
 	buf := (*held)[:0]

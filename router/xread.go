@@ -10,7 +10,7 @@ import (
 	"millrace/stream"
 )
 
-// xread is one XREAD or XREADGROUP of a client, and how it is split over shards.
+// xread is one XREAD or XREADGROUP of a client, split over shards.
 type xread struct {
 	command.Read
 	cmd   *command.Command
@@ -18,10 +18,12 @@ type xread struct {
 	parts []xpart // one for each call to a shard
 }
 
-// xpart is what one shard gets of an xread: the keys at some positions. The same key
-// is never twice in a part, so that an answer tells which position it is for; a key
-// that is named again starts another part for the same shard. So does, in a call that
-// is capped, a key of another shard: its parts come in the order of the arguments.
+// xpart is the part of an xread for one shard: the keys at the positions at. A key is in
+// a part only once, so that an answer belongs to one position; a key that is named again
+// starts another part for the same shard. The parts of a capped call keep the order of
+// the arguments, so there a part ends at a key of another shard. For example, with a and
+// c on one shard, STREAMS a b c makes the parts a, c and b, or a, b and c if it is
+// capped.
 type xpart struct {
 	shard   uint32
 	at      []int
@@ -45,9 +47,9 @@ func runXRead(c *conn, q *request, argv [][]byte) {
 	case len(x.parts) == 1:
 		c.single(q, x.parts[0].shard, kindOf(cmd), argv)
 	case cmd.Is(command.Write), x.Capped():
-		// All shards have to agree that key and group are there before any of them
-		// delivers; what comes behind waits, or it could come between. And what a shard
-		// may answer of a capped reply depends on the ones before it.
+		// Every shard has to find key and group before any of them delivers, and no later
+		// command of this connection may run in between. In a capped call, a part depends
+		// on the size of the parts before it.
 		c.serially(q, func() []byte { return c.readAll(q, x, forever, false) })
 	default:
 		calls := make([]subcall, len(x.parts))
@@ -58,8 +60,8 @@ func runXRead(c *conn, q *request, argv [][]byte) {
 	}
 }
 
-// parseXRead reads the words of a call and decides which shard gets which keys. This is
-// the only place where the router reads them.
+// parseXRead reads the words of a call and splits its keys over shards. This is the only
+// place where the router reads these words.
 func (r *Router) parseXRead(cmd *command.Command, argv [][]byte) (*xread, *resp.Value) {
 	args, e := command.ParseRead(argv, cmd.Is(command.Write))
 	if e != nil {
@@ -73,8 +75,8 @@ func (r *Router) parseXRead(cmd *command.Command, argv [][]byte) (*xread, *resp.
 	return x, nil
 }
 
-// badID returns the position and the refusal of the first word of an XREAD that is no
-// ID; nil where there is none. XREADGROUP's are looked at with its groups.
+// badID returns the position and the refusal of the first ID of an XREAD that is no ID;
+// nil if there is none. checkGroups checks the IDs of an XREADGROUP.
 func (x *xread) badID() (at int, refusal *resp.Value) {
 	if x.cmd.Is(command.Write) {
 		return 0, nil
@@ -87,7 +89,7 @@ func (x *xread) badID() (at int, refusal *resp.Value) {
 	return 0, nil
 }
 
-// place decides which shard gets which keys.
+// place splits the keys over shards.
 func (x *xread) place(r *Router) (refusal string) {
 	part := make(map[uint32]int, 1) // the last part of a shard
 	seen := make(map[string]int)    // the part a key was put in last, and one
@@ -105,12 +107,12 @@ func (x *xread) place(r *Router) (refusal string) {
 		}
 		seen[string(key)] = p + 1
 		x.parts[p].at = append(x.parts[p].at, i)
-		// In Redis an explicit ID switches CLAIM off for the streams that follow, on
-		// whatever shard they are.
+		// In Redis an explicit ID switches CLAIM off for the streams that follow. They may be
+		// on any shard.
 		noClaim = noClaim || x.Claims && !stream.ReadsNew(x.IDs[i])
 	}
 	if len(part) == 1 {
-		// One shard does it all in one call, repeated keys included.
+		// One shard runs the whole call, with repeated keys.
 		x.parts = x.parts[:1]
 		x.parts[0].at = x.parts[0].at[:0]
 		for i := range x.Keys {
@@ -123,8 +125,8 @@ func (x *xread) place(r *Router) (refusal string) {
 	return ""
 }
 
-// sub returns the words of the call for part p: the options, and its keys and IDs. BLOCK
-// is left out unless the call is to block.
+// sub returns the words of the call for part p: the options, then the part's keys and
+// IDs. Without block, the option BLOCK is left out.
 func (x *xread) sub(p int, block bool) [][]byte {
 	r := x.Read
 	r.Blocks = r.Blocks && block
@@ -132,9 +134,8 @@ func (x *xread) sub(p int, block bool) [][]byte {
 	return r.Words(x.name, x.parts[p].at)
 }
 
-// merge makes the reply of the parts' answers, or of those of the first parts when no
-// more were asked: what each key has, in the order of the arguments; the null array when
-// no key has anything.
+// merge makes the reply from the answers of the first len(parts) parts: the entries of
+// each key, in the order of the arguments, or the null array if there are none.
 func (x *xread) merge(proto uint8, parts []part) []byte {
 	kind := kindOf(x.cmd)
 	found := make([][]byte, len(x.Keys))
