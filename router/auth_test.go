@@ -96,7 +96,7 @@ func TestBeforeAuth(t *testing.T) {
 	e.ended()
 	b.ended() // too late
 	d.ended()
-	a.want("PING", "+PONG") // which does not concern those who have
+	a.want("PING", "+PONG") // a client that has authenticated is not affected
 	// After authentication, the limits are the usual ones.
 	a.raw([]byte("*12\r\n$3\r\nDEL\r\n" + strings.Repeat("$1\r\nk\r\n", 11)))
 	if got := a.recv(); got != ":0" {
@@ -105,7 +105,7 @@ func TestBeforeAuth(t *testing.T) {
 	eventually(t, "nobody is counted as unauthenticated", none)
 }
 
-// fromElsewhere is a listener whose clients seem to come from another machine.
+// fromElsewhere is a listener. Its clients seem to come from another machine.
 type fromElsewhere struct{ net.Listener }
 
 func (l fromElsewhere) Accept() (net.Conn, error) {

@@ -25,7 +25,7 @@ func TestBlockOneShard(t *testing.T) {
 	c.want("XREAD BLOCK 0 STREAMS "+a+" 0", fmt.Sprintf(`[["%s", [["1-1", ["k", "old"]]]]]`, a))
 	c.want("XREAD BLOCK 20 STREAMS "+a+" $", "nilarray")
 
-	c.send("XREAD BLOCK 0 STREAMS "+a+" $", "PING") // what is pipelined behind waits
+	c.send("XREAD BLOCK 0 STREAMS "+a+" $", "PING") // a pipelined PING waits behind it
 	g.blocked(0, 1)
 	w.want("XADD "+a+" 2-1 k new", `"2-1"`)
 	if got, want := c.recv(), fmt.Sprintf(`[["%s", [["2-1", ["k", "new"]]]]]`, a); got != want {
@@ -50,8 +50,8 @@ func TestBlockBehindWrites(t *testing.T) {
 	}
 }
 
-// A dollar is pinned when the call begins: what is added between a leader's end and
-// the call's new registration is answered.
+// The ID $ is replaced by the last ID when the call begins. So an entry is answered that is
+// added after a leader ends and before the call is registered again.
 func TestBlockSurvivesLeaderChange(t *testing.T) {
 	for _, tc := range []struct{ name, read, create string }{
 		{"XREAD", "XREAD BLOCK 0 STREAMS %s $", ""},
@@ -81,8 +81,8 @@ func TestBlockSurvivesLeaderChange(t *testing.T) {
 	}
 }
 
-// A key that comes to hold another type while an XREAD waits is no end of it: it answers
-// from the others, on whatever shards they are. Redis 7.0 does the same.
+// An XREAD goes on waiting when one of its keys becomes another type. It answers from its
+// other keys, on any shards. Redis 7.0 does the same.
 func TestBlockedReadIgnoresOtherTypes(t *testing.T) {
 	g := newRig(t, 2, nil)
 	a, a2, b := g.cl.key(0, 0), g.cl.key(0, 1), g.cl.key(1, 0)
@@ -162,8 +162,8 @@ func TestBlockRemembersDoubt(t *testing.T) {
 	}
 }
 
-// "$" is refused by XREADGROUP before what is wrong with later keys, whether it blocks or
-// not, on one shard or on several.
+// XREADGROUP refuses "$" before it looks at later keys, with and without BLOCK, on one shard
+// and on several.
 func TestDollarIsNoIDOfAGroup(t *testing.T) {
 	g := newRig(t, 2, nil)
 	c := g.dial()
@@ -249,8 +249,8 @@ func TestBlockOverShards(t *testing.T) {
 	}
 }
 
-// An XREADGROUP over shards delivers nothing to a call that has returned, and waits on
-// while another consumer takes what woke it.
+// An XREADGROUP over shards delivers nothing to a call that has returned. When another
+// consumer takes the entry that woke it, it waits on.
 func TestBlockGroupOverShards(t *testing.T) {
 	g := newRig(t, 2, nil)
 	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
@@ -347,7 +347,8 @@ func TestUnblock(t *testing.T) {
 	}
 }
 
-// What bounds a reply bounds that of a call that was woken, and nothing more is pending.
+// COUNT, MAXCOUNT and MAXSIZE hold for a call that was woken too. Entries beyond them are
+// not made pending.
 func TestBlockCapped(t *testing.T) {
 	g := newRig(t, 1, nil)
 	w := g.dial()
@@ -401,7 +402,8 @@ func TestBlockedFailureCounts(t *testing.T) {
 	}
 }
 
-// The number of blocked calls is bounded, and what a blocked client pipelines, too.
+// The number of blocked calls is bounded, and so are the commands that a blocked client
+// pipelines.
 func TestBlockBounds(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) { c.Limits.Blocked = 1 })
 	c, w := g.dial(), g.dial()
@@ -490,8 +492,8 @@ func TestBlockedConsumersUnderMoves(t *testing.T) {
 	}
 }
 
-// A BLOCK time shorter than what the shard takes bounds the wait, not the look at what
-// is there: the call that goes to the shard has the usual time for that.
+// A BLOCK time that is shorter than a shard's answer bounds the wait, but not the first look:
+// the call has the usual time for that.
 func TestShortBlockIsLookedAt(t *testing.T) {
 	g := newRig(t, 1, nil)
 	s := g.cl.key(0, 0)

@@ -10,8 +10,8 @@ import (
 	"millrace/resp"
 )
 
-// A call with MAXCOUNT or MAXSIZE over several shards answers, and leaves pending, what
-// it does on one shard.
+// A call with MAXCOUNT or MAXSIZE over several shards answers the same as on one shard, and
+// leaves the same entries pending.
 func TestCapsOverShards(t *testing.T) {
 	one, many := newRig(t, 1, nil), newRig(t, 3, nil)
 	rigs := [2]*client{one.dial(), many.dial()}
@@ -64,7 +64,7 @@ func TestCapsOverShards(t *testing.T) {
 }
 
 // drawCapped draws an XREAD or XREADGROUP over a few of keys, the last of which is no
-// stream. It answers at once: BLOCK is given with what is there, or with a short time.
+// stream. The call answers soon: BLOCK comes with entries to answer, or with a short time.
 func drawCapped(rt *rapid.T, keys []string, nosuch string) string {
 	draw := func(of ...string) string { return rapid.SampledFrom(of).Draw(rt, "word") }
 	number := func(name string, low, high int) string {
@@ -113,7 +113,7 @@ func drawCapped(rt *rapid.T, keys []string, nosuch string) string {
 
 func draw2(rt *rapid.T, of ...[]string) []string { return rapid.SampledFrom(of).Draw(rt, "ids") }
 
-// deliveries returns what is pending in a stream: IDs, consumers and counts.
+// deliveries returns the pending entries of a stream: IDs, consumers and counts.
 func deliveries(c *client, key string) string {
 	c.send("XPENDING " + key + " g - + 100")
 	v, err := c.read()
@@ -127,8 +127,8 @@ func deliveries(c *client, key string) string {
 	return strings.Join(s, "; ")
 }
 
-// A capped call that blocks over shards reads, once something woke it, in the order of
-// its arguments; what is beyond the cap is there for the next call.
+// A capped call that blocks over shards reads in the order of its arguments once it is woken.
+// Entries beyond the cap are left for the next call.
 func TestBlockCappedOverShards(t *testing.T) {
 	for _, limit := range []string{"MAXCOUNT 1", "MAXSIZE 1"} {
 		for _, read := range []string{"XREAD", "XREADGROUP GROUP g me"} {

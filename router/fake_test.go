@@ -31,11 +31,11 @@ type cluster struct {
 	boxes map[string]*mailbox
 	wg    sync.WaitGroup
 
-	// fault, when set, decides what becomes of a call instead of the shard: guarded by mu.
+	// fault, if set, decides about each call before the shard does. Guarded by mu.
 	fault func(node string, c *call.Call) fault
 }
 
-// fault is what befalls a call.
+// fault replaces the answer of a shard to a call.
 type fault struct {
 	err    error // answered instead of the shard's answer
 	done   bool  // the shard does the call all the same
@@ -129,7 +129,7 @@ func (quiet) Infof(string, ...any)        {}
 func (quiet) Errorf(string, ...any)       {}
 func (quiet) Fatalf(f string, arg ...any) { pebble.DefaultLogger.Fatalf(f, arg...) }
 
-// setFault sets what decides about calls.
+// setFault sets the function that decides about each call.
 func (cl *cluster) setFault(f func(node string, c *call.Call) fault) {
 	cl.mu.Lock()
 	cl.fault = f
@@ -364,7 +364,7 @@ func (w *fakeWait) stop() {
 	}
 }
 
-// expire answers a blocked call whose time is over.
+// expire answers a blocked call when its time is over.
 func (s *fakeShard) expire(w *fakeWait) {
 	if s.release(w.call) {
 		w.call.Done(call.Result{Reply: encode(resp.NullArray(), w.call.Proto)})

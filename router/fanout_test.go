@@ -30,7 +30,7 @@ func TestSumsOverShards(t *testing.T) {
 	}
 }
 
-// The values come in the order of the keys, whatever shards they are on.
+// The values come in the order of the keys, on any shards.
 func TestMGetOverShards(t *testing.T) {
 	g := newRig(t, 3, nil)
 	a, b, d := g.cl.key(0, 0), g.cl.key(1, 0), g.cl.key(2, 0)
@@ -58,7 +58,7 @@ func TestMGetOverShards(t *testing.T) {
 	}
 }
 
-// A part that fails decides the reply, whatever the others answer.
+// A part that fails decides the reply, even when the other parts succeed.
 func TestSumWithFailure(t *testing.T) {
 	g := newRig(t, 2, nil)
 	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
@@ -153,8 +153,8 @@ func TestXReadGroupOverShards(t *testing.T) {
 	c.want("XREADGROUP GROUP streams block NOACK COUNT 5 STREAMS block count > >", `[["count", [["1-1", ["k", "v"]]]]]`)
 }
 
-// What is wrong with a call over shards is told in the order of its words, and nothing
-// is delivered then.
+// A call over shards is refused for the first error in the order of its words, and delivers
+// nothing then.
 func TestXReadRefusalsOverShards(t *testing.T) {
 	g := newRig(t, 2, nil)
 	a, b, a2 := g.cl.key(0, 0), g.cl.key(1, 0), g.cl.key(0, 1)

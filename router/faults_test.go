@@ -9,7 +9,7 @@ import (
 	"millrace/call"
 )
 
-// What a client is told when its command cannot be done, and how often it is tried.
+// Each failure of a call has a reply for the client, and a number of attempts.
 func TestErrorClasses(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -73,8 +73,8 @@ func TestWaitsForLeader(t *testing.T) {
 	}
 }
 
-// Of a pipeline that was refused in the middle, what was refused behind the last
-// accepted command is sent again; what came before it cannot be.
+// Say the shard refuses commands 2 and 5 of a pipeline and accepts 3 and 4. Command 5 is sent
+// again. Command 2 cannot be, because it would come after 3 and 4.
 func TestOvertaken(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c := g.dial()

@@ -24,7 +24,7 @@ func TestFlush(t *testing.T) {
 	c.want("EXEC", "[-ERR FLUSHALL goes to all shards and is not allowed in a transaction]")
 }
 
-// What a client pipelines around a FLUSHALL is done in its order.
+// Commands that are pipelined around a FLUSHALL run in their order.
 func TestFlushInOrder(t *testing.T) {
 	g := newRig(t, 2, func(cfg *Config) { cfg.EnableFlush = true })
 	a, b := g.cl.key(0, 0), g.cl.key(1, 0)
@@ -51,7 +51,7 @@ func TestFlushIsGuarded(t *testing.T) {
 	c.want("DBSIZE", ":3")
 }
 
-// A FLUSHALL wakes who is blocked on a group, and trips who watches.
+// A FLUSHALL wakes the calls that are blocked on a group, and trips WATCH.
 func TestFlushIsNoticed(t *testing.T) {
 	g := newRig(t, 2, func(cfg *Config) { cfg.EnableFlush = true })
 	a := g.cl.key(0, 0)

@@ -55,7 +55,7 @@ var redisInfo = map[string]string{
 		cluster_enabled`,
 }
 
-// unknownInfo are fields of Redis that would be wrong here, whatever stood in them: things
+// unknownInfo are fields of Redis that would be wrong here with any value: things
 // that are not counted, and the insides of Redis's allocator and event loop.
 var unknownInfo = strings.Fields(`
 	gcc_version hz configured_hz lru_clock used_memory_overhead used_memory_startup used_memory_dataset
@@ -88,7 +88,7 @@ func TestInfoFields(t *testing.T) {
 	}
 }
 
-// The peak is that of the memory that is shown, whoever measures it.
+// The peak covers every measurement of the memory, of any caller.
 func TestInfoPeak(t *testing.T) {
 	used := "2048"
 	g := newRig(t, 1, func(c *Config) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Drain lets what runs end, gives up what blocks, and takes nobody new.
+// Drain lets running commands end, gives up blocked calls, and takes no new clients.
 func TestDrain(t *testing.T) {
 	g := newRig(t, 1, nil)
 	busy, idle, blocked := g.dial(), g.dial(), g.dial()
@@ -50,7 +50,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// Close ends at once whatever clients and shards do.
+// Close returns at once, even when clients and shards hang.
 func TestClose(t *testing.T) {
 	g := newRig(t, 2, nil)
 	g.cl.move(1, -1)
@@ -90,7 +90,7 @@ func TestServeContext(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c := g.dial()
 	c.want("PING", "+PONG")
-	g.r.refuseNew() // what the end of the context does
+	g.r.refuseNew() // as when the context ends
 	c.want("PING", "+PONG")
 }
 

@@ -56,7 +56,7 @@ func TestHostileInput(t *testing.T) {
 		}
 		c.ended()
 	}
-	// Replies to what came before the fault are still sent, and in order.
+	// Replies to the commands before the fault are still sent, in order.
 	c := g.dial()
 	c.raw([]byte("*3\r\n$4\r\nXLEN\r\n" + "PING\r\n"))
 	c.ended0("-ERR Protocol error: expected '$', got 'P'")
@@ -187,7 +187,7 @@ func TestIdleTimeout(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) { c.Limits.IdleTimeout = 300 * time.Millisecond })
 	c := g.dial()
 	c.want("PING", "+PONG")
-	c.want("XREAD BLOCK 900 STREAMS s $", "nilarray") // who waits is not idle
+	c.want("XREAD BLOCK 900 STREAMS s $", "nilarray") // a blocked client is not idle
 	c.ended()
 }
 

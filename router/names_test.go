@@ -244,7 +244,7 @@ func TestObjectAndMemory(t *testing.T) {
 	if got := c.do("MEMORY DOCTOR"); !strings.HasPrefix(got, "=") {
 		t.Errorf("MEMORY DOCTOR answers %s", got)
 	}
-	// Within MULTI, what the shard answers is in its place.
+	// Within MULTI, the shard's answer is in its place.
 	for _, line := range []string{"MULTI", "MEMORY USAGE " + key, "OBJECT REFCOUNT " + key, "MEMORY STATS", "XLEN " + key} {
 		c.do(line)
 	}

@@ -13,82 +13,101 @@ import (
 	"millrace/call"
 )
 
-// Whatever leaders do and shards refuse, the writes of one connection on one shard are
-// applied in order and at most once; what was answered OK was applied, what was
-// answered "not done" was not; replies come in the order of the commands.
+// orderPlan is one random run of TestOrderUnderFaults.
+type orderPlan struct {
+	seed                   uint64
+	shards, conns          int
+	commands               int // of each connection
+	bad, moves, readsShare int // percent of the calls that fail, that move a leader, of the commands that read
+}
+
+// sentCommand is one command of a connection: an XADD with a payload, or an XLEN.
+type sentCommand struct {
+	shard   int
+	payload string // empty for a read
+}
+
+// TestOrderUnderFaults moves leaders and refuses calls at random. The writes of one
+// connection on one shard are applied in order and at most once. A write that was answered
+// with an ID was applied, and one that was answered "not done" was not. Replies come in the
+// order of the commands.
 func TestOrderUnderFaults(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		seed := rapid.Uint64().Draw(rt, "seed")
-		shards := rapid.IntRange(1, 3).Draw(rt, "shards")
-		conns := rapid.IntRange(1, 3).Draw(rt, "connections")
-		count := rapid.IntRange(1, 60).Draw(rt, "commands")
-		badPercent := rapid.IntRange(0, 30).Draw(rt, "bad")
-		movePercent := rapid.IntRange(0, 10).Draw(rt, "moves")
-		reads := rapid.IntRange(0, 50).Draw(rt, "reads")
-		checkOrder(t, seed, shards, conns, count, badPercent, movePercent, reads)
+		checkOrder(t, orderPlan{
+			seed:       rapid.Uint64().Draw(rt, "seed"),
+			shards:     rapid.IntRange(1, 3).Draw(rt, "shards"),
+			conns:      rapid.IntRange(1, 3).Draw(rt, "connections"),
+			commands:   rapid.IntRange(1, 60).Draw(rt, "commands"),
+			bad:        rapid.IntRange(0, 30).Draw(rt, "bad"),
+			moves:      rapid.IntRange(0, 10).Draw(rt, "moves"),
+			readsShare: rapid.IntRange(0, 50).Draw(rt, "reads"),
+		})
 	})
 }
 
-func checkOrder(t *testing.T, seed uint64, shards, conns, count, badPercent, movePercent, readPercent int) {
-	g := newRig(t, shards, func(c *Config) {
+func checkOrder(t *testing.T, p orderPlan) {
+	g := newRig(t, p.shards, func(c *Config) {
 		c.Limits.Patience = 2 * time.Second
 		c.Limits.Answer = 500 * time.Millisecond
 	})
 	defer g.r.Close()
+	g.cl.setFault(p.faults(g.cl))
+	commands, replies := p.pipelines(t, g)
+	if t.Failed() {
+		return
+	}
+	position := p.positions(t, g.cl)
+	for n := range p.conns {
+		p.check(t, n, commands[n], replies[n], position)
+	}
+}
+
+// faults returns the fault for each call: random, but the same for the same seed and order
+// of calls. Some calls move the leader of their shard, or leave it without one for a while.
+func (p orderPlan) faults(cl *cluster) func(string, *call.Call) fault {
 	var mu sync.Mutex
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := rand.New(rand.NewPCG(p.seed, 1))
 	roll := func(percent int) bool { return rng.IntN(100) < percent }
-	g.cl.setFault(func(_ string, c *call.Call) fault {
+	return func(_ string, c *call.Call) fault {
 		mu.Lock()
 		defer mu.Unlock()
-		if roll(movePercent) {
-			node := rng.IntN(4) - 1 // now and then nobody leads
+		if roll(p.moves) {
+			node := rng.IntN(4) - 1 // below zero: nobody leads
 			shard := int(c.Shard - 1)
-			g.cl.move(shard, node)
+			cl.move(shard, node)
 			if node < 0 {
-				time.AfterFunc(time.Duration(rng.IntN(30))*time.Millisecond, func() { g.cl.move(shard, 0) })
+				time.AfterFunc(time.Duration(rng.IntN(30))*time.Millisecond, func() { cl.move(shard, 0) })
 			}
 		}
-		if !roll(badPercent) {
+		if !roll(p.bad) {
 			return fault{}
 		}
-		switch rng.IntN(9) {
-		case 0, 1, 2:
-			return fault{err: call.ErrOverloaded}
-		case 3:
-			return fault{err: call.ErrNotSent}
-		case 4:
-			return fault{err: call.ErrStopping}
-		case 5:
-			return fault{err: call.ErrTimeout}
-		case 6:
-			return fault{err: call.ErrInDoubt}
-		case 7:
-			return fault{err: call.ErrInDoubt, done: true}
+		faults := []fault{
+			{err: call.ErrOverloaded}, {err: call.ErrOverloaded}, {err: call.ErrOverloaded},
+			{err: call.ErrNotSent}, {err: call.ErrStopping}, {err: call.ErrTimeout},
+			{err: call.ErrInDoubt}, {err: call.ErrInDoubt, done: true}, {err: &call.NotLeader{}},
 		}
-		return fault{err: &call.NotLeader{}}
-	})
-
-	type sent struct {
-		shard   int
-		payload string // empty for a read
+		return faults[rng.IntN(len(faults))]
 	}
-	all := make([][]sent, conns)
-	replies := make([][]string, conns)
+}
+
+// pipelines sends random commands on every connection, and returns them with their replies.
+func (p orderPlan) pipelines(t *testing.T, g *rig) (commands [][]sentCommand, replies [][]string) {
+	commands, replies = make([][]sentCommand, p.conns), make([][]string, p.conns)
 	var wg sync.WaitGroup
-	for n := range conns {
-		rng := rand.New(rand.NewPCG(seed, uint64(n+2)))
+	for n := range p.conns {
+		rng := rand.New(rand.NewPCG(p.seed, uint64(n+2)))
 		var lines []string
-		for i := range count {
-			s := sent{shard: rng.IntN(shards)}
+		for i := range p.commands {
+			s := sentCommand{shard: rng.IntN(p.shards)}
 			key := g.cl.key(s.shard, 0)
-			if rng.IntN(100) < readPercent {
+			if rng.IntN(100) < p.readsShare {
 				lines = append(lines, "XLEN "+key)
 			} else {
 				s.payload = fmt.Sprintf("c%d-%d", n, i)
 				lines = append(lines, fmt.Sprintf("XADD %s * p %s", key, s.payload))
 			}
-			all[n] = append(all[n], s)
+			commands[n] = append(commands[n], s)
 		}
 		c := g.dial()
 		c.send(lines...)
@@ -96,7 +115,7 @@ func checkOrder(t *testing.T, seed uint64, shards, conns, count, badPercent, mov
 			for range lines {
 				v, err := c.read()
 				if err != nil {
-					t.Errorf("seed %d: connection %d: %v", seed, n, err)
+					t.Errorf("seed %d: connection %d: %v", p.seed, n, err)
 					return
 				}
 				replies[n] = append(replies[n], show(v))
@@ -104,57 +123,61 @@ func checkOrder(t *testing.T, seed uint64, shards, conns, count, badPercent, mov
 		})
 	}
 	wg.Wait()
-	if t.Failed() {
-		return
-	}
+	return commands, replies
+}
 
-	position := make(map[string]int) // of each payload in its shard's records
-	for s := range shards {
-		for i, rec := range g.cl.applied(s) {
+// positions returns the place of each payload in the records of its shard.
+func (p orderPlan) positions(t *testing.T, cl *cluster) map[string]int {
+	position := make(map[string]int)
+	for s := range p.shards {
+		for i, rec := range cl.applied(s) {
 			payload := rec[strings.LastIndexByte(rec, ' ')+1:]
 			if _, twice := position[payload]; twice {
-				t.Errorf("seed %d: %s was applied twice", seed, payload)
+				t.Errorf("seed %d: %s was applied twice", p.seed, payload)
 			}
 			position[payload] = i
 		}
 	}
-	for n := range conns {
-		last := make(map[int]int)   // position of the last write of this connection, by shard
-		lens := make(map[int]int64) // the last length read, by shard
-		for i, s := range all[n] {
-			reply := replies[n][i]
-			if s.payload == "" {
-				var l int64
-				if _, err := fmt.Sscanf(reply, ":%d", &l); err == nil {
-					if l < lens[s.shard] {
-						t.Errorf("seed %d: connection %d: length went from %d to %d", seed, n, lens[s.shard], l)
-					}
-					lens[s.shard] = l
-				} else if !strings.HasPrefix(reply, "-") {
-					t.Errorf("seed %d: connection %d: reply %d to XLEN is %s", seed, n, i, reply)
+	return position
+}
+
+// check compares the replies of connection n with the places of its writes in the records.
+func (p orderPlan) check(t *testing.T, n int, commands []sentCommand, replies []string, position map[string]int) {
+	last := make(map[int]int)   // position of the last write of this connection, by shard
+	lens := make(map[int]int64) // the last length read, by shard
+	for i, s := range commands {
+		reply := replies[i]
+		if s.payload == "" {
+			var l int64
+			if _, err := fmt.Sscanf(reply, ":%d", &l); err == nil {
+				if l < lens[s.shard] {
+					t.Errorf("seed %d: connection %d: length went from %d to %d", p.seed, n, lens[s.shard], l)
 				}
-				continue
+				lens[s.shard] = l
+			} else if !strings.HasPrefix(reply, "-") {
+				t.Errorf("seed %d: connection %d: reply %d to XLEN is %s", p.seed, n, i, reply)
 			}
-			at, applied := position[s.payload]
-			switch {
-			case strings.HasPrefix(reply, `"`):
-				if !applied {
-					t.Errorf("seed %d: %s was answered %s and not applied", seed, s.payload, reply)
-				}
-			case strings.HasPrefix(reply, "-INDOUBT "):
-			case strings.HasPrefix(reply, "-CLUSTERDOWN "), strings.HasPrefix(reply, "-TRYAGAIN "), strings.HasPrefix(reply, "-OVERLOADED "):
-				if applied {
-					t.Errorf("seed %d: %s was applied and answered %s", seed, s.payload, reply)
-				}
-			default:
-				t.Errorf("seed %d: reply %d of connection %d to XADD is %s", seed, i, n, reply)
+			continue
+		}
+		at, applied := position[s.payload]
+		switch {
+		case strings.HasPrefix(reply, `"`):
+			if !applied {
+				t.Errorf("seed %d: %s was answered %s and not applied", p.seed, s.payload, reply)
 			}
+		case strings.HasPrefix(reply, "-INDOUBT "):
+		case strings.HasPrefix(reply, "-CLUSTERDOWN "), strings.HasPrefix(reply, "-TRYAGAIN "), strings.HasPrefix(reply, "-OVERLOADED "):
 			if applied {
-				if before, ok := last[s.shard]; ok && at < before {
-					t.Errorf("seed %d: %s was applied before an earlier command of its connection", seed, s.payload)
-				}
-				last[s.shard] = at
+				t.Errorf("seed %d: %s was applied and answered %s", p.seed, s.payload, reply)
 			}
+		default:
+			t.Errorf("seed %d: reply %d of connection %d to XADD is %s", p.seed, i, n, reply)
+		}
+		if applied {
+			if before, ok := last[s.shard]; ok && at < before {
+				t.Errorf("seed %d: %s was applied before an earlier command of its connection", p.seed, s.payload)
+			}
+			last[s.shard] = at
 		}
 	}
 }

@@ -65,7 +65,7 @@ type client struct {
 	proto int
 }
 
-// patience bounds what a test waits for; it is only used up by a test that fails.
+// patience is the longest wait of a test. Only a test that fails waits so long.
 const patience = 20 * time.Second
 
 func (g *rig) dial() *client {

@@ -13,129 +13,131 @@ import (
 	"millrace/resp"
 )
 
-// What the commands for operators answer; texts are those of redis-server where it has
-// the same refusal.
+// serverReplies are commands for operators with their replies over two shards, in RESP2.
+var serverReplies = []struct{ line, want string }{
+	{"CONFIG GET slowlog* TIMEOUT", `["slowlog-log-slower-than", "10000", "slowlog-max-len", "128", "TIMEOUT", "0"]`},
+	{"CONFIG GET stream-idmp-*", `["stream-idmp-duration", "100", "stream-idmp-maxsize", "100"]`},
+	{"CONFIG SET timeout", "-ERR wrong number of arguments for 'config|set' command"},
+	{"CONFIG SET timeout 1 maxclients", "-ERR syntax error"},
+	{"CONFIG SET timeout 1 nosuch 2", "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"},
+	{"CONFIG SET timeout 7 TIMEOUT 8", "-ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter"},
+	{"CONFIG SET timeout 7 maxclients 0", "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 4294967295 inclusive"},
+	{"CONFIG SET timeout abc", "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be parsed into an integer"},
+	{"CONFIG SET timeout -1", "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument must be between 0 and 2147483647 inclusive"},
+	{"CONFIG SET timeout 7 stream-idmp-maxsize 0", "-ERR CONFIG SET failed (possibly related to argument 'stream-idmp-maxsize') - argument must be between 1 and 10000 inclusive"},
+	{"CONFIG SET databases 5", "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config"},
+	{"CONFIG SET appendfsync no", "-ERR CONFIG SET failed (possibly related to argument 'appendfsync') - Millrace has it fixed at 'always'"},
+	{`CONFIG SET save "" appendfsync always`, "+OK"},
+	{"CONFIG GET timeout", `["timeout", "0"]`}, // none of the refused ones set it
+	{"CONFIG SET timeout 7 Stream-Node-Max-Entries 50", "+OK"},
+	{"CONFIG GET timeout stream-node-max-entries", `["timeout", "7", "stream-node-max-entries", "50"]`},
+	{"CONFIG SET stream-idmp-duration 5 stream-idmp-maxsize 6", "+OK"},
+	{"CONFIG GET stream-idmp-*", `["stream-idmp-duration", "5", "stream-idmp-maxsize", "6"]`},
+	{"CONFIG GET notify-keyspace-events", `["notify-keyspace-events", ""]`},
+	{"CONFIG SET notify-keyspace-events KEA", "-ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - Millrace has it fixed at ''"},
+	{`CONFIG SET notify-keyspace-events ""`, "+OK"},
+	{"CONFIG REWRITE", "-ERR The server is running without a config file"},
+
+	{"CLIENT TRACKINGINFO", `["flags", ["off"], "redirect", :-1, "prefixes", []]`},
+	{"CLIENT TRACKING ON BCAST PREFIX a", "-" + textTracking}, // these would be cached
+	{"CLIENT TRACKING ON OPTOUT", "-" + textTracking},
+	{"CLIENT TRACKING ON", "-" + textTracking},
+	{"CLIENT TRACKING OFF BCAST", "+OK"},
+	{"CLIENT TRACKING ON OPTIN NOLOOP", "+OK"},
+	{"CLIENT TRACKINGINFO", `["flags", ["on", "optin", "noloop"], "redirect", :0, "prefixes", []]`},
+	{"CLIENT TRACKING OFF", "+OK"},
+	{"CLIENT TRACKING ON PREFIX foo", "-ERR PREFIX option requires BCAST mode to be enabled"},
+	{"CLIENT TRACKING ON BCAST OPTIN", "-ERR OPTIN and OPTOUT are not compatible with BCAST"},
+	{"CLIENT TRACKING ON REDIRECT 9999", "-ERR The client ID you want redirect to does not exist"},
+	{"CLIENT TRACKING ON REDIRECT abc", "-ERR value is not an integer or out of range"},
+	{"CLIENT PAUSE abc", "-ERR timeout is not an integer or out of range"},
+	{"CLIENT PAUSE -1", "-ERR timeout is negative"},
+	{"CLIENT PAUSE 1 FOO", "-ERR CLIENT PAUSE mode must be WRITE or ALL"},
+	{"CLIENT PAUSE 1 WRITE x", "-ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP."},
+	{"CLIENT UNPAUSE", "+OK"},
+	{"CLIENT KILL MAXAGE 100000", ":0"},
+	{"CLIENT KILL MAXAGE x", "-ERR maxage is not an integer or out of range"},
+
+	{"SLOWLOG", "-ERR wrong number of arguments for 'slowlog' command"},
+	{"SLOWLOG GET abc", "-ERR count should be greater than or equal to -1"},
+	{"SLOWLOG GET -2", "-ERR count should be greater than or equal to -1"},
+	{"SLOWLOG GET 1 2", "-ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP."},
+	{"SLOWLOG RESET", "+OK"},
+	{"SLOWLOG LEN", ":0"},
+	{"LATENCY LATEST", "[]"},
+	{"LATENCY HISTORY command", "[]"},
+	{"LATENCY GRAPH command", "-ERR No samples available for event 'command'"},
+	{"LATENCY RESET", ":0"},
+	{"LATENCY HISTOGRAM foo", "[]"},
+
+	{"ACL WHOAMI", `"default"`}, {"ACL USERS", `["default"]`}, {"ACL LIST", `["user default on nopass ~* &* +@all"]`},
+	{"ACL GETUSER default", `["flags", ["on", "nopass"], "passwords", [], "commands", "+@all", "keys", "~*", "channels", "&*", "selectors", []]`},
+	{"ACL GETUSER nosuch", "nil"},
+	{"ACL CAT nosuch", "-ERR Unknown category 'nosuch'"},
+	{"ACL CAT transaction", `["discard", "exec", "multi", "unwatch", "watch"]`},
+	{"ACL GENPASS 0", "-ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"},
+	{"ACL GENPASS x", "-ERR value is not an integer or out of range"},
+	{"ACL LOG", "[]"}, {"ACL LOG RESET", "+OK"}, {"ACL LOG 5", "[]"}, {"ACL LOG x", "-ERR value is not an integer or out of range"},
+	{"ACL DRYRUN default xlen", "-ERR wrong number of arguments for 'xlen' command"},
+	{"ACL DRYRUN default xlen a", "+OK"},
+	{"ACL DRYRUN nosuch xlen a", "-ERR User 'nosuch' not found"},
+	{"ACL DRYRUN default nosuch", "-ERR Command 'nosuch' not found"},
+	{"ACL SETUSER a", "-ERR ACL users are not supported by Millrace: the default user's password is set with --requirepass"},
+
+	{"FUNCTION FLUSH", "+OK"}, {"FUNCTION FLUSH async", "+OK"},
+	{"FUNCTION FLUSH foo", "-ERR FUNCTION FLUSH only supports SYNC|ASYNC option"},
+	{"FUNCTION FLUSH a b", "-ERR unknown subcommand or wrong number of arguments for 'FLUSH'. Try FUNCTION HELP."},
+	{"FUNCTION LIST WITHCODE LIBRARYNAME x", "[]"},
+	{"FUNCTION LIST foo", "-ERR Unknown argument foo"},
+	{"FUNCTION LIST LIBRARYNAME", "-ERR library name argument was not given"},
+	{"FUNCTION STATS", `["running_script", nil, "engines", []]`},
+	{"FUNCTION KILL", "-NOTBUSY No scripts in execution right now."},
+	{"FUNCTION DELETE foo", "-ERR Library not found"},
+	{"FUNCTION LOAD x", "-ERR Millrace runs no scripts and no functions"},
+	{"SCRIPT FLUSH", "+OK"}, {"SCRIPT FLUSH SYNC", "+OK"},
+	{"SCRIPT FLUSH foo", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option"},
+	{"SCRIPT EXISTS a b", "[:0, :0]"},
+	{"SCRIPT KILL", "-NOTBUSY No scripts in execution right now."},
+	{"EVALSHA ffff 0", "-NOSCRIPT No matching script. Please use EVAL."},
+	{"EVAL x 0", "-ERR Millrace runs no scripts and no functions"},
+	{"FCALL foo 0", "-ERR Function not found"},
+	{"COMMAND GETKEYS eval s 2 a b c", `["a", "b"]`},
+	{"COMMAND GETKEYS eval s x a", "[]"}, {"COMMAND GETKEYS xinfo nosuch k", "-ERR Invalid command specified"},
+
+	{"MODULE LIST", "[]"}, {"MODULE LOAD x", "-ERR Millrace loads no modules"},
+	{"SAVE", "+OK"}, {"SAVE x", "-ERR wrong number of arguments for 'save' command"},
+	{"BGSAVE", "+Background saving started"}, {"BGSAVE SCHEDULE", "+Background saving started"}, {"BGSAVE foo", "-ERR syntax error"},
+	{"BGREWRITEAOF", "+Background append only file rewriting started"},
+	{"SHUTDOWN foo", "-ERR syntax error"}, {"SHUTDOWN ABORT", "-ERR No shutdown in progress."}, {"SHUTDOWN NOSAVE SAVE", "-ERR syntax error"},
+	{"SHUTDOWN", "-ERR SHUTDOWN is not allowed: this node was started without --enable-shutdown"},
+	{"REPLICAOF NO ONE", "-ERR REPLICAOF is not supported by Millrace: shards are placed by the cluster itself; see: millrace status"},
+	{"SWAPDB 0 1", "-ERR SWAPDB is not allowed in cluster mode"}, {"MOVE a 1", "-ERR MOVE is not allowed in cluster mode"},
+	{"LOLWUT VERSION abc", "-ERR value is not an integer or out of range"},
+	{"SUBSCRIBE x", "-ERR unknown command 'SUBSCRIBE', with args beginning with: 'x' "},
+	{"PSUBSCRIBE __keyspace@0__:*", "-ERR unknown command 'PSUBSCRIBE', with args beginning with: '__keyspace@0__:*' "},
+	{"PUBLISH x y", "-ERR unknown command 'PUBLISH', with args beginning with: 'x' 'y' "},
+	{"SPUBLISH x y", "-ERR unknown command 'SPUBLISH', with args beginning with: 'x' 'y' "},
+	{"PUBSUB CHANNELS", "-ERR unknown command 'PUBSUB', with args beginning with: 'CHANNELS' "},
+	{"UNSUBSCRIBE", "-ERR unknown command 'UNSUBSCRIBE'"},
+
+	{"WAIT 0 10", ":0"}, {"WAIT -1 10", ":0"}, // nobody is there to ask
+	{"WAIT abc 10", "-ERR value is not an integer or out of range"},
+	{"WAIT 0 abc", "-ERR timeout is not an integer or out of range"},
+	{"WAIT 0 -1", "-ERR timeout is negative"},
+	{"WAITAOF 1 1 10", "[:1, :0]"},
+	{"WAITAOF 2 0 10", "-ERR value is out of range, value must between 0 and 1"},
+	{"WAITAOF 0 -1 10", "-ERR value is out of range, must be positive"},
+
+	{"CLUSTER REPLICAS foo", "-ERR Unknown node foo"}, {"CLUSTER SLAVES foo", "-ERR Unknown node foo"},
+	{"CLUSTER COUNT-FAILURE-REPORTS foo", "-ERR Unknown node foo"},
+	{"CLUSTER COUNT-FAILURE-REPORTS " + nodeID(1), ":0"},
+}
+
+// TestServerCommands compares the replies. Refusals that redis-server has too have its texts.
 func TestServerCommands(t *testing.T) {
 	g := newRig(t, 2, nil)
 	c := g.dial()
-	for _, tc := range []struct{ line, want string }{
-		{"CONFIG GET slowlog* TIMEOUT", `["slowlog-log-slower-than", "10000", "slowlog-max-len", "128", "TIMEOUT", "0"]`},
-		{"CONFIG GET stream-idmp-*", `["stream-idmp-duration", "100", "stream-idmp-maxsize", "100"]`},
-		{"CONFIG SET timeout", "-ERR wrong number of arguments for 'config|set' command"},
-		{"CONFIG SET timeout 1 maxclients", "-ERR syntax error"},
-		{"CONFIG SET timeout 1 nosuch 2", "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"},
-		{"CONFIG SET timeout 7 TIMEOUT 8", "-ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter"},
-		{"CONFIG SET timeout 7 maxclients 0", "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 4294967295 inclusive"},
-		{"CONFIG SET timeout abc", "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be parsed into an integer"},
-		{"CONFIG SET timeout -1", "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument must be between 0 and 2147483647 inclusive"},
-		{"CONFIG SET timeout 7 stream-idmp-maxsize 0", "-ERR CONFIG SET failed (possibly related to argument 'stream-idmp-maxsize') - argument must be between 1 and 10000 inclusive"},
-		{"CONFIG SET databases 5", "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config"},
-		{"CONFIG SET appendfsync no", "-ERR CONFIG SET failed (possibly related to argument 'appendfsync') - Millrace has it fixed at 'always'"},
-		{`CONFIG SET save "" appendfsync always`, "+OK"},
-		{"CONFIG GET timeout", `["timeout", "0"]`}, // none of the refused ones set it
-		{"CONFIG SET timeout 7 Stream-Node-Max-Entries 50", "+OK"},
-		{"CONFIG GET timeout stream-node-max-entries", `["timeout", "7", "stream-node-max-entries", "50"]`},
-		{"CONFIG SET stream-idmp-duration 5 stream-idmp-maxsize 6", "+OK"},
-		{"CONFIG GET stream-idmp-*", `["stream-idmp-duration", "5", "stream-idmp-maxsize", "6"]`},
-		{"CONFIG GET notify-keyspace-events", `["notify-keyspace-events", ""]`},
-		{"CONFIG SET notify-keyspace-events KEA", "-ERR CONFIG SET failed (possibly related to argument 'notify-keyspace-events') - Millrace has it fixed at ''"},
-		{`CONFIG SET notify-keyspace-events ""`, "+OK"},
-		{"CONFIG REWRITE", "-ERR The server is running without a config file"},
-
-		{"CLIENT TRACKINGINFO", `["flags", ["off"], "redirect", :-1, "prefixes", []]`},
-		{"CLIENT TRACKING ON BCAST PREFIX a", "-" + textTracking}, // these would be cached
-		{"CLIENT TRACKING ON OPTOUT", "-" + textTracking},
-		{"CLIENT TRACKING ON", "-" + textTracking},
-		{"CLIENT TRACKING OFF BCAST", "+OK"},
-		{"CLIENT TRACKING ON OPTIN NOLOOP", "+OK"},
-		{"CLIENT TRACKINGINFO", `["flags", ["on", "optin", "noloop"], "redirect", :0, "prefixes", []]`},
-		{"CLIENT TRACKING OFF", "+OK"},
-		{"CLIENT TRACKING ON PREFIX foo", "-ERR PREFIX option requires BCAST mode to be enabled"},
-		{"CLIENT TRACKING ON BCAST OPTIN", "-ERR OPTIN and OPTOUT are not compatible with BCAST"},
-		{"CLIENT TRACKING ON REDIRECT 9999", "-ERR The client ID you want redirect to does not exist"},
-		{"CLIENT TRACKING ON REDIRECT abc", "-ERR value is not an integer or out of range"},
-		{"CLIENT PAUSE abc", "-ERR timeout is not an integer or out of range"},
-		{"CLIENT PAUSE -1", "-ERR timeout is negative"},
-		{"CLIENT PAUSE 1 FOO", "-ERR CLIENT PAUSE mode must be WRITE or ALL"},
-		{"CLIENT PAUSE 1 WRITE x", "-ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP."},
-		{"CLIENT UNPAUSE", "+OK"},
-		{"CLIENT KILL MAXAGE 100000", ":0"},
-		{"CLIENT KILL MAXAGE x", "-ERR maxage is not an integer or out of range"},
-
-		{"SLOWLOG", "-ERR wrong number of arguments for 'slowlog' command"},
-		{"SLOWLOG GET abc", "-ERR count should be greater than or equal to -1"},
-		{"SLOWLOG GET -2", "-ERR count should be greater than or equal to -1"},
-		{"SLOWLOG GET 1 2", "-ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP."},
-		{"SLOWLOG RESET", "+OK"},
-		{"SLOWLOG LEN", ":0"},
-		{"LATENCY LATEST", "[]"},
-		{"LATENCY HISTORY command", "[]"},
-		{"LATENCY GRAPH command", "-ERR No samples available for event 'command'"},
-		{"LATENCY RESET", ":0"},
-		{"LATENCY HISTOGRAM foo", "[]"},
-
-		{"ACL WHOAMI", `"default"`}, {"ACL USERS", `["default"]`}, {"ACL LIST", `["user default on nopass ~* &* +@all"]`},
-		{"ACL GETUSER default", `["flags", ["on", "nopass"], "passwords", [], "commands", "+@all", "keys", "~*", "channels", "&*", "selectors", []]`},
-		{"ACL GETUSER nosuch", "nil"},
-		{"ACL CAT nosuch", "-ERR Unknown category 'nosuch'"},
-		{"ACL CAT transaction", `["discard", "exec", "multi", "unwatch", "watch"]`},
-		{"ACL GENPASS 0", "-ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"},
-		{"ACL GENPASS x", "-ERR value is not an integer or out of range"},
-		{"ACL LOG", "[]"}, {"ACL LOG RESET", "+OK"}, {"ACL LOG 5", "[]"}, {"ACL LOG x", "-ERR value is not an integer or out of range"},
-		{"ACL DRYRUN default xlen", "-ERR wrong number of arguments for 'xlen' command"},
-		{"ACL DRYRUN default xlen a", "+OK"},
-		{"ACL DRYRUN nosuch xlen a", "-ERR User 'nosuch' not found"},
-		{"ACL DRYRUN default nosuch", "-ERR Command 'nosuch' not found"},
-		{"ACL SETUSER a", "-ERR ACL users are not supported by Millrace: the default user's password is set with --requirepass"},
-
-		{"FUNCTION FLUSH", "+OK"}, {"FUNCTION FLUSH async", "+OK"},
-		{"FUNCTION FLUSH foo", "-ERR FUNCTION FLUSH only supports SYNC|ASYNC option"},
-		{"FUNCTION FLUSH a b", "-ERR unknown subcommand or wrong number of arguments for 'FLUSH'. Try FUNCTION HELP."},
-		{"FUNCTION LIST WITHCODE LIBRARYNAME x", "[]"},
-		{"FUNCTION LIST foo", "-ERR Unknown argument foo"},
-		{"FUNCTION LIST LIBRARYNAME", "-ERR library name argument was not given"},
-		{"FUNCTION STATS", `["running_script", nil, "engines", []]`},
-		{"FUNCTION KILL", "-NOTBUSY No scripts in execution right now."},
-		{"FUNCTION DELETE foo", "-ERR Library not found"},
-		{"FUNCTION LOAD x", "-ERR Millrace runs no scripts and no functions"},
-		{"SCRIPT FLUSH", "+OK"}, {"SCRIPT FLUSH SYNC", "+OK"},
-		{"SCRIPT FLUSH foo", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option"},
-		{"SCRIPT EXISTS a b", "[:0, :0]"},
-		{"SCRIPT KILL", "-NOTBUSY No scripts in execution right now."},
-		{"EVALSHA ffff 0", "-NOSCRIPT No matching script. Please use EVAL."},
-		{"EVAL x 0", "-ERR Millrace runs no scripts and no functions"},
-		{"FCALL foo 0", "-ERR Function not found"},
-		{"COMMAND GETKEYS eval s 2 a b c", `["a", "b"]`},
-		{"COMMAND GETKEYS eval s x a", "[]"}, {"COMMAND GETKEYS xinfo nosuch k", "-ERR Invalid command specified"},
-
-		{"MODULE LIST", "[]"}, {"MODULE LOAD x", "-ERR Millrace loads no modules"},
-		{"SAVE", "+OK"}, {"SAVE x", "-ERR wrong number of arguments for 'save' command"},
-		{"BGSAVE", "+Background saving started"}, {"BGSAVE SCHEDULE", "+Background saving started"}, {"BGSAVE foo", "-ERR syntax error"},
-		{"BGREWRITEAOF", "+Background append only file rewriting started"},
-		{"SHUTDOWN foo", "-ERR syntax error"}, {"SHUTDOWN ABORT", "-ERR No shutdown in progress."}, {"SHUTDOWN NOSAVE SAVE", "-ERR syntax error"},
-		{"SHUTDOWN", "-ERR SHUTDOWN is not allowed: this node was started without --enable-shutdown"},
-		{"REPLICAOF NO ONE", "-ERR REPLICAOF is not supported by Millrace: shards are placed by the cluster itself; see: millrace status"},
-		{"SWAPDB 0 1", "-ERR SWAPDB is not allowed in cluster mode"}, {"MOVE a 1", "-ERR MOVE is not allowed in cluster mode"},
-		{"LOLWUT VERSION abc", "-ERR value is not an integer or out of range"},
-		{"SUBSCRIBE x", "-ERR unknown command 'SUBSCRIBE', with args beginning with: 'x' "},
-		{"PSUBSCRIBE __keyspace@0__:*", "-ERR unknown command 'PSUBSCRIBE', with args beginning with: '__keyspace@0__:*' "},
-		{"PUBLISH x y", "-ERR unknown command 'PUBLISH', with args beginning with: 'x' 'y' "},
-		{"SPUBLISH x y", "-ERR unknown command 'SPUBLISH', with args beginning with: 'x' 'y' "},
-		{"PUBSUB CHANNELS", "-ERR unknown command 'PUBSUB', with args beginning with: 'CHANNELS' "},
-		{"UNSUBSCRIBE", "-ERR unknown command 'UNSUBSCRIBE'"},
-
-		{"WAIT 0 10", ":0"}, {"WAIT -1 10", ":0"}, // nobody is there to ask
-		{"WAIT abc 10", "-ERR value is not an integer or out of range"},
-		{"WAIT 0 abc", "-ERR timeout is not an integer or out of range"},
-		{"WAIT 0 -1", "-ERR timeout is negative"},
-		{"WAITAOF 1 1 10", "[:1, :0]"},
-		{"WAITAOF 2 0 10", "-ERR value is out of range, value must between 0 and 1"},
-		{"WAITAOF 0 -1 10", "-ERR value is out of range, must be positive"},
-
-		{"CLUSTER REPLICAS foo", "-ERR Unknown node foo"}, {"CLUSTER SLAVES foo", "-ERR Unknown node foo"},
-		{"CLUSTER COUNT-FAILURE-REPORTS foo", "-ERR Unknown node foo"},
-		{"CLUSTER COUNT-FAILURE-REPORTS " + nodeID(1), ":0"},
-	} {
+	for _, tc := range serverReplies {
 		c.want(tc.line, tc.want)
 	}
 	if got := c.do("ACL GENPASS 5"); len(got) != len(`"2a"`) {
@@ -173,8 +175,8 @@ func TestConfigSetWithoutALeader(t *testing.T) {
 	c.want("EXEC", `[-`+textConfigInExec+`, -`+textConfigInExec+`, +OK, ["timeout", "3"]]`)
 }
 
-// What a client wants to cache it does not get, be it a command or a transaction; nor does
-// anything else suffer.
+// A command or a transaction whose reply the client wants to cache is refused.
+// The connection goes on as before.
 func TestCachingIsRefused(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c := g.dial()
@@ -314,7 +316,7 @@ func TestMonitor(t *testing.T) {
 	m.want("MONITOR", "+OK")
 	c.want("AUTH secret", "+OK")
 	c.want("CONFIG GET nosuch", "[]") // not shown: it is for administrators
-	c.do("NOSUCH")                    // nor what is no command
+	c.do("NOSUCH")                    // nor an unknown command
 	c.want("ECHO a\"\\\x01b", `"a\"\\\x01b"`)
 	c.want("MULTI", "+OK")
 	c.want("XADD s 1-1 f v", "+QUEUED")
@@ -347,7 +349,7 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
-// A monitor that does not read is closed; who it watches does not notice.
+// A monitor that does not read is closed. The clients that it shows do not notice.
 func TestSlowMonitor(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) {
 		c.Limits.OutputSoftBytes, c.Limits.OutputHardBytes = 1<<16, 1<<20
@@ -420,8 +422,8 @@ func TestPauseAll(t *testing.T) {
 	}
 }
 
-// WAIT says what is sure at once, asks the replicas for more, and never claims more than
-// they say.
+// WAIT answers at once if the known progress is enough. Otherwise it asks the replicas, and
+// never answers more than they say.
 func TestWait(t *testing.T) {
 	applied := make(chan map[string]uint64, 1)
 	applied <- map[string]uint64{"b": 9, "c": 3}
@@ -477,7 +479,7 @@ func TestWaitWithoutAnswer(t *testing.T) {
 	c.want("WAIT 1 20", ":0")
 }
 
-// What a replica was known to have counts although it does not answer any more.
+// The known progress of a replica counts, even when it no longer answers.
 func TestWaitKeepsWhatItKnows(t *testing.T) {
 	var asked atomic.Int32
 	g := newRig(t, 1, func(c *Config) {

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// FuzzTable looks arbitrary words up, as a client sends them; a zero byte parts them.
-// Whatever they are, the keys stand among them, what is refused is refused on one line,
-// and neither look-up nor check changes a word or depends on the case of a name.
+// FuzzTable looks up arbitrary words, separated by zero bytes. For any words, the indexes of
+// keys are among them, a refusal is one line, and neither look-up nor check changes a word or
+// depends on the case of a name.
 func FuzzTable(f *testing.F) {
 	table, _ := buildTable()
 	for name, c := range table {

@@ -75,8 +75,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestWatchPipelined sends all at once: what WATCH reads is what was before it, and
-// EXEC knows it.
+// TestWatchPipelined sends everything at once. WATCH sees the commands before it and not
+// those after it, and EXEC compares with that.
 func TestWatchPipelined(t *testing.T) {
 	g := newRig(t, 2, nil)
 	a := g.cl.key(0, 0)
@@ -101,8 +101,8 @@ func TestWatchBounds(t *testing.T) {
 	c.want("WATCH {k}"+strings.Repeat("y", 10), "-"+textWatched)
 }
 
-// A WATCH whose shard does not answer is an error, and an EXEC whose answer is lost is
-// in doubt and not tried again.
+// A WATCH answers an error when its shard does not answer. An EXEC whose answer is lost is in
+// doubt, and is not tried again.
 func TestWatchWithFailures(t *testing.T) {
 	g := newRig(t, 1, nil)
 	a := g.cl.key(0, 0)
