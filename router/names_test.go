@@ -2,11 +2,12 @@ package router
 
 import (
 	"fmt"
-	"millrace/kv"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"millrace/kv"
 )
 
 // texts returns the elements of an array as strings, sorted.

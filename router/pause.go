@@ -1,9 +1,10 @@
 package router
 
 import (
-	"millrace/command"
 	"sync"
 	"time"
+
+	"millrace/command"
 )
 
 // pausing is the state of CLIENT PAUSE on this node: a command of its clients is taken from

@@ -2,10 +2,11 @@ package router
 
 import (
 	"math"
-	"millrace/command"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"millrace/command"
 )
 
 // settings are the parameters that CONFIG SET changes on this node. They begin with a value

@@ -2,9 +2,10 @@ package router
 
 import (
 	"fmt"
-	"millrace/command"
 	"sync"
 	"time"
+
+	"millrace/command"
 )
 
 // A slowlog keeps the last slow commands of this node. A command's duration runs from the
