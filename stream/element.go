@@ -35,6 +35,9 @@ const (
 	// of a record walk over beyond that: both hold up the shard while they are applied. A
 	// read on a view has no such bound, but one of the bytes that it answers.
 	maxElements = 10_000
+	// maxStepBytes bounds the keys that one command writes or deletes, because a name may
+	// have 64 KiB.
+	maxStepBytes = 16 << 20
 
 	elementHashLen = 5
 
@@ -47,8 +50,8 @@ const (
 
 var (
 	errElementTooLong = resp.Err(fmt.Sprintf("ERR a field of a hash or a member of a sorted set has at most %d bytes", maxElementBytes))
-	errManyElements   = resp.Err(fmt.Sprintf("ERR the command names more than %d elements; send it in parts", maxElements))
-	errWalkInRecord   = resp.Err(fmt.Sprintf("ERR the step would go over more than %d elements of hashes and sorted sets; take fewer at a time, and read large ones without MULTI", maxElements))
+	errManyElements   = resp.Err(fmt.Sprintf("ERR the command names more than %d elements, or more than %d MiB of keys; send it in parts", maxElements, maxStepBytes>>20))
+	errWalkInRecord   = resp.Err(fmt.Sprintf("ERR the step would go over more than %d elements of hashes and sorted sets, or %d MiB of their keys; take fewer at a time, and read large ones without MULTI", maxElements, maxStepBytes>>20))
 	errReplyTooLarge  = resp.Err("ERR the reply would take more than 128 MiB of memory; ask for fewer elements")
 )
 
@@ -194,13 +197,14 @@ func (tx *Tx) eachElement(h *Head, from uint64, f func(hash uint64, name, record
 }
 
 // checkNames is checkElements for a command whose words after the key are all names.
-func checkNames(argv [][]byte) *resp.Value { return checkElements(argv[2:], 0, 1) }
+func checkNames(argv [][]byte) *resp.Value { return checkElements(argv[1], argv[2:], 0, 1) }
 
 // checkElements refuses words that name too many elements, or too long ones. words are
 // those of a command behind its options; every step-th of them, from first on, is a field
 // or a member.
-func checkElements(words [][]byte, first, step int) *resp.Value {
-	if len(words) > maxElements*step {
+func checkElements(name []byte, words [][]byte, first, step int) *resp.Value {
+	// Each of their keys starts with the name of the collection.
+	if n := len(words) / step; n > maxElements || n*len(name) > maxStepBytes {
 		return &errManyElements
 	}
 	for i := first; i < len(words); i += step {

@@ -57,7 +57,7 @@ func (tx *Tx) field(h *Head, field []byte) (seq uint64, value []byte, ok bool, e
 	if h == nil || len(field) > maxElementBytes {
 		return 0, nil, false, nil
 	}
-	record, ok, err := tx.kv.Get(tx.elementKey(h, field))
+	record, ok, err := tx.elementRecord(h, field)
 	if err == nil && ok {
 		seq, value, err = decodeField(record)
 	}
@@ -83,15 +83,16 @@ func (tx *Tx) putField(h *Head, field, value []byte) (added bool, err error) {
 	h.grew(max(len(field), len(value)))
 	tx.dirty(h)
 	tx.valueBuf = appendField(tx.valueBuf[:0], seq, value)
-	if err := tx.batch.Set(tx.elementKey(h, field), tx.valueBuf); err != nil {
+	if err := tx.putElement(h, field, tx.valueBuf); err != nil {
 		return false, fmt.Errorf("put the field %q of %q: %w", field, h.Name, err)
 	}
 	return !ok, nil
 }
 
 // checkFields refuses pairs of fields and values that are too many or too large.
-func checkFields(words [][]byte) *resp.Value {
-	if refusal := checkElements(words, 0, 2); refusal != nil {
+func checkFields(argv [][]byte) *resp.Value {
+	words := argv[2:]
+	if refusal := checkElements(argv[1], words, 0, 2); refusal != nil {
 		return refusal
 	}
 	for i := 1; i < len(words); i += 2 {

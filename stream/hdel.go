@@ -35,6 +35,10 @@ func runHDel(tx *Tx, argv [][]byte) (resp.Value, error) {
 	case h == nil:
 		return resp.Int(0), nil
 	}
+	if refusal, err := tx.lookAhead(h, argv[2:], 1); err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	defer tx.endLookahead()
 	removed := int64(0)
 	for _, field := range argv[2:] {
 		_, ok, err := tx.fieldValue(h, field)
@@ -44,7 +48,7 @@ func runHDel(tx *Tx, argv [][]byte) (resp.Value, error) {
 		if !ok {
 			continue
 		}
-		if err := tx.batch.Delete(tx.elementKey(h, field)); err != nil {
+		if err := tx.deleteElement(h, field); err != nil {
 			return resp.Value{}, fmt.Errorf("delete the field %q of %q: %w", field, h.Name, err)
 		}
 		removed++

@@ -32,7 +32,7 @@ func parseHIncrBy(argv [][]byte) (n int64, refusal *resp.Value) {
 	if n, refusal = parseStep(argv[1:]); refusal != nil {
 		return 0, refusal
 	}
-	return n, checkElements(argv[2:3], 0, 1)
+	return n, checkElements(argv[1], argv[2:3], 0, 1)
 }
 
 func runHIncrBy(tx *Tx, argv [][]byte) (resp.Value, error) {

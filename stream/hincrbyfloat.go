@@ -41,7 +41,7 @@ func parseIncrement(argv [][]byte) (*big.Float, *resp.Value) {
 	case n.IsInf():
 		return nil, &errInfinite
 	}
-	return n, checkElements(argv[2:3], 0, 1)
+	return n, checkElements(argv[1], argv[2:3], 0, 1)
 }
 
 func runHIncrByFloat(tx *Tx, argv [][]byte) (resp.Value, error) {

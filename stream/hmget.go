@@ -29,6 +29,10 @@ func runHMGet(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
 	}
+	if refusal, err := tx.lookAhead(h, argv[2:], 1); err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	defer tx.endLookahead()
 	var r elementReply
 	for _, field := range argv[2:] {
 		value, ok, err := tx.fieldValue(h, field)

@@ -56,7 +56,7 @@ func checkHSet(argv [][]byte) *resp.Value {
 	if len(argv)%2 != 0 {
 		return command.WrongArity(strings.ToLower(string(argv[0])))
 	}
-	return checkFields(argv[2:])
+	return checkFields(argv)
 }
 
 // hset runs HSET and HMSET, and returns how many fields are new.
@@ -64,9 +64,16 @@ func (tx *Tx) hset(argv [][]byte) (added int64, refusal *resp.Value, err error) 
 	if refusal := checkHSet(argv); refusal != nil {
 		return 0, refusal, nil
 	}
-	h, refusal, err := tx.hashToChange(argv[1])
+	h, refusal, err := tx.collection(argv[1], TypeHash)
+	if err == nil && refusal == nil {
+		refusal, err = tx.lookAhead(h, argv[2:], 2)
+	}
 	if err != nil || refusal != nil {
 		return 0, refusal, err
+	}
+	defer tx.endLookahead()
+	if h, _, err = tx.hashToChange(argv[1]); err != nil {
+		return 0, nil, err
 	}
 	if len(argv)-2 > 2*compactFields { // Redis decides so before it knows which of them are new
 		h.Elements.Large = true

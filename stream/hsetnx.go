@@ -16,13 +16,13 @@ var hsetnx = Command{
 		Since:      "2.0.0", Group: "hash",
 		Summary:    "Sets a field of a hash unless it is there.",
 		Complexity: "O(1)",
-		Check:      func(argv [][]byte) *resp.Value { return checkFields(argv[2:]) },
+		Check:      func(argv [][]byte) *resp.Value { return checkFields(argv) },
 	},
 	Run: runHSetNX,
 }
 
 func runHSetNX(tx *Tx, argv [][]byte) (resp.Value, error) {
-	if refusal := checkFields(argv[2:]); refusal != nil {
+	if refusal := checkFields(argv); refusal != nil {
 		return *refusal, nil
 	}
 	h, refusal, err := tx.collection(argv[1], TypeHash)

@@ -41,6 +41,16 @@ var records = []struct {
 		}
 		return *h, nil
 	}, "0201808080808080014dac02"},
+	{"head of a hash", Head{
+		Name: []byte("s"), Type: TypeHash, ExpireAtMS: 1 << 41, Modified: 77, Length: 300, Added: 400, Elements: elementsHead{Large: true},
+		prefix: appendName(nil, []byte("s")),
+	}, func(v any) []byte { h := v.(Head); return h.append(nil) }, decodeTestHead, "0301808080808080014dac02900301"},
+	{"head of a sorted set", Head{
+		Name: []byte("s"), Type: TypeZSet, Modified: 77, Length: 2, Added: 3,
+		Elements: elementsHead{Least: appendScored(nil, -1, []byte("a")), Greatest: appendScored(nil, 2.5, []byte("b")), Loose: 5},
+		prefix:   appendName(nil, []byte("s")),
+	}, func(v any) []byte { h := v.(Head); return h.append(nil) }, decodeTestHead, "0401004d0203000509400fffffffffffff6109c00400000000000062"},
+	{"score", 2.5, func(v any) []byte { return appendScore(nil, v.(float64)) }, func(b []byte) (any, error) { return decodeScore(b) }, "01c004000000000000"},
 	{"empty head", Head{Name: []byte("s"), Type: TypeStream, prefix: appendName(nil, []byte("s"))},
 		func(v any) []byte { h := v.(Head); return h.append(nil) }, func(b []byte) (any, error) {
 			h, err := decodeHead([]byte("s"), b)
@@ -102,6 +112,14 @@ var records = []struct {
 		func(b []byte) (any, error) { return decodeProducer(&Head{}, b) }, "03c801"},
 }
 
+func decodeTestHead(b []byte) (any, error) {
+	h, err := decodeHead([]byte("s"), b)
+	if err != nil {
+		return nil, err
+	}
+	return *h, nil
+}
+
 func TestRecordBytes(t *testing.T) {
 	for _, r := range records {
 		b := r.encode(r.value)
@@ -155,7 +173,7 @@ func FuzzRecords(f *testing.F) {
 		if PrintRecord(key, b) == "" {
 			t.Error("nothing printed")
 		}
-		for _, kind := range []byte("avengicpqtdfwu") {
+		for _, kind := range []byte("avengicpqtdfwuhms") {
 			PrintRecord(append([]byte{0, 1, 0, 1, 's', kind}, key...), b)
 		}
 	})

@@ -23,9 +23,10 @@ type Tx struct {
 
 	seen map[string]*Head // the heads that a read has decoded; nil before the first
 
-	lookups *Lookups // of names in a read; nil: not counted
-	walked  int      // elements walked over; see walk
-	waited  bool     // whether the command has waited; see Blocked.Read
+	lookups *Lookups  // of names in a read; nil: not counted
+	ahead   lookahead // of the command that runs; see lookAhead
+	walked  int       // elements walked over; see walk
+	waited  bool      // whether the command has waited; see Blocked.Read
 
 	keyBuf, valueBuf []byte     // for the key and the value being built; reused
 	unsettled        []*Head    // heads to settle when the command ends; see Tx.unsettle

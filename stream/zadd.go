@@ -125,7 +125,7 @@ func parseZAdd(argv [][]byte, incr bool) (a zaddArgs, refusal *resp.Value) {
 		a.scores = append(a.scores, score)
 		a.members = append(a.members, words[i+1])
 	}
-	return a, checkElements(words, 1, 2)
+	return a, checkElements(argv[1], words, 1, 2)
 }
 
 func (tx *Tx) zadd(name []byte, a *zaddArgs) (resp.Value, error) {
@@ -133,6 +133,10 @@ func (tx *Tx) zadd(name []byte, a *zaddArgs) (resp.Value, error) {
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
 	}
+	if refusal, err := tx.lookAhead(h, a.members, 1); err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	defer tx.endLookahead()
 	r := zaddRun{tx: tx, a: a, h: h, name: name}
 	for i, member := range a.members {
 		if refusal, err = r.one(member, a.scores[i]); err != nil || refusal != nil {

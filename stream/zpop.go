@@ -73,7 +73,7 @@ func (tx *Tx) pop(argv [][]byte, greatest bool) (resp.Value, error) {
 	case h == nil || count == 0:
 		return resp.Array(), nil
 	}
-	t := taken{left: max(count, 1)}
+	t := taken{left: max(count, 1), keyBytes: len(h.prefix)}
 	refusal, err = tx.eachMember(h, scoreRange{}, greatest, t.add)
 	if err == nil && refusal == nil {
 		refusal, err = tx.dropTaken(h, &t)
@@ -96,7 +96,8 @@ func (tx *Tx) pop(argv [][]byte, greatest bool) (resp.Value, error) {
 type taken struct {
 	members []takenMember
 	left    int64 // how many more may be taken
-	bytes   int
+	// keyBytes is the length of their keys without their names, bytes that of all of them.
+	keyBytes, bytes int
 }
 
 type takenMember struct {
@@ -104,20 +105,17 @@ type takenMember struct {
 	score float64
 }
 
-// maxTakenBytes bounds the names of members that one command removes.
-const maxTakenBytes = 16 << 20
-
 // add takes a member, and reports whether there may be more. eachMember counts them.
 func (t *taken) add(score float64, member []byte) (bool, error) {
 	t.members = append(t.members, takenMember{bytes.Clone(member), score})
-	t.bytes += len(member)
+	t.bytes += t.keyBytes + len(member)
 	t.left--
-	return t.left != 0 && t.bytes <= maxTakenBytes, nil
+	return t.left != 0 && t.bytes <= maxStepBytes, nil
 }
 
 // dropTaken removes the members that t has taken from h.
 func (tx *Tx) dropTaken(h *Head, t *taken) (*resp.Value, error) {
-	if t.bytes > maxTakenBytes {
+	if t.bytes > maxStepBytes {
 		return &errWalkInRecord, nil
 	}
 	if len(t.members) == 0 {

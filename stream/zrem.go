@@ -33,6 +33,10 @@ func runZRem(tx *Tx, argv [][]byte) (resp.Value, error) {
 	case h == nil:
 		return resp.Int(0), nil
 	}
+	if refusal, err := tx.lookAhead(h, argv[2:], 1); err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	defer tx.endLookahead()
 	n := int64(0)
 	for _, member := range argv[2:] {
 		score, ok, err := tx.score(h, member)

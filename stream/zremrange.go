@@ -85,7 +85,7 @@ func (tx *Tx) removeRange(name []byte, take func(h *Head, t *taken) (all bool, r
 	case h == nil:
 		return resp.Int(0), nil
 	}
-	t := taken{left: -1}
+	t := taken{left: -1, keyBytes: len(h.prefix)}
 	all, refusal, err := take(h, &t)
 	if err != nil || refusal != nil {
 		return refused(refusal, err)

@@ -55,6 +55,10 @@ func runZMScore(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
 	}
+	if refusal, err := tx.lookAhead(h, argv[2:], 1); err != nil || refusal != nil {
+		return refused(refusal, err)
+	}
+	defer tx.endLookahead()
 	out := make([]resp.Value, len(argv)-2)
 	for i, member := range argv[2:] {
 		score, ok, err := tx.score(h, member)

@@ -63,6 +63,11 @@ func appendScored(dst []byte, score float64, member []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(dst, sortable(score)), member...)
 }
 
+// appendScore appends the record of a member.
+func appendScore(dst []byte, score float64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, memberVersion), sortable(score))
+}
+
 func decodeScore(record []byte) (float64, error) {
 	r := recordReader{b: record}
 	version, n := r.u8(), r.u64()
@@ -121,7 +126,7 @@ func (tx *Tx) score(h *Head, member []byte) (score float64, ok bool, err error) 
 	if h == nil || h.Length == 0 || len(member) > maxElementBytes {
 		return 0, false, nil
 	}
-	record, ok, err := tx.kv.Get(tx.elementKey(h, member))
+	record, ok, err := tx.elementRecord(h, member)
 	if err == nil && ok {
 		score, err = decodeScore(record)
 	}
@@ -152,8 +157,8 @@ func (tx *Tx) putMember(h *Head, member []byte, score float64, was float64, ther
 	h.grew(len(member))
 	h.widen(score, member)
 	tx.dirty(h)
-	tx.valueBuf = binary.BigEndian.AppendUint64(append(tx.valueBuf[:0], memberVersion), sortable(score))
-	if err := tx.batch.Set(tx.elementKey(h, member), tx.valueBuf); err != nil {
+	tx.valueBuf = appendScore(tx.valueBuf[:0], score)
+	if err := tx.putElement(h, member, tx.valueBuf); err != nil {
 		return fmt.Errorf("put the member %q of %q: %w", member, h.Name, err)
 	}
 	if err := tx.batch.Set(tx.scoreKey(h, score, member), nil); err != nil {
@@ -167,7 +172,7 @@ func (tx *Tx) dropMember(h *Head, member []byte, score float64) error {
 	h.Length--
 	h.Elements.Loose++
 	tx.dirty(h)
-	if err := firstError(tx.batch.Delete(tx.elementKey(h, member)), tx.batch.Delete(tx.scoreKey(h, score, member))); err != nil {
+	if err := firstError(tx.deleteElement(h, member), tx.batch.Delete(tx.scoreKey(h, score, member))); err != nil {
 		return fmt.Errorf("delete the member %q of %q: %w", member, h.Name, err)
 	}
 	return nil

@@ -22,12 +22,19 @@ func FuzzRDBStream(f *testing.F) {
 	f.Add(e[:len(e)-footerBytes])
 	e = EncodeString([]byte("text"))
 	f.Add(e[:len(e)-footerBytes])
+	for _, c := range collections() {
+		f.Add(c[:len(c)-footerBytes])
+	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		v, err := Decode(seal(bytes.Clone(value), maxVersion), Budget{Left: 1 << 20, Record: 40})
 		if err != nil {
-			if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrTooLarge) {
+			if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrFieldTTL) {
 				t.Fatalf("%v", err)
 			}
+			return
+		}
+		if v.Hash != nil || v.ZSet != nil {
+			sameCollection(t, v)
 			return
 		}
 		if v.Stream == nil {
