@@ -196,7 +196,7 @@ func spec(kind string, pairs ...resp.Value) resp.Value {
 // accessFlags are the flags of one access to a key: "RW access update".
 func accessFlags(access string) resp.Value {
 	var out []resp.Value
-	for _, w := range strings.Fields(access) {
+	for w := range strings.FieldsSeq(access) {
 		out = append(out, resp.Simple(w))
 	}
 	return resp.Set(out...)

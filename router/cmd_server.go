@@ -28,9 +28,9 @@ func serverLines() []line {
 	own := []line{
 		moduleLine(),
 		server("save", 1, operator|command.NoMulti, "1.0.0",
-			"Answered as done: what was acknowledged is on disk on a majority of its shard's replicas.", ok).runningOnly(),
+			"Answered as done: every acknowledged write is on disk on a majority of its shard's replicas.", ok).runningOnly(),
 		server("bgsave [SCHEDULE]", -1, operator, "1.0.0",
-			"Answered as begun: what was acknowledged is on disk on a majority of its shard's replicas.", runBgsave).runningOnly().history(
+			"Answered as begun: every acknowledged write is on disk on a majority of its shard's replicas.", runBgsave).runningOnly().history(
 			"3.2.2 Takes `SCHEDULE`."),
 		server("bgrewriteaof", 1, operator, "1.0.0", "Answered as begun: Millrace trims its logs by itself.",
 			func(c *conn, q *request, _ [][]byte) {

@@ -103,9 +103,9 @@ func commandsMarkdown(t *testing.T) string {
 	texts := commandNotes(t)
 	var b strings.Builder
 	b.WriteString("# Commands\n\n<!-- Made by `make docs` from the command table and router/testdata/commands.txt. -->\n\n" +
-		"Every command that a client may send, with what is different from Redis " + RedisVersion + " (and, for what is newer, from its\n" +
-		"documentation). Where the last column is empty, replies and error texts are Redis's; `test/compat` compares them with\n" +
-		"live servers. *Since* is the version of Redis that the command came with.\n")
+		"Every command that a client may send, with its differences from Redis " + RedisVersion + " (for newer commands, from the\n" +
+		"documentation of Redis). Where the last column is empty, replies and error texts are the same as in Redis; `test/compat`\n" +
+		"compares them with live servers. *Since* is the version of Redis that introduced the command.\n")
 	seen := make(map[string]bool)
 	for _, g := range pageGroups {
 		fmt.Fprintf(&b, "\n## %s\n\n| Command | Since | Status | Notes |\n|---|---|---|---|\n", g.title)

@@ -78,7 +78,7 @@ func TestInfoFields(t *testing.T) {
 			have = append(have, f.Name)
 		}
 		at := -1
-		for _, name := range strings.Fields(redisInfo[section]) {
+		for name := range strings.FieldsSeq(redisInfo[section]) {
 			i := slices.Index(have, name)
 			if i <= at {
 				t.Errorf("section %s has %s at %d, after what is at %d", section, name, i, at)

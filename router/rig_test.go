@@ -137,7 +137,7 @@ func (c *client) ended() {
 
 func argvOf(line string) [][]byte {
 	var out [][]byte
-	for _, w := range strings.Fields(line) {
+	for w := range strings.FieldsSeq(line) {
 		if w == `""` {
 			w = ""
 		}

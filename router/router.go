@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -343,10 +344,5 @@ func (r *Router) hosts(shard uint32) bool {
 	if !ok {
 		return false
 	}
-	for _, id := range info.Replicas {
-		if id == r.self {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(info.Replicas, r.self)
 }

@@ -238,7 +238,7 @@ func (tx *Tx) tighten(h *Head) error {
 // there can be members. nil is the least and the greatest.
 func (h *Head) scoreBounds(lo, hi []byte) (from, to []byte) {
 	e := &h.Elements
-	prefix := append(h.prefix[:len(h.prefix):len(h.prefix)], kindScore)
+	prefix := append(slices.Clip(h.prefix), kindScore)
 	n := len(prefix)
 	if bytes.Compare(lo, e.Least) < 0 {
 		lo = e.Least

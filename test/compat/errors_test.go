@@ -116,8 +116,8 @@ var errorTexts = []string{
 var elsewhere = map[string]shown{
 	"ERR Elements are too large to be stored":                     {"stream/large_test.go", "TestAddTooLarge", "-ERR Elements are too large to be stored"},
 	"UNBLOCKED client unblocked via CLIENT UNBLOCK":               {"router/block_test.go", "TestUnblock", "textUnblocked"},
-	"CROSSSLOT Keys in request don't hash to the same slot":       {"router/multi_test.go", "TestMulti", "textCrossSlot"},
-	"EXECABORT Transaction discarded because of previous errors.": {"router/multi_test.go", "TestMulti", "-EXECABORT Transaction discarded because of previous errors."},
+	"CROSSSLOT Keys in request don't hash to the same slot":       {"router/multi_test.go", "multiCases", "textCrossSlot"},
+	"EXECABORT Transaction discarded because of previous errors.": {"router/multi_test.go", "multiCases", "-EXECABORT Transaction discarded because of previous errors."},
 }
 
 // impossible has the texts of Redis for conditions that Millrace does not have.

@@ -195,7 +195,7 @@ var points = []point{
 		{"xreadgroup", "XREADGROUP GROUP g a STREAMS s str > >", "-WRONGTYPE Operation against a key holding the wrong kind of value"},
 	}},
 	{number: 27, name: "BLOCK within MULTI, and its number", here: []shown{
-		{"router/multi_test.go", "TestMulti", `"BLOCK does not block"`},
+		{"router/multi_test.go", "multiCases", `"BLOCK does not block"`},
 		{"xreadgroup", "XREADGROUP GROUP g a BLOCK 1.5 STREAMS s >", "-ERR timeout is not an integer or out of range"},
 	}},
 	{number: 28, name: "a transaction is one event to blocked calls", here: []shown{
@@ -358,7 +358,7 @@ var points = []point{
 		{"stream/watch_test.go", "watchCases", `{"XAUTOCLAIM s g d 0 0", false, ""}`},
 		{"stream/watch_test.go", "TestWatched", "XGROUP CREATE made g 0 MKSTREAM"},
 		{"router/watch_test.go", "TestWatch", "what groups do is no modification"},
-		{"router/multi_test.go", "TestMulti", `"bad arity"`},
+		{"router/multi_test.go", "multiCases", `"bad arity"`},
 	}},
 	{number: 52, name: "keyspace events", not: "There are no subscriptions and no keyspace events."},
 	{number: 53, name: "a stream keeps its time to live; its type", here: []shown{
@@ -378,7 +378,7 @@ var points = []point{
 		{"xreadgroup", "XREADGROUP GROUP COUNT STREAMS STREAMS s >", `[["s", [["6-0", ["f", "6"]]]]]`},
 	}},
 	{number: 56, name: "a transaction over slots", here: []shown{
-		{"router/multi_test.go", "TestMulti", `{"two slots", []string{"MULTI", "+OK", "XADD A * k v", "+QUEUED", "XADD B * k v", "+QUEUED", "EXEC",`},
+		{"router/multi_test.go", "multiCases", `{"two slots", []string{"MULTI", "+OK", "XADD A * k v", "+QUEUED", "XADD B * k v", "+QUEUED", "EXEC",`},
 	}},
 	{number: 57, name: "XNACK", here: []shown{
 		{"xnack", "XPENDING s g - + 10", `[["1-0", "", :-1, :1], ["2-0", "c1", :0, :1], ["3-0", "", :-1, :0]]`},
