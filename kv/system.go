@@ -14,7 +14,7 @@ const Slots = 16384
 //	+------+--------+-----+------+
 //
 // slot is the first slot of the shard, so that the key lies in the shard's range. Only keys
-// with the tag SystemExpiry have a rest: package stream draws it in key.go.
+// with the tags SystemExpiry and SystemCleanup have a rest: package stream draws it.
 
 // SystemLen is the u16 in a system key at the place of a name's length in other keys. No
 // name is that long, so a system key never equals the key of a name.
@@ -24,6 +24,7 @@ const SystemLen = 0xFFFF
 const (
 	SystemApplied = 'a' // package shard: the applied index and the shard's time
 	SystemState   = 's' // package stream: counts and settings; see system.go there
+	SystemCleanup = 'c' // package stream: groups with leftovers; see leftovers.go there
 	SystemExpiry  = 'x' // package stream: the deadlines of names, in order; see expiry.go there
 )
 

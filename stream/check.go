@@ -23,7 +23,7 @@ func Check(r kv.Reader, first, last uint16) error {
 	if err != nil {
 		return err
 	}
-	c := shardCheck{deadlines: deadlineCheck{keys: make(map[string]int64), heads: make(map[string]int64), first: math.MaxInt64}}
+	c := shardCheck{first: first, cleanups: make(map[string]bool), deadlines: deadlineCheck{keys: make(map[string]int64), heads: make(map[string]int64), first: math.MaxInt64}}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
 		err = c.add(it.Key(), it.Value())
 	}
@@ -39,6 +39,9 @@ type shardCheck struct {
 	names     uint64     // names so far
 	index     indexCheck
 	deadlines deadlineCheck
+	first     uint16          // slot of the shard
+	cleanups  map[string]bool // the cleanup keys
+	unclean   [][]byte        // the cleanup keys that there must be
 }
 
 // add takes the next key of the shard.
@@ -50,6 +53,9 @@ func (c *shardCheck) add(key, value []byte) error {
 	switch {
 	case n == kv.SystemLen && key[4] == kv.SystemExpiry:
 		return c.deadlines.add(key)
+	case n == kv.SystemLen && key[4] == kv.SystemCleanup:
+		c.cleanups[string(key)] = true
+		return nil
 	case n == kv.SystemLen:
 		return nil
 	case n == indexLen:
@@ -79,6 +85,11 @@ func (c *shardCheck) finishName() error {
 	if h := c.name.head; h != nil && h.ExpireAtMS != 0 {
 		c.deadlines.heads[string(h.Name)] = h.ExpireAtMS
 	}
+	for _, g := range c.name.groups {
+		if g.group != nil && len(g.group.leftovers) > 0 {
+			c.unclean = append(c.unclean, cleanupKey(c.first, []byte(c.name.prefix[4:]), g.group.name))
+		}
+	}
 	return c.name.finish()
 }
 
@@ -92,6 +103,14 @@ func (c *shardCheck) finish(sys *system) error {
 	}
 	if err := c.index.finish(); err != nil {
 		return err
+	}
+	if uint64(len(c.cleanups)) != sys.cleanups {
+		return fmt.Errorf("stream: the shard counts %d cleanups and has %d", sys.cleanups, len(c.cleanups))
+	}
+	for _, key := range c.unclean {
+		if !c.cleanups[string(key)] {
+			return fmt.Errorf("stream: %s is missing", PrintKey(key))
+		}
 	}
 	if c.names != sys.keys {
 		return fmt.Errorf("stream: the shard counts %d names and has %d", sys.keys, c.names)
@@ -388,8 +407,10 @@ func (c *nameCheck) checkChunks(err *disagreement) {
 func (g *groupCheck) finish() error {
 	gr := g.group
 	err := disagreement{}
-	err.count("pending entries", gr.pending, uint64(len(g.pending)))
-	err.count("places in the order of claims", gr.pending, uint64(len(g.due)))
+	all := gr.pending + gr.leftoverCount()
+	err.count("pending entries", all, uint64(len(g.pending)))
+	err.count("places in the order of claims", all, uint64(len(g.due)))
+	g.checkLeftovers(&err)
 	err.count("consumers", gr.consumers, uint64(len(g.members)))
 	err.count("names of consumers", gr.consumers, uint64(len(g.names)))
 	err.that(gr.loose < maxLoose, "%d deletions since the bounds were exact", gr.loose)
@@ -404,7 +425,8 @@ func (g *groupCheck) finish() error {
 	owned := 0
 	for cid, ids := range g.owns {
 		owned += len(ids)
-		err.that(g.members[cid] != nil, "consumer %d owns entries and does not exist", cid)
+		_, left := gr.findLeftover(cid)
+		err.that(left || g.members[cid] != nil, "consumer %d owns entries and does not exist", cid)
 	}
 	err.that(owned == len(g.owned), "%d entries have more than one owner", owned-len(g.owned))
 	for id := range g.owned {
@@ -424,6 +446,18 @@ func (g *groupCheck) finish() error {
 		return fmt.Errorf("group %q: %w", gr.name, err.first)
 	}
 	return nil
+}
+
+// checkLeftovers verifies the entries that deleted consumers have left.
+func (g *groupCheck) checkLeftovers(err *disagreement) {
+	for _, l := range g.group.leftovers {
+		err.that(g.members[l.cid] == nil, "consumer %d has leftovers and exists", l.cid)
+		err.that(l.count > 0, "consumer %d has no leftovers", l.cid)
+		err.count("leftovers of a consumer", l.count, uint64(len(g.owns[l.cid])))
+		for id := range g.owns[l.cid] {
+			err.that(!id.Less(l.from), "leftover %v of consumer %d is below %v", id, l.cid, l.from)
+		}
+	}
 }
 
 // disagreement keeps the error of the first failed check.

@@ -102,11 +102,16 @@ func (tx *Tx) attend(h *Head, g *group, name []byte) (*consumer, error) {
 	return c, nil
 }
 
-// deleteConsumer deletes c and drops its pending entries.
+// deleteConsumer deletes c and its pending entries. If there are many, they become leftovers.
 func (tx *Tx) deleteConsumer(h *Head, g *group, c *consumer) error {
-	err := tx.eachOwned(h, g, c, ID{}, MaxID, func(id ID, p pendingEntry) (bool, error) {
-		return true, tx.dropPending(h, g, id, p)
-	})
+	var err error
+	if c.pending > keepLeftovers {
+		err = tx.leave(h, g, c)
+	} else {
+		err = tx.eachOwned(h, g, c, ID{}, MaxID, func(id ID, p pendingEntry) (bool, error) {
+			return true, tx.dropPending(h, g, id, p)
+		})
+	}
 	if err != nil {
 		return err
 	}

@@ -140,6 +140,17 @@ func (tx *Tx) copyTo(h *Head, name []byte, old *Head) (refusal *resp.Value, err 
 	if err != nil {
 		return nil, fmt.Errorf("copy %q to %q: %w", h.Name, name, err)
 	}
+	groups, err := tx.listGroups(h)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		if len(g.leftovers) > 0 {
+			if err := tx.queueCleanup(made.Name, g.name); err != nil {
+				return nil, err
+			}
+		}
+	}
 	tx.touch(made.Name)
 	return nil, nil
 }

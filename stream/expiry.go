@@ -73,10 +73,13 @@ func (s *State) Due(v kv.Reader, nowMS int64) (argv [][]byte, againMS int64, err
 	if err != nil {
 		return nil, 0, err
 	}
-	if sys.dueMS == 0 || sys.dueMS > nowMS {
-		return nil, sys.dueMS, nil
+	switch {
+	case sys.dueMS != 0 && sys.dueMS <= nowMS:
+		return [][]byte{[]byte("_EXPIRE")}, 0, nil
+	case sys.cleanups > 0:
+		return [][]byte{[]byte("_CLEANUP")}, 0, nil
 	}
-	return [][]byte{[]byte("_EXPIRE")}, 0, nil
+	return nil, sys.dueMS, nil
 }
 
 // _EXPIRE: removes names whose deadlines have passed, the earliest first, and answers

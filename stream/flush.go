@@ -32,7 +32,7 @@ func (tx *Tx) removeAll() error {
 		h.gone, h.dirty = true, true // as in remove
 	}
 	clear(s.cached)
-	s.sys.keys, s.sys.expires, s.sys.dueMS = 0, 0, 0
+	s.sys.keys, s.sys.expires, s.sys.dueMS, s.sys.cleanups = 0, 0, 0, 0
 	s.sys.dirty = true
 	s.touched, s.touchedAll = nil, true
 	// The system keys, which stay, come after all keys of names in the first slot. Three
@@ -42,7 +42,8 @@ func (tx *Tx) removeAll() error {
 	deadlines, end := deadlineBounds(tx.firstSlot, 0)
 	err := firstError(
 		tx.batch.DeleteRange(lo, kv.SystemKey(tx.firstSlot, 0)),
-		tx.batch.DeleteRange(deadlines, end))
+		tx.batch.DeleteRange(deadlines, end),
+		tx.batch.DeleteRange(cleanupBounds(tx.firstSlot)))
 	if err == nil && tx.firstSlot < tx.lastSlot {
 		err = tx.batch.DeleteRange(rest, hi)
 	}

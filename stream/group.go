@@ -12,7 +12,8 @@ import (
 //	| version | gid uvarint | delivered 16 | entriesRead varint | pending uvarint      |
 //	| u8 = 2  | consumers uvarint | nextCID uvarint | released uvarint                 |
 //	|         | minPending 16 | maxPending 16 | minDue uvarint | minDueID 16            |
-//	|         | loose uvarint                                                         |
+//	|         | loose uvarint | leftovers: number uvarint, and of each          |
+//	|         | cid uvarint, count uvarint, from 16                                    |
 //	+---------+-----------------------------------------------------------------------+
 type group struct {
 	name        []byte
@@ -35,6 +36,8 @@ type group struct {
 	minDue     uint64
 	minDueID   ID
 	loose      uint64
+
+	leftovers []leftover // of deleted consumers, by number; see leftovers.go
 
 	members map[string]*consumer // the decoded consumers, by name; not always all
 	byCID   map[uint64]*consumer // the same, by number
@@ -88,7 +91,13 @@ func (g *group) encode() []byte {
 	b = g.minPending.appendBytes(b)
 	b = g.maxPending.appendBytes(b)
 	b = g.minDueID.appendBytes(binary.AppendUvarint(b, g.minDue))
-	return binary.AppendUvarint(b, g.loose)
+	b = binary.AppendUvarint(b, g.loose)
+	b = binary.AppendUvarint(b, uint64(len(g.leftovers)))
+	for _, l := range g.leftovers {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, l.cid), l.count)
+		b = l.from.appendBytes(b)
+	}
+	return b
 }
 
 func decodeGroup(name, b []byte) (*group, error) {
@@ -99,6 +108,9 @@ func decodeGroup(name, b []byte) (*group, error) {
 	g := &group{name: append([]byte(nil), name...), gid: r.uvarint(), delivered: r.id(), entriesRead: r.varint()}
 	g.pending, g.consumers, g.nextCID, g.released = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
 	g.minPending, g.maxPending, g.minDue, g.minDueID, g.loose = r.id(), r.id(), r.uvarint(), r.id(), r.uvarint()
+	for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		g.leftovers = append(g.leftovers, leftover{cid: r.uvarint(), count: r.uvarint(), from: r.id()})
+	}
 	return g, r.err("group", name)
 }
 

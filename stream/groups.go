@@ -138,15 +138,15 @@ func (tx *Tx) destroyGroup(h *Head, g *group) error {
 	if err := tx.batch.Delete(tx.keyBuf); err != nil {
 		return fmt.Errorf("delete group %q of %q: %w", g.name, h.Name, err)
 	}
-	clearKind := tx.batch.DeleteRange
-	if g.consumers+g.pending <= pointDeleteMax {
+	clearKind, pending := tx.batch.DeleteRange, g.pending+g.leftoverCount()
+	if g.consumers+pending <= pointDeleteMax {
 		clearKind = tx.deleteEach
 	}
 	kinds := []byte{kindName, kindConsumer, kindPending, kindOwned, kindDue}
 	if g.consumers == 0 {
 		kinds = kinds[2:]
 	}
-	if g.pending == 0 {
+	if pending == 0 {
 		kinds = kinds[:len(kinds)-3]
 	}
 	for _, kind := range kinds {
@@ -156,7 +156,7 @@ func (tx *Tx) destroyGroup(h *Head, g *group) error {
 		}
 	}
 	g.gone = true
-	h.Pending -= g.pending
+	h.Pending -= pending
 	h.GroupCount--
 	h.groupsCached -= 1 + len(g.members)
 	delete(h.groups, string(g.name))

@@ -111,7 +111,7 @@ func (w *idleWalk) visitByID(it kv.Iterator) error {
 	} else {
 		p, err = decodePending(it.Value())
 	}
-	if err == nil && p.claimable(w.nowMS, w.a.minIdleMS) {
+	if err == nil && !w.g.hides(p) && p.claimable(w.nowMS, w.a.minIdleMS) {
 		w.found = append(w.found, id)
 	}
 	return err
@@ -127,12 +127,13 @@ func (w *idleWalk) visitByClaim(it kv.Iterator) error {
 	if int64(len(w.least)) == w.a.count && !id.Less(w.least[0]) {
 		return nil
 	}
-	if w.c != nil {
-		if dueOfKey(it.Key()) < claimOwned {
-			return nil // released: it has no owner
-		}
+	released := dueOfKey(it.Key()) < claimOwned
+	if w.c != nil && released {
+		return nil // it has no owner
+	}
+	if w.c != nil || !released && len(w.g.leftovers) > 0 {
 		p, err := w.pending.indexed(id)
-		if err != nil || p.cid != w.c.cid {
+		if err != nil || w.c != nil && p.cid != w.c.cid || w.g.hides(p) {
 			return err
 		}
 	}

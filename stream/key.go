@@ -177,6 +177,13 @@ func PrintKey(key []byte) string {
 		return fmt.Sprintf("?%x", key)
 	}
 	slot, n := binary.BigEndian.Uint16(key), int(binary.BigEndian.Uint16(key[2:]))
+	if n == kv.SystemLen && len(key) > 4 && key[4] == kv.SystemCleanup {
+		name, group, ok := parseCleanupKey(key)
+		if !ok {
+			return fmt.Sprintf("?%x", key)
+		}
+		return fmt.Sprintf("cleanup slot=%d %q %q", slot, name, group)
+	}
 	if n == kv.SystemLen && len(key) >= deadlineHead && key[4] == kv.SystemExpiry {
 		atMS, name := deadlineOfKey(key)
 		return fmt.Sprintf("deadline slot=%d %d %q", slot, atMS, name)

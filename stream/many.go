@@ -93,7 +93,10 @@ func (f *finder) pendingIn(g *group, id ID) (pendingEntry, bool, error) {
 		return pendingEntry{}, false, err
 	}
 	p, err := decodePending(v)
-	return p, err == nil, err
+	if err != nil || g.hides(p) {
+		return pendingEntry{}, false, err
+	}
+	return p, true, nil
 }
 
 // deleteEntry deletes the entry id, and reports whether there was one. tombstone says

@@ -67,11 +67,20 @@ func claimableBelow(nowMS, minIdleMS int64) uint64 {
 
 // mayHold reports whether id is within the bounds of g's pending entries.
 func (g *group) mayHold(id ID) bool {
-	return g.pending > 0 && !id.Less(g.minPending) && !g.maxPending.Less(id)
+	return g.pending+uint64(len(g.leftovers)) > 0 && !id.Less(g.minPending) && !g.maxPending.Less(id)
 }
 
 // getPending returns the pending entry id of g, and whether there is one.
 func (tx *Tx) getPending(h *Head, g *group, id ID) (pendingEntry, bool, error) {
+	p, ok, err := tx.readPending(h, g, id)
+	if err != nil || !ok || g.hides(p) {
+		return pendingEntry{}, false, err
+	}
+	return p, true, nil
+}
+
+// readPending is getPending, but it returns leftovers too.
+func (tx *Tx) readPending(h *Head, g *group, id ID) (pendingEntry, bool, error) {
 	if !g.mayHold(id) {
 		return pendingEntry{}, false, nil
 	}
@@ -93,6 +102,9 @@ func (tx *Tx) addPending(h *Head, g *group, id ID, c *consumer, p pendingEntry) 
 	p.cid = 0
 	if c != nil {
 		p.cid = c.cid
+	}
+	if err := tx.dropHidden(h, g, id); err != nil {
+		return err
 	}
 	if err := tx.setPending(h, g, id, p); err != nil {
 		return err
@@ -154,9 +166,7 @@ func (tx *Tx) dropPending(h *Head, g *group, id ID, p pendingEntry) error {
 	}
 	g.pending--
 	h.Pending--
-	if g.pending == 0 {
-		g.noPending()
-	}
+	g.checkEmpty()
 	tx.changedGroup(h, g)
 	return tx.disown(h, g, p.cid, id)
 }
@@ -251,8 +261,14 @@ func ownedBounds(h *Head, g *group, c *consumer, from, to ID) (lo, hi []byte) {
 	if g.maxPending.Less(to) {
 		to = g.maxPending
 	}
-	lo = appendOwnedKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, c.cid, from)
-	hi = appendOwnedKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, c.cid, to)
+	return ownedSpan(h, g, c.cid, from, to)
+}
+
+// ownedSpan returns the range [lo, hi) of the keys of what consumer cid of g owns from from
+// to to, both included.
+func ownedSpan(h *Head, g *group, cid uint64, from, to ID) (lo, hi []byte) {
+	lo = appendOwnedKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, cid, from)
+	hi = appendOwnedKey(make([]byte, 0, len(h.prefix)+40), h.prefix, g.gid, cid, to)
 	return lo, append(hi, 0)
 }
 
@@ -278,8 +294,8 @@ func (tx *Tx) eachPending(h *Head, g *group, from, to ID, f func(id ID, p pendin
 	lo, hi := pendingBounds(h, g, from, to)
 	return tx.scan(lo, hi, func(key, value []byte) (bool, error) {
 		p, err := decodePending(value)
-		if err != nil {
-			return false, err
+		if err != nil || g.hides(p) {
+			return true, err
 		}
 		return f(idOfKey(key), p)
 	})
@@ -318,29 +334,33 @@ func (tx *Tx) eachIndexed(h *Head, g *group, lo, hi []byte, f func(id ID, p pend
 	return tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
 		id := idOfKey(key)
 		p, err := pending.indexed(id)
-		if err != nil {
-			return false, err
+		if err != nil || g.hides(p) {
+			return true, err
 		}
 		return f(id, p)
 	})
 }
 
-// endKeys returns copies of the first and the last key in [lo, hi). It is an error when
-// there is none.
-func (tx *Tx) endKeys(lo, hi []byte) (first, last []byte, err error) {
+// pendingEnds returns the least and the greatest ID of g's pending entries, of which there
+// must be one.
+func (tx *Tx) pendingEnds(h *Head, g *group) (first, last ID, err error) {
+	lo, hi := pendingBounds(h, g, ID{}, MaxID)
 	it, err := tx.kv.Iter(lo, hi)
 	if err != nil {
-		return nil, nil, err
+		return ID{}, ID{}, err
 	}
 	defer func() { err = firstError(err, it.Close()) }()
-	if it.First() {
-		first = append(first, it.Key()...)
-		if it.Last() {
-			last = append(last, it.Key()...)
+	find := func(start, move func() bool) (ID, error) {
+		for ok := start(); ok; ok = move() {
+			p, err := decodePending(it.Value())
+			if err != nil || !g.hides(p) {
+				return idOfKey(it.Key()), err
+			}
 		}
+		return ID{}, firstError(it.Error(), fmt.Errorf("stream: there is no key from %s on, but a count is not zero", PrintKey(lo)))
 	}
-	if last == nil && it.Error() == nil {
-		return nil, nil, fmt.Errorf("stream: there is no key from %s on, but a count is not zero", PrintKey(lo))
+	if first, err = find(it.First, it.Next); err == nil {
+		last, err = find(it.Last, it.Prev)
 	}
-	return first, last, it.Error()
+	return first, last, err
 }

@@ -78,8 +78,8 @@ func printGroupValue(kind byte, rest, value []byte) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("gid=%d delivered=%v entriesRead=%d pending=%d consumers=%d nextCID=%d released=%d minPending=%v maxPending=%v minDue=%#x,%v loose=%d",
-			g.gid, g.delivered, g.entriesRead, g.pending, g.consumers, g.nextCID, g.released, g.minPending, g.maxPending, g.minDue, g.minDueID, g.loose), nil
+		return fmt.Sprintf("gid=%d delivered=%v entriesRead=%d pending=%d consumers=%d nextCID=%d released=%d minPending=%v maxPending=%v minDue=%#x,%v loose=%d%s",
+			g.gid, g.delivered, g.entriesRead, g.pending, g.consumers, g.nextCID, g.released, g.minPending, g.maxPending, g.minDue, g.minDueID, g.loose, g.printLeftovers()), nil
 	case kindName:
 		if len(value) != 8 {
 			return "", fmt.Errorf("stream: number of a consumer of %d bytes", len(value))
@@ -104,7 +104,7 @@ func printGroupValue(kind byte, rest, value []byte) (string, error) {
 
 func printSystem(tag byte, value []byte) (string, error) {
 	switch {
-	case tag == kv.SystemExpiry && len(value) == 0:
+	case (tag == kv.SystemExpiry || tag == kv.SystemCleanup) && len(value) == 0:
 		return "-", nil
 	case tag == kv.SystemExpiry:
 		return "", fmt.Errorf("stream: a deadline has a value")
@@ -115,8 +115,8 @@ func printSystem(tag byte, value []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("keys=%d modified=%d expires=%d dueMS=%d nodeMaxEntries=%d nodeMaxBytes=%d idmpSeconds=%d idmpMaxSize=%d",
-		s.keys, s.modified, s.expires, s.dueMS,
+	return fmt.Sprintf("keys=%d modified=%d expires=%d dueMS=%d cleanups=%d nodeMaxEntries=%d nodeMaxBytes=%d idmpSeconds=%d idmpMaxSize=%d",
+		s.keys, s.modified, s.expires, s.dueMS, s.cleanups,
 		s.settings.chunkMaxEntries, s.settings.chunkMaxBytes, s.settings.idmpSeconds, s.settings.idmpMaxSize), nil
 }
 

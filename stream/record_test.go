@@ -71,7 +71,7 @@ var records = []struct {
 		"020166017600820178787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878" +
 			"787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878787878" +
 			"787878787878787878787878787878787878"},
-	{"system", system{keys: 300, modified: 5, settings: settings{100, 4096, 100, 200}, expires: 3, dueMS: 1 << 41},
+	{"system", system{keys: 300, modified: 5, settings: settings{100, 4096, 100, 200}, expires: 3, dueMS: 1 << 41, cleanups: 2},
 		func(v any) []byte { s := v.(system); return s.encode() },
 		func(b []byte) (any, error) {
 			s, err := decodeSystem(b)
@@ -79,12 +79,13 @@ var records = []struct {
 				return nil, err
 			}
 			return *s, nil
-		}, "01000000000000012c000000000000000564802064c80103808080808040"},
+		}, "02000000000000012c000000000000000564802064c8010380808080804002"},
 	{"pending entry", pendingEntry{cid: 1, time: 1 << 40, deliveries: 3},
 		func(v any) []byte { return v.(pendingEntry).append(nil) },
 		func(b []byte) (any, error) { return decodePending(b) }, "010180808080802003"},
 	{"group", group{name: []byte("g"), gid: 1, delivered: ID{2, 3}, entriesRead: -1, pending: 4, consumers: 5, nextCID: 6, released: 7,
-		minPending: ID{8, 9}, maxPending: ID{10, 11}, minDue: 1 << 41, minDueID: ID{10, 3}, loose: 12},
+		minPending: ID{8, 9}, maxPending: ID{10, 11}, minDue: 1 << 41, minDueID: ID{10, 3}, loose: 12,
+		leftovers: []leftover{{cid: 2, count: 300, from: ID{8, 9}}}},
 		func(v any) []byte { g := v.(group); return g.encode() },
 		func(b []byte) (any, error) {
 			g, err := decodeGroup([]byte("g"), b)
@@ -94,7 +95,7 @@ var records = []struct {
 			return *g, nil
 		},
 		"020100000000000000020000000000000003010405060700000000000000080000000000000009000000000000000a000000000000000b8080808080" +
-			"40000000000000000a00000000000000030c"},
+			"40000000000000000a00000000000000030c0102ac0200000000000000080000000000000009"},
 	{"consumer", consumer{name: []byte("c"), cid: 1, seenMS: 1 << 40, activeMS: -1, pending: 2, minOwned: ID{3, 4}, loose: 5},
 		func(v any) []byte { c := v.(consumer); return c.encode() },
 		func(b []byte) (any, error) {

@@ -109,7 +109,12 @@ func (tx *Tx) groupSpans(h *Head, g *group, one func(key []byte) error, span fun
 			}
 		}
 	}
-	if g.pending == 0 {
+	for _, l := range g.leftovers {
+		if err := span(ownedSpan(h, g, l.cid, l.from, g.maxPending)); err != nil {
+			return err
+		}
+	}
+	if g.pending+uint64(len(g.leftovers)) == 0 {
 		return nil
 	}
 	return firstError(span(pendingBounds(h, g, ID{}, MaxID)), span(dueBounds(h, g, math.MaxUint64)))

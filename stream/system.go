@@ -11,14 +11,16 @@ import (
 //	 0         1      9          17
 //	+---------+------+----------+-------------------------+-----------------------+
 //	| version | keys | modified | chunkMaxEntries uvarint | chunkMaxBytes uvarint |
-//	| u8 = 1  | u64  | u64      | idmpSeconds uvarint     | idmpMaxSize uvarint   |
+//	| u8 = 2  | u64  | u64      | idmpSeconds uvarint     | idmpMaxSize uvarint   |
 //	|         |      |          | expires uvarint         | dueMS uvarint         |
+//	|         |      |          | cleanups uvarint        |                       |
 //	+---------+------+----------+-------------------------+-----------------------+
 type system struct {
 	keys     uint64 // number of names
 	modified uint64 // number of modifications ever; see Tx.modified
 	expires  uint64 // number of names with a deadline
 	dueMS    int64  // lower bound of the deadlines; zero: there is none
+	cleanups uint64 // number of groups that _CLEANUP has to look at
 	settings settings
 	dirty    bool // whether Flush has to write it
 }
@@ -40,7 +42,7 @@ var defaultSettings = settings{
 	idmpMaxSize:     100,
 }
 
-const systemVersion = 1
+const systemVersion = 2
 
 func (s *system) encode() []byte {
 	b := binary.BigEndian.AppendUint64([]byte{systemVersion}, s.keys)
@@ -49,7 +51,8 @@ func (s *system) encode() []byte {
 		b = binary.AppendUvarint(b, v)
 	}
 	b = binary.AppendUvarint(b, s.expires)
-	return binary.AppendUvarint(b, uint64(s.dueMS))
+	b = binary.AppendUvarint(b, uint64(s.dueMS))
+	return binary.AppendUvarint(b, s.cleanups)
 }
 
 func decodeSystem(b []byte) (*system, error) {
@@ -61,7 +64,7 @@ func decodeSystem(b []byte) (*system, error) {
 	for _, v := range [...]*uint64{&s.settings.chunkMaxEntries, &s.settings.chunkMaxBytes, &s.settings.idmpSeconds, &s.settings.idmpMaxSize} {
 		*v = r.uvarint()
 	}
-	s.expires, s.dueMS = r.uvarint(), int64(r.uvarint())
+	s.expires, s.dueMS, s.cleanups = r.uvarint(), int64(r.uvarint()), r.uvarint()
 	return s, r.err("system record", nil)
 }
 

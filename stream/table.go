@@ -111,6 +111,7 @@ var all = []*Command{
 	&setnx,
 	&strlen,
 	// any name
+	&cleanupCmd,
 	&copyCmd,
 	&dbSize,
 	&del,

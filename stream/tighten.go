@@ -32,6 +32,13 @@ func (g *group) noPending() {
 // noPending sets the bound of a consumer without pending entries.
 func (c *consumer) noPending() { c.minOwned, c.loose = MaxID, 0 }
 
+// checkEmpty resets the bounds when neither pending entries nor leftovers are left.
+func (g *group) checkEmpty() {
+	if g.pending == 0 && len(g.leftovers) == 0 {
+		g.noPending()
+	}
+}
+
 // claimedBefore reports whether the place of id in the order of claims is below the bound.
 func (g *group) claimedBefore(due uint64, id ID) bool {
 	return due < g.minDue || due == g.minDue && id.Less(g.minDueID)

@@ -33,6 +33,9 @@ func runXGroupDelConsumer(tx *Tx, argv [][]byte) (resp.Value, error) {
 		return resp.Int(0), err
 	}
 	n := c.pending
+	if n > keepLeftovers && len(g.leftovers) == maxLeftovers {
+		return errLeftovers, nil
+	}
 	if err := tx.deleteConsumer(h, g, c); err != nil {
 		return resp.Value{}, err
 	}

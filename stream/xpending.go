@@ -100,8 +100,7 @@ func (tx *Tx) pendingSummary(h *Head, g *group) (resp.Value, error) {
 	if g.pending == 0 {
 		return resp.Array(resp.Int(0), resp.Null(), resp.Null(), resp.NullArray()), nil
 	}
-	lo, hi := pendingBounds(h, g, ID{}, MaxID)
-	first, last, err := tx.endKeys(lo, hi)
+	first, last, err := tx.pendingEnds(h, g)
 	if err != nil {
 		return resp.Value{}, err
 	}
@@ -115,7 +114,7 @@ func (tx *Tx) pendingSummary(h *Head, g *group) (resp.Value, error) {
 			owners = append(owners, resp.Array(resp.Bulk(c.name), resp.Bulk(strconv.AppendUint(nil, c.pending, 10))))
 		}
 	}
-	return resp.Array(resp.Int(int64(g.pending)), idValue(idOfKey(first)), idValue(idOfKey(last)), resp.Array(owners...)), nil
+	return resp.Array(resp.Int(int64(g.pending)), idValue(first), idValue(last), resp.Array(owners...)), nil
 }
 
 // pendingDetails returns [[id, consumer, idle, deliveries], …].

@@ -44,6 +44,7 @@ var catchers = []catcher{
 	{"j", "blocked reader not registered again", "router", "^TestBlockSurvivesLeaderChange$/^XREADGROUP$", time.Minute},
 	{"k", "a non-voter counts", "shard", "^TestReadsCountVotersOnly$", time.Minute},
 	{"l", "a stale snapshot is installed", "shard", "^TestStaleSnapshot$", time.Minute},
+	{"m", "pending entries of a deleted consumer are seen", "stream", "^TestLeftoversAreHidden$", time.Minute},
 }
 
 func main() {

@@ -1,0 +1,5 @@
+//go:build mutant_m
+
+package mutant
+
+const active = 'm'
