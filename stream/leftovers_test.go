@@ -3,10 +3,6 @@ package stream_test
 import (
 	"strings"
 	"testing"
-
-	"millrace/kv"
-	"millrace/kv/pebblekv"
-	"millrace/stream"
 )
 
 // leftoverRig returns a rig with 10,000 entries. Consumer d of group g0 owns the entries 2-0,
@@ -32,14 +28,6 @@ func (r *rig) due() string {
 		words[i] = string(w)
 	}
 	return strings.Join(words, " ")
-}
-
-// check fails the test if the keys of the state disagree.
-func (r *rig) check() {
-	r.t.Helper()
-	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // TestLeftoversAreHidden compares the answers of commands on a group with leftovers with
@@ -90,18 +78,18 @@ func TestLeftoversAreHidden(t *testing.T) {
 			if lazy.due() != "_CLEANUP" {
 				t.Fatalf("due is %q", lazy.due())
 			}
-			clean.check()
-			lazy.check()
+			clean.check(t)
+			lazy.check(t)
 			if got, want := lazy.show(line), clean.show(line); got != want {
 				t.Errorf("the answer with leftovers is %.300s\nwithout %.300s", got, want)
 			}
 			if got, want := lazy.show("XPENDING s g0"), clean.show("XPENDING s g0"); got != want {
 				t.Errorf("then XPENDING answers %s with leftovers, without %s", got, want)
 			}
-			lazy.check()
+			lazy.check(t)
 			for lazy.due() != "" {
 				lazy.do(lazy.due())
-				lazy.check()
+				lazy.check(t)
 			}
 			if got, want := lazy.show("XPENDING s g0 - + 20"), clean.show("XPENDING s g0 - + 20"); got != want {
 				t.Errorf("after the cleanup XPENDING answers %s, without leftovers %s", got, want)
@@ -128,14 +116,14 @@ func TestLeftoversMove(t *testing.T) {
 				if v := r.do(line); v.IsErr() {
 					t.Fatalf("%s: %v", line, v)
 				}
-				r.check()
+				r.check(t)
 			}
 			for n := 0; r.due() != ""; n++ {
 				if n == 20 {
 					t.Fatal("the cleanup does not end")
 				}
 				r.do(r.due())
-				r.check()
+				r.check(t)
 			}
 		})
 	}
