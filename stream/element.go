@@ -162,15 +162,6 @@ func (tx *Tx) collection(name []byte, t Type) (*Head, *resp.Value, error) {
 	return h, nil, nil
 }
 
-// collectionOrNew is collection, and registers an empty one if there is none.
-func (tx *Tx) collectionOrNew(name []byte, t Type) (h *Head, refusal *resp.Value, err error) {
-	if h, refusal, err = tx.collection(name, t); h != nil || refusal != nil || err != nil {
-		return h, refusal, err
-	}
-	h = newElementsHead(name, t)
-	return h, nil, tx.register(h)
-}
-
 // walk counts an element that a command walks over beyond those that its words name, and
 // reports whether it may go on. Only a record has a bound.
 func (tx *Tx) walk() bool {

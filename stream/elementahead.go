@@ -37,7 +37,7 @@ func (tx *Tx) lookAhead(h *Head, words [][]byte, step int) (*resp.Value, error) 
 		keys = append(keys, bytes.Clone(tx.elementKey(h, words[i])))
 	}
 	slices.SortFunc(keys, bytes.Compare)
-	lo := append(h.prefix[:len(h.prefix):len(h.prefix)], h.elementKind())
+	lo := append(slices.Clip(h.prefix), h.elementKind())
 	it, err := tx.kv.Iter(lo, after(lo))
 	if err != nil {
 		return nil, fmt.Errorf("look up elements of %q: %w", h.Name, err)

@@ -136,7 +136,7 @@ func TestCollections(t *testing.T) {
 	}
 }
 
-// TestHostileCollections reads what Redis would not have written.
+// TestHostileCollections reads payloads that no Redis writes.
 func TestHostileCollections(t *testing.T) {
 	row := func(kind byte, b []byte) []byte { return appendString([]byte{kind}, b) }
 	cut := ziplistOf("a", "1")
@@ -180,7 +180,7 @@ func TestHostileCollections(t *testing.T) {
 	if _, err := Decode(EncodeHash(many, false), Budget{Left: 100_000, Record: 40}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("beyond the budget: %v", err)
 	}
-	for _, payload := range collections() { // whatever is cut off
+	for _, payload := range collections() { // cut off at any place
 		for n := range len(payload) - footerBytes {
 			if v, err := Decode(seal(payload[:n:n], 1), Budget{Left: 1 << 20}); err == nil {
 				t.Errorf("%x is read as %+v", payload[:n], v)
