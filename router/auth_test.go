@@ -58,7 +58,8 @@ func TestAuthWithoutPassword(t *testing.T) {
 	c.want("PING", "+PONG")
 }
 
-// Before a client has authenticated it may send and stay little.
+// A client that has not authenticated may send only small commands, and its connection ends
+// after AuthTimeout. The number of such clients is limited, here to 2.
 func TestBeforeAuth(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) {
 		c.RequirePass = "secret"
@@ -83,7 +84,7 @@ func TestBeforeAuth(t *testing.T) {
 		defer g.r.mu.Unlock()
 		return g.r.unauthed == 0
 	}
-	eventually(t, "those two are forgotten", none)
+	eventually(t, "both connections are forgotten", none)
 	a, b := g.dial(), g.dial()
 	a.want("AUTH secret", "+OK")
 	b.want("PING", "-"+textNoAuth)
@@ -94,7 +95,7 @@ func TestBeforeAuth(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	e.ended()
-	b.ended() // too late
+	b.ended() // it did not authenticate in time
 	d.ended()
 	a.want("PING", "+PONG") // a client that has authenticated is not affected
 	// After authentication, the limits are the usual ones.
@@ -102,7 +103,7 @@ func TestBeforeAuth(t *testing.T) {
 	if got := a.recv(); got != ":0" {
 		t.Errorf("got %s", got)
 	}
-	eventually(t, "nobody is counted as unauthenticated", none)
+	eventually(t, "no connection counts as unauthenticated", none)
 }
 
 // fromElsewhere is a listener. Its clients seem to come from another machine.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/call"
+	"millrace/resp"
 )
 
 // blocked waits until a shard keeps n calls.
@@ -38,7 +39,7 @@ func TestBlockOneShard(t *testing.T) {
 	c.want("XREAD BLOCK x STREAMS "+a+" $", "-ERR timeout is not an integer or out of range")
 }
 
-// Writes pipelined before a blocking read are seen by it.
+// A blocking read sees the writes that were pipelined before it.
 func TestBlockBehindWrites(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c := g.dial()
@@ -50,8 +51,8 @@ func TestBlockBehindWrites(t *testing.T) {
 	}
 }
 
-// The ID $ is replaced by the last ID when the call begins. So an entry is answered that is
-// added after a leader ends and before the call is registered again.
+// The ID $ is replaced by the last ID when the call begins. Therefore the call also answers an
+// entry that was added after its leader ended and before it was registered again.
 func TestBlockSurvivesLeaderChange(t *testing.T) {
 	for _, tc := range []struct{ name, read, create string }{
 		{"XREAD", "XREAD BLOCK 0 STREAMS %s $", ""},
@@ -114,7 +115,7 @@ func TestBlockedReadIgnoresOtherTypes(t *testing.T) {
 	}
 }
 
-// A broken connection to the leader is no end for a blocked call.
+// A blocked call survives a broken connection to the leader: it is registered again.
 func TestBlockSurvivesBrokenLink(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c, w := g.dial(), g.dial()
@@ -133,8 +134,8 @@ func TestBlockSurvivesBrokenLink(t *testing.T) {
 	}
 }
 
-// A blocked call that a leader may have served before it was lost does not say that it
-// was not done, when no other leader is found.
+// A leader may have served an XREADGROUP before it was lost. When no other leader is found,
+// the reply is therefore INDOUBT. An XREAD changes nothing, so its reply is CLUSTERDOWN.
 func TestBlockRemembersDoubt(t *testing.T) {
 	for _, tc := range []struct{ read, want string }{
 		{"XREADGROUP GROUP g c BLOCK 200 STREAMS %s >", "-" + textInDoubt},
@@ -177,25 +178,24 @@ func TestDollarIsNoIDOfAGroup(t *testing.T) {
 	}
 }
 
-// Without a leader, or with one that is silent, a blocked call ends in time: with null
-// where all shards had been looked at before it waited, else with an error, for it may
-// be that there is something.
+// A blocked call ends in time even when its leader is lost or silent. Over several shards the
+// reply is null, because all of them were read before the call waited. On one shard it is an
+// error, because an entry may have come that no leader could answer.
 func TestBlockEndsWithoutLeader(t *testing.T) {
 	silent := func(g *rig) {
 		g.cl.setFault(func(_ string, c *call.Call) fault { return fault{silent: c.Kind == call.Block || c.Kind == call.Wait} })
 		g.cl.move(0, 1)
 	}
 	for _, tc := range []struct {
-		name   string
-		read   string
-		one    string // the reply of one shard; of several it is null
-		break_ func(g *rig)
+		name string
+		read string
+		one  string // the reply of one shard; over several it is null
+		lose func(g *rig)
 	}{
 		{"no leader", "XREAD", "-" + textNoLeader, func(g *rig) { g.cl.move(0, -1) }},
 		{"silent leader", "XREAD", "-" + textTimeout, silent},
 		{"silent leader of a group", "XREADGROUP GROUP g c", "-" + textInDoubt, silent},
 	} {
-
 		for _, keys := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s %d", tc.name, keys), func(t *testing.T) {
 				g := newRig(t, keys, nil)
@@ -215,7 +215,7 @@ func TestBlockEndsWithoutLeader(t *testing.T) {
 				start := time.Now()
 				c.send(read)
 				g.blocked(0, 1)
-				tc.break_(g)
+				tc.lose(g)
 				if got := c.recv(); got != want {
 					t.Errorf("got %s, want %s", got, want)
 				}
@@ -241,7 +241,7 @@ func TestBlockOverShards(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for i := range 3 {
-		g.blocked(i, 0) // nothing is left behind
+		g.blocked(i, 0) // the call is forgotten on all shards
 	}
 	c.want(fmt.Sprintf("XREAD BLOCK 30 STREAMS %s %s %s $ $ $", a, b, d), "nilarray")
 	for i := range 3 {
@@ -292,7 +292,7 @@ func TestBlockGroupOverShards(t *testing.T) {
 	g.blocked(0, 0)
 }
 
-// A client that vanishes while blocked leaves nothing behind.
+// When a client vanishes, the shards forget its blocked call and the router its connection.
 func TestBlockedClientVanishes(t *testing.T) {
 	for _, keys := range []int{1, 2} {
 		for _, piped := range []string{"", "PING"} {
@@ -376,8 +376,8 @@ func TestBlockCapped(t *testing.T) {
 	w.want("XPENDING s g", `[:1, "1-1", "1-1", [["c", "1"]]]`)
 }
 
-// A blocked call that ends with an error is one call that failed, however often it was
-// looked at.
+// A blocked call that ends with an error counts as one failed call, even if the shard looked
+// at it several times.
 func TestBlockedFailureCounts(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c, w := g.dial(), g.dial()
@@ -415,7 +415,7 @@ func TestBlockBounds(t *testing.T) {
 	for ; len(flood) < 256<<10; n++ {
 		flood = append(flood, "*1\r\n$4\r\nPING\r\n"...)
 	}
-	c.raw(flood) // more than is read ahead
+	c.raw(flood) // more than the router reads ahead
 	w.want("XADD s 1-1 a b", `"1-1"`)
 	if got := c.recv(); got != `[["s", [["1-1", ["a", "b"]]]]]` {
 		t.Errorf("got %s", got)
@@ -437,11 +437,8 @@ func TestBlockedConsumersUnderMoves(t *testing.T) {
 	w.want("XGROUP CREATE "+a+" g $ MKSTREAM", "+OK")
 	w.want("XGROUP CREATE "+b+" g $ MKSTREAM", "+OK")
 	const entries, consumers = 150, 4
-	var (
-		mu   sync.Mutex
-		seen = make(map[string]int)
-		wg   sync.WaitGroup
-	)
+	all := tally{entries: entries, seen: make(map[string]int)}
+	var wg sync.WaitGroup
 	for n := range consumers {
 		c := g.dial()
 		keys := fmt.Sprintf("STREAMS %s %s > >", a, b)
@@ -450,26 +447,9 @@ func TestBlockedConsumersUnderMoves(t *testing.T) {
 		}
 		line := fmt.Sprintf("XREADGROUP GROUP g c%d COUNT 2 BLOCK 100 %s", n, keys)
 		wg.Go(func() {
-			for end := time.Now().Add(patience); time.Now().Before(end); {
-				c.send(line)
-				v, err := c.read()
-				if err != nil || v.IsErr() {
-					t.Errorf("consumer %d: %s, %v", n, show(v), err)
-					return
-				}
-				mu.Lock()
-				for _, stream := range v.Elems {
-					for _, entry := range stream.Elems[1].Elems {
-						seen[string(entry.Elems[1].Elems[1].Str)]++
-					}
-				}
-				done := len(seen) == entries
-				mu.Unlock()
-				if done {
-					return
-				}
+			if err := all.consume(c, line); err != nil {
+				t.Errorf("consumer %d: %v", n, err)
 			}
-			t.Errorf("consumer %d: not everything was delivered", n)
 		})
 	}
 	for i := range entries {
@@ -485,15 +465,50 @@ func TestBlockedConsumersUnderMoves(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	for p, n := range seen {
+	for p, n := range all.seen {
 		if n != 1 {
 			t.Errorf("entry %s was delivered %d times", p, n)
 		}
 	}
 }
 
-// A BLOCK time that is shorter than a shard's answer bounds the wait, but not the first look:
-// the call has the usual time for that.
+// tally counts how often each entry was delivered.
+type tally struct {
+	entries int // number of entries, each with a payload of its own
+
+	mu   sync.Mutex
+	seen map[string]int // deliveries by payload, guarded by mu
+}
+
+// consume repeats an XREADGROUP until every entry was delivered, to this consumer or another.
+func (a *tally) consume(c *client, line string) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		c.send(line)
+		v, err := c.read()
+		if err != nil || v.IsErr() {
+			return fmt.Errorf("the reply is %s, %v", show(v), err)
+		}
+		if a.add(v) {
+			return nil
+		}
+	}
+	return fmt.Errorf("not all entries were delivered in %v", patience)
+}
+
+// add counts the entries of a reply, and reports whether every entry was delivered by now.
+func (a *tally) add(reply resp.Value) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, stream := range reply.Elems {
+		for _, entry := range stream.Elems[1].Elems {
+			a.seen[string(entry.Elems[1].Elems[1].Str)]++
+		}
+	}
+	return len(a.seen) == a.entries
+}
+
+// A short BLOCK time bounds the wait, but not the first look at the stream. With BLOCK 1 the
+// shard still has the usual time to answer an entry that is there already.
 func TestShortBlockIsLookedAt(t *testing.T) {
 	g := newRig(t, 1, nil)
 	s := g.cl.key(0, 0)

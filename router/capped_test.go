@@ -91,7 +91,7 @@ func drawCapped(rt *rapid.T, keys []string, nosuch string) string {
 	wrong := rapid.IntRange(0, 19).Draw(rt, "wrong")
 	block := draw("", "", "BLOCK 1")
 	if wrong == 0 && !group {
-		block = "" // the rig's shards do not look at the types of an XREAD that waits
+		block = "" // a fake shard does not check types while an XREAD waits
 	}
 	words = append(words, block, "STREAMS")
 	n := rapid.IntRange(2, 12).Draw(rt, "keys")

@@ -123,8 +123,8 @@ var connectionReplies = []struct{ line, want string }{
 	{"XINFO HELP x", "-ERR wrong number of arguments for 'xinfo|help' command"},
 }
 
-// Replies and error texts as Redis 8.6.3 has them, or where it is no cluster, as it
-// would have them in one.
+// The replies and error texts are those of Redis 8.6.3 in cluster mode, except for refusals of
+// our own such as that of CLUSTER MEET.
 func TestConnectionCommands(t *testing.T) {
 	g := newRig(t, 2, nil)
 	c := g.dial()
@@ -133,7 +133,8 @@ func TestConnectionCommands(t *testing.T) {
 	}
 }
 
-// show prints bulk strings with %q; a verbatim string is shown as it is.
+// INFO answers a bulk string in RESP2, in which show quotes the line ends, and in RESP3 a
+// verbatim string, which show leaves as it is.
 func TestInfo(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) {
 		c.Version = "1.2.3"
@@ -205,7 +206,7 @@ func TestClusterCommands(t *testing.T) {
 		t.Errorf("CLUSTER SHARDS lacks %s in:\n%s", want, got)
 	}
 
-	// A shard without a leader is told of, after a moment.
+	// A shard without a known leader makes the state fail, and its 5462 slots count as failed.
 	g.cl.move(2, -1)
 	g.cl.hints.mu.Lock()
 	delete(g.cl.hints.known, 3)
@@ -240,7 +241,7 @@ func TestClientListAndKill(t *testing.T) {
 	d.want("PING", "+PONG")
 	a.want("CLIENT KILL TYPE normal", ":1")
 	d.ended()
-	a.want("CLIENT KILL TYPE normal SKIPME no", ":1") // itself, after the reply
+	a.want("CLIENT KILL TYPE normal SKIPME no", ":1") // ends its own connection too, after the reply
 	a.ended()
 	e, f := g.dial(), g.dial()
 	e.want("PING", "+PONG")
@@ -269,7 +270,7 @@ func TestReadOnly(t *testing.T) {
 	c := g.dial()
 	c.want("XADD s 1-1 a b", `"1-1"`)
 	c.want("READONLY", "+OK")
-	g.cl.move(0, -1) // no leader any more
+	g.cl.move(0, -1) // the shard has no leader now
 	c.want("XLEN s", ":1")
 	g.cl.move(0, 1)
 	c.want("XADD s 2-1 a b", `"2-1"`) // writes go to the leader

@@ -17,8 +17,8 @@ var rewrite = flag.Bool("rewrite", false, "rewrite docs/commands.md from the com
 
 const commandsPage = "../docs/commands.md"
 
-// docs/commands.md is made of the command table, and of the notes in testdata/commands.txt.
-// This test fails when it is behind.
+// TestCommandsPage fails when docs/commands.md differs from the page that is made from the
+// command table and the notes in testdata/commands.txt.
 func TestCommandsPage(t *testing.T) {
 	page := commandsMarkdown(t)
 	if *rewrite {
@@ -32,7 +32,7 @@ func TestCommandsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(have) != page {
-		t.Errorf("%s is stale: make docs", commandsPage)
+		t.Errorf("%s is stale: run make docs", commandsPage)
 	}
 }
 
@@ -55,7 +55,7 @@ func commandNotes(t *testing.T) map[string]string {
 			out[last] = strings.TrimSpace(out[last] + " " + strings.TrimSpace(l))
 		default:
 			if _, twice := out[l]; twice {
-				t.Errorf("testdata/commands.txt: %s is there twice", l)
+				t.Errorf("testdata/commands.txt names %s twice", l)
 			}
 			out[l] = ""
 			last = l
@@ -67,7 +67,7 @@ func commandNotes(t *testing.T) map[string]string {
 	return out
 }
 
-// usageOf returns the words of a command as one types them.
+// usageOf returns a command's name in capitals and its arguments.
 func usageOf(t *testing.T, cmd *command.Command) string {
 	args, err := usage.Parse(cmd.Usage)
 	if err != nil {
@@ -128,7 +128,7 @@ func commandsMarkdown(t *testing.T) string {
 	}
 	for name := range texts {
 		if !seen[name] {
-			t.Errorf("testdata/commands.txt: there is no %s in the table", name)
+			t.Errorf("testdata/commands.txt names %s, which is not in the command table", name)
 		}
 	}
 	b.WriteString("\n## Not there\n\nThese, and every other name, are answered with Redis's `ERR unknown command`; the connection lives on.\n\n" +
@@ -137,7 +137,7 @@ func commandsMarkdown(t *testing.T) string {
 		names := strings.Fields(a.names)
 		for _, n := range names {
 			if r.table[strings.ToLower(n)] != nil {
-				t.Errorf("%s is in the table, and among those that are not there", n)
+				t.Errorf("%s is both in the command table and in the list of absent commands", n)
 			}
 		}
 		fmt.Fprintf(&b, "| `%s` | %s |\n", strings.Join(names, "` `"), a.why)
@@ -145,10 +145,10 @@ func commandsMarkdown(t *testing.T) string {
 	return b.String()
 }
 
-// statusWords begin the summaries of commands that do less than their name says.
+// statusWords are the first words in the summaries of commands that do less than in Redis.
 var statusWords = []string{"Refused", "Accepted", "Answered"}
 
-// statusOf says in a word how a command stands to Redis's.
+// statusOf returns the Status of a command: how it compares with the command of Redis.
 func statusOf(cmd *command.Command, notes string) string {
 	word, _, _ := strings.Cut(cmd.Summary, " ")
 	word = strings.TrimRight(word, ":;,")
@@ -161,7 +161,8 @@ func statusOf(cmd *command.Command, notes string) string {
 	return "as in Redis"
 }
 
-// notesOf returns the notes on a command; those that do less say why in their summaries.
+// notesOf returns the Notes on a command. If its summary begins with one of statusWords, the
+// rest of the summary gives the reason and comes first.
 func notesOf(cmd *command.Command, notes string) string {
 	for _, word := range statusWords {
 		if rest, ok := strings.CutPrefix(cmd.Summary, word); ok {

@@ -18,9 +18,9 @@ import (
 	"millrace/stream"
 )
 
-// cluster is a Backend, a map and leaders for tests: several shards whose state is the
-// real one on a Pebble in memory, and leaders that are moved by hand. Calls to one
-// node are handled in order by one goroutine, as over one connection.
+// cluster is a Backend and a Topology for tests. Its shards apply commands to the real state
+// machine, on a Pebble in memory. Tests move leaders with move. One goroutine per node handles
+// the calls to that node in their order, as over one connection.
 type cluster struct {
 	t      testing.TB
 	nodes  []string
@@ -39,10 +39,10 @@ type cluster struct {
 type fault struct {
 	err    error // answered instead of the shard's answer
 	done   bool  // the shard does the call all the same
-	silent bool  // there is never an answer
+	silent bool  // the call is never answered
 }
 
-// mailbox is the calls on their way to one node.
+// mailbox holds the calls on their way to one node.
 type mailbox struct {
 	mu    sync.Mutex
 	cond  *sync.Cond
@@ -76,7 +76,7 @@ type fakeWait struct {
 
 func nodeID(i int) string { return fmt.Sprintf("%040d", i) }
 
-// newCluster has n shards and three nodes; node 0 leads all shards at first.
+// newCluster returns a cluster of n shards on three nodes. Node 0 leads all shards at first.
 func newCluster(t testing.TB, n int) *cluster {
 	t.Helper()
 	cl := &cluster{t: t, hints: newFakeLeaders(), boxes: make(map[string]*mailbox)}
@@ -165,8 +165,8 @@ func (cl *cluster) Cancel(node string, c *call.Call) {
 	}
 }
 
-// take takes a call back that is not handled yet. When it reports false, the call is
-// not in hand any more either.
+// take removes a call that is not handled yet. It returns false when handling has begun, and
+// then first waits until the call is answered or kept by the shard.
 func (b *mailbox) take(c *call.Call) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,7 +180,7 @@ func (b *mailbox) take(c *call.Call) bool {
 	return false
 }
 
-// release forgets a blocked call, if it is there.
+// release forgets a blocked call, and reports whether the shard kept it.
 func (s *fakeShard) release(c *call.Call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,7 +200,7 @@ func (cl *cluster) handle(node string, box *mailbox) {
 	}
 }
 
-// next takes the next call, nil at the end. The one before it is done with.
+// next returns the next call, or nil once the cluster is closed. It ends the call before.
 func (b *mailbox) next() *call.Call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -216,7 +216,7 @@ func (b *mailbox) next() *call.Call {
 	return b.busy
 }
 
-// answer has the shard do a call, unless there is a fault.
+// answer passes a call to its shard, unless a fault replaces the shard's answer.
 func (cl *cluster) answer(node string, c *call.Call) {
 	cl.mu.Lock()
 	f := cl.fault
@@ -241,7 +241,7 @@ func (cl *cluster) answer(node string, c *call.Call) {
 	}
 }
 
-// serve does one call; later says that it is kept and answered later.
+// serve does one call. If later is true, the shard keeps the call and answers it later.
 func (s *fakeShard) serve(node string, c *call.Call) (res call.Result, later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -326,7 +326,7 @@ func (s *fakeShard) write(c *call.Call) []byte {
 	return encode(replies[0], c.Proto)
 }
 
-// try serves a blocking call if it would get something. s.mu is held.
+// try serves a blocking call if an entry or an error is ready for it. s.mu is held.
 func (s *fakeShard) try(c *call.Call, b *stream.Blocked) (call.Result, bool) {
 	ready, err := b.Ready(pebblekv.Reader{R: s.db}, s.nowMS)
 	switch {
@@ -343,7 +343,7 @@ func (s *fakeShard) try(c *call.Call, b *stream.Blocked) (call.Result, bool) {
 	return call.Result{Reply: fakeReply(c, v, err)}, true
 }
 
-// wake serves blocked calls. s.mu is held; Done must not block, so that is fine here.
+// wake serves the blocked calls that are ready. s.mu may be held, because Done does not block.
 func (s *fakeShard) wake() {
 	for i := 0; i < len(s.blocked); {
 		w := s.blocked[i]
@@ -371,7 +371,7 @@ func (s *fakeShard) expire(w *fakeWait) {
 	}
 }
 
-// move makes a node the leader of a shard in the next term; -1: nobody leads. Blocked
+// move makes a node the leader of a shard in the next term, or none if node is -1. Blocked
 // calls are refused, as by a leader that steps down.
 func (cl *cluster) move(shard, node int) {
 	s := cl.shards[shard]
@@ -402,7 +402,7 @@ func (cl *cluster) blockedCalls(shard int) int {
 	return len(s.blocked)
 }
 
-// put applies a command at a shard, past the router.
+// put applies a command at a shard without the router.
 func (cl *cluster) put(shard int, line string) {
 	s := cl.shards[shard]
 	s.mu.Lock()
@@ -481,7 +481,7 @@ func (cl *cluster) Nodes() []NodeInfo {
 	return out
 }
 
-// fakeLeaders is Leaders as placement has it.
+// fakeLeaders implements Leaders. As in placement, a hint of a later term replaces the last one.
 type fakeLeaders struct {
 	mu      sync.Mutex
 	known   map[uint32]hint

@@ -9,7 +9,7 @@ import (
 	"millrace/call"
 )
 
-// Each failure of a call has a reply for the client, and a number of attempts.
+// Each kind of failure has its reply, and decides whether the router sends the call again.
 func TestErrorClasses(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -49,7 +49,7 @@ func TestErrorClasses(t *testing.T) {
 				t.Errorf("the call was sent %d times", n)
 			}
 			g.cl.setFault(nil)
-			c.want("XLEN s", ":0") // the lane is well again
+			c.want("XLEN s", ":0") // the lane works again
 		})
 	}
 }
@@ -61,7 +61,7 @@ func TestWaitsForLeader(t *testing.T) {
 	c.want("XLEN s", ":0")
 	g.cl.move(0, -1)
 	c.send("XADD s 1-1 a b")
-	eventually(t, "somebody looks for a leader", func() bool {
+	eventually(t, "the router looks for a leader", func() bool {
 		s := g.r.seeker(1)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -73,8 +73,8 @@ func TestWaitsForLeader(t *testing.T) {
 	}
 }
 
-// Say the shard refuses commands 2 and 5 of a pipeline and accepts 3 and 4. Command 5 is sent
-// again. Command 2 cannot be, because it would come after 3 and 4.
+// Of a pipeline of six commands, the shard refuses 2, 3, 5 and 6. The router sends 5 and 6
+// again, because no later command was accepted. 2 and 3 would now come after 4, so they fail.
 func TestOvertaken(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c := g.dial()
@@ -111,7 +111,7 @@ func TestOvertaken(t *testing.T) {
 	}
 }
 
-// A call that is never answered ends in doubt, and the connection lives on.
+// A write that is never answered is in doubt, and such a read times out. The connection lives on.
 func TestSilence(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) {
 		c.Limits.Patience = 100 * time.Millisecond
@@ -126,7 +126,8 @@ func TestSilence(t *testing.T) {
 	c.want("XADD s 1-1 a b", `"1-1"`)
 }
 
-// Many connections that are refused together do not each ask the replicas.
+// Connections that look for the leader of the same shard share one search, so the number of
+// questions to replicas does not grow with them.
 func TestSeekersAreShared(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) { c.Limits.Patience = 300 * time.Millisecond })
 	g.cl.move(0, -1)

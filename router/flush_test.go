@@ -65,13 +65,13 @@ func TestFlushIsNoticed(t *testing.T) {
 	w.want("WATCH "+a, "+OK")
 	c.want("FLUSHALL", "+OK")
 	if got, want := b.recv(), "-NOGROUP No such key '"+a+"' or consumer group 'g' in XREADGROUP with GROUP option"; got != want {
-		t.Errorf("the blocked call answers %s", got)
+		t.Errorf("the blocked call answers %s, want %s", got, want)
 	}
 	w.want("MULTI", "+OK")
 	w.want("EXEC", "nilarray")
 }
 
-// Where a shard fails, that is the answer.
+// If one shard fails, its error is the reply.
 func TestFlushWithFailure(t *testing.T) {
 	g := newRig(t, 2, func(cfg *Config) { cfg.EnableFlush = true })
 	c := g.dial()

@@ -21,7 +21,7 @@ import (
 // given is a set of entries: a key and an ID each.
 type given map[string]bool
 
-// consumer is one consumer of the test below while its connection lasts.
+// consumer is one consumer of TestGroupOverAllShards while its connection lasts.
 type consumer struct {
 	name string
 	line string // the call that it repeats
@@ -248,7 +248,7 @@ func (r *groupRun) checkOwners() (lost int) {
 			}
 			lost++
 			if !c.cut {
-				r.t.Errorf("%s was given %s, which no reply brought it", c.name, e)
+				r.t.Errorf("%s was given %s, which is in none of its replies", c.name, e)
 			}
 		}
 		history := r.history(c)
@@ -304,8 +304,8 @@ func (c *consumer) join(g *rig) error {
 	return err
 }
 
-// consume calls until stop is closed, and returns between two calls then; until the
-// connection ends, which it notes; or until a reply is wrong.
+// consume repeats the call of c. It returns nil between two calls once stop is closed, or with
+// c.cut set once the connection has ended. It returns an error when a reply is wrong.
 func (c *consumer) consume(stop <-chan struct{}) error {
 	vr := resp.NewValueReader(bufio.NewReader(c.nc), 1<<20)
 	for {
@@ -329,7 +329,7 @@ func (c *consumer) consume(stop <-chan struct{}) error {
 			return fmt.Errorf("%s came twice", twice)
 		}
 		if v.Kind == resp.KindNullArray {
-			time.Sleep(time.Millisecond) // or those that do not block keep all others from the processor
+			time.Sleep(time.Millisecond) // otherwise the consumers that do not block would keep the processor busy
 		}
 	}
 }
@@ -343,7 +343,7 @@ func ask(nc net.Conn, vr *resp.ValueReader, line string) (resp.Value, error) {
 	return vr.ReadValue()
 }
 
-// add adds the entries of a reply of XREADGROUP, and returns one that was there.
+// add adds the entries of a reply to XREADGROUP. It returns one that s had before, if any.
 func (s given) add(v resp.Value) (twice string) {
 	for _, stream := range v.Elems {
 		for _, entry := range stream.Elems[1].Elems {

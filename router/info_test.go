@@ -72,7 +72,7 @@ func TestInfoFields(t *testing.T) {
 		var have []string
 		for _, f := range g.r.infoFields(&infoSections[i]) {
 			if seen[f.Name] || slices.Contains(unknownInfo, f.Name) {
-				t.Errorf("%s in section %s is there twice, or is not known", f.Name, section)
+				t.Errorf("section %s has %s, which came before or is in unknownInfo", section, f.Name)
 			}
 			seen[f.Name] = true
 			have = append(have, f.Name)
@@ -81,7 +81,7 @@ func TestInfoFields(t *testing.T) {
 		for name := range strings.FieldsSeq(redisInfo[section]) {
 			i := slices.Index(have, name)
 			if i <= at {
-				t.Errorf("section %s has %s at %d, after what is at %d", section, name, i, at)
+				t.Errorf("section %s has %s at %d (-1: nowhere), want it after %d", section, name, i, at)
 			}
 			at = max(at, i)
 		}

@@ -28,6 +28,6 @@ func TestLatencyGraph(t *testing.T) {
 	}
 	many := make([]eventSample, maxSamples)
 	if got := latencyGraph("command", many, 0, 0); strings.Count(got, strings.Repeat("_", graphColumns)+"\n") != 2 {
-		t.Errorf("samples beyond a row do not follow below:\n%s", got)
+		t.Errorf("samples beyond one row are not in a second one:\n%s", got)
 	}
 }

@@ -46,7 +46,7 @@ func TestDrain(t *testing.T) {
 	g.blocked(0, 0)
 	if nc, err := net.DialTimeout("tcp", g.r.Addr().String(), time.Second); err == nil {
 		nc.Close()
-		t.Error("a drained router takes clients")
+		t.Error("a drained router accepts a client")
 	}
 }
 
@@ -85,7 +85,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// Serve ends with its context; connections live on until Close.
+// When the context of Serve ends, connections live on until Close.
 func TestServeContext(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c := g.dial()

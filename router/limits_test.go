@@ -59,7 +59,7 @@ func TestHostileInput(t *testing.T) {
 	// Replies to the commands before the fault are still sent, in order.
 	c := g.dial()
 	c.raw([]byte("*3\r\n$4\r\nXLEN\r\n" + "PING\r\n"))
-	c.ended0("-ERR Protocol error: expected '$', got 'P'")
+	c.endedAfter("-ERR Protocol error: expected '$', got 'P'")
 	c = g.dial()
 	c.send("XADD s 1-1 a b", "XLEN s")
 	c.raw([]byte("*1\r\n!"))
@@ -70,8 +70,8 @@ func TestHostileInput(t *testing.T) {
 	}
 }
 
-// ended0 checks for one last reply and the end.
-func (c *client) ended0(want string) {
+// endedAfter checks that the server sends one last reply and closes the connection.
+func (c *client) endedAfter(want string) {
 	c.t.Helper()
 	if got := c.recv(); got != want {
 		c.t.Errorf("got %s, want %s", got, want)
@@ -97,8 +97,8 @@ func TestHalfClose(t *testing.T) {
 	c.ended()
 }
 
-// A client that never reads is not read from any more, costs a bounded amount, and
-// disturbs nobody.
+// The router stops reading from a client that does not read its replies. Such a client costs a
+// bounded amount of memory, and disturbs no other.
 func TestSlowReader(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) { c.Limits.OutputSoftBytes = 256 << 10 })
 	w := g.dial()
@@ -139,7 +139,7 @@ func TestSlowReader(t *testing.T) {
 	w.want("XLEN s", ":1")
 }
 
-// Replies that pile up beyond the hard limit close the client.
+// The router closes a connection when its replies pile up beyond the hard limit.
 func TestOutputHardLimit(t *testing.T) {
 	g := newRig(t, 2, func(c *Config) {
 		c.Limits.OutputSoftBytes, c.Limits.OutputHardBytes, c.Limits.ReadAhead = 64<<10, 512<<10, 64
@@ -175,7 +175,7 @@ func TestOutputHardLimit(t *testing.T) {
 		t.Errorf("%d clients were closed for their output", n)
 	}
 
-	// A single reply beyond it is an error.
+	// A single reply beyond the hard limit is replaced by an error.
 	for range 10 {
 		w.do("XADD " + a + " * f " + strings.Repeat("x", 60<<10))
 	}
@@ -191,7 +191,7 @@ func TestIdleTimeout(t *testing.T) {
 	c.ended()
 }
 
-// At most so many commands are read ahead of their answers.
+// At most Limits.InFlight commands of a connection are on their way to shards.
 func TestInFlightBound(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) { c.Limits.InFlight = 8 })
 	c := g.dial()

@@ -48,16 +48,16 @@ var multiCases = []struct {
 		"EXEC", "-EXECABORT Transaction discarded because of previous errors."}, nil},
 	{"BLOCK does not block", []string{"MULTI", "+OK", "XREAD BLOCK 0 STREAMS A $", "+QUEUED", "XADD A 9-1 k v", "+QUEUED", "EXEC",
 		`[nilarray, "9-1"]`}, []string{"XREAD BLOCK 0 STREAMS A $; XADD A 9-1 k v"}},
-	{"what asks all shards is refused", []string{"MULTI", "+OK", "DBSIZE", "+QUEUED", "XLEN A", "+QUEUED", "EXEC",
+	{"a command to all shards is refused", []string{"MULTI", "+OK", "DBSIZE", "+QUEUED", "XLEN A", "+QUEUED", "EXEC",
 		"[-ERR DBSIZE asks all shards and is not allowed in a transaction, :5]"}, nil},
-	{"an EXEC with arguments ends it", []string{"MULTI", "+OK", "XADD A * k v", "+QUEUED", "EXEC foo",
+	{"an EXEC with arguments ends the transaction", []string{"MULTI", "+OK", "XADD A * k v", "+QUEUED", "EXEC foo",
 		"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
 		"EXEC", "-ERR EXEC without MULTI"}, nil},
-	{"a DISCARD with arguments does not", []string{"MULTI", "+OK", "DISCARD foo", "-ERR wrong number of arguments for 'discard' command",
+	{"a DISCARD with arguments does not end it", []string{"MULTI", "+OK", "DISCARD foo", "-ERR wrong number of arguments for 'discard' command",
 		"EXEC", "-EXECABORT Transaction discarded because of previous errors."}, nil},
 	{"EXEC with arguments and without MULTI", []string{
 		"EXEC foo", "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"}, nil},
-	{"what Redis does not take into a transaction", []string{"MULTI", "+OK", "SAVE", "-ERR Command not allowed inside a transaction", "PING", "+QUEUED",
+	{"a command that Redis refuses in a transaction", []string{"MULTI", "+OK", "SAVE", "-ERR Command not allowed inside a transaction", "PING", "+QUEUED",
 		"EXEC", "-EXECABORT Transaction discarded because of previous errors."}, nil},
 	{"reset", []string{"MULTI", "+OK", "RESET", "+RESET", "EXEC", "-ERR EXEC without MULTI"}, nil},
 	{"help", []string{"MULTI", "+OK", "CLIENT GETNAME", "+QUEUED", "EXEC", "[nil]"}, nil},
@@ -100,7 +100,8 @@ func TestMulti(t *testing.T) {
 	}
 }
 
-// HELLO is executed in its place, but for a change of version: the shard answers in one.
+// HELLO runs in its place within a transaction. It cannot change the protocol version there,
+// because the shard encodes all replies of the transaction in one version.
 func TestMultiHello(t *testing.T) {
 	c := newRig(t, 1, nil).dial()
 	for _, line := range []string{"MULTI", "HELLO 2 SETNAME bob", "HELLO 9", "HELLO 3", "CLIENT GETNAME"} {
@@ -125,8 +126,8 @@ func TestMultiFaults(t *testing.T) {
 		}
 		return fault{}
 	})
-	// One after the other: of two on their way, the later may be taken before the earlier
-	// is repeated, which is then refused.
+	// The second transaction is sent after the reply to the first. If both were on their way,
+	// the shard could accept the second before the first is repeated, which would then fail.
 	for _, tx := range []struct{ add, want string }{
 		{"XADD s 1-1 a b", `[+PONG, "1-1"]`},
 		{"XADD s 2-1 a b", "-" + textInDoubt},
@@ -164,7 +165,7 @@ func TestMultiBounds(t *testing.T) {
 	}
 }
 
-// Splitting an encoded array finds its elements as they were sent.
+// elements splits an encoded array into its elements, byte for byte.
 func TestElements(t *testing.T) {
 	for _, tc := range []struct {
 		in   string

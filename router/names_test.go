@@ -108,7 +108,7 @@ func TestRandomKeyOverShards(t *testing.T) {
 		left[fmt.Sprintf("%q", n)] = true
 	}
 	all := len(left)
-	for range 10_000 { // that one of ten is not drawn in so many has no chance to speak of
+	for range 10_000 { // so many that a name is never missed by chance
 		got := c.do("RANDOMKEY")
 		if !strings.HasPrefix(got, `"name`) {
 			t.Fatalf("RANDOMKEY answers %s", got)
@@ -161,7 +161,8 @@ func TestNamesInMulti(t *testing.T) {
 		"-ERR CLUSTER GETKEYSINSLOT is not allowed in a transaction]")
 }
 
-// TestRenameWakes renames streams that clients are blocked on, away and here.
+// TestRenameWakes blocks a client on a stream. Then it renames that stream, or renames or copies
+// another key to its name, and checks the reply of the blocked call.
 func TestRenameWakes(t *testing.T) {
 	g := newRig(t, 2, nil)
 	tag := "{" + g.cl.key(0, 0) + "}"
@@ -256,8 +257,8 @@ func TestObjectAndMemory(t *testing.T) {
 	c.want("COMMAND GETKEYS WATCH a b", `["a", "b"]`)
 }
 
-// TestScanUnderLoad scans again and again while names are made and deleted on other
-// connections: those that stay are in every scan, once.
+// TestScanUnderLoad scans ten times while other connections make and delete names. The names
+// that stay are in every scan, once.
 func TestScanUnderLoad(t *testing.T) {
 	g := newRig(t, 3, nil)
 	stay := g.dial().fill(60)

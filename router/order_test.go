@@ -18,7 +18,7 @@ type orderPlan struct {
 	seed                   uint64
 	shards, conns          int
 	commands               int // of each connection
-	bad, moves, readsShare int // percent of the calls that fail, that move a leader, of the commands that read
+	bad, moves, readsShare int // percent: of the calls, those that fail and those that move a leader; of the commands, the reads
 }
 
 // sentCommand is one command of a connection: an XADD with a payload, or an XLEN.
@@ -182,7 +182,7 @@ func (p orderPlan) check(t *testing.T, n int, commands []sentCommand, replies []
 	}
 }
 
-// Without faults every command of a pipeline is done, also while leaders move under it.
+// Without faults, every command of a pipeline is done, also while leaders move.
 func TestPipelineSurvivesMoves(t *testing.T) {
 	g := newRig(t, 2, nil)
 	const n = 400
@@ -224,7 +224,7 @@ func TestPipelineSurvivesMoves(t *testing.T) {
 func TestReadsKeepTheirPlace(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c := g.dial()
-	g.cl.hold(0, true) // so that all of it is in the router before anything is done
+	g.cl.hold(0, true) // so that the whole pipeline is in the router before the first command is done
 	c.send("XADD s * a 1", "XADD s * a 2", "XLEN s", "XADD s * a 3", "XLEN s", "XLEN s", "XADD s * a 4", "XLEN s")
 	g.cl.hold(0, false)
 	want := []string{"id", "id", ":2", "id", ":3", ":3", "id", ":4"}
@@ -239,7 +239,7 @@ func TestReadsKeepTheirPlace(t *testing.T) {
 	}
 }
 
-// Replies leave in the order of the commands although shards answer in another.
+// Replies leave in the order of the commands, even when the shard of a later one answers first.
 func TestRepliesInOrderAcrossShards(t *testing.T) {
 	g := newRig(t, 2, nil)
 	g.cl.move(1, 1)

@@ -18,14 +18,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a router on a loopback port before a fake cluster.
+// rig is a router on a loopback port in front of a fake cluster.
 type rig struct {
 	t  testing.TB
 	cl *cluster
 	r  *Router
 }
 
-// newRig starts a router; change may alter its configuration.
+// newRig starts a router, and closes it at the end of the test. Unless it is nil, change may
+// alter the configuration before.
 func newRig(t testing.TB, shards int, change func(*Config)) *rig {
 	t.Helper()
 	cl := newCluster(t, shards)
@@ -125,7 +126,7 @@ func (c *client) want(line, reply string) {
 	}
 }
 
-// ended checks that the server closed the connection.
+// ended checks that the server closes the connection without another reply.
 func (c *client) ended() {
 	c.t.Helper()
 	if v, err := c.read(); err == nil {
@@ -146,7 +147,8 @@ func argvOf(line string) [][]byte {
 	return out
 }
 
-// show prints a reply in one line, as probe scripts do: +simple -error :1 "bulk" [a, b].
+// show prints a reply in one line: +simple, -error, :1, "bulk", [a, b], {key, value}, ~[set],
+// =verbatim, nil and nilarray.
 func show(v resp.Value) string {
 	list := func(open, end string) string {
 		s := make([]string, len(v.Elems))
@@ -178,12 +180,12 @@ func show(v resp.Value) string {
 	return fmt.Sprintf("%q", v.Str)
 }
 
-// eventually waits until ok holds.
-func eventually(t testing.TB, what string, ok func() bool) {
+// eventually waits until ok returns true, and ends the test if that takes longer than patience.
+func eventually(t testing.TB, event string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("never happened: %s", what)
+			t.Fatalf("in %v this did not happen: %s", patience, event)
 		}
 	}
 }

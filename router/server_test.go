@@ -28,7 +28,7 @@ var serverReplies = []struct{ line, want string }{
 	{"CONFIG SET databases 5", "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config"},
 	{"CONFIG SET appendfsync no", "-ERR CONFIG SET failed (possibly related to argument 'appendfsync') - Millrace has it fixed at 'always'"},
 	{`CONFIG SET save "" appendfsync always`, "+OK"},
-	{"CONFIG GET timeout", `["timeout", "0"]`}, // none of the refused ones set it
+	{"CONFIG GET timeout", `["timeout", "0"]`}, // no refused CONFIG SET changed it
 	{"CONFIG SET timeout 7 Stream-Node-Max-Entries 50", "+OK"},
 	{"CONFIG GET timeout stream-node-max-entries", `["timeout", "7", "stream-node-max-entries", "50"]`},
 	{"CONFIG SET stream-idmp-duration 5 stream-idmp-maxsize 6", "+OK"},
@@ -39,7 +39,7 @@ var serverReplies = []struct{ line, want string }{
 	{"CONFIG REWRITE", "-ERR The server is running without a config file"},
 
 	{"CLIENT TRACKINGINFO", `["flags", ["off"], "redirect", :-1, "prefixes", []]`},
-	{"CLIENT TRACKING ON BCAST PREFIX a", "-" + textTracking}, // these would be cached
+	{"CLIENT TRACKING ON BCAST PREFIX a", "-" + textTracking}, // the client would cache its replies
 	{"CLIENT TRACKING ON OPTOUT", "-" + textTracking},
 	{"CLIENT TRACKING ON", "-" + textTracking},
 	{"CLIENT TRACKING OFF BCAST", "+OK"},
@@ -120,7 +120,7 @@ var serverReplies = []struct{ line, want string }{
 	{"PUBSUB CHANNELS", "-ERR unknown command 'PUBSUB', with args beginning with: 'CHANNELS' "},
 	{"UNSUBSCRIBE", "-ERR unknown command 'UNSUBSCRIBE'"},
 
-	{"WAIT 0 10", ":0"}, {"WAIT -1 10", ":0"}, // nobody is there to ask
+	{"WAIT 0 10", ":0"}, {"WAIT -1 10", ":0"}, // no replica is asked
 	{"WAIT abc 10", "-ERR value is not an integer or out of range"},
 	{"WAIT 0 abc", "-ERR timeout is not an integer or out of range"},
 	{"WAIT 0 -1", "-ERR timeout is negative"},
@@ -133,7 +133,7 @@ var serverReplies = []struct{ line, want string }{
 	{"CLUSTER COUNT-FAILURE-REPORTS " + nodeID(1), ":0"},
 }
 
-// TestServerCommands compares the replies. Refusals that redis-server has too have its texts.
+// A refusal that redis-server knows too has the same text here.
 func TestServerCommands(t *testing.T) {
 	g := newRig(t, 2, nil)
 	c := g.dial()
@@ -160,7 +160,8 @@ func TestServerCommands(t *testing.T) {
 	}
 }
 
-// A CONFIG SET that a shard did not do says so, and leaves the node's own as they were.
+// When a shard cannot take its part of a CONFIG SET, the reply is an error, and the node's own
+// parameters stay as they were. A transaction may change those, but not the shards' ones.
 func TestConfigSetWithoutALeader(t *testing.T) {
 	g := newRig(t, 2, func(c *Config) { c.Limits.Patience = 50 * time.Millisecond })
 	g.cl.move(1, -1)
@@ -260,7 +261,7 @@ func TestSlowlog(t *testing.T) {
 	c.want("SLOWLOG GET", "[]")
 }
 
-// A call that blocks waits on purpose: that is no slowness.
+// A blocked call waits on purpose, so SLOWLOG and LATENCY do not report it as slow.
 func TestBlockedIsNotSlow(t *testing.T) {
 	g := newRig(t, 1, nil)
 	c := g.dial()
@@ -315,7 +316,7 @@ func TestMonitor(t *testing.T) {
 	m.want("AUTH secret", "+OK")
 	m.want("MONITOR", "+OK")
 	c.want("AUTH secret", "+OK")
-	c.want("CONFIG GET nosuch", "[]") // not shown: it is for administrators
+	c.want("CONFIG GET nosuch", "[]") // a command for administrators is not shown
 	c.do("NOSUCH")                    // nor an unknown command
 	c.want("ECHO a\"\\\x01b", `"a\"\\\x01b"`)
 	c.want("MULTI", "+OK")
@@ -334,7 +335,7 @@ func TestMonitor(t *testing.T) {
 	if got := c.do("CLIENT LIST"); !strings.Contains(got, " flags=O ") {
 		t.Errorf("CLIENT LIST shows no monitor: %s", got)
 	}
-	// RESET ends it: the next thing on the connection is a reply again.
+	// RESET ends MONITOR. After its own line comes its reply, and no more lines.
 	m.send("RESET")
 	if got := m.recv(); !strings.HasSuffix(got, `"RESET"`) {
 		t.Errorf("got %s", got)
@@ -378,7 +379,7 @@ func TestPauseWrites(t *testing.T) {
 	g := newRig(t, 1, nil)
 	a, b, c := g.dial(), g.dial(), g.dial()
 	a.want("CLIENT PAUSE 100000 WRITE", "+OK")
-	a.want("CLIENT PAUSE 1 WRITE", "+OK") // does not make it shorter
+	a.want("CLIENT PAUSE 1 WRITE", "+OK") // does not shorten the pause
 	b.send("XADD s 1-1 f v")
 	c.send("MULTI", "XADD s 2-1 f v", "EXEC")
 	for _, want := range []string{"+OK", "+QUEUED"} {
@@ -389,7 +390,7 @@ func TestPauseWrites(t *testing.T) {
 	if got := a.do("INFO clients"); !strings.Contains(got, `paused_reason:client_pause\r\npaused_actions:write\r\n`) {
 		t.Errorf("INFO clients: %s", got)
 	}
-	a.want("XLEN s", ":0") // reads go on
+	a.want("XLEN s", ":0") // reads are not paused
 	a.want("CLIENT UNPAUSE", "+OK")
 	if got := b.recv(); got != `"1-1"` && got != "-ERR The ID specified in XADD is equal or smaller than the target stream top item" {
 		t.Errorf("got %s", got)
@@ -399,8 +400,8 @@ func TestPauseWrites(t *testing.T) {
 	}
 }
 
-// A pause of everything holds reads as well, but not the command that ends it; a client
-// that is killed in it, and a router that stops, do not wait for its end.
+// CLIENT PAUSE without WRITE holds all commands except CLIENT UNPAUSE. It ends when its time is
+// over, and Drain does not wait for that.
 func TestPauseAll(t *testing.T) {
 	g := newRig(t, 1, nil)
 	a, b, c := g.dial(), g.dial(), g.dial()
@@ -412,7 +413,7 @@ func TestPauseAll(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	a.want("CLIENT PAUSE 1 ALL", "+OK")
-	b.want("PING", "+PONG") // by itself
+	b.want("PING", "+PONG") // the pause ended after 1 ms
 	a.want("CLIENT PAUSE 100000 ALL", "+OK")
 	b.send("PING")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -454,22 +455,22 @@ func TestWait(t *testing.T) {
 	}
 	c.want("WAITAOF 0 2 0", "[:1, :2]")
 	c.send("WAIT 3 0")
-	eventually(t, "WAIT waits", func() bool { return d.do("CLIENT UNBLOCK 1") == ":1" })
+	eventually(t, "WAIT can be unblocked", func() bool { return d.do("CLIENT UNBLOCK 1") == ":1" })
 	if got := c.recv(); got != ":2" {
 		t.Errorf("got %s", got)
 	}
 	c.send("WAIT 3 0")
-	eventually(t, "WAIT waits", func() bool { return d.do("CLIENT UNBLOCK 1 ERROR") == ":1" })
+	eventually(t, "WAIT can be unblocked", func() bool { return d.do("CLIENT UNBLOCK 1 ERROR") == ":1" })
 	if got := c.recv(); got != "-"+textUnblocked {
 		t.Errorf("got %s", got)
 	}
 	c.want("MULTI", "+OK")
 	c.want("WAIT 3 0", "+QUEUED")
 	c.want("EXEC", "[:0]")
-	d.want("WAIT 1 0", ":1") // wrote nothing itself
+	d.want("WAIT 1 0", ":1") // this client has written nothing
 }
 
-// Without an answer WAIT claims nothing.
+// WAIT answers 0 when no replica tells its progress.
 func TestWaitWithoutAnswer(t *testing.T) {
 	g := newRig(t, 1, func(c *Config) {
 		c.Progress = func(context.Context, uint32, int) (Progress, error) { return Progress{}, errors.New("nobody answers") }

@@ -36,7 +36,7 @@ func FuzzTable(f *testing.F) {
 				t.Fatalf("%q has its keys at %d", argv, keys)
 			}
 			if c.Arity > 0 && len(argv) != c.Arity || len(argv) < -c.Arity {
-				t.Fatalf("%q is taken, with an arity of %d", argv, c.Arity)
+				t.Fatalf("%q is accepted by a command of arity %d", argv, c.Arity)
 			}
 			if c.Check != nil {
 				refusal = c.Check(argv)
@@ -56,7 +56,7 @@ func FuzzTable(f *testing.F) {
 	})
 }
 
-// isASCII says that changing the case of a word changes no length and nothing but letters.
+// isASCII reports whether a word is ASCII, so that a change of case keeps its length.
 func isASCII(word []byte) bool {
 	return !bytes.ContainsFunc(word, func(r rune) bool { return r >= 0x80 })
 }

@@ -49,28 +49,34 @@ func TestWatch(t *testing.T) {
 			{"no keys", []string{"WATCH", "-ERR wrong number of arguments for 'watch' command"}},
 		} {
 			t.Run(fmt.Sprint(tc.name, "/RESP", proto), func(t *testing.T) {
-				g := newRig(t, 2, nil)
-				fill := map[string]string{"A": g.cl.key(0, 0), "A2": "{" + g.cl.key(0, 0) + "}2", "B": g.cl.key(1, 0)}
-				c, other := g.dial(), g.dial()
-				c.do(fmt.Sprint("HELLO ", proto))
-				for i := 0; i < len(tc.lines); i += 2 {
-					words := strings.Fields(tc.lines[i])
-					by := c
-					if words[0] == "other" {
-						by, words = other, words[1:]
-					}
-					for j, w := range words {
-						if k := fill[w]; k != "" {
-							words[j] = k
-						}
-					}
-					if line := strings.Join(words, " "); tc.lines[i+1] == "*" {
-						by.do(line)
-					} else {
-						by.want(line, tc.lines[i+1])
-					}
-				}
+				replayWatch(t, proto, tc.lines)
 			})
+		}
+	}
+}
+
+// replayWatch sends commands to a new router and compares the replies; "*" stands for any
+// reply. A and A2 are keys of one slot, and B is a key of another shard.
+func replayWatch(t *testing.T, proto int, lines []string) {
+	g := newRig(t, 2, nil)
+	fill := map[string]string{"A": g.cl.key(0, 0), "A2": "{" + g.cl.key(0, 0) + "}2", "B": g.cl.key(1, 0)}
+	c, other := g.dial(), g.dial()
+	c.do(fmt.Sprint("HELLO ", proto))
+	for i := 0; i < len(lines); i += 2 {
+		words := strings.Fields(lines[i])
+		by := c
+		if words[0] == "other" {
+			by, words = other, words[1:]
+		}
+		for j, w := range words {
+			if k := fill[w]; k != "" {
+				words[j] = k
+			}
+		}
+		if line := strings.Join(words, " "); lines[i+1] == "*" {
+			by.do(line)
+		} else {
+			by.want(line, lines[i+1])
 		}
 	}
 }
@@ -101,8 +107,8 @@ func TestWatchBounds(t *testing.T) {
 	c.want("WATCH {k}"+strings.Repeat("y", 10), "-"+textWatched)
 }
 
-// A WATCH answers an error when its shard does not answer. An EXEC whose answer is lost is in
-// doubt, and is not tried again.
+// An EXEC with WATCH whose answer is lost is in doubt, and is not tried again. After a change of
+// leader, an EXEC still compares with the WATCH before it.
 func TestWatchWithFailures(t *testing.T) {
 	g := newRig(t, 1, nil)
 	a := g.cl.key(0, 0)
@@ -126,8 +132,9 @@ func TestWatchWithFailures(t *testing.T) {
 	c.want("EXEC", "[:1]")
 }
 
-// TestWatchContended has clients count up a value that each reads, and sets to one more
-// if nobody else has set it meanwhile. No step is lost, while leaderships move.
+// TestWatchContended counts up one value from several clients while leaderships move. Each
+// client reads the value, and sets it to one more unless another client has set it meanwhile.
+// No step is lost: 6 clients with 30 steps each end at 180.
 func TestWatchContended(t *testing.T) {
 	g := newRig(t, 2, nil)
 	key := g.cl.key(0, 0)
@@ -166,8 +173,8 @@ func TestWatchContended(t *testing.T) {
 	g.dial().want("GET "+key, fmt.Sprintf("%q", fmt.Sprint(clients*steps)))
 }
 
-// An EXEC that only reads is no record, with or without WATCH, and compares the numbers of
-// the watched keys on the view that it reads.
+// An EXEC that only reads writes no record, with or without WATCH. It compares the watched
+// keys on the same view that its commands read.
 func TestWatchedReadsNeedNoRecord(t *testing.T) {
 	g := newRig(t, 1, nil)
 	a := g.cl.key(0, 0)
