@@ -119,7 +119,7 @@ var powersOfTen = sync.OnceValue(func() (out [powerCount]scaled) {
 // grisu returns digits and an exponent of ten that make up f, a positive number.
 // Florian Loitsch describes the algorithm in "Printing Floating-Point Numbers Quickly and
 // Accurately with Integers": all between low and high reads back as f, and digits of high
-// are made until what is left out is within that.
+// are made until the rest that is left out is within that.
 func grisu(dst []byte, f float64) (digits []byte, exp int) {
 	const hidden = 1 << 52
 	b := math.Float64bits(f)

@@ -12,7 +12,7 @@ import (
 var (
 	errFieldTTL = resp.Err("ERR a field of the hash has a time to live, which Millrace does not keep")
 	// errRestoreElements bounds the work of a RESTORE, whose payload may be far smaller
-	// than what becomes of it.
+	// than the records that it becomes.
 	errRestoreElements = resp.Err(fmt.Sprintf("ERR the value has more than %d elements, too many for one RESTORE", maxRestoreElements))
 )
 

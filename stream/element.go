@@ -23,7 +23,7 @@ import (
 //	+------+------+
 //
 // The hash comes first so that HSCAN and ZSCAN can walk in its order: a cursor is a hash,
-// which stays valid whatever is added and removed. The head counts the elements. It also
+// which stays valid while elements come and go. The head counts the elements. It also
 // knows whether Redis would keep the collection as a listpack, because a client can see
 // the difference: OBJECT ENCODING, the order of HGETALL, a HSCAN that answers all at once.
 
@@ -41,8 +41,8 @@ const (
 
 	elementHashLen = 5
 
-	// What Redis keeps as a listpack: so many elements, each of so many bytes. The bounds
-	// are Redis's defaults.
+	// Redis keeps a collection as a listpack up to so many elements, each of so many bytes.
+	// The bounds are Redis's defaults.
 	compactFields  = 512
 	compactMembers = 128
 	compactBytes   = 64
@@ -68,7 +68,7 @@ type elementsHead struct {
 	Large bool
 	// Least and Greatest bound the keys in the order of scores: no member comes before
 	// Least, nor after all keys that start with Greatest. Both are starts of such keys
-	// (zset.go). Walks begin there, and so skip the tombstones of what was popped.
+	// (zset.go). Walks begin there, and so skip the tombstones of popped members.
 	Least, Greatest []byte
 	// Loose counts removals since both were exact; see maxLoose.
 	Loose uint64
@@ -171,7 +171,7 @@ func (tx *Tx) walk() bool {
 
 // eachElement calls f for the elements of h from a hash on, in the order of their hashes,
 // until f returns false or an error. name and record are valid during the call only. It
-// does not count what it walks over.
+// does not count its elements as walked over.
 func (tx *Tx) eachElement(h *Head, from uint64, f func(hash uint64, name, record []byte) (bool, error)) error {
 	if h.Length == 0 || from > hashMask {
 		return nil
@@ -341,7 +341,7 @@ func (r *elementReply) scanned(a *elementScan, h *Head, name, record []byte) err
 	return err
 }
 
-// elementScan is what a HSCAN or ZSCAN asks for.
+// elementScan holds the arguments of HSCAN or ZSCAN.
 type elementScan struct {
 	scanArgs
 	noValues bool

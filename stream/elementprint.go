@@ -90,7 +90,7 @@ func (tx *Tx) sampleElements(h *Head, n int64) (size uint64, err error) {
 	return size, nil
 }
 
-// elementCheck is what Check has read of the elements of one name.
+// elementCheck collects the elements of one name for Check.
 type elementCheck struct {
 	seqs    map[uint64]bool    // of fields
 	members map[string]float64 // scores by the members' records
@@ -141,7 +141,7 @@ func (c *elementCheck) add(h *Head, kind byte, rest, value []byte) error {
 // empty reports whether nothing was read.
 func (c *elementCheck) empty() bool { return len(c.seqs)+len(c.members)+len(c.scored) == 0 }
 
-// finish verifies what add has taken, for the hash or sorted set h.
+// finish verifies the collected elements of the hash or sorted set h.
 func (c *elementCheck) finish(h *Head) error {
 	err := c.err
 	err.that(h.Length > 0, "there are no elements")

@@ -86,8 +86,8 @@ func TestElementsScan(t *testing.T) {
 	r.check(t)
 }
 
-// TestElementsBounds asks for more than one record may do. What is refused has changed
-// nothing; what is a read on a view is answered.
+// TestElementsBounds asks for more than one record may do. A refused command must change
+// nothing, and a read on a view must be answered.
 func TestElementsBounds(t *testing.T) {
 	r := largeElements(t, 12_000)
 	const tooMany = "-ERR the step would go over more than 10000 elements of hashes and sorted sets, or 16 MiB of their keys; " +
@@ -140,7 +140,7 @@ func TestElementsBounds(t *testing.T) {
 	r.check(t)
 }
 
-// TestElementSizes stores what is as long as may be, and refuses what is longer.
+// TestElementSizes stores elements of the greatest size, and has longer ones refused.
 func TestElementSizes(t *testing.T) {
 	r := newRig(t)
 	most, value := strings.Repeat("f", 1<<16-1), strings.Repeat("v", 4<<20)
@@ -157,7 +157,7 @@ func TestElementSizes(t *testing.T) {
 		t.Errorf("HSET: %.100s", got)
 	}
 	if got := r.show("EXISTS h z"); got != ":0" {
-		t.Errorf("what was refused is there: %s", got)
+		t.Errorf("a refused element is there: %s", got)
 	}
 	for _, words := range [][]string{{"HSET", "h", most, value}, {"ZADD", "z", "1", most}, {"HGET", "h", most}, {"HGET", "h", most + "f"}, {"ZSCORE", "z", most + "f"}} {
 		if v := r.run(argvOf(words...)); v.IsErr() {
@@ -191,9 +191,9 @@ func TestElementSizes(t *testing.T) {
 	}
 }
 
-// TestZSetQueue pops from a sorted set that is a queue: a walk from either end crosses few
-// tombstones, however many members were popped, and so does what makes and removes a small
-// one again and again.
+// TestZSetQueue pops from a sorted set that is a queue. A walk from either end must cross few
+// tombstones, however many members were popped. So must the commands that fill and empty a
+// small collection again and again.
 func TestZSetQueue(t *testing.T) {
 	r := largeElements(t, 9000)
 	for range 80 {

@@ -264,7 +264,7 @@ func TestElementsAgree(t *testing.T) {
 	})
 }
 
-// sameMembers compares what the reads of a sorted set say of it.
+// sameMembers compares the replies of all reads of a sorted set.
 func sameMembers(rt *rapid.T, r *rig, z string) {
 	all := r.do("ZRANGE " + z + " 0 -1 WITHSCORES")
 	if all.IsErr() {

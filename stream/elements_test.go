@@ -98,7 +98,8 @@ func TestLongDoubles(t *testing.T) {
 	}
 }
 
-// FuzzFloats reads arbitrary bytes as numbers: what both Go and C take must be the same.
+// FuzzFloats reads arbitrary bytes as numbers. Texts that Go accepts too must have the same
+// value.
 func FuzzFloats(f *testing.F) {
 	for _, s := range []string{"1", "-0x1.8p3", "1e-400", "inf", "1_0", "0e99999999999", "0x"} {
 		f.Add([]byte(s))

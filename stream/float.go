@@ -13,7 +13,7 @@ import (
 
 // floatText is the text of a number in C's notation.
 type floatText struct {
-	text     string // without what Go does not know
+	text     string // in a form that Go reads too
 	infinite bool
 	negative bool
 	zero     bool // all digits are zeros
@@ -135,7 +135,7 @@ const (
 	maxTextExp = 20_000
 )
 
-// parseLongDouble reads what HINCRBYFLOAT adds, and adds to. The rule is string2ld in redis
+// parseLongDouble reads the two summands of HINCRBYFLOAT. The rule is string2ld in redis
 // src/util.c.
 func parseLongDouble(b []byte) (*big.Float, bool) {
 	if len(b) > maxLongDoubleText {

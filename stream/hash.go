@@ -22,7 +22,8 @@ func appendField(dst []byte, seq uint64, value []byte) []byte {
 	return append(binary.AppendUvarint(append(dst, fieldVersion), seq), value...)
 }
 
-// decodeField returns what stands in the record of a field. value shares memory with it.
+// decodeField returns the number and the value in the record of a field. value shares
+// memory with it.
 func decodeField(record []byte) (seq uint64, value []byte, err error) {
 	r := recordReader{b: record}
 	version := r.u8()

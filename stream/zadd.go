@@ -13,7 +13,7 @@ import (
 var zadd = Command{
 	Command: command.Command{
 		Name: "zadd", Arity: -4, Flags: command.Write | command.DenyOOM | command.Fast,
-		Usage: "key condition:[NX|XX] comparison:[GT|LT] change=[CH] increment=[INCR] score_member:(score:double member)...",
+		Usage: "key condition:[NX|XX] comparison:[GT|LT] [change=CH] [increment=INCR] score_member:(score:double member)...",
 		History: []string{
 			"2.4.0 Accepts multiple elements.",
 			"3.0.2 Added the `XX`, `NX`, `CH` and `INCR` options.",

@@ -13,7 +13,7 @@ import (
 var zrange = Command{
 	Command: command.Command{
 		Name: "zrange", Arity: -4, Flags: command.ReadOnly,
-		Usage:      "key start stop sortby:[BYSCORE|BYLEX] rev=[REV] offset_count:[LIMIT offset:int count:int] withscores=[WITHSCORES]",
+		Usage:      "key start stop sortby:[BYSCORE|BYLEX] [REV] [LIMIT offset_count:(offset:int count:int)] [WITHSCORES]",
 		History:    []string{"6.2.0 Added the `REV`, `BYSCORE`, `BYLEX` and `LIMIT` options."},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "slow"},
@@ -32,7 +32,7 @@ var zrange = Command{
 var zrevrange = Command{
 	Command: command.Command{
 		Name: "zrevrange", Arity: -4, Flags: command.ReadOnly,
-		Usage:      "key start:int stop:int withscores=[WITHSCORES]",
+		Usage:      "key start:int stop:int [WITHSCORES]",
 		Deprecated: "6.2.0 `ZRANGE` with the `REV` argument",
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "slow"},
@@ -53,7 +53,7 @@ var zrevrange = Command{
 var zrangebyscore = Command{
 	Command: command.Command{
 		Name: "zrangebyscore", Arity: -4, Flags: command.ReadOnly,
-		Usage:      "key min:double max:double withscores=[WITHSCORES] offset_count:[LIMIT offset:int count:int]",
+		Usage:      "key min:double max:double [WITHSCORES] [LIMIT offset_count:(offset:int count:int)]",
 		History:    []string{"2.0.0 Added the `WITHSCORES` modifier."},
 		Deprecated: "6.2.0 `ZRANGE` with the `BYSCORE` argument",
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
@@ -75,7 +75,7 @@ var zrangebyscore = Command{
 var zrevrangebyscore = Command{
 	Command: command.Command{
 		Name: "zrevrangebyscore", Arity: -4, Flags: command.ReadOnly,
-		Usage:      "key max:double min:double withscores=[WITHSCORES] offset_count:[LIMIT offset:int count:int]",
+		Usage:      "key max:double min:double [WITHSCORES] [LIMIT offset_count:(offset:int count:int)]",
 		History:    []string{"2.1.6 `min` and `max` can be exclusive."},
 		Deprecated: "6.2.0 `ZRANGE` with the `REV` and `BYSCORE` arguments",
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
@@ -97,7 +97,7 @@ var zrevrangebyscore = Command{
 var zrangebylex = Command{
 	Command: command.Command{
 		Name: "zrangebylex", Arity: -4, Flags: command.ReadOnly,
-		Usage:      "key min max offset_count:[LIMIT offset:int count:int]",
+		Usage:      "key min max [LIMIT offset_count:(offset:int count:int)]",
 		Deprecated: "6.2.0 `ZRANGE` with the `BYLEX` argument",
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "slow"},
@@ -118,7 +118,7 @@ var zrangebylex = Command{
 var zrevrangebylex = Command{
 	Command: command.Command{
 		Name: "zrevrangebylex", Arity: -4, Flags: command.ReadOnly,
-		Usage:      "key max min offset_count:[LIMIT offset:int count:int]",
+		Usage:      "key max min [LIMIT offset_count:(offset:int count:int)]",
 		Deprecated: "6.2.0 `ZRANGE` with the `REV` and `BYLEX` arguments",
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "slow"},
@@ -140,7 +140,7 @@ var (
 	errScoresLex = resp.Err("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
 )
 
-// zrangeBy says by what a range is given.
+// zrangeBy is the order in which a range is given.
 type zrangeBy uint8
 
 const (
@@ -150,7 +150,7 @@ const (
 	byLex
 )
 
-// zrangeForm is what the name of a command fixes.
+// zrangeForm holds the options that the name of a command implies.
 type zrangeForm struct {
 	by           zrangeBy
 	rev, forward bool // the order; with neither, REV may say it

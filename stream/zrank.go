@@ -12,7 +12,7 @@ import (
 var zrank = Command{
 	Command: command.Command{
 		Name: "zrank", Arity: -3, Flags: command.ReadOnly | command.Fast,
-		Usage:      "key member withscore=[WITHSCORE]",
+		Usage:      "key member [WITHSCORE]",
 		History:    []string{"7.2.0 Added the optional `WITHSCORE` argument."},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "fast"},
@@ -28,7 +28,7 @@ var zrank = Command{
 var zrevrank = Command{
 	Command: command.Command{
 		Name: "zrevrank", Arity: -3, Flags: command.ReadOnly | command.Fast,
-		Usage:      "key member withscore=[WITHSCORE]",
+		Usage:      "key member [WITHSCORE]",
 		History:    []string{"7.2.0 Added the optional `WITHSCORE` argument."},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "fast"},

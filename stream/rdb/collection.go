@@ -181,7 +181,7 @@ func (r *reader) row(ziplist bool, width int, f func(e []element)) {
 	}
 }
 
-// A ziplist is what listpacks have replaced.
+// A ziplist is the predecessor of the listpack.
 //
 //	 0       4      8       10
 //	+-------+------+-------+---------+ … +------+
@@ -241,7 +241,8 @@ func (l *listpack) nextZip() element {
 // zipIntWidths are the sizes of integers by their first byte.
 var zipIntWidths = map[byte]int{0xC0: 2, 0xD0: 4, 0xE0: 8, 0xF0: 3, 0xFE: 1}
 
-// decodeZipElement reads what follows the size of the element before it; n is its size.
+// decodeZipElement reads the rest of an element, after the size of the one before it. n is
+// the size of the rest.
 func decodeZipElement(b []byte) (e element, n int, ok bool) {
 	c := b[0]
 	head, size := 1, 0

@@ -127,6 +127,8 @@ var infoDifferences = []tableDifference{
 	{"cluster|slots", "flags", "Newer releases answer it while they load."},
 	{"cluster|shards", "flags", "Newer releases answer it while they load."},
 	{"migrate", "*", "It is refused, whatever its keys."},
+	{"zrank", "arity", "WITHSCORE is newer."},
+	{"zrevrank", "arity", "WITHSCORE is newer."},
 	{"wait", "flags", "It is a blocking command since 7.2."},
 	{"wait", "categories", "It is a blocking command since 7.2."},
 }
@@ -181,6 +183,7 @@ var docsDifferences = []tableDifference{
 	{"command|getkeysandflags", "arguments", "Newer releases list them."},
 	{"debug", "*", "Its subcommands are Millrace's own."},
 	{"hscan", "arguments", "NOVALUES is newer."},
+	{"hscan", "arguments", "NOVALUES is newer."},
 	{"migrate", "*", "It is refused."},
 	{"replconf", "doc_flags", "It is refused."},
 	{"set", "arguments", "IFEQ, IFNE and those of digests are newer."},
@@ -195,6 +198,10 @@ var docsDifferences = []tableDifference{
 	{"xreadgroup", "history", "CLAIM, MAXCOUNT and MAXSIZE are newer."},
 	{"xtrim", "arguments", "KEEPREF, DELREF and ACKED are newer."},
 	{"xtrim", "history", "KEEPREF, DELREF and ACKED are newer."},
+	{"zrank", "arguments", "WITHSCORE is newer."},
+	{"zrank", "history", "WITHSCORE is newer."},
+	{"zrevrank", "arguments", "WITHSCORE is newer."},
+	{"zrevrank", "history", "WITHSCORE is newer."},
 }
 
 // TestCommandDocs compares the reply to COMMAND DOCS for each command that both have. The

@@ -3,6 +3,7 @@ package diff
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,6 +86,41 @@ var explained = []difference{
 		reason: "Redis 7.0 gives the wrong reason when the sequence of an ID ms-* is used up.",
 	},
 	{
+		before:  v72,
+		command: regexp.MustCompile(`(?i)^Z`),
+		alike:   doubles,
+		reason:  "Since 7.2 a double has no more digits than it takes, and a whole one no exponent.",
+	},
+	{
+		command: regexp.MustCompile(`(?i)^Z(ADD|INCRBY) `),
+		alike: func(ours, theirs *resp.Value) {
+			if ours.Float == 0 && theirs.Float == 0 && ours.Kind == theirs.Kind && (ours.Kind == resp.KindDouble || string(theirs.Str) == "-0") {
+				*ours = *theirs
+			}
+		},
+		reason: "A score of -0 is 0. Redis answers it as it was given, and keeps it so in a large sorted set.",
+	},
+	{
+		before:  v72,
+		command: regexp.MustCompile(`(?i)^Z(REV)?RANK `),
+		alike: func(ours, theirs *resp.Value) {
+			if strings.HasPrefix(theirs.String(), "-ERR wrong number of arguments for 'z") {
+				*ours = *theirs
+			}
+		},
+		reason: "WITHSCORE is newer.",
+	},
+	{
+		before:  v82,
+		command: regexp.MustCompile(`(?i)^[HZ]SCAN `),
+		alike: func(ours, theirs *resp.Value) {
+			if ours.String() == "-ERR invalid cursor" && theirs.Kind == resp.KindArray {
+				*ours = *theirs
+			}
+		},
+		reason: "Redis took a cursor below zero until 8.0.",
+	},
+	{
 		before:  v74,
 		command: regexp.MustCompile(`(?i)^XREADGROUP .*\+`),
 		alike: texts("-ERR The + ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by "+
@@ -116,6 +152,21 @@ var explained = []difference{
 			"-ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."),
 		reason: "The text changed in 7.4.",
 	},
+}
+
+// doubles makes numbers that are written with more or fewer digits equal.
+func doubles(ours, theirs *resp.Value) {
+	if len(ours.Elems) != len(theirs.Elems) {
+		return
+	}
+	for i := range ours.Elems {
+		doubles(&ours.Elems[i], &theirs.Elems[i])
+	}
+	a, err := strconv.ParseFloat(string(ours.Str), 64)
+	b, err2 := strconv.ParseFloat(string(theirs.Str), 64)
+	if ours.Kind == resp.KindBulk && theirs.Kind == resp.KindBulk && err == nil && err2 == nil && a == b {
+		ours.Str = theirs.Str
+	}
 }
 
 // progress copies entries-read and lag of all groups from b to a.

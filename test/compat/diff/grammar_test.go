@@ -85,7 +85,15 @@ func (g *gen) common(percent int, usual string, others ...string) string {
 // Names. Keys lie in two slots, so that commands on several keys go to several shards. All
 // keys of a sequence start with its own prefix.
 
-const keysPerTag = 3 // keys for streams; one more is for strings most of the time
+const keysPerTag = 3 // keys for streams
+
+// The keys that are for another type most of the time.
+const (
+	stringKey = keysPerTag + iota
+	hashKey
+	zsetKey
+	allPerTag
+)
 
 var tags = []string{"a", "b"}
 
@@ -98,8 +106,8 @@ func (g *gen) key() string {
 	if tag == "" {
 		tag = g.one(tags...)
 	}
-	if g.odds(2) {
-		return g.keyOf(tag, keysPerTag)
+	if g.odds(4) {
+		return g.keyOf(tag, g.n(stringKey, zsetKey))
 	}
 	return g.keyOf(tag, g.n(0, keysPerTag-1))
 }
@@ -108,7 +116,7 @@ func (g *gen) key() string {
 func (g *gen) str() string {
 	key := g.key()
 	if g.odds(90) {
-		return key[:len(key)-1] + strconv.Itoa(keysPerTag)
+		return key[:len(key)-1] + strconv.Itoa(stringKey)
 	}
 	return key
 }
@@ -117,7 +125,7 @@ func (g *gen) str() string {
 func (g *gen) keys() []string {
 	var out []string
 	for _, tag := range tags {
-		for i := range keysPerTag + 1 {
+		for i := range allPerTag {
 			out = append(out, g.keyOf(tag, i))
 		}
 	}
@@ -312,6 +320,8 @@ func rules() []rule {
 		{4, v50, (*gen).moves},
 		{3, v50, (*gen).expiry},
 		{3, v50, (*gen).strings},
+		{4, v50, (*gen).hashes},
+		{8, v50, (*gen).zsets},
 		{2, v50, (*gen).multi},
 		{2, v82, (*gen).watch},
 	}
@@ -387,6 +397,9 @@ func (g *gen) option() string {
 // depend on milliseconds.
 func (g *gen) sane(words []string) []string {
 	words = slices.Clone(words)
+	if ofElements(words[0]) {
+		g.saneElements(words)
+	}
 	fix := func(i int, ok func(n int64) bool, instead string) {
 		if i >= len(words) {
 			return
@@ -790,7 +803,7 @@ func (g *gen) head() [][]string {
 // effect otherwise.
 func (g *gen) groups() {
 	for _, key := range g.keys() {
-		if strings.HasSuffix(key, strconv.Itoa(keysPerTag)) {
+		if key[len(key)-1] >= '0'+stringKey {
 			continue
 		}
 		for _, group := range []string{"g", "h"} {

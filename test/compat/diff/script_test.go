@@ -268,7 +268,23 @@ func scriptText(words []string, v resp.Value, proto int, d *datadriven.TestData)
 	if v.Kind == resp.KindMap && (is(words[0], "XREAD") || is(words[0], "XREADGROUP")) {
 		v.Kind = resp.KindPairs
 	}
+	if is(words[0][:1], "Z") {
+		v = flat(v)
+	}
 	return resp.Print(v, 2)
+}
+
+// flat returns members with their scores, which RESP3 has in arrays of two, as RESP2 has them.
+func flat(v resp.Value) resp.Value {
+	var out []resp.Value
+	for _, e := range v.Elems {
+		if len(e.Elems) != 2 || e.Elems[1].Kind != resp.KindDouble {
+			return v
+		}
+		out = append(out, e.Elems...)
+	}
+	v.Elems = out
+	return v
 }
 
 var number = regexp.MustCompile(`:\d+`)

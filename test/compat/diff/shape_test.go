@@ -69,6 +69,10 @@ var shapeLines = []string{
 	"XTRIM {s}a MAXLEN 0", "XINFO STREAM {s}a", "XSETID {s}a 9-9", "XGROUP DELCONSUMER {s}a g d", "XGROUP DESTROY {s}a g", "XINFO HELP", "XGROUP HELP",
 	"GET {s}str", "GET {s}none", "MGET {s}str {s}none {s}a", "GETDEL {s}none", "GETEX {s}str EX 100", "GETSET {s}str w", "SET {s}str x GET", "SET {s}none2 x GET",
 	"SET {s}str y NX", "TTL {s}str", "TYPE {s}a", "TYPE {s}none", "EXPIRE {s}str 10", "KEYS nosuch*", "RANDOMKEY", "SCAN 0 MATCH nosuch", "EXISTS {s}a", "DUMP {s}none",
+	"HSET {s}h f v g 1", "HGETALL {s}h", "HGETALL {s}none", "HGET {s}h none", "HMGET {s}h f none", "HKEYS {s}h", "HSCAN {s}h 0", "HINCRBYFLOAT {s}h g 1.5",
+	"ZADD {s}z 1 a 2 b 3 c", "ZADD {s}z INCR 1 a", "ZADD {s}z NX INCR 1 a", "ZRANGE {s}z 0 -1", "ZRANGE {s}z 0 -1 WITHSCORES", "ZRANGE {s}none 0 -1 WITHSCORES",
+	"ZSCORE {s}z a", "ZSCORE {s}z none", "ZMSCORE {s}z a none", "ZRANK {s}z a", "ZRANK {s}z none", "ZSCAN {s}z 0", "ZINCRBY {s}z 1 a", "ZCOUNT {s}z 0 9",
+	"ZPOPMIN {s}z", "ZPOPMAX {s}z 1", "ZPOPMIN {s}none", "OBJECT ENCODING {s}z",
 	"COPY {s}a {s}c", "RENAME {s}c {s}d", "MULTI", "XLEN {s}a", "XINFO STREAM {s}a", "GET {s}none", "XREAD STREAMS {s}b 0", "EXEC", "WATCH {s}a", "SET {s}a v", "MULTI", "EXEC",
 	"XLEN {s}a", "NOSUCH", "RESET",
 }
