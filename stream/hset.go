@@ -13,7 +13,7 @@ var hset = Command{
 	Command: command.Command{
 		Name: "hset", Arity: -4, Flags: command.Write | command.DenyOOM | command.Fast,
 		Usage:      "key field_value:(field value)...",
-		History:    []string{"4.0.0 Accepts multiple `field` and `value` arguments."},
+		History:    []string{"4.0.0 Takes any number of fields with their values."},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Categories: []string{"write", "hash", "fast"},
 		Since:      "2.0.0", Group: "hash",

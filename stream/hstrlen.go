@@ -13,7 +13,7 @@ var hstrlen = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO"},
 		Categories: []string{"read", "hash", "fast"},
 		Since:      "3.2.0", Group: "hash",
-		Summary:    "Answers how many bytes the value of a field has.",
+		Summary:    "Answers the length in bytes of a single hash field.",
 		Complexity: "O(1)",
 	},
 	Run: runHStrLen,

@@ -54,19 +54,15 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 	case TypeHash, TypeZSet:
 		return h.elementRecords(span)
 	}
-	kind := func(kind byte, from, to ID) error {
-		prefix := append(slices.Clip(h.prefix), kind)
-		return span(from.appendBytes(prefix), append(to.appendBytes(slices.Clip(prefix)), 0))
-	}
 	if h.Length > 0 {
-		if err := kind(kindEntry, h.First, h.LastEntry); err != nil {
+		if err := span(h.idSpan(kindEntry, h.First, h.LastEntry)); err != nil {
 			return err
 		}
 	}
 	if h.Chunks > 1 {
 		front, err := tx.frontChunk(h)
 		if err == nil {
-			err = kind(kindChunk, front.First, h.Tail.First)
+			err = span(h.idSpan(kindChunk, front.First, h.Tail.First))
 		}
 		if err != nil {
 			return err
@@ -85,6 +81,13 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 		return tx.iidRecords(h, one, func() bool { return more })
 	}
 	return nil
+}
+
+// idSpan returns the range [lo, hi) of the keys of a kind from one ID to another, both
+// included.
+func (h *Head) idSpan(kind byte, from, to ID) (lo, hi []byte) {
+	prefix := append(slices.Clip(h.prefix), kind)
+	return from.appendBytes(prefix), append(to.appendBytes(slices.Clip(prefix)), 0)
 }
 
 // groupSpans calls one on single keys of g's records, and span on ranges of them.

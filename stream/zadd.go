@@ -15,14 +15,14 @@ var zadd = Command{
 		Name: "zadd", Arity: -4, Flags: command.Write | command.DenyOOM | command.Fast,
 		Usage: "key condition:[NX|XX] comparison:[GT|LT] [change=CH] [increment=INCR] score_member:(score:double member)...",
 		History: []string{
-			"2.4.0 Accepts multiple elements.",
-			"3.0.2 Added the `XX`, `NX`, `CH` and `INCR` options.",
-			"6.2.0 Added the `GT` and `LT` options.",
+			"2.4.0 Takes any number of elements.",
+			"3.0.2 The options `NX`, `XX`, `CH` and `INCR` came.",
+			"6.2.0 The options `GT` and `LT` came.",
 		},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Categories: []string{"write", "sortedset", "fast"},
 		Since:      "1.2.0", Group: "sorted-set",
-		Summary:    "Adds members to a sorted set, or changes their scores.",
+		Summary:    "Adds members with scores, or gives members that are there a new score.",
 		Complexity: "O(log N) for each member, with N members in the set.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseZAdd(argv, false)
@@ -47,7 +47,7 @@ var zincrby = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW access update"},
 		Categories: []string{"write", "sortedset", "fast"},
 		Since:      "1.2.0", Group: "sorted-set",
-		Summary:    "Adds to the score of a member of a sorted set.",
+		Summary:    "Adds a number to one member's score, and answers the sum.",
 		Complexity: "O(log N) with N members in the set.",
 		Check: func(argv [][]byte) *resp.Value {
 			_, refusal := parseZAdd(argv, true)

@@ -14,7 +14,7 @@ var zrange = Command{
 	Command: command.Command{
 		Name: "zrange", Arity: -4, Flags: command.ReadOnly,
 		Usage:      "key start stop sortby:[BYSCORE|BYLEX] [REV] [LIMIT offset_count:(offset:int count:int)] [WITHSCORES]",
-		History:    []string{"6.2.0 Added the `REV`, `BYSCORE`, `BYLEX` and `LIMIT` options."},
+		History:    []string{"6.2.0 The options `BYSCORE`, `BYLEX`, `REV` and `LIMIT` came."},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "slow"},
 		Since:      "1.2.0", Group: "sorted-set",
@@ -54,7 +54,7 @@ var zrangebyscore = Command{
 	Command: command.Command{
 		Name: "zrangebyscore", Arity: -4, Flags: command.ReadOnly,
 		Usage:      "key min:double max:double [WITHSCORES] [LIMIT offset_count:(offset:int count:int)]",
-		History:    []string{"2.0.0 Added the `WITHSCORES` modifier."},
+		History:    []string{"2.0.0 `WITHSCORES` came."},
 		Deprecated: "6.2.0 `ZRANGE` with the `BYSCORE` argument",
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "slow"},
@@ -76,7 +76,7 @@ var zrevrangebyscore = Command{
 	Command: command.Command{
 		Name: "zrevrangebyscore", Arity: -4, Flags: command.ReadOnly,
 		Usage:      "key max:double min:double [WITHSCORES] [LIMIT offset_count:(offset:int count:int)]",
-		History:    []string{"2.1.6 `min` and `max` can be exclusive."},
+		History:    []string{"2.1.6 A `(` before an end leaves that score out."},
 		Deprecated: "6.2.0 `ZRANGE` with the `REV` and `BYSCORE` arguments",
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "slow"},

@@ -13,7 +13,7 @@ var zrank = Command{
 	Command: command.Command{
 		Name: "zrank", Arity: -3, Flags: command.ReadOnly | command.Fast,
 		Usage:      "key member [WITHSCORE]",
-		History:    []string{"7.2.0 Added the optional `WITHSCORE` argument."},
+		History:    []string{"7.2.0 The option `WITHSCORE` came."},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "fast"},
 		Since:      "2.0.0", Group: "sorted-set",
@@ -29,7 +29,7 @@ var zrevrank = Command{
 	Command: command.Command{
 		Name: "zrevrank", Arity: -3, Flags: command.ReadOnly | command.Fast,
 		Usage:      "key member [WITHSCORE]",
-		History:    []string{"7.2.0 Added the optional `WITHSCORE` argument."},
+		History:    []string{"7.2.0 The option `WITHSCORE` came."},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "fast"},
 		Since:      "2.0.0", Group: "sorted-set",

@@ -11,11 +11,11 @@ var zrem = Command{
 	Command: command.Command{
 		Name: "zrem", Arity: -3, Flags: command.Write | command.Fast,
 		Usage:      "key member...",
-		History:    []string{"2.4.0 Accepts multiple elements."},
+		History:    []string{"2.4.0 Takes any number of members."},
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RW delete"},
 		Categories: []string{"write", "sortedset", "fast"},
 		Since:      "1.2.0", Group: "sorted-set",
-		Summary:    "Removes members from a sorted set.",
+		Summary:    "Takes members out, and answers how many were there.",
 		Complexity: "O(M log N) for M members of N.",
 		Check:      checkNames,
 	},

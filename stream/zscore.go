@@ -13,7 +13,7 @@ var zscore = Command{
 		Keys:       command.Keys{First: 1, Last: 1, Step: 1, Access: "RO access"},
 		Categories: []string{"read", "sortedset", "fast"},
 		Since:      "1.2.0", Group: "sorted-set",
-		Summary:    "Answers the score of a member of a sorted set.",
+		Summary:    "Answers one member's score, or null.",
 		Complexity: "O(1)",
 	},
 	Run: runZScore,
