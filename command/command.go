@@ -79,7 +79,8 @@ type Command struct {
 	// Group is COMMAND DOCS's group: "stream", "generic", "connection" and so on.
 	Group       string
 	Subcommands []*Command
-	// Check returns the refusal that the words alone show, or nil. It finds errors in
+	// Check returns the error reply that the arguments alone justify, without a look at the
+	// state, or nil. It finds errors in
 	// Redis's order, and only those that Redis finds before it looks at the key. A refused
 	// command never reaches the log.
 	Check func(argv [][]byte) *resp.Value

@@ -178,8 +178,10 @@ func makeDigits(dst []byte, w, high, low scaled) (digits []byte, exp int) {
 	}
 }
 
-// nearer lowers the last digit, which is worth unit, while that brings the number closer to
-// one that is distance below the upper end; the number is rest below it.
+// nearer lowers the last digit while that brings the digits closer to the exact value and
+// keeps them above the lower end. All distances are measured down from the upper end: the
+// digits are at rest, the exact value is at distance, the lower end is at delta. One step of
+// the last digit is unit.
 func nearer(digits []byte, delta, rest, unit, distance uint64) []byte {
 	for rest < distance && delta-rest >= unit && (rest+unit < distance || distance-rest > rest+unit-distance) {
 		digits[len(digits)-1]--

@@ -185,9 +185,11 @@ func (l *lane) refuse(j *job, err error) {
 	l.refused[i] = j
 }
 
-// drained runs once no call is on its way. The refused jobs return to the head of the
-// queue, unless a later write was accepted. The lane opens again at once if another
-// leader is known, otherwise after a search.
+// drained runs in state laneDraining, once every call that was sent is answered. The refused
+// jobs return to the head of the queue, in order. But a refused write is ended if a later write
+// was accepted or is in doubt, because it would come after that one. The lane opens at once if
+// nothing is left to send or a newer leader is known. Otherwise the shard's seeker looks for a
+// leader first.
 func (l *lane) drained() {
 	var why error
 	again := l.refused[:0:0]

@@ -69,8 +69,8 @@ type Progress struct {
 	// Commit is an index of the shard's log at or above that of every write that was
 	// acknowledged before the question.
 	Commit uint64
-	// Others maps each replica beside the leader that answered to the index up to which it
-	// has applied the log. An applied record is on the replica's disk. It is empty if Sure
-	// is enough for the question, because then no replica is asked.
+	// Others holds, for each replica beside the leader that answered, the index up to which
+	// it has applied the log. Applied records are on that replica's disk. Others is empty
+	// when Sure alone satisfies the WAIT, because then no replica is asked.
 	Others map[string]uint64
 }

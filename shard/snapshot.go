@@ -22,10 +22,11 @@ const stagedPrefix = "staged:"
 // errMarker refuses a snapshot of our own, because a newer one is there or on its way in.
 var errMarker = errors.New("shard: a newer snapshot is there")
 
-// snapshots keeps the shard's snapshots. A snapshot of our own is a marker: the state
-// holds the data already, so taking a snapshot means to make the state durable and to say
-// in the log's database that it is. Files are made when a replica needs them. A received
-// snapshot is staged in a directory, and the marker names it until it is installed.
+// snapshots keeps the shard's snapshots. Taking one of our own copies nothing, because the
+// data is in Pebble already: it syncs the state, and writes a marker with index, term and
+// configuration into the log's database. Only when another replica needs the snapshot is the
+// state exported to files. A received snapshot lies in a staging directory, and the marker
+// holds its name until it is installed.
 type snapshots struct {
 	*shared
 	applier *applier

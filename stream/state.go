@@ -144,8 +144,9 @@ func (s *State) Touched() (names [][]byte, all bool) {
 }
 
 // Read runs the commands of one call at nowMS on a view: a single reading command, or all
-// of an EXEC that only reads. It returns one reply for each command, as Apply does, or the
-// refusal of the whole call.
+// of an EXEC that only reads. It returns one reply for each command, as Apply does; those
+// behind a Guard that answered null are null. refusal is for a call that is refused as a whole;
+// no command does that yet, so it is nil.
 func (s *State) Read(v kv.Reader, nowMS int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error) {
 	tx := s.reading(v, nowMS)
 	replies = make([]resp.Value, len(cmds))

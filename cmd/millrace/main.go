@@ -20,8 +20,9 @@ import (
 	"millrace/node"
 )
 
-// Exit codes of all subcommands. The function node.ExitCode adds one for each kind of disk failure, so
-// that a supervisor such as systemd can tell a failure that a restart cannot repair.
+// Exit codes of all subcommands. The server also exits with 10, 11 or 12 for a full, a failing
+// or a corrupt disk (see node.ExitCode), so that a supervisor such as systemd can tell a
+// failure that a restart cannot repair.
 const (
 	exitOK    = 0
 	exitError = 1

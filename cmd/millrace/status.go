@@ -131,8 +131,8 @@ func firstLine(b []byte) string {
 	return string(b)
 }
 
-// waitHealthy asks again until the cluster is healthy or ctx ends, and returns the last
-// answer. st and err are the answer to start with.
+// waitHealthy polls the status until the cluster is healthy or ctx ends, and returns the last
+// answer. st and err are the answer that the caller already has.
 func waitHealthy(ctx context.Context, addr string, st node.Status, err error) (node.Status, error) {
 	p, start := newProgress(), time.Now()
 	defer p.end()

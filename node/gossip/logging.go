@@ -18,9 +18,9 @@ const (
 	maxKinds = 128
 )
 
-// logWriter passes memberlist's log lines to slog. Lines below a warning are logged as
-// debug messages, because Millrace logs joins and leaves itself. So is a warning that
-// repeats.
+// logWriter passes memberlist's log lines to slog. Warnings and errors keep their level, but
+// one that repeats within repeatAfter becomes a debug message. All lower lines become debug
+// messages too, because Millrace logs joins and leaves itself.
 type logWriter struct {
 	log *slog.Logger
 	now func() time.Time

@@ -42,8 +42,8 @@ type peersFile struct {
 	Peers   []peer `json:"peers"`
 }
 
-// loadPeers reads the peers file at path. It returns no peers if path is empty or the
-// file does not exist. With an error it returns empty peers too, never nil.
+// loadPeers reads the peers file at path. An empty path, or a file that does not exist, is no
+// error and gives no peers. The returned map is never nil, not even with an error.
 func loadPeers(path string) (peers, error) {
 	if path == "" {
 		return peers{}, nil

@@ -141,9 +141,8 @@ const (
 	// once, and maxUnprovedHost the number from one host. One more is closed unread.
 	maxUnproved     = 128
 	maxUnprovedHost = 32
-	// maxSnapshots is the number of snapshots that a node sends at once, and the number
-	// that it receives at once. maxSnapshotsWaiting more may wait to be received; one
-	// beyond them is refused.
+	// A node sends at most maxSnapshots snapshots at once, and receives at most as many.
+	// Up to maxSnapshotsWaiting others may wait to be received. Any further one is refused.
 	maxSnapshots        = 2
 	maxSnapshotsWaiting = 16
 	// maxRPCsWaiting is the number of RPCs that may wait for a shard's Raft. One more is

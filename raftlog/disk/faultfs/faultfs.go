@@ -1,5 +1,6 @@
-// Package faultfs is a file system that fails on demand, as disks do: it is full or slow,
-// hangs, returns errors or wrong bytes, or loses the end of a write in a power cut.
+// Package faultfs is a file system that tests can make fail in the ways of real disks: it is
+// full or slow, hangs, returns errors or wrong bytes, or loses the end of a write in a power
+// cut.
 // Rules can be set while a process runs, so that tests can break the disk of a real
 // server.
 //
