@@ -89,7 +89,7 @@ func (e *elementsHead) append(b []byte, t Type) []byte {
 func readElements(r *recordReader, t Type) elementsHead {
 	e := elementsHead{Large: r.u8() == 1}
 	if t == TypeZSet {
-		e.Loose, e.Least, e.Greatest = r.uvarint(), r.bytes(), r.bytes()
+		e.Loose, e.Least, e.Greatest = r.uvarint(), bytes.Clone(r.bytes()), bytes.Clone(r.bytes())
 	}
 	return e
 }

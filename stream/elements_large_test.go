@@ -48,6 +48,9 @@ func (r *rig) check(t *testing.T) {
 // TestElementsScan walks over a large hash and a large sorted set while others are added and
 // removed: all that stay are answered once.
 func TestElementsScan(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and runs in one goroutine")
+	}
 	r := largeElements(t, 3000)
 	for _, c := range []struct{ scan, add, remove string }{
 		{"HSCAN h", "HSET h new%d v", "HDEL h m%d"}, {"ZSCAN z", "ZADD z 5 new%d", "ZREM z m%d"},
@@ -89,6 +92,9 @@ func TestElementsScan(t *testing.T) {
 // TestElementsBounds asks for more than one record may do. A refused command must change
 // nothing, and a read on a view must be answered.
 func TestElementsBounds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and runs in one goroutine")
+	}
 	r := largeElements(t, 12_000)
 	const tooMany = "-ERR the step would go over more than 10000 elements of hashes and sorted sets, or 16 MiB of their keys; " +
 		"take fewer at a time, and read large ones without MULTI"
@@ -142,6 +148,9 @@ func TestElementsBounds(t *testing.T) {
 
 // TestElementSizes stores elements of the greatest size, and has longer ones refused.
 func TestElementSizes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and runs in one goroutine")
+	}
 	r := newRig(t)
 	most, value := strings.Repeat("f", 1<<16-1), strings.Repeat("v", 4<<20)
 	const tooLong = "-ERR a field of a hash or a member of a sorted set has at most 65535 bytes"
@@ -195,6 +204,9 @@ func TestElementSizes(t *testing.T) {
 // tombstones, however many members were popped. So must the commands that fill and empty a
 // small collection again and again.
 func TestZSetQueue(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and runs in one goroutine")
+	}
 	r := largeElements(t, 9000)
 	for range 80 {
 		r.do("ZPOPMIN z 50")

@@ -192,6 +192,9 @@ func (m *elementsMaker) general() []string {
 // TestElementsLive sends random commands to a live Redis as well. All replies must be the
 // same, in both protocol versions.
 func TestElementsLive(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and runs in one goroutine")
+	}
 	redis := newLiveRedis(t)
 	newer := redis.version() >= 704
 	done := map[string]int{}
@@ -229,6 +232,9 @@ func TestElementsLive(t *testing.T) {
 // one: both must answer alike and hold the same bytes, and all keys must agree. ZRANGE and
 // HGETALL must say the same as the other reads.
 func TestElementsAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and runs in one goroutine")
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		first, second := openRig(rt), &lazyRig{rig: openRig(rt)}
 		defer first.close()

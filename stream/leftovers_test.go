@@ -33,6 +33,9 @@ func (r *rig) due() string {
 // TestLeftoversAreHidden compares the answers of commands on a group with leftovers with
 // those of the same group once _CLEANUP has removed them.
 func TestLeftoversAreHidden(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and runs in one goroutine")
+	}
 	for _, line := range []string{
 		"XPENDING s g0",
 		"XPENDING s g0 - + 10",
@@ -100,6 +103,9 @@ func TestLeftoversAreHidden(t *testing.T) {
 
 // TestLeftoversMove renames, copies, flushes and re-creates streams with leftovers.
 func TestLeftoversMove(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long, and runs in one goroutine")
+	}
 	for _, lines := range [][]string{
 		{"RENAME s {s}2"},
 		{"COPY s {s}2"},
