@@ -114,11 +114,12 @@ var explained = []difference{
 		before:  v82,
 		command: regexp.MustCompile(`(?i)^[HZ]SCAN `),
 		alike: func(ours, theirs *resp.Value) {
-			if ours.String() == "-ERR invalid cursor" && theirs.Kind == resp.KindArray {
+			wrongType := strings.HasPrefix(theirs.String(), "-WRONGTYPE ")
+			if ours.String() == "-ERR invalid cursor" && (theirs.Kind == resp.KindArray || wrongType) {
 				*ours = *theirs
 			}
 		},
-		reason: "Redis took a cursor below zero until 8.0.",
+		reason: "Redis took a cursor below zero until 8.0, and then looked at the key.",
 	},
 	{
 		before:  v74,
