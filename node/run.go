@@ -18,7 +18,7 @@ import (
 const (
 	transferTimeout = 5 * time.Second // moving leaderships to other nodes
 	drainTimeout    = 5 * time.Second // answering the commands that clients have sent
-	leaveTimeout    = 2 * time.Second // telling the other nodes through gossip
+	leaveTimeout    = 2 * time.Second // telling the other nodes, on their connections and through gossip
 )
 
 // Run serves until ctx ends, a client sends SHUTDOWN, or a part fails. Then it closes
@@ -71,6 +71,11 @@ func (n *Node) drain() {
 	defer cancel()
 	if err := n.router.Drain(ctx); err != nil {
 		n.log.Warn("connections were closed before every command was answered", "error", err)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := n.peers.Leave(ctx); err != nil {
+		n.log.Warn("a node still waits for answers from this one", "error", err)
 	}
 }
 

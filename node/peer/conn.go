@@ -22,6 +22,7 @@ type conn struct {
 	nc   net.Conn
 	peer identity
 	done chan struct{} // closed by fail
+	left chan struct{} // closed when the other node has answered our leave frame
 
 	// Used by the reading goroutine alone.
 	bytes byteArena
@@ -42,6 +43,10 @@ type conn struct {
 	// Calls of the other node that we have yet to answer.
 	inCalls   int                   // without those in inBlocked
 	inBlocked map[uint64]*call.Call // Block and Wait calls by request number
+
+	saidLeave   bool // we have sent a leave frame
+	hasLeft     bool // left is closed
+	otherLeaves bool // the other node has sent a leave frame: it gets no further calls
 
 	pings     uint64 // sent so far; also the number of the last one
 	pingOpen  uint64 // the ping whose round trip is being measured; 0 for none
@@ -71,7 +76,7 @@ var (
 // attached once: when the link uses the connection, or when Close has begun and it
 // never will.
 func (p *Peers) run(nc net.Conn, who identity, attached func()) {
-	c := &conn{p: p, l: p.link(who.node), nc: nc, peer: who, done: make(chan struct{}),
+	c := &conn{p: p, l: p.link(who.node), nc: nc, peer: who, done: make(chan struct{}), left: make(chan struct{}),
 		outBlocked: map[*call.Call]uint64{}, inBlocked: map[uint64]*call.Call{}, since: time.Now()}
 	c.wake = sync.NewCond(&c.mu)
 	c.idle = time.AfterFunc(time.Hour, c.flushLazy)
@@ -79,7 +84,7 @@ func (p *Peers) run(nc net.Conn, who identity, attached func()) {
 	c.words.chunk = arenaWords
 	c.lastContact.Store(c.since.UnixNano())
 	p.mu.Lock()
-	closing := p.closing
+	closing, leaving := p.closing, p.leaving
 	if !closing {
 		p.conns[c] = struct{}{}
 	}
@@ -98,6 +103,9 @@ func (p *Peers) run(nc net.Conn, who identity, attached func()) {
 	writer.Go(c.write) // empties the send queues
 	c.l.attach(c)
 	attached()
+	if leaving {
+		c.leave()
+	}
 	p.cfg.Logger.Info("peer connected", "node", who.node, "remote", nc.RemoteAddr().String())
 	err := c.read()
 	c.fail(err)
@@ -219,6 +227,10 @@ func (c *conn) act(f frame) error {
 		return c.onProbe(f)
 	case typeProbe | answer:
 		return c.onProbeAnswer(f)
+	case typeLeave:
+		c.onLeave()
+	case typeLeave | answer:
+		c.onLeaveAnswer()
 	case typePing:
 		c.mu.Lock()
 		if c.cause == nil {

@@ -27,7 +27,8 @@
 //
 // A forwarded call ends with [call.ErrNotSent] if no byte of it was handed to a socket,
 // or if it has no effect, as reads and waits have none. It ends with [call.ErrInDoubt]
-// if it may have reached the other node. No call is sent twice.
+// if it may have reached the other node. No call is sent twice. A node that stops in
+// order calls [Peers.Leave] first, so that no call is under way when it closes.
 //
 // # Limits of the package
 //

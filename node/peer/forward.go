@@ -20,7 +20,7 @@ func (c *conn) submit(cl *call.Call) error {
 	defer c.mu.Unlock()
 	lim := &c.p.cfg.Limits
 	switch {
-	case c.cause != nil:
+	case c.cause != nil, c.otherLeaves:
 		return call.ErrNotSent
 	case c.full(callQueue), blocks(cl.Kind) && len(c.outBlocked) >= lim.Blocked, !blocks(cl.Kind) && c.outCalls >= lim.Calls:
 		return call.ErrOverloaded
@@ -66,6 +66,7 @@ func (c *conn) onReply(f frame) error {
 	} else {
 		c.outCalls--
 	}
+	c.answerLeave()
 	c.mu.Unlock()
 	var res call.Result
 	var err error

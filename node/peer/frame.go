@@ -43,6 +43,7 @@ const (
 	typeCancel      frameType = 0x11 // request names the call to cancel; empty, no answer
 	typeProbe       frameType = 0x12
 	typeHello       frameType = 0x13 // only on hello connections
+	typeLeave       frameType = 0x14 // the sender takes no further calls; empty, like its answer
 )
 
 // The largest payloads. They guard against a faulty peer, not against load: memory is
@@ -62,7 +63,7 @@ const (
 // maxPayload returns the largest payload of a type, and false if there is no such type.
 func maxPayload(t frameType) (int, bool) {
 	switch t {
-	case typePing, typePing | answer, typeCancel, typeInstallGo, typeInstallWork:
+	case typePing, typePing | answer, typeCancel, typeLeave, typeLeave | answer, typeInstallGo, typeInstallWork:
 		return 0, true
 	case typeAppend:
 		return maxAppendPayload, true

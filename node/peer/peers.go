@@ -34,6 +34,7 @@ type Peers struct {
 
 	mu       sync.Mutex
 	closing  bool                  // no further goroutine starts, no further connection opens
+	leaving  bool                  // Leave was called
 	open     map[net.Conn]struct{} // every open socket, for Close
 	conns    map[*conn]struct{}    // the connections with a finished handshake, for keep
 	unproved map[string]int        // accepted connections in their handshake, by host
