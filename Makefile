@@ -88,7 +88,7 @@ docs: ## Rewrite docs/commands.md from the command table
 cluster-test: build ## Kill nodes for two minutes under load and check every invariant (DURATION=2m)
 	$(GO) test ./test/cluster -run TestKillNodes -count=1 -v -timeout 20m -kill-duration=$(or $(DURATION),2m)
 
-mutants: ## Run tests against thirteen wrong implementations; each must fail (ARGS="a b": only those)
+mutants: ## Run tests against the wrong implementations of internal/mutant; each must fail (ARGS="a b": only those)
 	$(GO) run ./test/mutants $(ARGS)
 
 diff: ## Compare a million replies with redis-server's (COMMANDS=1000000)

@@ -11,7 +11,8 @@ import (
 
 // waitLines are WAIT and WAITAOF. Every acknowledged write is on disk on a majority of
 // its shard's voters. So mostly the leader's answer, how many voters these are, is
-// enough. If a client asks for more, the replicas are asked as well.
+// enough. If a client asks for more, the leader tells how far each follower has its log on
+// disk.
 func waitLines() []line {
 	wait := func(usage string, arity int, since, summary string, run handler) line {
 		return line{cmd: command.Command{
@@ -127,7 +128,7 @@ func (c *conn) written() []uint32 {
 	return out
 }
 
-// The pause between two questions to the replicas doubles from progressMin to progressMax.
+// The pause between two questions to the leaders doubles from progressMin to progressMax.
 const (
 	progressMin = 2 * time.Millisecond
 	progressMax = 100 * time.Millisecond
@@ -135,8 +136,8 @@ const (
 	progressTime = 2 * time.Second
 )
 
-// askReplicas asks until n replicas of every shard have applied the log up to the shard's
-// goal, which is the commit index of the leader's first answer. All acknowledged writes of
+// askReplicas asks the leaders until n replicas of every shard have the log on disk up to
+// the shard's goal, which is the commit index of the leader's first answer. All acknowledged writes of
 // this connection are at or below it.
 func (c *conn) askReplicas(q *request, shards []uint32, n, end int64, unblock <-chan unblockMode, reply func(int) resp.Value) []byte {
 	goals := make(map[uint32]uint64)
@@ -147,7 +148,7 @@ func (c *conn) askReplicas(q *request, shards []uint32, n, end int64, unblock <-
 	for {
 		others := 0
 		for i, id := range shards {
-			best[id] = max(best[id], c.othersAt(id, n, goals, end))
+			best[id] = max(best[id], c.othersAt(id, goals, end))
 			if i == 0 || best[id] < others {
 				others = best[id]
 			}
@@ -174,16 +175,16 @@ func (c *conn) askReplicas(q *request, shards []uint32, n, end int64, unblock <-
 	}
 }
 
-// othersAt returns how many replicas of a shard beside its leader have applied the log up
+// othersAt returns how many replicas of a shard beside its leader have the log on disk up
 // to the shard's goal, zero if the leader does not answer. The first answer sets the goal.
-func (c *conn) othersAt(id uint32, wanted int64, goals map[uint32]uint64, end int64) (n int) {
+func (c *conn) othersAt(id uint32, goals map[uint32]uint64, end int64) (n int) {
 	limit := progressTime
 	if end != forever {
 		limit = min(limit, max(time.Duration(end-c.r.now()), progressMin))
 	}
 	ctx, cancel := context.WithTimeout(c.r.ctx, limit)
 	defer cancel()
-	p, err := c.r.progress(ctx, id, int(wanted))
+	p, err := c.r.progress(ctx, id)
 	if err != nil {
 		return 0
 	}
@@ -192,8 +193,8 @@ func (c *conn) othersAt(id uint32, wanted int64, goals map[uint32]uint64, end in
 		goal = p.Commit
 		goals[id] = goal
 	}
-	for _, applied := range p.Others {
-		if applied >= goal {
+	for _, stored := range p.Others {
+		if stored >= goal {
 			n++
 		}
 	}

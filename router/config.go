@@ -36,9 +36,9 @@ type Config struct {
 	// Debug runs DEBUG, given the words after the first. It may take long, but must end
 	// with ctx. If it is nil, DEBUG is refused.
 	Debug func(ctx context.Context, argv [][]byte) resp.Value
-	// Progress returns how far the replicas of a shard are. The leader answers; if more
-	// replicas are wanted than are sure, the replicas are asked, too. Default: WAIT answers 0.
-	Progress func(ctx context.Context, shard uint32, wanted int) (Progress, error)
+	// Progress returns how far the replicas of a shard are, as its leader knows. Default:
+	// WAIT answers 0.
+	Progress func(ctx context.Context, shard uint32) (Progress, error)
 	// Shutdown stops the node in order, and returns at once. If it is nil, SHUTDOWN is
 	// refused.
 	Shutdown func()

@@ -31,10 +31,10 @@ type Router struct {
 	password *[sha256.Size]byte // of the default user; nil: none is required
 	version  string
 	info     func(string) []InfoField
-	flush    bool                                                 // FLUSHALL is allowed
-	debug    func(context.Context, [][]byte) resp.Value           // nil: DEBUG is refused
-	progress func(context.Context, uint32, int) (Progress, error) // nil: WAIT answers 0
-	shutdown func()                                               // nil: SHUTDOWN is refused
+	flush    bool                                            // FLUSHALL is allowed
+	debug    func(context.Context, [][]byte) resp.Value      // nil: DEBUG is refused
+	progress func(context.Context, uint32) (Progress, error) // nil: WAIT answers 0
+	shutdown func()                                          // nil: SHUTDOWN is refused
 	dir      string
 	lim      Limits
 	log      *slog.Logger

@@ -69,8 +69,7 @@ type Progress struct {
 	// Commit is an index of the shard's log at or above that of every write that was
 	// acknowledged before the question.
 	Commit uint64
-	// Others holds, for each replica beside the leader that answered, the index up to which
-	// it has applied the log. Applied records are on that replica's disk. Others is empty
-	// when Sure alone satisfies the WAIT, because then no replica is asked.
+	// Others holds, for each replica beside the leader, the index up to which it is known to
+	// have the leader's log on disk. It lacks replicas of which nothing is known.
 	Others map[string]uint64
 }

@@ -64,10 +64,10 @@ var errHalted = errors.New("shard: halted")
 type applyObserver interface {
 	// opened says that the first record of a term that this replica leads was applied.
 	opened(term uint64)
-	// applied says that a batch of records was committed and its calls were answered.
+	// applied says that the records up to at were committed and their calls were answered.
 	// Blocked calls on keys, or on every key if all is true, are worth a look. There may
 	// be room for another record in flight.
-	applied(keys [][]byte, all bool)
+	applied(at applied, keys [][]byte, all bool)
 }
 
 // applier is Raft's state machine: it runs records on the state, in batches, and answers
@@ -184,7 +184,8 @@ func (a *applier) applySome(logs []*raft.Log) (n int, err error) {
 	if opened != 0 {
 		a.observer.opened(opened)
 	}
-	a.observer.applied(a.cfg.Machine.Touched())
+	keys, all := a.cfg.Machine.Touched()
+	a.observer.applied(at, keys, all)
 	a.digests.applied(at.index)
 	return n + records, nil
 }

@@ -229,7 +229,8 @@ type Timing struct {
 	// a follower's slow disk would make the leader give up before anybody could be
 	// elected.
 	Heartbeat time.Duration // 1 s
-	// CommitTimeout is how often an idle leader tells followers the commit index.
+	// CommitTimeout is how often Raft tells followers the commit index on an idle shard. The
+	// announcer has told it before, unless its message was lost.
 	CommitTimeout time.Duration // 1 s
 	// Probe bounds one poll of the voters.
 	Probe time.Duration // 1 s

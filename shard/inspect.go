@@ -52,8 +52,8 @@ func newStillReplica(cfg *Config) *stillReplica {
 // nobody is an applyObserver for replicas that do not run.
 type nobody struct{}
 
-func (nobody) opened(uint64)          {}
-func (nobody) applied([][]byte, bool) {}
+func (nobody) opened(uint64)                   {}
+func (nobody) applied(applied, [][]byte, bool) {}
 
 // Replay brings a copy of a replica's state up to the end of its log, committed or not.
 // It changes nothing but config.State, which must be the copy.

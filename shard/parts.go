@@ -23,10 +23,11 @@ type leaderParts struct {
 	writes *proposer
 	reads  *reads
 	waits  *waits
+	news   *announcer
 }
 
 func newLeaderParts(sh *shared, v *viewer) *leaderParts {
-	l := &leaderParts{writes: newProposer(sh), reads: newReads(sh, v)}
+	l := &leaderParts{writes: newProposer(sh), reads: newReads(sh, v), news: newAnnouncer(sh)}
 	l.waits = newWaits(sh, v, l.reads, l.writes)
 	return l
 }
@@ -61,7 +62,8 @@ func (l *leaderParts) opened(term uint64) {
 }
 
 // applied implements applyObserver.
-func (l *leaderParts) applied(keys [][]byte, all bool) {
+func (l *leaderParts) applied(at applied, keys [][]byte, all bool) {
+	l.news.applied(at)
 	l.writes.wakeUp()
 	l.waits.touched(keys, all)
 }

@@ -294,7 +294,7 @@ func TestRaftConfig(t *testing.T) {
 		c.HeartbeatTimeout != time.Second || c.CommitTimeout != time.Second || c.ProtocolVersion != 3 {
 		t.Fatalf("%+v", c)
 	}
-	if _, err := newEndpoint(noPreVote{}, nil, nil); !errors.Is(err, ErrConfig) {
+	if _, err := newEndpoint(noPreVote{}, nil, nil, nil); !errors.Is(err, ErrConfig) {
 		t.Fatalf("a transport without pre-vote: %v", err)
 	}
 	var l raft.LogStore = &watchedLog{}
@@ -457,7 +457,7 @@ func TestCommitIsNotBeyondWhatWasShown(t *testing.T) {
 	// first.
 	past := newTestNet()
 	past.endpoints[old.id] = c.net.endpoints[old.id]
-	e, err := newEndpoint(past.endpoint(n.id), newRetention(newStopwatch(), 0), nil)
+	e, err := newEndpoint(past.endpoint(n.id), newRetention(newStopwatch(), 0), n.shard.news, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,9 @@ type Status struct {
 	ConfigurationIndex uint64   `json:"configuration_index"`
 	Voters             []string `json:"voters"`
 	Nonvoters          []string `json:"nonvoters"`
+	// Stored is, on the leader, how far each follower has the leader's log on disk. It
+	// lacks followers that have acknowledged nothing in this term.
+	Stored map[string]uint64 `json:"stored,omitempty"`
 
 	LogRecords      uint64 `json:"log_records"` // as far as the log was seen, like LogBytes
 	LogBytes        int64  `json:"log_bytes"`
@@ -110,6 +113,9 @@ func (r *reporter) status() Status {
 			st.State = "follower"
 		}
 		st.Ready = now.leads && r.parts.writes.isReady(now.term)
+		if now.leads {
+			st.Stored = r.parts.news.positions(now.term)
+		}
 	}
 	if err := r.haltErr.Load(); err != nil {
 		st.State, st.Halted = "halted", (*err).Error()

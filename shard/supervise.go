@@ -119,7 +119,7 @@ func (s *supervisor) start() (*instance, error) {
 		return nil, err
 	}
 	inst.log.replayed(m.Index + 1)
-	if inst.trans, err = newEndpoint(s.cfg.Transport(), needs, s.replicates); err != nil {
+	if inst.trans, err = newEndpoint(s.cfg.Transport(), needs, s.parts.news, s.replicates); err != nil {
 		return nil, err
 	}
 	store := &snapshotStore{snapshots: s.snapshots, needs: needs, stop: inst.stop}
@@ -337,6 +337,7 @@ func (s *supervisor) shutdown(inst *instance, why cause) {
 		defer close(ended)
 		_ = future.Error()
 		inst.bg.Wait()
+		s.parts.news.end()
 	}()
 	patience := time.NewTimer(shutdownPatience)
 	defer patience.Stop()

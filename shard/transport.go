@@ -42,6 +42,7 @@ type endpoint struct {
 	preVote raft.WithPreVote
 	reach   reacher // nil: nothing waits
 	needs   *retention
+	news    *announcer
 	// wanted reports whether this replica leads in a term and replicates to a node.
 	wanted func(node string, term uint64) bool
 	closed atomic.Bool
@@ -59,6 +60,12 @@ type reacher interface {
 	Absent(err error) bool
 }
 
+// prompt is a transport that may hold AppendEntries without records back for a while, and
+// sends them at once on request.
+type prompt interface {
+	Announce(id raft.ServerID, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error
+}
+
 // reachFor is how long a message waits for a node before endpoint checks again whether
 // the message is still wanted.
 const reachFor = time.Second
@@ -71,7 +78,7 @@ const (
 	absentPauseMax = 640 * time.Millisecond
 )
 
-func newEndpoint(t raft.Transport, needs *retention, wanted func(node string, term uint64) bool) (*endpoint, error) {
+func newEndpoint(t raft.Transport, needs *retention, news *announcer, wanted func(node string, term uint64) bool) (*endpoint, error) {
 	p, ok := t.(raft.WithPreVote)
 	if !ok {
 		// Raft would go on without pre-votes, and let a replica that was away unseat the
@@ -79,7 +86,7 @@ func newEndpoint(t raft.Transport, needs *retention, wanted func(node string, te
 		return nil, fmt.Errorf("%w: transport %T has no pre-vote", ErrConfig, t)
 	}
 	r, _ := t.(reacher)
-	return &endpoint{Transport: t, preVote: p, reach: r, needs: needs, wanted: wanted}, nil
+	return &endpoint{Transport: t, preVote: p, reach: r, needs: needs, news: news, wanted: wanted}, nil
 }
 
 // isHeartbeat reports whether a message carries no records and tells no position.
@@ -133,6 +140,7 @@ func (e *endpoint) AppendEntries(id raft.ServerID, target raft.ServerAddress, ar
 		switch {
 		case err == nil && resp.Success:
 			e.needs.has(id, shownBy(args))
+			e.news.stored(id, args.Term, shownBy(args), args.LeaderCommitIndex)
 		case err == nil:
 			e.needs.lacks(id, resp.LastLog)
 		}
@@ -151,6 +159,31 @@ func (e *endpoint) append(id raft.ServerID, target raft.ServerAddress, args *raf
 	}
 	args.LeaderCommitIndex = min(args.LeaderCommitIndex, shownBy(args))
 	return e.Transport.AppendEntries(id, target, args, resp)
+}
+
+// announce tells a node that the log up to at is committed, and reports whether the node
+// has taken it. The message leads in at.term, and waits for no node.
+func (e *endpoint) announce(id raft.ServerID, self string, at applied) bool {
+	me := e.EncodePeer(raft.ServerID(self), raft.ServerAddress(self))
+	args := &raft.AppendEntriesRequest{
+		RPCHeader:    raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(self), Addr: me},
+		Term:         at.term,
+		PrevLogEntry: at.index, PrevLogTerm: at.term, LeaderCommitIndex: at.index,
+	}
+	if mutant.AnnounceUnproved {
+		args.PrevLogEntry, args.PrevLogTerm = 0, 0
+	}
+	if e.closed.Load() {
+		return false
+	}
+	var resp raft.AppendEntriesResponse
+	var err error
+	if t, ok := e.Transport.(prompt); ok {
+		err = t.Announce(id, args, &resp)
+	} else {
+		err = e.Transport.AppendEntries(id, raft.ServerAddress(id), args, &resp)
+	}
+	return err == nil && resp.Success
 }
 
 // AppendEntriesPipeline implements raft.Transport.

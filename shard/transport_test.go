@@ -60,7 +60,7 @@ func TestRecordsWaitForNode(t *testing.T) {
 	open := func() (*farTransport, *endpoint, *atomic.Bool) {
 		far, leads := &farTransport{up: make(chan struct{})}, new(atomic.Bool)
 		leads.Store(true)
-		e, err := newEndpoint(far, newRetention(newStopwatch(), time.Second), func(node string, term uint64) bool { return leads.Load() && node == "b" && term == 3 })
+		e, err := newEndpoint(far, newRetention(newStopwatch(), time.Second), nil, func(node string, term uint64) bool { return leads.Load() && node == "b" && term == 3 })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestSnapshotWaitsForNode(t *testing.T) {
 	n := c.nodes["a"]
 	open := func() (*farTransport, *endpoint, *raft.SnapshotMeta, *offer) {
 		far, needs := &farTransport{up: make(chan struct{})}, newRetention(newStopwatch(), time.Second)
-		e, err := newEndpoint(far, needs, func(node string, term uint64) bool { return node == "b" && term == 3 })
+		e, err := newEndpoint(far, needs, nil, func(node string, term uint64) bool { return node == "b" && term == 3 })
 		if err != nil {
 			t.Fatal(err)
 		}

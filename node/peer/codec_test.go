@@ -239,7 +239,7 @@ func TestResultErrors(t *testing.T) {
 func decodeAny(f frame) error {
 	var err error
 	switch f.typ {
-	case typeAppend:
+	case typeAppend, typeAnnounce:
 		_, err = decodeAppendEntries(f.payload)
 	case typeVote:
 		_, err = decodeVote(f.payload)
@@ -283,6 +283,7 @@ func FuzzFrame(f *testing.F) {
 	}
 	add(typePing, nil)
 	add(typeAppend, appendEntries(nil, &raft.AppendEntriesRequest{RPCHeader: testHead, Entries: []*raft.Log{{Data: []byte("x")}}}))
+	add(typeAnnounce, appendEntries(nil, &raft.AppendEntriesRequest{RPCHeader: testHead}))
 	add(typeVote, appendVote(nil, &raft.RequestVoteRequest{RPCHeader: testHead}))
 	add(typePreVote, appendPreVote(nil, &raft.RequestPreVoteRequest{RPCHeader: testHead}))
 	add(typeInstall, appendInstall(nil, &raft.InstallSnapshotRequest{RPCHeader: testHead}))

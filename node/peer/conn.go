@@ -219,9 +219,9 @@ func (c *conn) act(f frame) error {
 		return c.onReply(f)
 	case typeCancel:
 		c.onCancel(f)
-	case typeAppend, typeVote, typePreVote, typeTimeoutNow:
+	case typeAppend, typeAnnounce, typeVote, typePreVote, typeTimeoutNow:
 		return c.onRPC(f)
-	case typeAppend | answer, typeVote | answer, typePreVote | answer, typeTimeoutNow | answer:
+	case typeAppend | answer, typeAnnounce | answer, typeVote | answer, typePreVote | answer, typeTimeoutNow | answer:
 		c.onRPCAnswer(f)
 	case typeProbe:
 		return c.onProbe(f)

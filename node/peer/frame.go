@@ -44,6 +44,7 @@ const (
 	typeProbe       frameType = 0x12
 	typeHello       frameType = 0x13 // only on hello connections
 	typeLeave       frameType = 0x14 // the sender takes no further calls; empty, like its answer
+	typeAnnounce    frameType = 0x15 // an AppendEntries without records that is written at once, like its answer
 )
 
 // The largest payloads. They guard against a faulty peer, not against load: memory is
@@ -77,8 +78,8 @@ func maxPayload(t frameType) (int, bool) {
 		return maxInstall, true
 	case typeChunk:
 		return maxChunkPayload, true
-	case typeVote, typePreVote, typeTimeoutNow, typeHello,
-		typeAppend | answer, typeVote | answer, typePreVote | answer, typeTimeoutNow | answer, typeInstall | answer:
+	case typeVote, typePreVote, typeTimeoutNow, typeHello, typeAnnounce,
+		typeAnnounce | answer, typeAppend | answer, typeVote | answer, typePreVote | answer, typeTimeoutNow | answer, typeInstall | answer:
 		return maxRPCPayload, true
 	}
 	return 0, false

@@ -398,6 +398,16 @@ func TestHeartbeatsGoThroughConsumer(t *testing.T) {
 	}
 }
 
+// An announcement and its answer are written at once, where a heartbeat would wait an hour.
+func TestAnnouncementsDoNotWait(t *testing.T) {
+	from, to, id, n := pairOfTransports(t, func(_ int, c *Config) { c.Limits.LazyFor, c.Limits.PingEvery = time.Hour, time.Hour })
+	fakeRaft(t, to, raft.AppendEntriesResponse{Term: 4, Success: true}, nil)
+	var resp raft.AppendEntriesResponse
+	if err := from.Announce(id, &raft.AppendEntriesRequest{RPCHeader: headOf(n.nodes[0]), Term: 4}, &resp); err != nil || !resp.Success {
+		t.Errorf("got %+v, %v", resp, err)
+	}
+}
+
 // Heartbeats of many shards share writes. Any other frame takes the waiting heartbeats
 // along.
 func TestHeartbeatsWaitForCompany(t *testing.T) {

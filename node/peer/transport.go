@@ -156,6 +156,16 @@ func (t *Transport) AppendEntries(id raft.ServerID, _ raft.ServerAddress, args *
 		payload: func(b []byte) []byte { return appendEntries(b, args) }}, resp)
 }
 
+// Announce sends an AppendEntries without records that tells something new, the commit
+// index. Unlike a heartbeat it does not wait for other frames to be written with.
+func (t *Transport) Announce(id raft.ServerID, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if t.p.cfg.Stalled() {
+		return ErrStalled
+	}
+	return t.ask(id, outFrame{typ: typeAnnounce, size: appendEntriesFixed(args),
+		payload: func(b []byte) []byte { return appendEntries(b, args) }}, resp)
+}
+
 // RequestVote implements raft.Transport.
 func (t *Transport) RequestVote(id raft.ServerID, _ raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
 	return t.ask(id, outFrame{typ: typeVote, payload: func(b []byte) []byte { return appendVote(b, args) }}, resp)
@@ -296,7 +306,7 @@ func (c *conn) onRPC(f frame) error {
 	var cmd raft.WithRPCHeader
 	var err error
 	switch f.typ {
-	case typeAppend:
+	case typeAppend, typeAnnounce:
 		cmd, err = decodeAppendEntries(payload)
 	case typeVote:
 		cmd, err = decodeVote(payload)
@@ -331,7 +341,7 @@ func (p *Peers) deliver(c *conn, f frame, cmd raft.WithRPCHeader) error {
 	f.payload = nil
 	lazy := false
 	if a, ok := cmd.(*raft.AppendEntriesRequest); ok {
-		lazy = len(a.Entries) == 0
+		lazy = len(a.Entries) == 0 && f.typ == typeAppend
 	}
 	// One goroutine waits for each answer: at most about maxRPCsWaiting for a shard, and
 	// none when the shard is idle.

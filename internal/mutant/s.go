@@ -1,0 +1,5 @@
+//go:build mutant_s
+
+package mutant
+
+const active = 's'
