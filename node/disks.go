@@ -48,19 +48,25 @@ type disks struct {
 	log   *raftlog.DB
 	state *disk.DB
 	cache *pebble.Cache
+	files *pebble.FileCache
 
 	awake  awake
 	slowAt atomic.Int64 // ns since the Unix epoch: the last report that an operation hangs
 }
 
-// openDisks opens both databases below dir. memory is the budget in bytes. fatal is called
-// when a database fails and must not return; full is called when a flush or a compaction
-// met a full disk.
+// diskBudget is what the databases of a node may use.
+type diskBudget struct {
+	memory int64 // bytes, of which they take their shares
+	tables int   // sstables kept open
+}
 
-func openDisks(fs vfs.FS, dir string, memory int64, logger *slog.Logger, fatal func(disk.Class, error), full func(error)) (*disks, error) {
+// openDisks opens both databases below dir. fatal is called when a database fails and must not
+// return; full is called when a flush or a compaction met a full disk.
+func openDisks(fs vfs.FS, dir string, budget diskBudget, logger *slog.Logger, fatal func(disk.Class, error), full func(error)) (*disks, error) {
+	memory := budget.memory
 	debug.SetMemoryLimit(memory)
 	memTable := uint64(min(max(memory/memTableShare, minMemTable), maxMemTable))
-	d := &disks{cache: disk.NewCache(memory/blockCacheShare, memTable, databases)}
+	d := &disks{cache: disk.NewCache(memory/blockCacheShare, memTable, databases), files: pebble.NewFileCache(1, budget.tables)}
 	events := disk.Events{
 		BackgroundError: full,
 		Slow: func(operation string, took time.Duration) {
@@ -73,12 +79,12 @@ func openDisks(fs vfs.FS, dir string, memory int64, logger *slog.Logger, fatal f
 	}
 	var err error
 	d.log, err = raftlog.Open(filepath.Join(dir, raftlogDir), raftlog.Options{
-		FS: fs, Events: events, Logger: logger, Fatal: fatal, CacheBytes: memory / logCacheShare, BlockCache: d.cache, MemTableBytes: memTable,
+		FS: fs, Events: events, Logger: logger, Fatal: fatal, CacheBytes: memory / logCacheShare, BlockCache: d.cache, FileCache: d.files, MemTableBytes: memTable,
 		RenderCommand: shard.PrintRecord,
 	})
 	if err == nil {
 		d.state, err = disk.Open(filepath.Join(dir, stateDir), disk.Options{
-			Name: "state", FS: fs, Events: events, Logger: logger, Fatal: fatal, Cache: d.cache, MemTableBytes: memTable,
+			Name: "state", FS: fs, Events: events, Logger: logger, Fatal: fatal, Cache: d.cache, FileCache: d.files, MemTableBytes: memTable,
 		})
 	}
 	if err != nil {
@@ -123,6 +129,7 @@ func (d *disks) close() error {
 	if d.log != nil {
 		errs = append(errs, d.log.Close())
 	}
+	d.files.Unref()
 	d.cache.Unref()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close databases: %w", err)

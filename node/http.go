@@ -15,9 +15,14 @@ import (
 
 // Time limits of the HTTP server.
 const (
-	httpHeaderTimeout = 5 * time.Second // reading the header of a request
-	httpStatusTimeout = 4 * time.Second // collecting the answer of /status
-	httpStopTimeout   = 2 * time.Second // finishing requests when the server stops
+	httpHeaderTimeout = 5 * time.Second  // reading the header of a request
+	httpReadTimeout   = 10 * time.Second // reading a whole request
+	httpWriteTimeout  = 2 * time.Minute  // answering it; a profile takes as long as it is asked to
+	httpIdleTimeout   = 5 * time.Second  // waiting for the next request of a connection
+	httpStatusTimeout = 4 * time.Second  // collecting the answer of /status
+	httpStopTimeout   = 2 * time.Second  // finishing requests when the server stops
+
+	httpMaxHeader = 16 << 10 // bytes
 )
 
 // httpServer serves health, status and metrics. Clients' commands do not pass through it.
@@ -34,8 +39,9 @@ type httpSource interface {
 	Status(context.Context) Status
 }
 
-// listenHTTP opens the listener and prepares the pages. serve answers requests.
-func listenHTTP(addr string, src httpSource, reg *prometheus.Registry, withPprof bool) (*httpServer, error) {
+// listenHTTP opens the listener and prepares the pages. serve answers requests, on at most
+// conns connections at once.
+func listenHTTP(addr string, conns int, src httpSource, reg *prometheus.Registry, withPprof bool) (*httpServer, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -63,7 +69,11 @@ func listenHTTP(addr string, src httpSource, reg *prometheus.Registry, withPprof
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return &httpServer{ln, &http.Server{Handler: mux, ReadHeaderTimeout: httpHeaderTimeout}}, nil
+	srv := &http.Server{
+		Handler: mux, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpReadTimeout,
+		WriteTimeout: httpWriteTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpMaxHeader, ConnState: newHTTPLimit(conns).note,
+	}
+	return &httpServer{ln, srv}, nil
 }
 
 // writeOK answers "ok". It fails only if the client is gone.

@@ -30,7 +30,7 @@ func (n *Node) startGossip() error {
 	g, err := gossip.Start(gossip.Config{
 		NodeID: n.id, BindAddr: n.cfg.GossipAddr, Advertise: n.cfg.Advertise, Label: "millrace",
 		SecretKey: key, Seeds: n.cfg.Join, PeersFile: filepath.Join(n.cfg.DataDir, "peers.json"),
-		Meta: n.gossipMeta(), Logger: n.log,
+		Meta: n.gossipMeta(), Logger: n.log, MaxStreams: n.files.gossip,
 	})
 	if err != nil {
 		return fmt.Errorf("gossip-addr: %w", err)

@@ -33,6 +33,7 @@ type Node struct {
 	identMu sync.Mutex
 	ident   identity // guarded by identMu
 
+	files   descriptors
 	fs      vfs.FS // the file system of the databases and of staged snapshots
 	space   *space
 	disks   *disks
@@ -130,6 +131,13 @@ func (n *Node) openDir() (err error) {
 // is free. Gossip itself starts once the disks are open, so that a node is not announced
 // before it can answer.
 func (n *Node) listen() (err error) {
+	limit, err := descriptorLimit()
+	if err != nil {
+		return err
+	}
+	if n.files, err = divideDescriptors(limit); err != nil {
+		return err
+	}
 	if n.clients, err = net.Listen("tcp", n.cfg.ClientAddr); err != nil {
 		return fmt.Errorf("client-addr: %w", err)
 	}
@@ -137,6 +145,7 @@ func (n *Node) listen() (err error) {
 		NodeID: n.id, ClusterID: n.clusterID, Secret: n.cfg.Secret, ListenAddr: n.cfg.PeerAddr,
 		Resolve: n.resolve, Handler: peerHandler{n.replicas, n}, Logger: n.log,
 		Stalled: func() bool { return n.disks != nil && n.disks.stalled() },
+		Limits:  peer.Limits{Handshakes: n.files.handshakes},
 	})
 	if err != nil {
 		return fmt.Errorf("peer-addr: %w", err)
@@ -144,7 +153,7 @@ func (n *Node) listen() (err error) {
 	n.delivery = &delivery{self: n.id, local: n.replicas, peers: n.peers}
 	n.caller = &leaderCaller{backend: n.delivery, leaders: routerLeaders{n.leaders}, nodesToAsk: n.nodesToAsk}
 	if n.cfg.HTTPAddr != "" {
-		if n.http, err = listenHTTP(n.cfg.HTTPAddr, n, n.metrics, n.cfg.Pprof); err != nil {
+		if n.http, err = listenHTTP(n.cfg.HTTPAddr, n.files.http, n, n.metrics, n.cfg.Pprof); err != nil {
 			return fmt.Errorf("http-addr: %w", err)
 		}
 	}
@@ -176,7 +185,7 @@ func (n *Node) openStorage() (err error) {
 	}
 	n.space = &space{fs: n.fs, dir: dir}
 	n.replicas.space = n.space
-	if n.disks, err = openDisks(n.fs, dir, n.cfg.MemoryBytes, n.log, n.fatal, n.space.diskFull); err != nil {
+	if n.disks, err = openDisks(n.fs, dir, diskBudget{n.cfg.MemoryBytes, n.files.tables}, n.log, n.fatal, n.space.diskFull); err != nil {
 		if ExitCode(err) == disk.Full.ExitCode() {
 			err = fmt.Errorf("%w; %s", err, n.spaceHint())
 		}
@@ -203,6 +212,7 @@ func (n *Node) startRouter() (err error) {
 		NodeID: n.id, Listener: n.clients, Backend: n.delivery, Topology: n.topology, Leaders: routerLeaders{n.leaders},
 		RequirePass: n.cfg.RequirePass, Version: Version, Info: n.info, Progress: n.progress, Shutdown: n.shutdown(),
 		DataDir: n.cfg.DataDir, EnableFlush: n.cfg.EnableFlush, Logger: n.log,
+		Limits: router.Limits{MaxConnections: n.files.clients},
 	}
 	if n.cfg.EnableDebug {
 		n.log.Warn("enable-debug is set: clients can disturb this node with DEBUG")

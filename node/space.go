@@ -152,11 +152,25 @@ func (n *Node) layBallast() {
 	}
 }
 
+// startRoom is the room that a start needs beside the bytes of the WALs, which it writes
+// to tables.
+const startRoom = 64 << 20
+
 // spaceHint returns advice for the operator of a node whose disk is full.
 func (n *Node) spaceHint() string {
-	path := filepath.Join(n.cfg.DataDir, ballastFile)
-	if _, err := os.Stat(path); err != nil {
-		return "make room on the disk"
+	need := int64(startRoom)
+	for _, db := range []string{raftlogDir, stateDir} {
+		logs, _ := filepath.Glob(filepath.Join(n.cfg.DataDir, db, "*.log")) // fails for a bad pattern only
+		for _, path := range logs {
+			if st, err := os.Stat(path); err == nil {
+				need += st.Size()
+			}
+		}
 	}
-	return fmt.Sprintf("make room on the disk; or remove %s, start the node, and delete streams that are not needed", path)
+	hint := fmt.Sprintf("make %d MiB of room on the disk of %s", (need+1<<20-1)>>20, n.cfg.DataDir)
+	path := filepath.Join(n.cfg.DataDir, ballastFile)
+	if _, err := os.Stat(path); err == nil {
+		hint += fmt.Sprintf("; or remove %s, start the node, and delete streams that are not needed", path)
+	}
+	return hint
 }

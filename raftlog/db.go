@@ -47,6 +47,7 @@ type Options struct {
 	// DefaultCacheBytes; a negative value disables the cache.
 	CacheBytes      int64
 	BlockCache      *pebble.Cache
+	FileCache       *pebble.FileCache
 	MemTableBytes   uint64
 	MinSyncInterval time.Duration
 	SlowAfter       time.Duration
@@ -128,6 +129,7 @@ func open(dir string, o Options, readOnly bool) (*DB, error) {
 		Logger:          o.Logger,
 		Fatal:           o.Fatal,
 		Cache:           o.BlockCache,
+		FileCache:       o.FileCache,
 		MemTableBytes:   o.MemTableBytes,
 		MinSyncInterval: o.MinSyncInterval,
 		SlowAfter:       o.SlowAfter,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"time"
 
@@ -54,8 +55,11 @@ type Config struct {
 // Limits are the bounds of the router. Each field tells the effect of reaching it.
 type Limits struct {
 	// Connections is how many clients may be connected; more are answered "ERR max
-	// number of clients reached" and closed. Default 10,000.
+	// number of clients reached" and closed. Default 10,000, or MaxConnections if that is less.
 	Connections int
+	// MaxConnections is the most that CONFIG SET maxclients accepts, because the process has
+	// no descriptors for more. Default: 2^32-1.
+	MaxConnections int
 	// Unauthenticated is how many of them may not have authenticated yet, where a
 	// password is set; more are refused likewise. Default 1,000.
 	Unauthenticated int
@@ -122,7 +126,8 @@ func (l Limits) withDefaults() Limits {
 			*v = def
 		}
 	}
-	n(&l.Connections, 10_000)
+	n(&l.MaxConnections, math.MaxUint32)
+	n(&l.Connections, min(10_000, l.MaxConnections))
 	n(&l.Unauthenticated, 1_000)
 	d(&l.AuthTimeout, 5*time.Second)
 	d(&l.Patience, 5*time.Second)

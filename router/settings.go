@@ -126,6 +126,8 @@ func (p *parameter) check(r *Router, value string) (n int64, fault string) {
 	switch {
 	case !ok:
 		return 0, "argument couldn't be parsed into an integer"
+	case p.name == "maxclients" && n > int64(r.lim.MaxConnections):
+		return 0, "The operating system is not able to handle the specified number of clients, try with " + strconv.Itoa(r.lim.MaxConnections)
 	case n < p.min || n > p.max:
 		return 0, "argument must be between " + strconv.FormatInt(p.min, 10) + " and " + strconv.FormatInt(p.max, 10) + " inclusive"
 	}

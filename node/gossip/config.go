@@ -43,6 +43,9 @@ type Config struct {
 	// PeersFile is the path of a file with the nodes that this one has met, which are
 	// contacted at the next start. Empty keeps no file.
 	PeersFile string
+	// MaxStreams is the number of TCP streams that other addresses may have open at once,
+	// a quarter of them from one address. Another one is closed unread. 0 stands for 32.
+	MaxStreams int
 	// Meta describes this node to the others.
 	Meta Meta
 	// Logger may be nil, to log nothing.

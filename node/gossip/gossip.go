@@ -85,7 +85,7 @@ func (g *Gossip) open(ctx context.Context) (err error) {
 	}
 	g.addrs.port = n.GetAutoBindPort()
 	g.at = net.JoinHostPort(g.addrs.advertise.String(), strconv.Itoa(g.addrs.port))
-	g.transport = newTransport(ctx, n)
+	g.transport = newTransport(ctx, n, g.cfg.MaxStreams)
 	g.SetMeta(g.cfg.Meta)
 
 	t := g.cfg.Timing
@@ -114,7 +114,7 @@ func (g *Gossip) open(ctx context.Context) (err error) {
 	// other node confirms the suspicion. With three nodes there often is no other node.
 	c.SuspicionMult, c.SuspicionMaxTimeoutMult = 3, 2
 	if g.list, err = memberlist.Create(c); err != nil {
-		return errors.Join(fmt.Errorf("gossip: %w", err), n.Shutdown())
+		return errors.Join(fmt.Errorf("gossip: %w", err), g.transport.Shutdown())
 	}
 	return nil
 }

@@ -3,8 +3,10 @@ package gossip
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -217,4 +219,72 @@ func cpu() time.Duration {
 		return 0
 	}
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// TestStreamLimits checks that streams without the key take little: only a few of one
+// address are read, each up to a limit, and the others are closed.
+func TestStreamLimits(t *testing.T) {
+	noLeak(t)
+	c := config(1)
+	c.MaxStreams = 8 // two of one address
+	c.Timing.TCP = time.Minute
+	g := start(t, c)
+	dial := func() net.Conn {
+		nc, err := net.Dial("tcp", g.LocalAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		return nc
+	}
+	closed := func(nc net.Conn) bool {
+		_, err := nc.Read(make([]byte, 1))
+		return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	// The head of an encrypted message of 16 MiB, which memberlist would read to its end.
+	// memberlist takes a stream without a label for one of another cluster, so the label
+	// comes first.
+	head := append([]byte{244, byte(len(c.Label))}, c.Label...)
+	head = append(head, 10, 1, 0, 0, 0)
+	var held []net.Conn
+	for range 2 {
+		nc := dial()
+		if _, err := nc.Write(head); err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, nc)
+	}
+	eventually(t, func() error {
+		g.transport.mu.Lock()
+		defer g.transport.mu.Unlock()
+		if g.transport.open != 2 {
+			return fmt.Errorf("%d streams are open", g.transport.open)
+		}
+		return nil
+	})
+	if nc := dial(); !closed(nc) {
+		t.Error("a third stream of an address is not closed")
+	}
+	if n := g.transport.refused.Load(); n != 1 {
+		t.Errorf("%d streams were refused", n)
+	}
+	_ = held[0].SetWriteDeadline(time.Now().Add(30 * time.Second))
+	sent, err := 0, error(nil)
+	for err == nil && sent < 16<<20 {
+		var n int
+		n, err = held[0].Write(make([]byte, 64<<10))
+		sent += n
+	}
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes were read of a stream: %v", sent, err)
+	}
+	_ = held[1].Close()
+	eventually(t, func() error {
+		g.transport.mu.Lock()
+		defer g.transport.mu.Unlock()
+		if g.transport.open != 0 || len(g.transport.inward) != 0 {
+			return fmt.Errorf("%d streams are open, %v", g.transport.open, g.transport.inward)
+		}
+		return nil
+	})
 }

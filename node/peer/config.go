@@ -85,6 +85,9 @@ type Limits struct {
 	RPC time.Duration
 	// HandshakeTimeout bounds dialling, and then the whole handshake. 5 s.
 	HandshakeTimeout time.Duration
+	// Handshakes is the number of accepted connections that may be in their handshake at
+	// once; a quarter of them may come from one host. One more is closed unread. 128.
+	Handshakes int
 	// LazyFor is the longest time that a heartbeat waits for other frames to be written
 	// with, and that its answer waits again. Both go out at the clock's next multiple of
 	// LazyFor, or earlier with any other frame. Idle nodes then exchange heartbeats every
@@ -106,7 +109,7 @@ func (l *Limits) fill() error {
 	for _, f := range []struct {
 		v   *int
 		def int
-	}{{&l.Calls, 16 << 10}, {&l.Blocked, 64 << 10}, {&l.QueueBytes, 32 << 20}, {&l.PingMisses, 4}} {
+	}{{&l.Calls, 16 << 10}, {&l.Blocked, 64 << 10}, {&l.QueueBytes, 32 << 20}, {&l.PingMisses, 4}, {&l.Handshakes, 128}} {
 		if *f.v == 0 {
 			*f.v = f.def
 		}
@@ -137,10 +140,6 @@ func (l *Limits) fill() error {
 
 // Bounds that are not configurable.
 const (
-	// maxUnproved is the number of accepted connections that may be in their handshake at
-	// once, and maxUnprovedHost the number from one host. One more is closed unread.
-	maxUnproved     = 128
-	maxUnprovedHost = 32
 	// A node sends at most maxSnapshots snapshots at once, and receives at most as many.
 	// Up to maxSnapshotsWaiting others may wait to be received. Any further one is refused.
 	maxSnapshots        = 2

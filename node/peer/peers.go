@@ -197,7 +197,7 @@ func (p *Peers) accepted(nc net.Conn) {
 		return
 	}
 	p.mu.Lock()
-	full := p.nUnprov >= maxUnproved || p.unproved[host] >= maxUnprovedHost
+	full := p.nUnprov >= p.cfg.Limits.Handshakes || p.unproved[host] >= p.cfg.Limits.Handshakes/4
 	if !full {
 		p.nUnprov++
 		p.unproved[host]++

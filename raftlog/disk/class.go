@@ -8,7 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Class is the kind of a disk failure that stops the process. Its number is the exit
+// Class is the kind of a failure of the disk, or of access to it, that stops the process. Its number is the exit
 // code of the process.
 type Class int
 
@@ -16,10 +16,13 @@ const (
 	// Full means that no space is left, or that a quota is used up.
 	Full Class = 10
 	// Failing means that the device or the file system refused an operation. Every
-	// failure that is neither Full nor Corrupt has this class.
+	// failure that has no other class has this one.
 	Failing Class = 11
 	// Corrupt means that the bytes read differ from the bytes written.
 	Corrupt Class = 12
+	// Starved means that the system refused the process a file descriptor or memory. The
+	// disk is well.
+	Starved Class = 14
 )
 
 // ErrCorrupt is wrapped by errors about corruption that Millrace itself has found.
@@ -34,6 +37,8 @@ func Classify(err error) Class {
 		return Corrupt
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return Full
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
+		return Starved
 	}
 	return Failing
 }
@@ -49,6 +54,8 @@ func (c Class) String() string {
 		return "disk failing"
 	case Corrupt:
 		return "corruption"
+	case Starved:
+		return "out of file descriptors or memory"
 	}
 	return fmt.Sprintf("Class(%d)", int(c))
 }

@@ -31,6 +31,9 @@ func TestClassify(t *testing.T) {
 		{fmt.Errorf("a: %w", fmt.Errorf("b: %w", syscall.EDQUOT)), Full},
 		{&fatalError{"pebble: fatal commit error", syscall.ENOSPC}, Full},
 		{syscall.EIO, Failing},
+		{&os.PathError{Op: "open", Path: "x", Err: syscall.EMFILE}, Starved},
+		{syscall.ENFILE, Starved},
+		{syscall.ENOMEM, Starved},
 		{syscall.EROFS, Failing},
 		{errors.New("anything"), Failing},
 		{ErrCorrupt, Corrupt},
@@ -228,7 +231,8 @@ func TestFail(t *testing.T) {
 	defer db.Close()
 	logger := pebbleLogger{log: slog.New(slog.DiscardHandler), fail: db.Fail}
 	o := Options{Logger: logger.log}
-	events := o.eventListener(db.Fail)
+	opened := true
+	events := o.eventListener(db.Fail, func() bool { return opened })
 	for _, c := range []struct {
 		name string
 		do   func()
@@ -243,6 +247,7 @@ func TestFail(t *testing.T) {
 		}, Corrupt, "p.sst: checksum"},
 		{"background error", func() { events.BackgroundError(syscall.EIO) }, Failing, "in the background"},
 		{"corruption in the background", func() { events.BackgroundError(pebble.ErrCorruption) }, Corrupt, ""},
+		{"full while it opens", func() { opened = false; events.BackgroundError(syscall.ENOSPC) }, Full, "in the background"},
 	} {
 		got = nil
 		panicked := func() (p any) {
@@ -257,7 +262,8 @@ func TestFail(t *testing.T) {
 			t.Errorf("%s: %v, want %v with %q", c.name, got, c.want, c.text)
 		}
 	}
-	got = nil
+	got, opened = nil, true
+	events.BackgroundError(syscall.EMFILE)
 	events.BackgroundError(pebble.ErrCancelledCompaction)
 	events.BackgroundError(syscall.ENOSPC)
 	if len(got) != 0 {
@@ -360,5 +366,58 @@ func TestLogIsQuiet(t *testing.T) {
 	}
 	if out.Len() > 0 {
 		t.Errorf("logged %s", &out)
+	}
+}
+
+// TestOpenOnFullDisk checks that an open that has to write tables fails when there is no
+// room, instead of waiting for it.
+func TestOpenOnFullDisk(t *testing.T) {
+	mem := vfs.NewMem()
+	db := mustOpen(t, Options{FS: mem})
+	if err := errors.Join(db.Set([]byte("k"), []byte("v"), pebble.Sync), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	full := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if strings.HasSuffix(op.Path, ".sst") && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	failed := make(chan Class, 1)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Open("db", Options{FS: full, Fatal: func(c Class, _ error) {
+			failed <- c
+			select {} // as if the process ended
+		}})
+		ended <- err
+	}()
+	select {
+	case c := <-failed:
+		if c != Full {
+			t.Errorf("it failed with %v", c)
+		}
+	case err := <-ended:
+		if Classify(err) != Full {
+			t.Errorf("Open returned %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("Open still waits after 30 s")
+	}
+}
+
+// TestRepeatLimit checks that one message in five seconds is let through, and the others
+// are counted.
+func TestRepeatLimit(t *testing.T) {
+	var l repeatLimit
+	start := time.Unix(1000, 0)
+	for i, want := range []struct {
+		after   time.Duration
+		ok      bool
+		skipped int
+	}{{0, true, 0}, {time.Second, false, 0}, {4 * time.Second, false, 0}, {5 * time.Second, true, 2}, {11 * time.Second, true, 0}} {
+		if skipped, ok := l.allow(start.Add(want.after)); ok != want.ok || skipped != want.skipped {
+			t.Errorf("%d: %v, %d", i, ok, skipped)
+		}
 	}
 }

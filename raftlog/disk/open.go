@@ -118,7 +118,7 @@ func (db *DB) watch(o Options) vfs.FS {
 
 // openPebble opens the database, whose files have the given format.
 func (db *DB) openPebble(o Options, format pebble.FormatMajorVersion) (err error) {
-	opts := o.pebbleOptions(db.Fail)
+	opts := o.pebbleOptions(db.Fail, db.armed.Load)
 	opts.Lock = db.lock
 	if db.DB, err = pebble.Open(db.dir, opts); err != nil {
 		return openError(err)

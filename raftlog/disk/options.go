@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -28,9 +29,12 @@ const Format = pebble.FormatTableFormatV6
 const (
 	DefaultMemTableBytes = 32 << 20
 	DefaultCacheBytes    = 8 << 20
-	DefaultMaxOpenFiles  = 1000
 	DefaultSlowAfter     = 2 * time.Second
 )
+
+// maxOpenFiles is about the number of files that a database without Options.FileCache
+// keeps open.
+const maxOpenFiles = 1000
 
 // steadyMemTables is the number of memtables that a database under writes holds: one
 // that is being filled, and one that is being flushed or waits to be filled next.
@@ -78,8 +82,9 @@ type Options struct {
 	// MemTableBytes is the size of a memtable, and therefore of a WAL file. Up to four
 	// memtables exist while flushes lag. Zero means DefaultMemTableBytes.
 	MemTableBytes uint64
-	// MaxOpenFiles bounds the sstables kept open. Zero means DefaultMaxOpenFiles.
-	MaxOpenFiles int
+	// FileCache holds the sstables kept open, and bounds their number. Databases may share
+	// it. Nil gives the database one of its own, for maxOpenFiles files.
+	FileCache *pebble.FileCache
 	// MinSyncInterval is the least time between two syncs of the WAL. On a slow disk, a
 	// value above zero lets more commits share a sync. Zero does not delay syncs.
 	MinSyncInterval time.Duration
@@ -106,9 +111,6 @@ func (o *Options) setDefaults() {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = DefaultMemTableBytes
 	}
-	if o.MaxOpenFiles == 0 {
-		o.MaxOpenFiles = DefaultMaxOpenFiles
-	}
 	if o.SlowAfter == 0 {
 		o.SlowAfter = DefaultSlowAfter
 	}
@@ -131,15 +133,17 @@ type Events struct {
 	Stall func(begin bool, reason string)
 }
 
-// pebbleOptions returns Pebble's options for o, after setDefaults.
-func (o *Options) pebbleOptions(fail func(error)) *pebble.Options {
+// pebbleOptions returns Pebble's options for o, after setDefaults. fail ends the process,
+// and opened reports whether the database is open.
+func (o *Options) pebbleOptions(fail func(error), opened func() bool) *pebble.Options {
 	p := &pebble.Options{
 		FS:                          o.FS,
 		ReadOnly:                    o.ReadOnly,
 		FormatMajorVersion:          Format,
 		Cache:                       o.Cache,
 		CacheSize:                   cacheSize(DefaultCacheBytes, o.MemTableBytes, 1),
-		MaxOpenFiles:                o.MaxOpenFiles,
+		FileCache:                   o.FileCache,
+		MaxOpenFiles:                maxOpenFiles,
 		MemTableSize:                o.MemTableBytes,
 		MemTableStopWritesThreshold: 4,
 		// Pebble counts each sublevel twice, so a compaction starts at eight sublevels
@@ -158,14 +162,15 @@ func (o *Options) pebbleOptions(fail func(error)) *pebble.Options {
 		p.WALMinSyncInterval = func() time.Duration { return o.MinSyncInterval }
 	}
 	p.Logger = pebbleLogger{log: o.Logger, fail: fail}
-	p.EventListener = o.eventListener(fail)
+	p.EventListener = o.eventListener(fail, opened)
 	if o.Tune != nil {
 		o.Tune(p)
 	}
 	return p
 }
 
-func (o *Options) eventListener(fail func(error)) *pebble.EventListener {
+func (o *Options) eventListener(fail func(error), opened func() bool) *pebble.EventListener {
+	var repeats repeatLimit
 	l := &pebble.EventListener{
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			fail(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
@@ -174,13 +179,20 @@ func (o *Options) eventListener(fail func(error)) *pebble.EventListener {
 			if errors.Is(err, pebble.ErrCancelledCompaction) {
 				return
 			}
-			// Only after a full disk may Pebble retry. After a failed fsync, the kernel
-			// may have dropped data that a second fsync would report as written.
-			if Classify(err) != Full {
+			// Only after a full disk, or where a file could not be opened, may Pebble retry.
+			// After a failed fsync, the kernel may have dropped data that a second fsync
+			// would report as written.
+			class := Classify(err)
+			// An open that waits for room would wait for ever, because nobody can delete
+			// anything meanwhile.
+			if class != Full && class != Starved || !opened() {
 				fail(fmt.Errorf("in the background: %w", err))
 			}
-			o.Logger.Error("disk full, Pebble will retry", "error", err)
-			if o.Events.BackgroundError != nil {
+			// Pebble retries a hundred times a second.
+			if skipped, ok := repeats.allow(time.Now()); ok {
+				o.Logger.Error(class.String()+", Pebble will retry", "error", err, "not_logged", skipped)
+			}
+			if class == Full && o.Events.BackgroundError != nil {
 				o.Events.BackgroundError(err)
 			}
 		},
@@ -209,6 +221,28 @@ func (o *Options) eventListener(fail func(error)) *pebble.EventListener {
 		},
 	}
 	return l
+}
+
+// repeatLimit lets one message in repeatEvery through.
+type repeatLimit struct {
+	mu      sync.Mutex
+	last    time.Time
+	skipped int
+}
+
+const repeatEvery = 5 * time.Second
+
+// allow reports whether a message may be logged now, and how many were not logged since
+// the last one.
+func (l *repeatLimit) allow(now time.Time) (skipped int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.last) < repeatEvery {
+		l.skipped++
+		return 0, false
+	}
+	skipped, l.last, l.skipped = l.skipped, now, 0
+	return skipped, true
 }
 
 // pebbleLogger writes Pebble's messages to our log. Its info messages are logged at debug
