@@ -29,6 +29,9 @@ const (
 	Guard
 	// NoMulti commands are refused between MULTI and EXEC.
 	NoMulti
+	// Large commands write, and may answer more than one step is allowed to; see
+	// stream/budget.go.
+	Large
 )
 
 // Keys says where the keys of a command stand among its words. Routing, access rules and

@@ -34,4 +34,14 @@ type Batch interface {
 	Delete(key []byte) error
 	// DeleteRange deletes the keys in [lo, hi).
 	DeleteRange(lo, hi []byte) error
+	// Mark returns the present end of the writes, for Undo.
+	Mark() Mark
+	// Undo drops the writes that were made after Mark returned m. No iterator may be open.
+	Undo(m Mark) error
+}
+
+// Mark is a place among the writes of a Batch.
+type Mark struct {
+	Bytes int    // of the writes before it, as the batch encodes them
+	Count uint32 // of the writes before it
 }

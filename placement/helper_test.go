@@ -93,7 +93,7 @@ func (m *meta) apply(argv ...string) (resp.Value, error) {
 	for i, w := range argv {
 		cmd[i] = []byte(w)
 	}
-	replies, err := m.Apply(m.state, 1, [][][]byte{cmd})
+	replies, _, err := m.Apply(m.state, 1, [][][]byte{cmd})
 	if err != nil {
 		return resp.Value{}, err
 	}
@@ -133,3 +133,7 @@ func (m *meta) join(t fataler, n string) {
 	t.Helper()
 	m.must(t, slices.Concat([]string{"NODE.JOIN", clusterID, id(n)}, addrs(n))...)
 }
+
+// Mark and Undo are not used: no call of this machine is undone.
+func (m *memState) Mark() kv.Mark      { return kv.Mark{} }
+func (m *memState) Undo(kv.Mark) error { return errors.New("undo is not expected") }

@@ -90,24 +90,24 @@ func ReadMap(r kv.Reader) (*Map, error) {
 // command that this build does not know gives ErrUnknownCommand, which halts the shard
 // on this node: if the replica skipped a command that others had applied, it would go on
 // with a map that differs from theirs.
-func (m *Machine) Apply(b kv.Batch, _ int64, cmds [][][]byte) ([]resp.Value, error) {
+func (m *Machine) Apply(b kv.Batch, _ int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error) {
 	if !m.loaded {
 		if err := m.load(b); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	// All commands are looked up before the first one runs, so that a call with an unknown
 	// command has no effect at all.
 	for _, argv := range cmds {
 		if _, err := lookup(argv); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	replies := make([]resp.Value, len(cmds))
+	replies = make([]resp.Value, len(cmds))
 	for i, argv := range cmds {
 		replies[i] = m.run(argv)
 	}
-	return replies, nil
+	return replies, nil, nil
 }
 
 func (m *Machine) run(argv [][]byte) resp.Value {

@@ -199,7 +199,7 @@ func TestUnknownCommandHalts(t *testing.T) {
 		{{}},
 		{words("NODE.STATE " + id("a") + " draining"), words("SHARD.SPLIT 1")},
 	} {
-		if _, err := m.Apply(m.state, 1, cmds); !errors.Is(err, ErrUnknownCommand) {
+		if _, _, err := m.Apply(m.state, 1, cmds); !errors.Is(err, ErrUnknownCommand) {
 			t.Errorf("%s: %v, want ErrUnknownCommand", cmds, err)
 		}
 		if err := m.Flush(m.state); err != nil {
@@ -230,14 +230,14 @@ func TestUnknownFormatHalts(t *testing.T) {
 	if err := m.Load(); !errors.Is(err, ErrFormat) {
 		t.Errorf("Load: %v, want ErrFormat", err)
 	}
-	if _, err := m.Apply(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, ErrFormat) {
+	if _, _, err := m.Apply(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, ErrFormat) {
 		t.Errorf("Apply: %v, want ErrFormat", err)
 	}
 	if _, _, err := m.Read(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, ErrFormat) {
 		t.Errorf("Read: %v, want ErrFormat", err)
 	}
 	m.state.fail = errors.New("disk")
-	if _, err := m.Apply(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, m.state.fail) {
+	if _, _, err := m.Apply(m.state, 1, [][][]byte{words("MAP")}); !errors.Is(err, m.state.fail) {
 		t.Errorf("Apply: %v, want the disk's error", err)
 	}
 }
@@ -277,7 +277,7 @@ func TestPublishing(t *testing.T) {
 		return words("NODE.JOIN " + clusterID + " " + id(n) + " " + strings.Join(addrs(n), " "))
 	}
 	for _, n := range []string{"b", "c"} {
-		if _, err := m.Apply(m.state, 1, [][][]byte{join(n)}); err != nil {
+		if _, _, err := m.Apply(m.state, 1, [][][]byte{join(n)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -392,7 +392,7 @@ func TestDeterminism(t *testing.T) {
 					}
 				}
 			}
-			got, err := many.Apply(many.state, 99, cmds)
+			got, _, err := many.Apply(many.state, 99, cmds)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -428,7 +428,7 @@ func FuzzApply(f *testing.F) {
 			m := newCluster(t, 2, 2, "a", "b")
 			m.must(t, "SHARD.FOUNDED", "1")
 			_, known := Check(argv)
-			_, err := m.Apply(m.state, int64(i), [][][]byte{argv})
+			_, _, err := m.Apply(m.state, int64(i), [][][]byte{argv})
 			if known && err != nil {
 				t.Fatalf("%q passes Check, but halts the shard: %v", line, err)
 			}

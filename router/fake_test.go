@@ -308,7 +308,7 @@ func (s *fakeShard) write(c *call.Call) []byte {
 	defer b.Close()
 	kv := pebblekv.NewBatch(b)
 	s.nowMS++
-	replies, err := s.state.Apply(kv, s.nowMS, c.Cmds)
+	replies, refusal, err := s.state.Apply(kv, s.nowMS, c.Cmds)
 	if err == nil {
 		err = s.state.Flush(kv)
 	}
@@ -320,7 +320,10 @@ func (s *fakeShard) write(c *call.Call) []byte {
 	}
 	s.state.Committed()
 	s.records = append(s.records, c.Cmds)
-	if c.Multi {
+	switch {
+	case refusal != nil:
+		return encode(*refusal, c.Proto)
+	case c.Multi:
 		return encode(resp.Array(replies...), c.Proto)
 	}
 	return encode(replies[0], c.Proto)

@@ -86,12 +86,19 @@ type applier struct {
 	answers []answer // of the batch; reused
 }
 
+// maxRecordCost is the number of units after which the other calls of a record are not
+// run, so that a record of a thousand expensive calls neither holds the shard nor fills the
+// memory with replies. They are refused as not done, and come again in a later record. One
+// call may spend what its own bound allows.
+const maxRecordCost = 1 << 18
+
 // answer is the replies of one record, given once the batch is committed.
 type answer struct {
 	proposal *proposal
 	refusal  error // of the whole record; if it is nil, each call has its reply in one of the two slices
 	replies  [][]byte
 	values   []resp.Value
+	ran      int // the calls from here on were not run; see maxRecordCost
 }
 
 func newApplier(sh *shared, d *digester, o applyObserver) *applier {
@@ -274,21 +281,29 @@ func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool
 		ans = answer{proposal: ours, replies: make([][]byte, len(r.list)), values: make([]resp.Value, len(r.list))}
 		buf = make([]byte, 0, 32*len(r.list))
 	}
+	cost := 0
 	for i, c := range r.list {
+		if cost > maxRecordCost {
+			break
+		}
+		ans.ran = i + 1
 		if mutant.AckOnLeaderOnly && ours == nil && isAck(a.cfg.Machine, c.cmds[0]) {
 			continue
 		}
-		replies, err := a.cfg.Machine.Apply(kv, at.clockMS, c.cmds)
+		replies, refusal, err := a.cfg.Machine.Apply(kv, at.clockMS, c.cmds)
 		if err != nil {
 			return false, fmt.Errorf("call %d: %w", i, err)
 		}
-		if len(replies) != len(c.cmds) {
+		if refusal == nil && len(replies) != len(c.cmds) {
 			return false, fmt.Errorf("call %d: %d replies for %d commands", i, len(replies), len(c.cmds))
+		}
+		if m, ok := a.cfg.Machine.(Metered); ok {
+			cost += m.Spent()
 		}
 		if ours == nil {
 			continue // reply bytes are built only where a client waits for them
 		}
-		v := replyOf(c.multi, replies, nil)
+		v := replyOf(c.multi, replies, refusal)
 		if q := &ours.calls[i]; q.attempt != nil {
 			ans.values[i] = v
 		} else {
@@ -300,7 +315,7 @@ func (a *applier) applyRecord(kv kv.Batch, at *applied, l *raft.Log) (opens bool
 	if ours != nil {
 		a.answers = append(a.answers, ans)
 	}
-	a.counters.calls.Add(uint64(len(r.list)))
+	a.counters.calls.Add(uint64(ans.ran))
 	return ours != nil && ours.opening, nil
 }
 
@@ -328,6 +343,8 @@ func (a *applier) giveAnswers() {
 			switch {
 			case ans.refusal != nil:
 				q.refuse(ans.refusal)
+			case j >= ans.ran:
+				q.refuse(call.ErrOverloaded)
 			case q.attempt != nil:
 				q.attempt.done(ans.values[j], nil)
 			default:

@@ -22,10 +22,10 @@ import (
 // Timed, may run beside them and beside each other.
 type Machine interface {
 	// Apply runs one call's commands at nowMS, which never goes back, and returns one
-	// reply for each command. It must be deterministic. An error halts the shard: the
-	// disk failed, or the command is unknown. The words stay valid, but they belong to
-	// the log.
-	Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error)
+	// reply for each command, or the refusal of the whole call, which then has changed
+	// nothing. It must be deterministic. An error halts the shard: the disk failed, or the
+	// command is unknown. The words stay valid, but they belong to the log.
+	Apply(b kv.Batch, nowMS int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error)
 	// Flush writes into b the effects that Apply kept in memory. It is called once for
 	// each batch.
 	Flush(b kv.Batch) error
@@ -67,6 +67,14 @@ type Blocked interface {
 	// Read runs a command that does not write, and that was found ready after it had
 	// waited. An error that would have refused it at the start need not end it.
 	Read(v kv.Reader, nowMS int64) (resp.Value, error)
+}
+
+// Metered is implemented by a Machine that counts the work of a call, so that a record
+// cannot hold the shard for long.
+type Metered interface {
+	// Spent returns the units of work that the last call of Apply has taken. All replicas
+	// must count alike.
+	Spent() int
 }
 
 // Timed is implemented by a Machine whose state changes by the passing of time alone. No

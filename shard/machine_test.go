@@ -23,7 +23,11 @@ type listMachine struct {
 	heads   map[string]*listHead
 	dirty   map[string]bool
 	touched [][]byte
+	spent   int
 }
+
+// Spent implements Metered: a DEAR costs as much as half a record may.
+func (m *listMachine) Spent() int { return m.spent }
 
 type listHead struct{ first, next uint64 } // values [first, next)
 
@@ -67,16 +71,17 @@ func (m *listMachine) head(v kv.Reader, key []byte) (*listHead, error) {
 	return h, err
 }
 
-func (m *listMachine) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
+func (m *listMachine) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, *resp.Value, error) {
+	m.spent = 0
 	out := make([]resp.Value, 0, len(cmds))
 	for _, argv := range cmds {
 		v, err := m.apply(b, nowMS, argv)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, v)
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 func (m *listMachine) apply(b kv.Batch, nowMS int64, argv [][]byte) (resp.Value, error) {
@@ -87,6 +92,9 @@ func (m *listMachine) apply(b kv.Batch, nowMS int64, argv [][]byte) (resp.Value,
 		panic("poison")
 	case "NOW":
 		return resp.Int(nowMS), nil
+	case "DEAR":
+		m.spent += maxRecordCost / 2
+		return m.append(b, argv[1], []byte("x"))
 	case "GROW": // a large effect of a small command
 		n, _ := strconv.Atoi(string(argv[2]))
 		return m.append(b, argv[1], make([]byte, n))

@@ -80,7 +80,7 @@ func commandsOf(script string) []byte {
 
 // applyOne applies one command and returns its reply as text.
 func applyOne(t *testing.T, s *stream.State, kv *memKV, nowMS int64, argv [][]byte) string {
-	replies, err := s.Apply(kv, nowMS, [][][]byte{argv})
+	replies, _, err := s.Apply(kv, nowMS, [][][]byte{argv})
 	if err != nil {
 		t.Fatalf("%q: %v", argv, err)
 	}

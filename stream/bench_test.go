@@ -65,7 +65,7 @@ func benchmarkXADD(b *testing.B, streams int, words []string, commit bool) {
 		for range min(batchSize, b.N-done) {
 			one[0] = cmds[next%streams]
 			next++
-			if _, err := state.Apply(kv, int64(1_000_000+next/100), one); err != nil {
+			if _, _, err := state.Apply(kv, int64(1_000_000+next/100), one); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -56,7 +56,7 @@ func (r *rig) passed(line string) int {
 		}
 		return n
 	}
-	v, err := r.state.Apply(kv, r.nowMS, [][][]byte{argv})
+	v, _, err := r.state.Apply(kv, r.nowMS, [][][]byte{argv})
 	if err == nil {
 		err = r.state.Flush(kv)
 	}

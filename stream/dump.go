@@ -38,6 +38,13 @@ func dumpBudget(name []byte) rdb.Budget {
 	return rdb.Budget{Left: maxDumpBytes, Record: len(name) + 48}
 }
 
+// dumpBudget is dumpBudget within the room of the call.
+func (tx *Tx) dumpBudget(name []byte) rdb.Budget {
+	b := dumpBudget(name)
+	b.Left = tx.room(b.Left)
+	return b
+}
+
 func runDump(tx *Tx, argv [][]byte) (resp.Value, error) {
 	h, err := tx.head(argv[1])
 	switch {
@@ -57,7 +64,7 @@ func runDump(tx *Tx, argv [][]byte) (resp.Value, error) {
 	s, err := tx.dumpStream(h)
 	switch {
 	case errors.Is(err, rdb.ErrTooLarge):
-		return errDumpTooLarge, nil
+		return refused(tx.tooLarge(&errDumpTooLarge))
 	case err != nil:
 		return resp.Value{}, fmt.Errorf("dump %q: %w", h.Name, err)
 	}
@@ -76,7 +83,7 @@ type dumper struct {
 // dumpStream returns the whole stream of h. It returns rdb.ErrTooLarge when the stream
 // exceeds the budget.
 func (tx *Tx) dumpStream(h *Head) (*rdb.Stream, error) {
-	d := &dumper{tx: tx, h: h, budget: dumpBudget(h.Name), out: &rdb.Stream{
+	d := &dumper{tx: tx, h: h, budget: tx.dumpBudget(h.Name), out: &rdb.Stream{
 		Length: h.Length, Last: rdb.ID(h.Last), MaxDeleted: rdb.ID(h.MaxDeleted), Added: h.Added,
 	}}
 	if err := d.chunks(); err != nil {

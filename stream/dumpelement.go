@@ -20,7 +20,7 @@ const maxRestoreElements = copyMaxRecords / 2
 
 // dumpElements returns the reply of DUMP for a hash or a sorted set.
 func (tx *Tx) dumpElements(h *Head) (v resp.Value, err error) {
-	budget := dumpBudget(h.Name)
+	budget := tx.dumpBudget(h.Name)
 	var fields []rdb.Field
 	var members []rdb.Member
 	var refusal *resp.Value
@@ -38,7 +38,7 @@ func (tx *Tx) dumpElements(h *Head) (v resp.Value, err error) {
 	}
 	switch {
 	case errors.Is(err, rdb.ErrTooLarge):
-		return errDumpTooLarge, nil
+		return refused(tx.tooLarge(&errDumpTooLarge))
 	case err != nil || refusal != nil:
 		return refused(refusal, err)
 	case h.Type == TypeHash:

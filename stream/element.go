@@ -166,6 +166,7 @@ func (tx *Tx) collection(name []byte, t Type) (*Head, *resp.Value, error) {
 // reports whether it may go on. Only a record has a bound.
 func (tx *Tx) walk() bool {
 	tx.walked++
+	tx.spend(1)
 	return tx.state == nil || tx.walked <= maxElements
 }
 
@@ -209,7 +210,8 @@ func checkElements(name []byte, words [][]byte, first, step int) *resp.Value {
 // elementReply collects the elements that a command answers.
 type elementReply struct {
 	out  []resp.Value
-	size int
+	size int // bytes of memory
+	most int // bound of size
 }
 
 // add appends values, and reports whether the reply may grow further.
@@ -218,7 +220,15 @@ func (r *elementReply) add(values ...resp.Value) bool {
 		r.out = append(r.out, v)
 		r.size += valueBytes + len(v.Str)
 	}
-	return r.size <= maxRangeBytes
+	return r.fits()
+}
+
+// fits reports whether the reply is within its bound.
+func (r *elementReply) fits() bool { return r.size <= r.most }
+
+// elementReply returns an empty reply.
+func (tx *Tx) elementReply() elementReply {
+	return elementReply{out: []resp.Value{}, most: tx.room(maxRangeBytes)}
 }
 
 // element is an element as it is stored: its name, and the record under its first key.
@@ -284,7 +294,7 @@ func (tx *Tx) scanElements(argv [][]byte, t Type) (resp.Value, error) {
 	if refusal != nil {
 		return *refusal, nil
 	}
-	r := elementReply{out: []resp.Value{}}
+	r := tx.elementReply()
 	next := uint64(0)
 	if h.Elements.Large {
 		next, refusal, err = tx.scanStep(h, &a, &r)

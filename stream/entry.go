@@ -207,7 +207,7 @@ func (tx *Tx) eachEntry(h *Head, from, to ID, reverse bool, f func(id ID, raw []
 	}
 	for ok := start(); ok; ok = move() {
 		more, err := f(idOfKey(it.Key()), it.Value())
-		if err != nil || !more {
+		if err != nil || !more || !tx.spend(1) {
 			return err
 		}
 	}

@@ -61,7 +61,7 @@ func (r *lazyRig) run(argv [][]byte) resp.Value {
 	if r.batch == nil {
 		r.batch = r.db.NewIndexedBatch()
 	}
-	v, err := r.state.Apply(pebblekv.NewBatch(r.batch), r.nowMS, [][][]byte{argv})
+	v, _, err := r.state.Apply(pebblekv.NewBatch(r.batch), r.nowMS, [][][]byte{argv})
 	if err != nil {
 		r.t.Fatalf("%s: %v", argv, err)
 	}

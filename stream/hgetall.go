@@ -59,7 +59,7 @@ func (tx *Tx) allFields(name []byte, names, values bool) (resp.Value, error) {
 	if err != nil || refusal != nil {
 		return refused(refusal, err)
 	}
-	r := elementReply{out: []resp.Value{}}
+	r := tx.elementReply()
 	fits := true
 	if h != nil {
 		refusal, err = tx.inOrder(h, func(field, record []byte) (bool, error) {
@@ -77,7 +77,7 @@ func (tx *Tx) allFields(name []byte, names, values bool) (resp.Value, error) {
 	case err != nil || refusal != nil:
 		return refused(refusal, err)
 	case !fits:
-		return errReplyTooLarge, nil
+		return refused(tx.tooLarge(&errReplyTooLarge))
 	case names && values:
 		return resp.Map(r.out...), nil
 	}

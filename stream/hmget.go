@@ -33,7 +33,7 @@ func runHMGet(tx *Tx, argv [][]byte) (resp.Value, error) {
 		return refused(refusal, err)
 	}
 	defer tx.endLookahead()
-	var r elementReply
+	r := tx.elementReply()
 	for _, field := range argv[2:] {
 		value, ok, err := tx.fieldValue(h, field)
 		if err != nil {
@@ -44,7 +44,7 @@ func runHMGet(tx *Tx, argv [][]byte) (resp.Value, error) {
 			v = resp.Bulk(value)
 		}
 		if !r.add(v) {
-			return errReplyTooLarge, nil
+			return refused(tx.tooLarge(&errReplyTooLarge))
 		}
 	}
 	return resp.Array(r.out...), nil

@@ -30,7 +30,7 @@ func (tx *Tx) eachIdle(h *Head, g *group, c *consumer, a *pendingArgs, f func(id
 	if c != nil && (c.pending == 0 || a.to.Less(c.minOwned)) {
 		return nil
 	}
-	w := idleWalk{h: h, g: g, c: c, a: a, nowMS: tx.NowMS, pending: tx.pendingCursor(h, g)}
+	w := idleWalk{h: h, g: g, c: c, a: a, nowMS: tx.NowMS, pending: tx.pendingCursor(h, g), tx: tx}
 	err := w.run(tx.kv, below)
 	for _, id := range w.found {
 		if err != nil {
@@ -55,6 +55,7 @@ type idleWalk struct {
 	a     *pendingArgs
 	nowMS int64
 
+	tx      *Tx
 	pending *cursor
 	found   []ID   // the walk by ID: idle entries so far, in order
 	least   maxIDs // the walk in order of claims: the a.count lowest IDs so far
@@ -77,7 +78,7 @@ func (w *idleWalk) run(kv kv.Reader, below uint64) (err error) {
 	defer func() { err = firstError(err, byClaim.Close()) }()
 
 	idOK, claimOK := byID.First(), byClaim.First()
-	for {
+	for w.tx.spend(idleStrideByID + idleStrideByClaim) {
 		for range idleStrideByID {
 			if !idOK || int64(len(w.found)) == w.a.count {
 				return byID.Error()
@@ -99,6 +100,7 @@ func (w *idleWalk) run(kv kv.Reader, below uint64) (err error) {
 			claimOK = byClaim.Next()
 		}
 	}
+	return nil // the call is refused
 }
 
 // visitByID adds the entry at it to found if it is idle. it walks in the order of IDs.

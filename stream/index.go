@@ -109,7 +109,7 @@ func (tx *Tx) eachName(from place, f func(p place, name []byte) (bool, error)) (
 			return fmt.Errorf("stream: %s is not an index key", PrintKey(key))
 		}
 		more, err := f(p, name)
-		if err != nil || !more {
+		if err != nil || !more || !tx.spend(1) {
 			return err
 		}
 		ok = it.Next()

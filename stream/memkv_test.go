@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 type memKV struct {
 	keys   []string
 	values map[string][]byte
+	saved  *memKV // at the last mark
 }
 
 func newMemKV() *memKV { return &memKV{values: make(map[string][]byte)} }
@@ -100,4 +102,15 @@ func (m *memKV) print() string {
 		b.WriteString(stream.PrintRecord([]byte(k), m.values[k]) + "\n")
 	}
 	return b.String()
+}
+
+// Mark keeps a copy for Undo, which goes back to the last mark only.
+func (m *memKV) Mark() kv.Mark {
+	m.saved = &memKV{keys: slices.Clone(m.keys), values: maps.Clone(m.values)}
+	return kv.Mark{}
+}
+
+func (m *memKV) Undo(kv.Mark) error {
+	m.keys, m.values = m.saved.keys, m.saved.values
+	return nil
 }

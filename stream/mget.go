@@ -36,8 +36,8 @@ func runMGet(tx *Tx, argv [][]byte) (resp.Value, error) {
 		if h == nil || refusal != nil {
 			continue
 		}
-		if size += h.Length; size > maxMGetBytes {
-			return errMGetTooLarge, nil
+		if size += h.Length; size > uint64(tx.room(maxMGetBytes)) {
+			return refused(tx.tooLarge(&errMGetTooLarge))
 		}
 		v, err := tx.stringValue(h)
 		if err != nil {

@@ -33,7 +33,7 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 		}
 		return tx.scan(lo, hi, func(key, value []byte) (_ bool, err error) {
 			more, err = f(key, value)
-			return more, err
+			return more && tx.spend(1), err
 		})
 	}
 	// A record of a group may have thousands of old versions. A look-up by key does not

@@ -60,7 +60,7 @@ func TestRestoreBounds(t *testing.T) {
 	name := []byte(strings.Repeat("n", 60_000))
 	run := func(words ...[]byte) resp.Value {
 		t.Helper()
-		replies, err := state.Apply(mem, 1_000_000, [][][]byte{words})
+		replies, _, err := state.Apply(mem, 1_000_000, [][][]byte{words})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestRestoreBent(t *testing.T) {
 func restoreHostile(t failer, value []byte) bool {
 	mem, state := newMemKV(), stream.NewState(0, kv.Slots-1)
 	run := func(argv ...[]byte) resp.Value {
-		replies, err := state.Apply(mem, 1_000_000, [][][]byte{argv})
+		replies, _, err := state.Apply(mem, 1_000_000, [][][]byte{argv})
 		if err == nil {
 			err = state.Flush(mem)
 		}

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,7 +111,7 @@ func (r *rig) apply(cmds ...[][]byte) []resp.Value {
 	b := r.db.NewIndexedBatch()
 	defer b.Close()
 	kv := pebblekv.NewBatch(b)
-	replies, err := r.state.Apply(kv, r.nowMS, cmds)
+	replies, refusal, err := r.state.Apply(kv, r.nowMS, cmds)
 	if err == nil {
 		err = r.state.Flush(kv)
 	}
@@ -121,6 +122,9 @@ func (r *rig) apply(cmds ...[][]byte) []resp.Value {
 		r.t.Fatalf("%s: %v", cmds, err)
 	}
 	r.state.Committed()
+	if refusal != nil {
+		return slices.Repeat([]resp.Value{*refusal}, len(cmds))
+	}
 	return replies
 }
 

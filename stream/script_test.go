@@ -104,9 +104,9 @@ func (s *session) do(cmds ...[][]byte) []resp.Value {
 	}
 	switch {
 	case s.mode == batchWhole:
-		replies, err := s.rig.state.Apply(pebblekv.NewBatch(s.batch), s.rig.nowMS, cmds)
-		if err != nil {
-			s.rig.t.Fatalf("%s: %v", cmds, err)
+		replies, refusal, err := s.rig.state.Apply(pebblekv.NewBatch(s.batch), s.rig.nowMS, cmds)
+		if err != nil || refusal != nil {
+			s.rig.t.Fatalf("%s: %v, %v", cmds, refusal, err)
 		}
 		return replies
 	case s.mode == batchEach:

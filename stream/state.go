@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"millrace/command"
 	"millrace/kv"
@@ -48,18 +49,44 @@ func NewState(firstSlot, lastSlot uint16) *State {
 }
 
 // Apply runs the commands of one call at nowMS: a single command, or all of an EXEC. It
-// returns one reply for each command. After a Guard command that answers null, the other
-// commands of the call are not run, and their replies are null. An error means that this
-// replica cannot go on.
-func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, error) {
+// returns one reply for each command, or the refusal of the whole call, which then has
+// changed nothing. After a Guard command that answers null, the other commands of the call
+// are not run, and their replies are null. An error means that this replica cannot go on.
+func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error) {
 	if s.sys == nil {
 		sys, err := loadSystem(b, s.firstSlot)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		s.sys = sys
 	}
-	s.tx = Tx{NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: b, batch: b, state: s, keyBuf: s.tx.keyBuf, valueBuf: s.tx.valueBuf}
+	budget, undoable := budgetOf(cmds)
+	var point savepoint
+	if undoable {
+		if point, err = s.save(b); err != nil {
+			return nil, nil, err
+		}
+	}
+	s.tx = Tx{
+		NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: b, batch: b, state: s, budget: budget,
+		keyBuf: s.tx.keyBuf, valueBuf: s.tx.valueBuf, unsettled: s.tx.unsettled[:0], loosened: s.tx.loosened[:0],
+	}
+	replies, err = s.run(cmds)
+	if err == nil && s.tx.spent > budget {
+		refusal = &errBudget
+		if len(cmds) == 1 {
+			refusal = &errLargeReply
+		}
+		return nil, refusal, s.undo(b, point)
+	}
+	return replies, nil, err
+}
+
+// Spent returns the units that the last call of Apply has spent; see budget.go.
+func (s *State) Spent() int { return s.tx.spent }
+
+// run runs the commands of a call, as far as its budget allows.
+func (s *State) run(cmds [][][]byte) ([]resp.Value, error) {
 	replies := make([]resp.Value, len(cmds))
 	for i, argv := range cmds {
 		c, refusal := Lookup(argv)
@@ -71,11 +98,18 @@ func (s *State) Apply(b kv.Batch, nowMS int64, cmds [][][]byte) ([]resp.Value, e
 			return nil, fmt.Errorf("%w: %q", ErrUnknownCommand, command.Printable(argv[0], 64))
 		}
 		v, err := c.Run(&s.tx, argv)
+		if errors.Is(err, errOverspent) {
+			s.tx.spent = s.tx.budget + 1
+			return nil, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
 		}
 		if err := s.tx.end(); err != nil {
 			return nil, fmt.Errorf("stream: %s: %w", c.Name, err)
+		}
+		if !s.tx.spendOn(argv, &v) {
+			return nil, nil
 		}
 		replies[i] = v
 		if guardFails(c, v) {
@@ -144,17 +178,22 @@ func (s *State) Touched() (names [][]byte, all bool) {
 }
 
 // Read runs the commands of one call at nowMS on a view: a single reading command, or all
-// of an EXEC that only reads. It returns one reply for each command, as Apply does; those
-// behind a Guard that answered null are null. refusal is for a call that is refused as a whole;
-// no command does that yet, so it is nil.
+// of an EXEC that only reads. It returns one reply for each command, or the refusal of the
+// whole call, as Apply does; replies behind a Guard that answered null are null.
 func (s *State) Read(v kv.Reader, nowMS int64, cmds [][][]byte) (replies []resp.Value, refusal *resp.Value, err error) {
 	tx := s.reading(v, nowMS)
+	if len(cmds) > 1 {
+		tx.budget = maxReadCost
+	}
 	replies = make([]resp.Value, len(cmds))
 	for i, argv := range cmds {
 		tx.lookups, tx.waited = s.lookups, false
 		c, v, err := tx.read(argv)
 		if err != nil {
 			return nil, nil, err
+		}
+		if !tx.spendOn(argv, &v) {
+			return nil, &errReadBudget, nil
 		}
 		replies[i] = v
 		if guardFails(c, v) {
@@ -189,7 +228,11 @@ func (tx *Tx) read(argv [][]byte) (c *Command, out resp.Value, err error) {
 	if c.Is(command.Internal) {
 		tx.lookups = nil
 	}
-	if out, err = c.Run(tx, argv); err != nil {
+	if out, err = c.Run(tx, argv); errors.Is(err, errOverspent) {
+		tx.spent = tx.budget // with the command itself it is too much
+		return c, out, nil
+	}
+	if err != nil {
 		return nil, resp.Value{}, fmt.Errorf("stream: %s: %w", c.Name, err)
 	}
 	return c, out, nil
@@ -197,5 +240,5 @@ func (tx *Tx) read(argv [][]byte) (c *Command, out resp.Value, err error) {
 
 // reading returns the Tx of a reading command on v.
 func (s *State) reading(v kv.Reader, nowMS int64) *Tx {
-	return &Tx{NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: v}
+	return &Tx{NowMS: nowMS, firstSlot: s.firstSlot, lastSlot: s.lastSlot, kv: v, budget: math.MaxInt}
 }

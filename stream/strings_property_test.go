@@ -544,7 +544,7 @@ func TestBrokenDeadline(t *testing.T) {
 	r.state.Reset()
 	b := r.db.NewIndexedBatch()
 	defer b.Close()
-	if v, err := r.state.Apply(pebblekv.NewBatch(b), r.nowMS+10, [][][]byte{argvOf("_EXPIRE")}); err == nil {
+	if v, _, err := r.state.Apply(pebblekv.NewBatch(b), r.nowMS+10, [][][]byte{argvOf("_EXPIRE")}); err == nil {
 		t.Errorf("it answers %v", v)
 	}
 	if err := stream.Check(pebblekv.Reader{R: r.db}, 0, kv.Slots-1); err == nil {

@@ -105,6 +105,9 @@ func (w *refTrim) trimChunk(it kv.Iterator, last ID) (n uint64, reached bool, er
 			return n, false, err
 		}
 		n++
+		if !w.f.tx.spend(1) {
+			return n, true, nil // the call is undone
+		}
 	}
 	return n, false, it.Error()
 }

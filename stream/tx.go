@@ -23,10 +23,13 @@ type Tx struct {
 
 	seen map[string]*Head // the heads that a read has decoded; nil before the first
 
-	lookups *Lookups  // of names in a read; nil: not counted
-	ahead   lookahead // of the command that runs; see lookAhead
-	walked  int       // elements walked over; see walk
-	waited  bool      // whether the command has waited; see Blocked.Read
+	lookups  *Lookups       // of names in a read; nil: not counted
+	ahead    lookahead      // of the command that runs; see lookAhead
+	walked   int            // elements walked over; see walk
+	budget   int            // units that the call may spend; see budget.go
+	spent    int            // units that it has spent
+	removals map[string]int // how often the call has removed each name; nil without a budget
+	waited   bool           // whether the command has waited; see Blocked.Read
 
 	keyBuf, valueBuf []byte     // for the key and the value being built; reused
 	unsettled        []*Head    // heads to settle when the command ends; see Tx.unsettle
@@ -179,6 +182,7 @@ func (tx *Tx) touchHead(h *Head) {
 
 // remove deletes h and everything under its name.
 func (tx *Tx) remove(h *Head) error {
+	tx.spendRemoval(h)
 	if err := tx.dropDeadline(h); err != nil {
 		return err
 	}

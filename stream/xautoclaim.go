@@ -106,9 +106,10 @@ func runXAutoClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 	how := claimArgs{minIdleMS: a.minIdleMS, timeMS: tx.NowMS, retries: -1, justID: a.justID}
 	var next ID
 	var claimed, deleted []resp.Value
+	memory, most := 0, tx.room(maxReadGroupBytes)
 	entries := tx.entryCursor(h)
 	err = tx.eachPending(h, g, a.start, MaxID, func(id ID, p pendingEntry) (bool, error) {
-		if looks == 0 || left == 0 {
+		if looks == 0 || left == 0 || memory >= most {
 			next = id
 			return false, nil
 		}
@@ -121,6 +122,7 @@ func runXAutoClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 		switch outcome {
 		case claimTaken:
 			claimed = append(claimed, v)
+			memory += replyMemory(&v)
 			left--
 		case claimDeleted:
 			deleted = append(deleted, idValue(id))

@@ -11,7 +11,7 @@ import (
 // stream are dropped.
 var xclaim = Command{
 	Command: command.Command{
-		Name: "xclaim", Arity: -6, Flags: command.Write | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
+		Name: "xclaim", Arity: -6, Flags: command.Write | command.Large | command.Fast, Keys: command.Keys{First: 1, Last: 1, Step: 1, Access: "RW update"},
 		Tips:       []string{"nondeterministic_output"},
 		Usage:      "key group consumer min-idle-time id... [IDLE ms:int] [TIME unix-time-milliseconds:time] [RETRYCOUNT count:int] [FORCE] [JUSTID] [LASTID id]",
 		Categories: []string{"write", "stream", "fast"}, Since: "5.0.0", Group: "stream",
@@ -120,6 +120,7 @@ func runXClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 	replies := make([]resp.Value, len(a.ids))
 	taken := make([]bool, len(a.ids))
 	f := tx.finder(h, len(a.ids))
+	memory, most := 0, tx.room(maxLargeCost*replyUnit)
 	var e claimable // the ID before, as it is now
 	err = eachRising(a.ids, func(i int, again bool) error {
 		if !again {
@@ -128,6 +129,9 @@ func runXClaim(tx *Tx, argv [][]byte) (resp.Value, error) {
 			}
 		}
 		replies[i], taken[i], err = tx.claim(h, g, c, &e, &a)
+		if memory += replyMemory(&replies[i]); memory > most {
+			return errOverspent
+		}
 		return err
 	})
 	if err = f.close(err); err != nil {

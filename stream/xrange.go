@@ -114,7 +114,7 @@ func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) (ou
 	if count > 0 {
 		out = make([]resp.Value, 0, min(uint64(count), h.Length, 128))
 	}
-	size := 0
+	size, most := 0, tx.room(maxRangeBytes)
 	err = tx.eachEntry(h, start, end, reverse, func(id ID, raw []byte) (bool, error) {
 		v, err := entryValue(id, raw)
 		if err != nil {
@@ -122,9 +122,10 @@ func (tx *Tx) readEntries(h *Head, start, end ID, count int64, reverse bool) (ou
 		}
 		out = append(out, v)
 		size += entryMemory(v, raw)
-		if size > maxRangeBytes {
-			out, refusal = nil, &errRangeTooLarge
-			return false, nil
+		if size > most {
+			out = nil
+			refusal, err = tx.tooLarge(&errRangeTooLarge)
+			return false, err
 		}
 		return count < 1 || int64(len(out)) < count, nil
 	})

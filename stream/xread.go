@@ -114,13 +114,13 @@ func (tx *Tx) xread(a *command.Read) (resp.Value, error) {
 	}
 	limit := readLimit{maxCount: a.MaxCount, maxSize: a.MaxSize}
 	var reply []resp.Value
-	memory := 0
+	memory, most := 0, tx.room(maxReadBytes)
 	for i := range reads {
 		r := &reads[i]
 		if !r.ready() {
 			continue
 		}
-		if limit.full() || memory >= maxReadBytes {
+		if limit.full() || memory >= most {
 			break
 		}
 		var entries []resp.Value
@@ -133,7 +133,7 @@ func (tx *Tx) xread(a *command.Read) (resp.Value, error) {
 			entries = append(entries, v)
 			limit.entry(v)
 			memory += entryMemory(v, raw)
-			return (a.Count == 0 || int64(len(entries)) < a.Count) && !limit.full() && memory < maxReadBytes, nil
+			return (a.Count == 0 || int64(len(entries)) < a.Count) && !limit.full() && memory < most, nil
 		})
 		if err != nil {
 			return resp.Value{}, err

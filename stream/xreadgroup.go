@@ -45,7 +45,7 @@ var xreadgroup = Command{
 // ends there as if MAXCOUNT and MAXSIZE had asked for it, and the next call gets the rest.
 const (
 	maxReadGroupEntries = 1 << 16
-	maxReadGroupBytes   = 64 << 20
+	maxReadGroupBytes   = 16 << 20
 )
 
 var (
@@ -124,7 +124,7 @@ func runXReadGroup(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if refusal != nil {
 		return *refusal, nil
 	}
-	limit := readLimit{maxCount: maxReadGroupEntries, maxSize: maxReadGroupBytes}
+	limit := readLimit{maxCount: maxReadGroupEntries, maxSize: int64(tx.room(maxReadGroupBytes))}
 	if a.MaxCount > 0 {
 		limit.maxCount = min(limit.maxCount, a.MaxCount)
 	}

@@ -238,7 +238,7 @@ func (tx *Tx) zrange(argv [][]byte, form zrangeForm) (resp.Value, error) {
 	case h == nil:
 		return resp.Array(), nil
 	}
-	r := memberReply{scores: a.scores, elementReply: elementReply{out: []resp.Value{}}}
+	r := memberReply{scores: a.scores, elementReply: tx.elementReply()}
 	switch a.by {
 	case byScore:
 		refusal, err = tx.rangeByScore(h, a.r, &a, &r)
@@ -250,8 +250,8 @@ func (tx *Tx) zrange(argv [][]byte, form zrangeForm) (resp.Value, error) {
 	switch {
 	case err != nil || refusal != nil:
 		return refused(refusal, err)
-	case r.size > maxRangeBytes:
-		return errReplyTooLarge, nil
+	case !r.fits():
+		return refused(tx.tooLarge(&errReplyTooLarge))
 	}
 	return r.value(), nil
 }

@@ -36,6 +36,8 @@ const (
 	// LeftoversSeen (m): commands see the pending entries of a deleted consumer until they
 	// are removed.
 	LeftoversSeen = active == 'm'
+	// UndoKeepsCache (n): when an EXEC is undone, its changes stay in memory.
+	UndoKeepsCache = active == 'n'
 	// AnnounceUnproved (s): the commit index is announced to followers whose log may differ
 	// from the leader's.
 	AnnounceUnproved = active == 's'

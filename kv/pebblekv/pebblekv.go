@@ -2,10 +2,14 @@
 package pebblekv
 
 import (
+	"encoding/binary"
 	"errors"
-	"millrace/kv"
+	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/batchrepr"
+
+	"millrace/kv"
 )
 
 // Reader reads a Pebble snapshot, database or indexed batch.
@@ -52,3 +56,29 @@ func (b Batch) Delete(key []byte) error { return b.B.Delete(key, nil) }
 
 // DeleteRange implements kv.Batch.
 func (b Batch) DeleteRange(lo, hi []byte) error { return b.B.DeleteRange(lo, hi, nil) }
+
+// Mark implements kv.Batch.
+func (b Batch) Mark() kv.Mark { return kv.Mark{Bytes: b.B.Len(), Count: b.B.Count()} }
+
+// countOffset is the place of the number of writes, a little-endian u32, in the encoding of
+// a batch; see batchrepr.Header.
+const countOffset = 8
+
+// Undo implements kv.Batch. It builds the batch again from the writes before m, because
+// Pebble cannot cut the index of a batch.
+func (b Batch) Undo(m kv.Mark) error {
+	kept := append([]byte(nil), b.B.Repr()[:m.Bytes]...)
+	b.B.Reset()
+	if m.Bytes <= batchrepr.HeaderLen {
+		return nil
+	}
+	binary.LittleEndian.PutUint32(kept[countOffset:], m.Count)
+	var before pebble.Batch
+	if err := before.SetRepr(kept); err != nil {
+		return fmt.Errorf("undo writes of a batch: %w", err)
+	}
+	if err := b.B.Apply(&before, nil); err != nil {
+		return fmt.Errorf("undo writes of a batch: %w", err)
+	}
+	return nil
+}

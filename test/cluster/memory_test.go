@@ -97,15 +97,20 @@ func memoryPayload(s, j int) string {
 	return string(b)
 }
 
-// residentBytes returns the resident memory of a process.
-func residentBytes(t *testing.T, pid int) int64 {
+// residentBytes returns the resident memory of a process, and peakBytes the most that it
+// has had.
+func residentBytes(t *testing.T, pid int) int64 { return memoryOf(t, pid, "VmRSS:") }
+func peakBytes(t *testing.T, pid int) int64     { return memoryOf(t, pid, "VmHWM:") }
+
+// memoryOf returns a line of Linux's /proc/PID/status in bytes.
+func memoryOf(t *testing.T, pid int, field string) int64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range bytes.Lines(b) {
-		if rest, ok := strings.CutPrefix(string(line), "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(string(line), field); ok {
 			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -113,6 +118,6 @@ func residentBytes(t *testing.T, pid int) int64 {
 			return kib << 10
 		}
 	}
-	t.Fatal("no VmRSS: is this Linux?")
+	t.Fatalf("no %s is this Linux?", field)
 	return 0
 }

@@ -45,6 +45,7 @@ var catchers = []catcher{
 	{"k", "a non-voter counts", "shard", "^TestReadsCountVotersOnly$", time.Minute},
 	{"l", "a stale snapshot is installed", "shard", "^TestStaleSnapshot$", time.Minute},
 	{"m", "pending entries of a deleted consumer are seen", "stream", "^TestLeftoversAreHidden$", time.Minute},
+	{"n", "an EXEC that is undone stays in memory", "stream", "^TestBudgetUndo$", time.Minute},
 	{"s", "the commit index announced without proof", "shard", "^TestAnnouncement$", time.Minute},
 }
 

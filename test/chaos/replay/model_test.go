@@ -55,15 +55,15 @@ func (s *machine) do(nowMS int64, commands [][]string) []resp.Value {
 	b := s.db.NewIndexedBatch()
 	defer b.Close()
 	kv := pebblekv.NewBatch(b)
-	replies, err := s.state.Apply(kv, nowMS, cmds)
+	replies, refusal, err := s.state.Apply(kv, nowMS, cmds)
 	if err == nil {
 		err = s.state.Flush(kv)
 	}
 	if err == nil {
 		err = b.Commit(pebble.NoSync)
 	}
-	if err != nil {
-		s.t.Fatal(err)
+	if err != nil || refusal != nil {
+		s.t.Fatal(refusal, err)
 	}
 	s.state.Committed()
 	return replies

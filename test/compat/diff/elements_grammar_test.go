@@ -165,8 +165,13 @@ func ofElements(name string) bool {
 }
 
 // saneElements takes out of a command what would make a hash or a sorted set too large for a
-// listpack, and ends of ranges that Redis took before it had another parser of numbers.
-func (g *gen) saneElements(words []string) {
+// listpack, and ends of ranges that Redis took before it had another parser of numbers. It
+// leaves out a fourth word of ZRANK that an old Redis does not know: in a MULTI, that
+// Redis would refuse the EXEC.
+func (g *gen) saneElements(words []string) []string {
+	if (is(words[0], "ZRANK") || is(words[0], "ZREVRANK")) && len(words) == 4 && !g.has(v72) {
+		words = words[:3]
+	}
 	for i := 2; i < len(words); i++ {
 		switch w := words[i]; {
 		case len(w) > 60:
@@ -175,4 +180,5 @@ func (g *gen) saneElements(words []string) {
 			words[i] = "1"
 		}
 	}
+	return words
 }

@@ -398,7 +398,7 @@ func (g *gen) option() string {
 func (g *gen) sane(words []string) []string {
 	words = slices.Clone(words)
 	if ofElements(words[0]) {
-		g.saneElements(words)
+		words = g.saneElements(words)
 	}
 	fix := func(i int, ok func(n int64) bool, instead string) {
 		if i >= len(words) {

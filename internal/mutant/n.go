@@ -1,0 +1,5 @@
+//go:build mutant_n
+
+package mutant
+
+const active = 'n'
