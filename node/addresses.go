@@ -67,3 +67,6 @@ func advertised(addr, advertise string) (string, error) {
 	}
 	return addr, nil
 }
+
+// Addresses returns the addresses at which clients and other nodes reach this node.
+func (n *Node) Addresses() Addresses { return n.addrs }

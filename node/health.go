@@ -21,7 +21,11 @@ func (n *Node) Ready() error {
 	case n.draining.Load():
 		return fmt.Errorf("%w: the node is stopping", errNotReady)
 	case t.ClusterID() == "":
-		return fmt.Errorf("%w: the node is in no cluster yet", errNotReady)
+		why := "it looks for the other nodes"
+		if w := n.waitsFor.Load(); w != nil {
+			why = *w
+		}
+		return fmt.Errorf("%w: the node is in no cluster yet: %s", errNotReady, why)
 	case len(t.Shards()) == 0:
 		return fmt.Errorf("%w: the cluster has no shards yet", errNotReady)
 	}

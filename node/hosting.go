@@ -24,7 +24,8 @@ const hostingRetry = 2 * time.Second
 // it. The goroutine of run is the only one that opens and removes replicas of data shards.
 type hosting struct {
 	n       *Node
-	changed chan struct{} // signalled after a new map was published; room for one
+	changed chan struct{}   // signalled after a new map was published; room for one
+	met     map[string]bool // the nodes of the map that meet has connected to; owned by run
 	// sends limits how many snapshots this node sends at a time, counted over all shards.
 	sends chan struct{}
 	// status asks the leader of a shard for its status; tests replace it.
@@ -32,7 +33,7 @@ type hosting struct {
 }
 
 func newHosting(n *Node) *hosting {
-	return &hosting{n: n, changed: make(chan struct{}, 1), sends: make(chan struct{}, shard.SendsDefault), status: n.shardStatus}
+	return &hosting{n: n, changed: make(chan struct{}, 1), met: make(map[string]bool), sends: make(chan struct{}, shard.SendsDefault), status: n.shardStatus}
 }
 
 // notify starts a round soon, because the map has changed. It does not block.
@@ -67,6 +68,7 @@ func (h *hosting) reconcile(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
+	h.meet(m)
 	for i := range m.Shards {
 		s := &m.Shards[i]
 		open := h.n.replicas.get(s.ID) != nil
@@ -93,6 +95,18 @@ func (h *hosting) reconcile(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// meet connects to nodes that are new in the map, so that the first election of a shard finds
+// them connected.
+func (h *hosting) meet(m *placement.Map) {
+	for i := range m.Nodes {
+		id := m.Nodes[i].ID
+		if id != h.n.id && m.Nodes[i].State != placement.Removed && !h.met[id] {
+			h.met[id] = true
+			h.n.peers.Connect(id)
+		}
+	}
 }
 
 // onDisk reports whether the Raft log on disk holds anything of a shard.

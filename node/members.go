@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"fmt"
+	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,6 +40,44 @@ func (n *Node) startGossip() error {
 	n.gossip = g
 	n.addrs.Gossip = g.LocalAddr()
 	return nil
+}
+
+// namesOthers reports whether --join names any node but this one.
+func (n *Node) namesOthers() bool {
+	for _, addr := range n.cfg.Join {
+		if !n.isSelf(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// isSelf reports whether addr is this node's gossip address: its port, and its host or an
+// address of this machine.
+func (n *Node) isSelf(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		host, port = addr, strconv.Itoa(gossip.DefaultPort)
+	}
+	own, ownPort, err := net.SplitHostPort(n.addrs.Gossip)
+	if err != nil || port != ownPort {
+		return false
+	}
+	if host == own || host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	if ip == nil {
+		return false
+	}
+	local, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(local, func(a net.Addr) bool {
+		in, ok := a.(*net.IPNet)
+		return ok && in.IP.Equal(ip)
+	})
 }
 
 // gossipMeta returns the facts about this node that gossip spreads.

@@ -202,6 +202,7 @@ func (m *metaGroup) attempt(err error) {
 
 // waiting logs why this node is in no cluster yet. It logs the same reason only once.
 func (m *metaGroup) waiting(why string) {
+	m.n.waitsFor.Store(&why)
 	if why != m.lastWhy {
 		m.lastWhy = why
 		m.n.log.Info("not in a cluster yet", "why", why)
@@ -255,7 +256,7 @@ func (m *metaGroup) create() error {
 
 // greeting returns this node's own part of the input of placement.Decide.
 func (m *metaGroup) greeting() placement.Greeting {
-	return placement.Greeting{Self: m.n.id, Expect: m.n.cfg.BootstrapExpect, Seeds: len(m.n.cfg.Join) > 0}
+	return placement.Greeting{Self: m.n.id, Expect: m.n.cfg.BootstrapExpect, Seeds: m.n.namesOthers()}
 }
 
 // hello greets the node at addr and returns its answer.

@@ -53,7 +53,8 @@ type Node struct {
 	caller   *leaderCaller
 	addrs    Addresses
 
-	lowest   atomic.Value // string: the node that should create a cluster, as seen from here; see placement.Greeting
+	lowest   atomic.Value           // string: the node that should create a cluster, as seen from here; see placement.Greeting
+	waitsFor atomic.Pointer[string] // why this node is in no cluster yet; nil at first
 	draining atomic.Bool
 	stopping chan struct{} // closed when a client has sent SHUTDOWN
 	lookups  stream.Lookups

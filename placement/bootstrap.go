@@ -124,7 +124,7 @@ func (g Greeting) decideCreation() Decision {
 	}
 	others := g.empty()
 	if have := len(others) + 1; have < g.Expect {
-		return Decision{Why: fmt.Sprintf("%d of %d expected nodes have answered", have, g.Expect)}
+		return Decision{Why: fmt.Sprintf("%d of %d expected nodes are here: start the others, with --join that names this node, and the same --bootstrap-expect and --cluster-secret-file", have, g.Expect)}
 	}
 	if low := min(others[0], g.Self); low != g.Self {
 		return Decision{Why: "node " + shortID(low) + " has a lower ID and is expected to create the cluster"}

@@ -210,7 +210,7 @@ func (c *Controller) execute(ctx context.Context, plan []Step) (progress bool) {
 		errs[i] = c.take(ctx, plan[i])
 	})
 	for i, s := range plan {
-		log := c.log.With("shard", s.Shard, "step", s.Kind.String(), "node", shortID(s.Node), "args", s.Argv, "why", s.Why)
+		log := c.log.With("shard", s.Shard, "step", s.Kind.String(), "on", shortID(s.Node), "args", s.Argv, "why", s.Why)
 		if s.Kind == StepTransfer {
 			c.transfers[s.Shard] = transfer{to: s.Node, at: time.Now(), failed: errs[i] != nil}
 		}

@@ -2,17 +2,22 @@ package shard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
 // raftLogger passes Raft's log lines of level Warn and above on to slog. Raft logs as
 // errors conditions that a cluster lives with, such as a peer that does not answer;
-// raftLogger turns all of them into warnings.
+// raftLogger turns all of them into warnings. What Raft says in the course of a healthy
+// election, or of the start of a shard, has the level Info or Debug.
 type raftLogger struct {
 	out  *slog.Logger
 	name string
@@ -25,17 +30,74 @@ func newRaftLogger(out *slog.Logger, shard uint32) hclog.Logger {
 
 // Log implements hclog.Logger, like all methods below.
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
-	if level < hclog.Warn || !l.out.Enabled(context.Background(), slog.LevelWarn) {
+	if level < hclog.Warn {
+		return
+	}
+	to := raftLevel(msg, args)
+	if !l.out.Enabled(context.Background(), to) {
 		return
 	}
 	out := make([]any, 0, len(args))
-	for _, a := range args {
-		if f, ok := a.(hclog.Format); ok {
-			a = hclogText(f)
+	for i, a := range args {
+		switch v := a.(type) {
+		case hclog.Format:
+			a = hclogText(v)
+		case raft.Server:
+			a = string(v.ID)
+		case time.Duration:
+			a = v.String()
+		case string:
+			if i%2 == 0 {
+				a = raftKey(v)
+			}
 		}
 		out = append(out, a)
 	}
-	l.out.Warn(l.name+": "+msg, out...)
+	l.out.Log(context.Background(), to, l.name+": "+msg, out...)
+}
+
+// raftLevels are the levels of messages that a healthy cluster logs.
+var raftLevels = map[string]slog.Level{
+	"heartbeat timeout reached, starting election":        slog.LevelInfo,
+	"Election timeout reached, restarting election":       slog.LevelInfo,
+	"appendEntries rejected, sending older logs":          slog.LevelInfo,
+	"failed to contact":                                   slog.LevelInfo, // one follower, for as long as a heartbeat timeout
+	"failed to get previous log":                          slog.LevelInfo,
+	"rejecting pre-vote request since we have a leader":   slog.LevelDebug,
+	"rejecting vote request since we have a leader":       slog.LevelDebug,
+	"no known peers, aborting election":                   slog.LevelDebug,
+	"not part of stable configuration, aborting election": slog.LevelDebug,
+}
+
+// knownError is an error of a transport that needs no warning here, because the transport
+// has logged its reason.
+type knownError interface {
+	error
+	Known() bool
+}
+
+// raftLevel returns the level of a message.
+func raftLevel(msg string, args []any) slog.Level {
+	if level, ok := raftLevels[msg]; ok {
+		return level
+	}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			if known, ok := errors.AsType[knownError](err); ok && known.Known() {
+				return slog.LevelDebug
+			}
+		}
+	}
+	return slog.LevelWarn
+}
+
+// raftKey returns a key of Raft's as a key of ours: without blanks and hyphens, and without
+// "time", which every line has already.
+func raftKey(key string) string {
+	if key == "time" {
+		return "for"
+	}
+	return strings.NewReplacer(" ", "_", "-", "_").Replace(key)
 }
 
 func hclogText(f hclog.Format) string {

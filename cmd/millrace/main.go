@@ -20,8 +20,8 @@ import (
 	"millrace/node"
 )
 
-// Exit codes of all subcommands. The server also exits with 10, 11 or 12 for a full, a failing
-// or a corrupt disk (see node.ExitCode), so that a supervisor such as systemd can tell a
+// Exit codes of all subcommands. The server also exits with 10, 11, 12 or 14 for a full, a
+// failing or a corrupt disk or a lack of files and memory (see node.ExitCode), so that a supervisor such as systemd can tell a
 // failure that a restart cannot repair.
 const (
 	exitOK    = 0
@@ -53,7 +53,7 @@ func usageError(format string, args ...any) error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -71,11 +71,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Args:          cobra.ArbitraryArgs, // RunE refuses them with a usage error
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("unknown command %q; see millrace --help", args[0])
+				hint := "see millrace --help"
+				if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+					hint = fmt.Sprintf("did you mean %q?", near[0])
+				}
+				return usageError("unknown command %q; %s", args[0], hint)
 			}
 			return cmd.Help()
 		},
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &codeError{exitUsage, err} })

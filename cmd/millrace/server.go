@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
+	"millrace/internal/repeat"
 	"millrace/node"
 )
 
@@ -26,7 +30,7 @@ SIGTERM stops the node in order: it hands its leaderships to other nodes, answer
 commands in progress, and exits with 0.
 
 Exit codes: 0 stopped, 1 error, 2 wrong usage, 10 disk full, 11 disk failing,
-12 corruption.`,
+12 corruption, 14 out of file descriptors or memory.`,
 	}
 	serverFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -40,6 +44,9 @@ Exit codes: 0 stopped, 1 error, 2 wrong usage, 10 disk full, 11 disk failing,
 		n, err := node.Open(s.node)
 		if err != nil {
 			return err
+		}
+		if isTerminal(os.Stderr) {
+			go greet(cmd.Context(), n, s.node)
 		}
 		return n.Run(cmd.Context())
 	}
@@ -61,17 +68,31 @@ func newLogger(level, format string) (*slog.Logger, error) {
 	}
 	switch strings.ToLower(format) {
 	case "text":
-		return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+		return slog.New(repeat.NewHandler(slog.NewTextHandler(os.Stderr, o))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+		return slog.New(repeat.NewHandler(slog.NewJSONHandler(os.Stderr, o))), nil
 	}
 	return nil, usageError("log-format: %q is not text, json or auto", format)
 }
 
-// isTerminal reports whether f is a character device, so that a person may be reading.
-func isTerminal(f *os.File) bool {
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+// isTerminal reports whether f is a terminal, so that a person may be reading.
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// greet tells a person at a terminal how to go on, once the node serves clients.
+func greet(ctx context.Context, n *node.Node, cfg node.Config) {
+	for n.Ready() != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	at := n.Addresses()
+	fmt.Fprintf(os.Stderr, "\n  connect   redis-cli -p %s\n", port(at.Client))
+	if cfg.HTTPAddr != "" {
+		fmt.Fprintf(os.Stderr, "  look      millrace status --addr %s\n", at.HTTP)
+	}
+	fmt.Fprint(os.Stderr, "  stop      Ctrl-C\n\n")
 }
 
 // progress reports the progress of a command on standard error. On a terminal it rewrites

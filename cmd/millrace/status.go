@@ -36,9 +36,11 @@ func statusCommand() *cobra.Command {
 			if output != "table" && output != "json" {
 				return usageError("--output: %q is not table or json", output)
 			}
-			if _, _, err := net.SplitHostPort(addr); err != nil {
-				return usageError("--addr: %q is not HOST:PORT", addr)
+			host, err := hostPort(addr)
+			if err != nil {
+				return err
 			}
+			addr = host
 			if ready {
 				return probeReady(cmd.Context(), addr)
 			}
@@ -73,6 +75,17 @@ func statusCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&ready, "ready", false, "only check that the node serves clients; prints nothing if it does")
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "give up after this `time`")
 	return cmd
+}
+
+// hostPort returns HOST:PORT, of that itself or of the URL of a page, such as the one that
+// millrace dev prints: http://127.0.0.1:7389/status gives 127.0.0.1:7389.
+func hostPort(addr string) (string, error) {
+	host, _ := strings.CutPrefix(addr, "http://")
+	host, _, _ = strings.Cut(host, "/")
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		return "", usageError("--addr: %q is neither HOST:PORT nor http://HOST:PORT", addr)
+	}
+	return host, nil
 }
 
 func probeReady(ctx context.Context, addr string) error {

@@ -18,11 +18,12 @@ import (
 // Gossip is this node's part in the gossip of all nodes, from Start to Close. Its
 // methods may be called from any goroutine.
 type Gossip struct {
-	cfg   Config
-	log   *slog.Logger
-	addrs addresses
-	at    string    // ip:port under which memberlist knows this node
-	start time.Time // of this process; truncated to a millisecond
+	trouble *seedTrouble
+	cfg     Config
+	log     *slog.Logger
+	addrs   addresses
+	at      string    // ip:port under which memberlist knows this node
+	start   time.Time // of this process; truncated to a millisecond
 
 	list      *memberlist.Memberlist
 	transport *transport
@@ -57,6 +58,7 @@ func Start(cfg Config) (*Gossip, error) {
 		conflicts: &conflicts{seen: make(chan struct{}, 1)},
 		strangers: newStrangers(),
 		announce:  make(chan struct{}, 1),
+		trouble:   newSeedTrouble(),
 		conflict:  make(chan error, 1),
 		stop:      stop,
 	}

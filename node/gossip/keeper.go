@@ -121,18 +121,25 @@ func (g *Gossip) rejoin(ctx context.Context, known peers) {
 	asks.SetLimit(joins)
 	for addr := range wanted {
 		asks.Go(func() error {
+			isSeed := slices.Contains(g.cfg.Seeds, addr)
 			at, err := dialable(ctx, addr)
-			if err != nil {
-				g.log.Debug("cannot resolve a peer's address", "peer", addr, "error", err)
-				return nil
+			if err == nil {
+				if isSeed {
+					g.strangers.seedAt(at)
+				}
+				if ctx.Err() != nil || inSight[at] && !insist || at == g.at {
+					g.trouble.joined(addr)
+					return nil
+				}
+				_, err = g.list.Join([]string{at})
 			}
-			if slices.Contains(g.cfg.Seeds, addr) {
-				g.strangers.seedAt(at)
-			}
-			if ctx.Err() != nil || inSight[at] && !insist || at == g.at {
-				return nil
-			}
-			if _, err := g.list.Join([]string{at}); err != nil {
+			switch {
+			case err == nil:
+				g.trouble.joined(addr)
+			case ctx.Err() != nil:
+			case isSeed && g.trouble.failed(addr, time.Now()):
+				g.log.Warn("a node named by --join cannot be joined", "join", addr, "error", plain(err), "remedy", remedy(err))
+			default:
 				g.log.Debug("cannot join a peer", "peer", addr, "error", err)
 			}
 			return nil

@@ -106,7 +106,7 @@ func (p *Peers) run(nc net.Conn, who identity, attached func()) {
 	if leaving {
 		c.leave()
 	}
-	p.cfg.Logger.Info("peer connected", "node", who.node, "remote", nc.RemoteAddr().String())
+	p.cfg.Logger.Info("peer connected", "peer", who.node, "remote", nc.RemoteAddr().String())
 	err := c.read()
 	c.fail(err)
 	writer.Wait()
@@ -118,7 +118,7 @@ func (c *conn) report() {
 	c.mu.Lock()
 	err := c.cause
 	c.mu.Unlock()
-	attrs := []any{"node", c.peer.node, "remote", c.nc.RemoteAddr().String(), "err", err}
+	attrs := []any{"peer", c.peer.node, "remote", c.nc.RemoteAddr().String(), "err", err}
 	switch {
 	case errors.Is(err, ErrClosed):
 	case errors.Is(err, ErrMalformed), errors.Is(err, ErrFrameTooLarge), errors.Is(err, ErrOtherCluster):

@@ -13,7 +13,15 @@ import (
 
 // ErrNotConnected means that a Raft RPC found no connection to the node, or that the
 // connection broke before the answer came.
-var ErrNotConnected = errors.New("peer: no connection to the node")
+var ErrNotConnected error = notConnected{}
+
+type notConnected struct{}
+
+func (notConnected) Error() string { return "peer: no connection to the node" }
+
+// Known tells package shard that its logger need not warn: this package has logged why there
+// is no connection.
+func (notConnected) Known() bool { return true }
 
 // link holds this node's connection to one other node, and seeks a new one when it is
 // needed. A goroutine tries to connect while callers ask for the connection and for
@@ -185,7 +193,7 @@ func (l *link) seek() {
 		l.mu.Unlock()
 		if err != nil && err.Error() != lastErr {
 			lastErr = err.Error() // log a failure that repeats only once
-			l.p.cfg.Logger.Warn("cannot connect to peer", "node", l.node, "err", err)
+			l.p.cfg.Logger.Warn("cannot connect to peer", "peer", l.node, "err", err)
 		}
 		// The pause is random, from half to one and a half of backoff, so that nodes
 		// that lost each other at one moment do not all reconnect at one moment.

@@ -244,7 +244,7 @@ func (p *Peers) serveConn(nc net.Conn, proved func()) {
 	proved()
 	if err != nil {
 		if p.ctx.Err() == nil {
-			p.refused("peer connection refused", nc, err, "node", who.node)
+			p.refused("peer connection refused", nc, err, "peer", who.node)
 		}
 		return
 	}

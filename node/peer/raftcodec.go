@@ -198,6 +198,10 @@ func (e absentError) Error() string { return string(e) }
 // Is reports that an absentError is an ErrNoReplica.
 func (absentError) Is(target error) bool { return target == ErrNoReplica }
 
+// Known tells package shard that its logger need not warn: the map knows of a replica before
+// its node has opened it. One that stays away is a problem in the status.
+func (absentError) Known() bool { return true }
+
 var errNoAnswer = errors.New("peer: raft answered neither a response nor an error")
 
 // appendRPCAnswer writes the answer of a shard's Raft.

@@ -29,7 +29,7 @@ func (p *Peers) receiveSnapshot(nc net.Conn, who identity) {
 		in.args, err = decodeInstall(append([]byte(nil), f.payload...))
 	}
 	if err != nil {
-		p.refused("snapshot connection closed", nc, err, "node", who.node)
+		p.refused("snapshot connection closed", nc, err, "peer", who.node)
 		return
 	}
 	in.shard, in.left = f.shard, in.args.Size
@@ -38,7 +38,7 @@ func (p *Peers) receiveSnapshot(nc net.Conn, who identity) {
 	if a.Error != nil {
 		level = slog.LevelWarn
 	}
-	p.cfg.Logger.Log(p.ctx, level, "snapshot from peer answered", "node", who.node, "shard", in.shard,
+	p.cfg.Logger.Log(p.ctx, level, "snapshot from peer answered", "peer", who.node, "shard", in.shard,
 		"index", in.args.LastLogIndex, "bytes", in.args.Size, "err", a.Error)
 	payload := appendRPCAnswer(nil, a)
 	b := appendHead(nil, typeInstall|answer, in.shard, 0, len(payload))
