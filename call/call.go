@@ -82,6 +82,10 @@ func (e *NotLeader) Error() string {
 	return fmt.Sprintf("call: not the leader: %.8s leads in term %d", e.Leader, e.Term)
 }
 
+// MaxBytes is the number of bytes that the words of a call may have, 4 MiB. A larger call
+// would be a record that holds its shard for too long.
+const MaxBytes = 4 << 20
+
 // The failures of a call. All but ErrInDoubt mean that the call was not done.
 var (
 	ErrOverloaded = errors.New("call: too many calls or bytes are waiting")
@@ -91,7 +95,7 @@ var (
 	ErrNotSent    = errors.New("call: the other node is not connected")
 	// ErrNoSpace says that the leader's disk is nearly full.
 	ErrNoSpace = errors.New("call: the disk of the leader is nearly full")
-	// ErrTooLarge says that the call alone is over the record limit. It is not retried.
+	// ErrTooLarge says that the call has more than MaxBytes. It is not retried.
 	ErrTooLarge = errors.New("call: the call is larger than a record may be")
 	// ErrInDoubt says that the call may or may not have been done, now or later.
 	ErrInDoubt = errors.New("call: the outcome is unknown")

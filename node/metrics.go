@@ -109,10 +109,10 @@ func (c routerCollector) Collect(ch chan<- prometheus.Metric) {
 			name, kind = name+"_total", prometheus.CounterValue
 		}
 		if k.Label == "" {
-			ch <- prometheus.MustNewConstMetric(desc(name, "See router.Counters."), kind, k.Value)
+			ch <- prometheus.MustNewConstMetric(desc(name, k.Help), kind, k.Value)
 			continue
 		}
-		ch <- prometheus.MustNewConstMetric(desc(name, "See router.Counters.", "kind"), kind, k.Value, k.Label)
+		ch <- prometheus.MustNewConstMetric(desc(name, k.Help, "kind"), kind, k.Value, k.Label)
 	}
 }
 

@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"fmt"
 
 	"millrace/call"
 	"millrace/internal/mutant"
@@ -29,9 +30,7 @@ const (
 	textOverloaded = "OVERLOADED Too much is waiting. The command was not done."
 	textNoSpace    = "NOSPACE The disk of the shard's leader is nearly full. The command was not done."
 	textInDoubt    = "INDOUBT The shard did not answer. The command may have been done, or may be done yet."
-	textTooLarge   = "ERR The command is larger than a shard takes"
 	textTooLong    = "ERR The key is longer than a key may be"
-	textWide       = "ERR The command names too many keys on several shards"
 	textOutput     = "ERR The reply is larger than the output limit of a client"
 	textCrossSlot  = "CROSSSLOT Keys in request don't hash to the same slot"
 	textNoAuth     = "NOAUTH Authentication required."
@@ -42,6 +41,14 @@ const (
 	textNotInt     = "ERR value is not an integer or out of range"
 	textInternal   = "ERR Internal error: the answer of a shard has the wrong shape"
 )
+
+// textTooLarge refuses a call beyond call.MaxBytes.
+var textTooLarge = fmt.Sprintf("ERR The command, or the transaction, has more than %d MiB", call.MaxBytes>>20)
+
+// textWide refuses a command that names more than Limits.FanOut keys on several shards.
+func textWide(limit int) string {
+	return fmt.Sprintf("ERR The command names more than %d keys on several shards; send it in parts, or give the keys one hash tag", limit)
+}
 
 // errOvertaken ends a job that was refused while a later job of its lane was accepted.
 // Sending it again would change the order.

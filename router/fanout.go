@@ -24,8 +24,8 @@ func runSum(c *conn, q *request, argv [][]byte) {
 		c.refuse(q, refusal)
 	case len(calls) == 1:
 		c.single(q, calls[0].shard, kindOf(q.cmd), argv)
-	case len(argv) > c.r.lim.FanOut:
-		c.refuse(q, textWide)
+	case len(argv)-1 > c.r.lim.FanOut:
+		c.refuse(q, textWide(c.r.lim.FanOut))
 	default:
 		c.spread(q, kindOf(q.cmd), calls, buildSum)
 	}
@@ -40,8 +40,8 @@ func runMGet(c *conn, q *request, argv [][]byte) {
 		c.refuse(q, refusal)
 	case len(calls) == 1:
 		c.single(q, calls[0].shard, kindOf(q.cmd), argv)
-	case len(argv) > c.r.lim.FanOut:
-		c.refuse(q, textWide)
+	case len(argv)-1 > c.r.lim.FanOut:
+		c.refuse(q, textWide(c.r.lim.FanOut))
 	default:
 		c.spread(q, kindOf(q.cmd), calls, func(q *request) []byte { return buildInOrder(q, of) })
 	}

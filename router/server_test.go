@@ -128,6 +128,8 @@ var serverReplies = []struct{ line, want string }{
 	{"WAITAOF 2 0 10", "-ERR value is out of range, value must between 0 and 1"},
 	{"WAITAOF 0 -1 10", "-ERR value is out of range, must be positive"},
 
+	{"CLUSTER FORGET 0000000", "-ERR Unknown node 0000000"}, {"CLUSTER FORGET 00000001", "-ERR Unknown node 00000001"},
+	{"CLUSTER FORGET 00000000", "-ERR More than one node has an ID that begins with 00000000"},
 	{"CLUSTER REPLICAS foo", "-ERR Unknown node foo"}, {"CLUSTER SLAVES foo", "-ERR Unknown node foo"},
 	{"CLUSTER COUNT-FAILURE-REPORTS foo", "-ERR Unknown node foo"},
 	{"CLUSTER COUNT-FAILURE-REPORTS " + nodeID(1), ":0"},

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/call"
 	"millrace/command"
 )
 
@@ -92,7 +93,7 @@ var parameters = []parameter{
 	fixed("maxmemory-policy", "noeviction"),
 	fixed("notify-keyspace-events", ""),
 	immutable("port", func(r *Router) string { return port(r.Addr().String()) }),
-	{name: "proto-max-bulk-len", get: func(r *Router) string { return strconv.Itoa(r.lim.Input.MaxBulk) }},
+	fixed("proto-max-bulk-len", strconv.Itoa(call.MaxBytes)),
 	fixed("protected-mode", "yes"),
 	fixed("replica-read-only", "yes"),
 	fixed("save", ""),

@@ -186,9 +186,29 @@ func (s *stats) reset() {
 // Counter is one counter or gauge of the router, for metrics.
 type Counter struct {
 	Name  string // as in a metric's name: "connections_accepted"
+	Help  string // a sentence for operators
 	Label string // tells counters of one name apart: the class of an error, or a command; may be empty
 	Value float64
 	Gauge bool
+}
+
+// counterHelp describes each counter by its name.
+var counterHelp = map[string]string{
+	"connections":                 "Clients that are connected.",
+	"connections_unauthenticated": "Connected clients that have not authenticated yet.",
+	"clients_blocked":             "Clients in a blocking call.",
+	"connections_accepted":        "Connections of clients, refused ones included.",
+	"connections_rejected":        "Connections that were refused: too many clients, or protected mode.",
+	"auth_failures":               "Wrong passwords.",
+	"auth_timeouts":               "Clients that were closed because they did not authenticate in time.",
+	"protocol_errors":             "Connections that were closed because of bytes that are no command.",
+	"output_limit_closed":         "Clients that were closed because they did not read their replies.",
+	"calls_abandoned":             "Commands that were given up because no answer came.",
+	"error_replies":               "Replies that are errors.",
+	"bytes_read":                  "Bytes read from clients.",
+	"bytes_written":               "Bytes written to clients.",
+	"calls_failed":                "Commands that failed, by the class of their error.",
+	"commands":                    "Commands that were run, by name.",
 }
 
 // Counters returns the present values of all counters, always in the same order.
@@ -197,11 +217,13 @@ func (r *Router) Counters() []Counter {
 	r.mu.Lock()
 	connected, unauthed, blocked := len(r.conns), r.unauthed, r.blocked
 	r.mu.Unlock()
-	n := func(name, label string, v int64) Counter { return Counter{Name: name, Label: label, Value: float64(v)} }
+	n := func(name, label string, v int64) Counter {
+		return Counter{Name: name, Help: counterHelp[name], Label: label, Value: float64(v)}
+	}
 	out := []Counter{
-		{Name: "connections", Value: float64(connected), Gauge: true},
-		{Name: "connections_unauthenticated", Value: float64(unauthed), Gauge: true},
-		{Name: "clients_blocked", Value: float64(blocked), Gauge: true},
+		{Name: "connections", Help: counterHelp["connections"], Value: float64(connected), Gauge: true},
+		{Name: "connections_unauthenticated", Help: counterHelp["connections_unauthenticated"], Value: float64(unauthed), Gauge: true},
+		{Name: "clients_blocked", Help: counterHelp["clients_blocked"], Value: float64(blocked), Gauge: true},
 		n("connections_accepted", "", s.connections.Load()),
 		n("connections_rejected", "", s.rejected.Load()),
 		n("auth_failures", "", s.authFailures.Load()),

@@ -120,7 +120,7 @@ func (x *xread) place(r *Router) (refusal string) {
 		}
 	}
 	if len(x.parts) > 1 && len(x.Keys) > r.lim.FanOut {
-		return textWide
+		return textWide(r.lim.FanOut)
 	}
 	return ""
 }

@@ -271,7 +271,7 @@ func orInt[T int | int64 | uint64 | time.Duration](v *T, def T) {
 // withDefaults fills zero fields.
 func (l Limits) withDefaults() Limits {
 	orInt(&l.RecordBytes, 128<<10)
-	orInt(&l.MaxCallBytes, 4<<20)
+	orInt(&l.MaxCallBytes, call.MaxBytes)
 	orInt(&l.InFlight, 4)
 	orInt(&l.QueueCalls, 65536)
 	orInt(&l.QueueBytes, 32<<20)

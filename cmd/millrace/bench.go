@@ -60,7 +60,7 @@ func benchCommand() *cobra.Command {
 	f.IntVar(&cfg.ReadCount, "read-count", 0, "COUNT of a read, the `number` of entries of one stream (default 10; 100 in mode group)")
 	f.IntVar(&cfg.MaxLen, "maxlen", 0, "trim each stream with MAXLEN ~ to this `length`; 0 does not trim")
 	f.IntVar(&cfg.WaitReplicas, "wait-replicas", 0, "end each batch with a WAIT for this `number` of replicas; for a Redis with replicas")
-	f.BoolVar(&cfg.Remove, "remove", false, "delete the streams at the end")
+	f.BoolVar(&cfg.Remove, "remove", true, "delete the streams at the end")
 	f.StringVar(&cfg.FsyncDir, "fsync-dir", "", "also measure a bare fsync in this `directory`")
 	f.StringVarP(&output, "output", "o", "text", "output `format`: text or json")
 	return cmd

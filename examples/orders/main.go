@@ -36,10 +36,13 @@ func run(ctx context.Context, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	rdb := connect(strings.Split(*addr, ","), *password)
-	defer rdb.Close()
-	if err := ensureGroup(ctx, rdb); err != nil {
-		return err
+	begin := func() (redis.UniversalClient, error) {
+		rdb := connect(strings.Split(*addr, ","), *password)
+		if err := ensureGroup(ctx, rdb); err != nil {
+			rdb.Close()
+			return nil, err
+		}
+		return rdb, nil
 	}
 	switch fs.Arg(0) {
 	case "produce":
@@ -49,7 +52,16 @@ func run(ctx context.Context, args []string) error {
 		if err := sub.Parse(fs.Args()[1:]); err != nil {
 			return err
 		}
-		return Produce(ctx, rdb, *first, *count)
+		rdb, err := begin()
+		if err != nil {
+			return err
+		}
+		defer rdb.Close()
+		if err := Produce(ctx, rdb, *first, *count); err != nil {
+			return err
+		}
+		fmt.Printf("%d orders are in the stream, from number %d\n", *count, *first)
+		return nil
 	case "work":
 		sub := flag.NewFlagSet("work", flag.ContinueOnError)
 		name := sub.String("name", "worker", "`name` of this consumer; use the same name after a restart")
@@ -60,6 +72,11 @@ func run(ctx context.Context, args []string) error {
 			fmt.Printf("%s: order %s of %s\n", *name, o.Number, o.Item)
 			return nil
 		}}
+		rdb, err := begin()
+		if err != nil {
+			return err
+		}
+		defer rdb.Close()
 		return w.Run(ctx, rdb)
 	}
 	return fmt.Errorf("usage: orders [-addr A,B,C] produce|work …")
