@@ -33,13 +33,13 @@ func clusterLines() []line {
 		clusterLine("info", 2, "3.0.0", "Tells how many slots have a leader, and other numbers about the cluster.", viewed(clusterInfo)).tips("nondeterministic_output"),
 		clusterLine("myid", 2, "3.0.0", "Tells this node's ID.", runClusterMyID).costs("O(1)"),
 		clusterLine("myshardid", 2, "7.2.0", "Tells this node's ID: a node has replicas of many shards.", runClusterMyID).costs("O(1)").tips("nondeterministic_output"),
-		clusterLine("slots", 2, "3.0.0", "Lists runs of slots, each with its nodes, the leader first.", viewed(clusterSlots)).
+		clusterLine("slots", 2, "3.0.0", "Lists runs of slots, each with its nodes, the leader first.", asksTopology(viewed(clusterSlots))).
 			with(command.Loading).tips("nondeterministic_output").deprecated("7.0.0 `CLUSTER SHARDS`").history(
 			"4.0.0 A node's ID comes with its address.",
 			"7.0.0 A map of further addresses comes with each node."),
-		clusterLine("shards", 2, "7.0.0", "Lists shards, grouped by leader, with their slots and nodes.", viewed(clusterShards)).
+		clusterLine("shards", 2, "7.0.0", "Lists shards, grouped by leader, with their slots and nodes.", asksTopology(viewed(clusterShards))).
 			with(command.Loading).tips("nondeterministic_output"),
-		clusterLine("nodes", 2, "3.0.0", "Lists the nodes, with the slots that each one leads.", viewed(clusterNodes)).tips("nondeterministic_output"),
+		clusterLine("nodes", 2, "3.0.0", "Lists the nodes, with the slots that each one leads.", asksTopology(viewed(clusterNodes))).tips("nondeterministic_output"),
 		clusterLine("keyslot key:string", 3, "3.0.0", "Tells the slot of a key.", runClusterKeySlot).costs("O(N) for a key of N bytes."),
 		clusterLine("countkeysinslot slot:int", 3, "3.0.0", "Counts the keys of a slot.", runClusterCountKeys).costs("O(N) for N keys that are counted."),
 		clusterLine("getkeysinslot slot:int count:int", 4, "3.0.0", "Lists keys of a slot, up to a number of them.", runClusterGetKeys).
@@ -180,15 +180,23 @@ func (c *conn) findLeaders(v clusterView) {
 	}
 }
 
-// members returns the nodes of shard i that the map knows, its leader first. If the leader
-// is not known, any node may be first, because every node forwards.
+// members returns the nodes of shard i as CLUSTER NODES shows them: its leader, then the
+// nodes that are replicas of that leader. A node that leads another shard is a master, so it
+// is not among them. If the leader is not known, all nodes with a replica are members, any
+// of which may be first, because every node forwards.
 func (v clusterView) members(i int) []NodeInfo {
 	var out []NodeInfo
-	if n, ok := v.byID[v.leader[i]]; ok {
-		out = append(out, n)
+	if leader, ok := v.byID[v.leader[i]]; ok {
+		out = append(out, leader)
+		for _, n := range v.nodes {
+			if v.master(n.ID) == leader.ID {
+				out = append(out, n)
+			}
+		}
+		return out
 	}
 	for _, id := range v.shards[i].Replicas {
-		if n, ok := v.byID[id]; ok && id != v.leader[i] {
+		if n, ok := v.byID[id]; ok {
 			out = append(out, n)
 		}
 	}
@@ -280,9 +288,8 @@ func (v clusterView) byLeader() (out [][]int) {
 	return out
 }
 
-// CLUSTER NODES. A node that leads shards is shown as the master of their slots. A node
-// that leads none is shown as a replica of the leader of the first shard of which it has
-// a replica.
+// CLUSTER NODES. A node that leads shards is shown as the master of their slots, and any
+// other node as a replica of its master.
 func clusterNodes(v clusterView) resp.Value {
 	var b strings.Builder
 	for _, l := range v.lines() {
@@ -301,21 +308,16 @@ func (v clusterView) lines() []nodeLine {
 	var out []nodeLine
 	for _, n := range v.nodes {
 		var slots []string
-		master := "-"
 		for i, s := range v.shards {
 			if v.leader[i] == n.ID {
 				for _, run := range s.Slots {
 					slots = append(slots, slotRange(run))
 				}
-			} else if master == "-" && v.leader[i] != "" && slices.Contains(s.Replicas, n.ID) {
-				master = v.leader[i]
 			}
 		}
-		flags, link := "master", "connected"
-		if len(slots) > 0 || master == "-" {
-			master = "-"
-		} else {
-			flags = "slave"
+		flags, link, master := "slave", "connected", v.master(n.ID)
+		if master == "" {
+			flags, master = "master", "-"
 		}
 		if n.ID == v.self {
 			flags = "myself," + flags

@@ -102,7 +102,7 @@ func runQuit(c *conn, q *request, _ [][]byte) {
 // RESET makes the connection as new. An open transaction is dropped.
 func runReset(c *conn, q *request, _ [][]byte) {
 	c.endTx()
-	c.readOnly = false
+	c.readOnly, c.asCluster = false, false
 	c.mute = muteNone
 	q.mute = false
 	q.proto = 2
@@ -116,7 +116,7 @@ func runReset(c *conn, q *request, _ [][]byte) {
 
 // READONLY: reads may be stale from now on, if this node has a replica.
 func runReadOnly(c *conn, q *request, _ [][]byte) {
-	c.readOnly = true
+	c.readOnly, c.asCluster = true, true
 	c.answer(q, resp.OK)
 }
 
@@ -127,7 +127,10 @@ func runReadWrite(c *conn, q *request, _ [][]byte) {
 }
 
 // ASKING follows a redirection in Redis Cluster. Millrace sends none.
-func runAsking(c *conn, q *request, _ [][]byte) { c.answer(q, resp.OK) }
+func runAsking(c *conn, q *request, _ [][]byte) {
+	c.asCluster = true
+	c.answer(q, resp.OK)
+}
 
 const (
 	textWrongPass = "WRONGPASS invalid username-password pair or user is disabled."

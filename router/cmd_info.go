@@ -13,7 +13,7 @@ import (
 
 // infoLines are the commands that describe the server.
 func infoLines() []line {
-	dbsize := serverLine("dbsize", 1, 0, "1.0.0", "Counts the keys of the whole cluster.", runDBSize).inGroup("server").costs("O(S) for S shards.")
+	dbsize := serverLine("dbsize", 1, 0, "1.0.0", "Counts the keys.", runDBSize).inGroup("server").costs("O(S) for S shards.")
 	dbsize.cmd.Flags = command.ReadOnly | command.Fast
 	return []line{
 		dbsize.inCategories("keyspace", "read", "fast"),
@@ -22,7 +22,7 @@ func infoLines() []line {
 			history("7.0.0 Takes several sections in one call."),
 		serverLine("time", 1, command.Fast, "2.6.0", "Tells the time on this node's clock.", runTime).
 			inGroup("server").tips("nondeterministic_output"),
-		serverLine("role", 1, command.NoScript|command.Fast, "2.8.12", "Answers as a master without replicas.", runRole).
+		serverLine("role", 1, command.NoScript|command.Fast, "2.8.12", "Tells whether this node is a master or a replica.", runRole).
 			inGroup("server").inCategories("admin", "fast", "dangerous"),
 		serverLine("lolwut [VERSION version:int]", -1, command.ReadOnly|command.Fast, "5.0.0", "Draws a mill race, and names the versions.", runLolwut).
 			inGroup("server").inCategories("read", "fast").runningOnly(),
@@ -32,9 +32,19 @@ func infoLines() []line {
 // TIME: seconds since the Unix epoch, and microseconds of the second.
 func runTime(c *conn, q *request, _ [][]byte) { c.answer(q, timeNow()) }
 
-// ROLE: to a client, every node of a cluster is a master.
+// ROLE: the role of this node, as the connection sees it.
 func runRole(c *conn, q *request, _ [][]byte) {
-	c.answer(q, resp.Array(resp.BulkString("master"), resp.Int(0), resp.Array()))
+	master, replicas := c.seenRole()
+	if master.ID != "" {
+		c.answer(q, resp.Array(resp.BulkString("slave"), resp.BulkString(master.Host), resp.Int(int64(master.Port)),
+			resp.BulkString("connected"), resp.Int(0)))
+		return
+	}
+	var rows []resp.Value
+	for _, n := range replicas {
+		rows = append(rows, resp.Array(resp.BulkString(n.Host), resp.BulkString(strconv.Itoa(n.Port)), resp.BulkString("0")))
+	}
+	c.answer(q, resp.Array(resp.BulkString("master"), resp.Int(0), resp.Array(rows...)))
 }
 
 // LOLWUT [VERSION version]: a mill race, drawn as a sine.
@@ -85,7 +95,11 @@ func runInfo(c *conn, q *request, argv [][]byte) {
 			b.WriteString("\r\n")
 		}
 		b.WriteString("# " + s.title + "\r\n")
-		for _, f := range c.r.infoFields(s) {
+		fields := c.r.infoFields(s)
+		if s.name == "replication" {
+			fields = c.setRole(fields)
+		}
+		for _, f := range fields {
 			b.WriteString(f.Name + ":" + f.Value + "\r\n")
 		}
 	}

@@ -51,9 +51,9 @@ func runMemoryMallocStats(c *conn, q *request, _ [][]byte) {
 	c.answer(q, resp.Verbatim("Stats not supported for the current allocator"))
 }
 
-// MEMORY STATS: the memory that this node uses, and the number of keys in the cluster.
+// MEMORY STATS: the memory that this node uses, and the number of keys that the connection sees.
 func runMemoryStats(c *conn, q *request, _ [][]byte) {
-	calls, refusal := c.r.everyShard("_DBSIZE")
+	calls, refusal := c.seenShards("_DBSIZE")
 	if refusal != "" {
 		c.refuse(q, refusal)
 		return

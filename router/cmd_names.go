@@ -94,6 +94,10 @@ func runScan(c *conn, q *request, argv [][]byte) {
 		c.answer(q, *e)
 		return
 	}
+	if c.asCluster {
+		c.scanShare(q, argv)
+		return
+	}
 	slot, ok := stream.ScanSlot(argv[1])
 	if !ok {
 		c.answer(q, resp.Array(resp.BulkString("0"), resp.Array()))
@@ -123,10 +127,10 @@ func (r *Router) everyShard(words ...string) (calls []subcall, refusal string) {
 	return calls, ""
 }
 
-// KEYS pattern: the matching names of all shards. Each shard answers for one moment, and
+// KEYS pattern: the matching names of all shards that the connection sees. Each shard answers for one moment, and
 // these moments differ.
 func runKeys(c *conn, q *request, argv [][]byte) {
-	calls, refusal := c.r.everyShard("_KEYS", string(argv[1]), strconv.Itoa(c.r.lim.Keys))
+	calls, refusal := c.seenShards("_KEYS", string(argv[1]), strconv.Itoa(c.r.lim.Keys))
 	if refusal != "" {
 		c.refuse(q, refusal)
 		return
@@ -159,7 +163,7 @@ func buildList(q *request) []byte {
 // RANDOMKEY. A shard is drawn with a chance that grows with its number of names, then it
 // draws one of them.
 func runRandomKey(c *conn, q *request, _ [][]byte) {
-	calls, refusal := c.r.everyShard("_DBSIZE")
+	calls, refusal := c.seenShards("_DBSIZE")
 	if refusal != "" {
 		c.refuse(q, refusal)
 		return

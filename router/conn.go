@@ -25,11 +25,12 @@ type conn struct {
 	rd          *resp.Reader
 
 	// Owned by the reader.
-	readOnly bool // READONLY: reads may be stale
-	tx       *transaction
-	watched  []watchedKey // also of the writer, while a serial request runs
-	mute     muteMode
-	failures int // of AUTH
+	readOnly  bool // READONLY: reads may be stale
+	asCluster bool // has asked for the topology: see share.go
+	tx        *transaction
+	watched   []watchedKey // also of the writer, while a serial request runs
+	mute      muteMode
+	failures  int // of AUTH
 
 	lastSeen atomic.Int64 // r.now() of the last command
 	lastCmd  atomic.Pointer[command.Command]

@@ -71,9 +71,9 @@ func (r *Router) split(argv [][]byte, first int) (calls []subcall, of []int, ref
 	return calls, of, ""
 }
 
-// DBSIZE is the sum over all shards.
+// DBSIZE is the sum over all shards that the connection sees.
 func runDBSize(c *conn, q *request, _ [][]byte) {
-	calls, refusal := c.r.everyShard("_DBSIZE")
+	calls, refusal := c.seenShards("_DBSIZE")
 	if refusal != "" {
 		c.refuse(q, refusal)
 		return
@@ -81,8 +81,13 @@ func runDBSize(c *conn, q *request, _ [][]byte) {
 	c.spread(q, call.Read, calls, buildSum)
 }
 
-// spread sends parts of q to shards. build makes the reply from their answers.
+// spread sends parts of q to shards. build makes the reply from their answers. Without any
+// call, build gets no parts and makes the reply at once.
 func (c *conn) spread(q *request, kind call.Kind, calls []subcall, build func(*request) []byte) {
+	if len(calls) == 0 {
+		c.answerBytes(q, build(q))
+		return
+	}
 	q.build = build
 	q.parts = make([]part, len(calls))
 	q.spread = make([]job, len(calls))

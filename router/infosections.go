@@ -187,8 +187,8 @@ func infoStats(r *Router, f *infoFields) {
 	f.add("client_output_buffer_limit_disconnections", s.outputLimit.Load())
 }
 
-// infoReplication shows a master without replicas. CLUSTER SHARDS lists the replicas of
-// shards.
+// infoReplication shows a master without replicas. For a connection that has asked for the
+// topology, setRole changes that.
 func infoReplication(r *Router, f *infoFields) {
 	f.add("role", "master")
 	f.add("connected_slaves", 0)

@@ -29,13 +29,18 @@ type rig struct {
 // alter the configuration before.
 func newRig(t testing.TB, shards int, change func(*Config)) *rig {
 	t.Helper()
-	cl := newCluster(t, shards)
+	return startRig(t, newCluster(t, shards), 0, change)
+}
+
+// startRig starts a router on a node of a cluster.
+func startRig(t testing.TB, cl *cluster, node int, change func(*Config)) *rig {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		NodeID: nodeID(0), Listener: l, Backend: cl, Topology: func() Topology { return cl }, Leaders: cl.hints,
+		NodeID: nodeID(node), Listener: l, Backend: cl, Topology: func() Topology { return cl }, Leaders: cl.hints,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 	if change != nil {

@@ -104,6 +104,9 @@ func ScanSlot(cursor []byte) (slot uint16, ok bool) {
 	return place(n).slot(), true
 }
 
+// ScanStart returns the cursor with which a scan of slot and the slots after it begins.
+func ScanStart(slot uint16) []byte { return strconv.AppendUint(nil, uint64(slot)<<hashBits, 10) }
+
 func runScan(tx *Tx, argv [][]byte) (resp.Value, error) {
 	a, refusal := parseScan(argv)
 	if refusal != nil {

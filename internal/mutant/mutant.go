@@ -1,7 +1,7 @@
 // Package mutant names wrong implementations that the tests must catch. They are bugs that
 // systems like this one have had. `make mutants` shows that a test fails with each of them.
 //
-// The build tags mutant_a to mutant_s select one bug each. Without such a tag all names
+// The build tags mutant_a to mutant_t select one bug each. Without such a tag all names
 // are the constant false, so that the compiler leaves out the wrong branches. test/mutants
 // has the table of the tests that catch them.
 package mutant
@@ -41,4 +41,7 @@ const (
 	// AnnounceUnproved (s): the commit index is announced to followers whose log may differ
 	// from the leader's.
 	AnnounceUnproved = active == 's'
+	// ShareHasReplicas (t): a node's share of the keys has those of which it only has a
+	// replica.
+	ShareHasReplicas = active == 't'
 )

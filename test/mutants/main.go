@@ -47,6 +47,7 @@ var catchers = []catcher{
 	{"m", "pending entries of a deleted consumer are seen", "stream", "^TestLeftoversAreHidden$", time.Minute},
 	{"n", "an EXEC that is undone stays in memory", "stream", "^TestBudgetUndo$", time.Minute},
 	{"s", "the commit index announced without proof", "shard", "^TestAnnouncement$", time.Minute},
+	{"t", "keys of replicas in a node's share", "router", "^TestShares$", time.Minute},
 }
 
 func main() {

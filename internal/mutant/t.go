@@ -1,0 +1,5 @@
+//go:build mutant_t
+
+package mutant
+
+const active = 't'
