@@ -17,7 +17,7 @@ import (
 )
 
 var installed = flag.Bool("installed", false,
-	"also run the clients that are not in Go; needs redis-tools, python3-redis, php-cli, php-redis, libhiredis-dev, gcc and coreutils")
+	"also run the clients that are not in Go; needs redis-tools, python3-redis, php-cli, php-redis, php-predis, ruby-redis, libredis-perl, libhiredis-dev, gcc and coreutils")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -62,6 +62,9 @@ var clients = []struct {
 	{"redis-py/cluster", systemPython, redisPy("cluster")},
 	{"phpredis", "php", phpRedis},
 	{"hiredis", "gcc", hiredis},
+	{"redis-rb", "ruby", scanProgram("scan.rb")},
+	{"Perl", "perl", scanProgram("scan.pl")},
+	{"Predis", "php", scanProgram("scan.php")},
 	{"redis-cli/commands", "redis-cli", cliCommands},
 	{"redis-cli/operators", "redis-cli", cliOperators},
 	{"redis-cli/interactive", "redis-cli", cliInteractive},

@@ -28,6 +28,16 @@ func phpRedis(t *testing.T, s *site) {
 	runProgram(t, s, "php", append([]string{"testdata/session.php", s.key}, s.addrs...)...)
 }
 
+// scanPrograms are the interpreters of the programs that set keys on all shards, and scan them
+// before and after the first node is killed. A client that is cluster-aware reads them so, too.
+var scanPrograms = map[string]string{"scan.rb": "ruby", "scan.pl": "perl", "scan.php": "php"}
+
+func scanProgram(file string) func(*testing.T, *site) {
+	return func(t *testing.T, s *site) {
+		runProgram(t, s, scanPrograms[file], append([]string{"testdata/" + file}, s.addrs...)...)
+	}
+}
+
 func hiredis(t *testing.T, s *site) {
 	bin := filepath.Join(t.TempDir(), "session")
 	out, err := exec.Command("gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-o", bin, "testdata/session.c", "-lhiredis", "-lpthread").CombinedOutput()

@@ -206,11 +206,28 @@ func cliCluster(t *testing.T, s *site) {
 	if out := tool(t, s, session.String(), "redis-cli", "-c"); strings.Contains(out, "Redirected") || strings.Contains(out, "ERR") {
 		t.Errorf("-c:\n%s", out)
 	}
+	checkCounts(t, s)
 	out, err := tryTool(s, "", "redis-cli", "--cluster", "call", s.addrs[0], "CLUSTER", "MEET", "127.0.0.1", "1")
 	if err != nil {
 		t.Errorf("--cluster call: %v\n%s", err, out)
 	}
 	lines(t, out, "CLUSTER MEET is not supported: Millrace places shards by itself")
+}
+
+// checkCounts waits until the check of redis-cli, which adds up the keys of all masters, counts
+// each key once. While a leadership moves it may count another number.
+func checkCounts(t *testing.T, s *site) {
+	t.Helper()
+	want := fmt.Sprintf("[OK] %s keys in ", strings.TrimSpace(tool(t, s, "", "redis-cli", "DBSIZE")))
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		out := tool(t, s, "", "redis-cli", "--cluster", "check", s.addrs[0])
+		if strings.Contains(out, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%q is missing in:\n%s", want, out)
+		}
+	}
 }
 
 // awaitMasters waits until more than one node leads a shard.
