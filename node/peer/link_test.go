@@ -34,7 +34,9 @@ func TestHalfOpen(t *testing.T) {
 	if r := wait(t, "answer", got); r.Err != call.ErrInDoubt {
 		t.Errorf("got %v", r.Err)
 	}
-	eventually(t, "parted", func() bool { return !b.Connected(a.id) })
+	// The other side may have a new connection by then: a dials the address that b gave itself,
+	// past the proxy.
+	eventually(t, "the other side has ended it", func() bool { return strings.Contains(b.logs.String(), "peer disconnected") })
 	// The end of the connection is logged after the call is answered.
 	eventually(t, "the reason logged", func() bool { return strings.Contains(a.logs.String(), ErrSilent.Error()) })
 	n.setAddr(b.id, b.Addr().String())
