@@ -360,14 +360,21 @@ type elementScan struct {
 // parseElementScan reads the words of HSCAN and ZSCAN.
 func parseElementScan(argv [][]byte, t Type) (a elementScan, refusal *resp.Value) {
 	words := [][]byte{argv[0], argv[2]}
+	// The first fault counts, and words has the options before the one at hand.
+	fault := func(here *resp.Value) (elementScan, *resp.Value) {
+		if _, earlier := parseScan(words); earlier != nil {
+			return a, earlier
+		}
+		return a, here
+	}
 	for i := 3; i < len(argv); i++ {
 		switch {
 		case command.IsWord(argv[i], "NOVALUES") && t == TypeHash:
 			a.noValues = true
 		case command.IsWord(argv[i], "NOVALUES"):
-			return a, &errNoValues
+			return fault(&errNoValues)
 		case command.IsWord(argv[i], "TYPE") || i+1 == len(argv):
-			return a, &command.ErrSyntax
+			return fault(&command.ErrSyntax)
 		default:
 			words = append(words, argv[i], argv[i+1])
 			i++
