@@ -237,7 +237,7 @@ func docs(cmds []*command.Command) resp.Value {
 			panic(err) // a mistake in the table, which TestCommandsPage finds
 		}
 		if len(args) > 0 {
-			keys := 0
+			keys := keyArgs{specs: len(keySpecs(cmd))}
 			fields = append(fields, text("arguments"), arguments(args, &keys))
 		}
 		if len(cmd.Subcommands) > 0 {
@@ -258,16 +258,24 @@ func history(notes []string) resp.Value {
 	return resp.Set(out...)
 }
 
-// arguments is a tree of arguments. keys counts the keys among them, because the key
-// specifications have the same order.
-func arguments(args []usage.Arg, keys *int) resp.Value {
+// keyArgs counts the keys among the arguments of a command. The key specifications have the
+// same order; the last one is also that of all further keys.
+type keyArgs struct{ seen, specs int }
+
+// next returns the index of the key specification of the next key.
+func (k *keyArgs) next() int {
+	k.seen++
+	return max(min(k.seen, k.specs)-1, 0)
+}
+
+// arguments is a tree of arguments.
+func arguments(args []usage.Arg, keys *keyArgs) resp.Value {
 	text := resp.BulkString
 	var out []resp.Value
 	for _, a := range args {
 		fields := []resp.Value{text("name"), text(a.Name), text("type"), text(string(a.Type))}
 		if a.Type == usage.Key {
-			fields = append(fields, text("key_spec_index"), resp.Int(int64(*keys)))
-			*keys++
+			fields = append(fields, text("key_spec_index"), resp.Int(int64(keys.next())))
 		}
 		if a.HasToken {
 			fields = append(fields, text("token"), text(a.Token))

@@ -91,7 +91,7 @@ var absent = []struct{ names, why string }{
 	{"BZPOPMIN BZPOPMAX ZMPOP BZMPOP", "a stream with a group is the queue"},
 	{"ZUNION ZINTER ZDIFF ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZINTERCARD ZRANGESTORE ZRANDMEMBER ZLEXCOUNT ZREMRANGEBYLEX", "sorted sets are kept beside streams, and not computed with"},
 	{"SETBIT GETBIT BITCOUNT BITFIELD PFADD PFCOUNT GEOADD GEOSEARCH", "no bitmaps, HyperLogLogs or positions"},
-	{"MSET MSETNX GETRANGE SETRANGE INCRBYFLOAT LCS", "the string type is for positions and locks beside streams"},
+	{"MSETEX DELEX DIGEST", "newer commands on strings; SET has the same conditions"},
 	{"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE PUBLISH PUBSUB SSUBSCRIBE SUNSUBSCRIBE SPUBLISH", "nothing that is lost when nobody listens; XREAD BLOCK with $ is the durable form"},
 	{"SORT SORT_RO RESTORE-ASKING PFDEBUG PFSELFTEST SENTINEL", "nothing here to use them on"},
 }

@@ -110,6 +110,13 @@ var all = []*Command{
 	&setex,
 	&setnx,
 	&strlen,
+	&getrange,
+	&substr,
+	&setrange,
+	&incrbyfloat,
+	&mset,
+	&msetnx,
+	&lcs,
 	// any name
 	&cleanupCmd,
 	&copyCmd,

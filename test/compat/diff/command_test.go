@@ -202,6 +202,7 @@ var docsDifferences = []tableDifference{
 	{"zrank", "history", "WITHSCORE is newer."},
 	{"zrevrank", "arguments", "WITHSCORE is newer."},
 	{"zrevrank", "history", "WITHSCORE is newer."},
+	{"lcs", "arguments", "Newer releases have another name for the number after MINMATCHLEN."},
 }
 
 // TestCommandDocs compares the reply to COMMAND DOCS for each command that both have. The

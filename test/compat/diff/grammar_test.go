@@ -121,6 +121,10 @@ func (g *gen) str() string {
 	return key
 }
 
+// beside returns another key of the slot of key. A Redis that is no cluster takes keys of
+// all slots.
+func beside(key string, i int) string { return key[:strings.IndexByte(key, '}')+2] + strconv.Itoa(i) }
+
 // keys returns all keys that a sequence may have used.
 func (g *gen) keys() []string {
 	var out []string
@@ -320,6 +324,7 @@ func rules() []rule {
 		{4, v50, (*gen).moves},
 		{3, v50, (*gen).expiry},
 		{3, v50, (*gen).strings},
+		{4, v50, (*gen).stringPart},
 		{4, v50, (*gen).hashes},
 		{8, v50, (*gen).zsets},
 		{2, v50, (*gen).multi},
@@ -353,9 +358,9 @@ func (g *gen) emit(words []string) {
 func (g *gen) spoil(words []string) []string {
 	from := 2
 	switch words[0] {
-	case "XGROUP", "XINFO":
+	case "XGROUP", "XINFO", "LCS":
 		from = 3
-	case "XIDMPRECORD", "XSETID", "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "KEYS", "RENAME", "RENAMENX", "COPY": // every word is a key, or no word may change
+	case "XIDMPRECORD", "XSETID", "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "MSET", "MSETNX", "KEYS", "RENAME", "RENAMENX", "COPY": // every word is a key, or no word may change
 		return words
 	case "XREAD", "XREADGROUP":
 		if g.tag != "" {
@@ -914,6 +919,38 @@ func (g *gen) strings() []string {
 		return []string{g.one("SETEX", "PSETEX"), key, g.one("100000000", "0", "-1", "x", "9223372036854775807"), number()}
 	}
 	return []string{"MGET", key, g.str(), g.key()}
+}
+
+// stringPart returns a command on a part of a string, or on several strings.
+func (g *gen) stringPart() []string {
+	key := g.common(90, g.str(), g.key())
+	place := func() string {
+		return g.common(92, strconv.Itoa(g.n(-6, 8)), "x", "", "9223372036854775807", "-9223372036854775808", "1.5")
+	}
+	value := func() string { return g.one("", "a", "abcab", "bacbacba", "10.5", "-3", "xy") }
+	number := func() string {
+		return g.common(85, g.one("1", "-1.5", "0.1", "10", "3.0e3", "2.5e-3"), "x", "", "inf", "nan", "1e4000", "0x1p3")
+	}
+	switch g.n(0, 6) {
+	case 0:
+		return []string{g.one("GETRANGE", "SUBSTR"), key, place(), place()}
+	case 1:
+		return []string{"SETRANGE", key, g.common(90, strconv.Itoa(g.n(-1, 12)), "x", "536870913"), value()}
+	case 2:
+		return []string{"INCRBYFLOAT", key, number()}
+	case 3:
+		return []string{g.one("MSET", "MSETNX"), key, value(), beside(key, g.n(0, zsetKey)), value()}
+	case 4:
+		return []string{"MSET", key, number()}
+	}
+	out := []string{"LCS", key, beside(key, stringKey)}
+	for g.odds(40) {
+		out = append(out, g.word(g.one("LEN", "IDX", "WITHMATCHLEN", "MINMATCHLEN")))
+		if g.odds(30) {
+			out = append(out, place())
+		}
+	}
+	return out
 }
 
 // multi appends a transaction on the keys of one slot.
