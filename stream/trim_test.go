@@ -137,3 +137,43 @@ func (r *rig) dump() []string {
 	}
 	return out
 }
+
+// TestTrimStepsAreBounded trims more entries with references than one command may. Each
+// command deletes as many as it may, and the last one the rest.
+func TestTrimStepsAreBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it fills a long stream")
+	}
+	const entries, most = 100_000, 1 << 17 / 2 // with one group
+	for _, refs := range []string{"DELREF", "ACKED"} {
+		r := newRig(t)
+		for from := 0; from < entries; from += 1000 {
+			var add [][][]byte
+			for i := range 1000 {
+				add = append(add, argvOf("XADD", "s", fmt.Sprintf("%d-1", from+i+1), "f", "v"))
+			}
+			r.apply(add...)
+		}
+		r.do("XGROUP CREATE s g 0")
+		r.do("XREADGROUP GROUP g c COUNT 1000 STREAMS s >")
+		if refs == "ACKED" {
+			r.do(fmt.Sprintf("XGROUP SETID s g %d-1", entries)) // the group has read all, and holds the first 1,000
+		}
+		want, held := most, 0
+		if refs == "ACKED" {
+			want, held = most-1000, 1000
+		}
+		if got := r.show("XTRIM s MAXLEN 0 " + refs); got != fmt.Sprintf(":%d", want) {
+			t.Errorf("%s: the first XTRIM answers %s, want %d", refs, got, want)
+		}
+		if got := r.show("XTRIM s MAXLEN 0 " + refs); got != fmt.Sprintf(":%d", entries-held-want) {
+			t.Errorf("%s: the second XTRIM answers %s", refs, got)
+		}
+		if got := r.show("XLEN s"); got != fmt.Sprintf(":%d", held) {
+			t.Errorf("%s: %s entries are left", refs, got)
+		}
+		if err := stream.Check(r.reader(), 0, kv.Slots-1); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -9,7 +9,10 @@ import "millrace/kv"
 // redis src/t_stream.c.
 //
 // It walks the entries forward once, and in step with them the pending entries of each
-// group.
+// group. It stops after maxTrimSteps, because nothing else runs in the shard meanwhile. The
+// rest is left to the next trim: XTRIM answers how many entries it has deleted, and the next
+// XADD with MAXLEN goes on. For example, XTRIM s MAXLEN 0 DELREF of a million entries with
+// three groups deletes 32,768 of them.
 func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 	if _, err := tx.frontChunk(h); err != nil {
 		return 0, err
@@ -18,12 +21,15 @@ func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 	if t.by == trimMaxLen {
 		n = min(n, h.Length-t.maxLen)
 	}
-	w := refTrim{f: tx.finder(h, int(n)), t: t, limit: t.effectiveLimit(tx.settings().chunkMaxEntries), unread: MaxID}
+	groups, err := tx.listGroups(h)
+	if err != nil {
+		return 0, err
+	}
+	w := refTrim{
+		f: tx.finder(h, int(n)), t: t, limit: t.effectiveLimit(tx.settings().chunkMaxEntries), unread: MaxID,
+		left: maxTrimSteps / (1 + len(groups)),
+	}
 	if t.refs == ackedRef {
-		groups, err := tx.listGroups(h)
-		if err != nil {
-			return 0, w.f.close(err)
-		}
 		for _, g := range groups {
 			if g.delivered.Less(w.unread) {
 				w.unread = g.delivered
@@ -38,8 +44,13 @@ func (tx *Tx) trimRefs(h *Head, t *trimArgs) (deleted uint64, err error) {
 	return w.deleted, firstError(w.f.close(err), it.Close())
 }
 
+// maxTrimSteps bounds the look-ups of one trimRefs: one for each entry, and one for each of
+// its possible references, a group.
+const maxTrimSteps = 1 << 17
+
 // refTrim is one run of trimRefs.
 type refTrim struct {
+	left    int // entries that may still be looked at
 	f       *finder
 	t       *trimArgs
 	limit   uint64 // entries that may go
@@ -87,9 +98,12 @@ func (w *refTrim) trimChunk(it kv.Iterator, last ID) (n uint64, reached bool, er
 		switch {
 		case last.Less(id):
 			return n, false, nil
+		case w.left == 0:
+			return n, true, nil
 		case t.by == trimMaxLen && h.Length <= t.maxLen, t.by == trimMinID && !id.Less(t.minID), w.unread.Less(id):
 			return n, true, nil
 		}
+		w.left--
 		if t.refs == delRef {
 			err = w.f.dropReferences(id, nil)
 		} else if held, e := w.f.referenced(id, nil); held || e != nil {
