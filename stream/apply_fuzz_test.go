@@ -79,7 +79,7 @@ func commandsOf(script string) []byte {
 }
 
 // applyOne applies one command and returns its reply as text.
-func applyOne(t *testing.T, s *stream.State, kv *memKV, nowMS int64, argv [][]byte) string {
+func applyOne(t testing.TB, s *stream.State, kv *memKV, nowMS int64, argv [][]byte) string {
 	replies, _, err := s.Apply(kv, nowMS, [][][]byte{argv})
 	if err != nil {
 		t.Fatalf("%q: %v", argv, err)

@@ -47,6 +47,9 @@ type shardCheck struct {
 
 // add takes the next key of the shard.
 func (c *shardCheck) add(key, value []byte) error {
+	if len(key) < 5 {
+		return fmt.Errorf("stream: key %x is too short", key)
+	}
 	n := int(binary.BigEndian.Uint16(key[2:]))
 	if err := c.index.enter(binary.BigEndian.Uint16(key)); err != nil {
 		return err

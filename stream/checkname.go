@@ -73,6 +73,9 @@ func (c *nameCheck) add(kind byte, rest, value []byte) (err error) {
 	case kindEntry:
 		err = c.addEntry(rest, value)
 	case kindChunk:
+		if len(rest) != idBytes {
+			return fmt.Errorf("stream: %d bytes after the kind", len(rest))
+		}
 		var n chunk
 		n, err = decodeChunk(idOfKey(rest), value)
 		c.chunks = append(c.chunks, n)
@@ -99,6 +102,9 @@ func (c *nameCheck) add(kind byte, rest, value []byte) (err error) {
 func (g *groupCheck) add(kind byte, rest, value []byte) (err error) {
 	switch kind {
 	case kindName:
+		if len(value) != 8 {
+			return fmt.Errorf("stream: %d bytes as the number of a consumer", len(value))
+		}
 		g.names[string(rest)] = binary.BigEndian.Uint64(value)
 	case kindConsumer:
 		var m *consumer
