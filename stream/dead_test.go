@@ -136,3 +136,36 @@ func TestDeadEntriesAreNotPassed(t *testing.T) {
 		})
 	}
 }
+
+// TestLockComesAndGoes sets and deletes one string many times in one batch, as clients do with
+// a lock. No scan crosses the old versions of the string.
+func TestLockComesAndGoes(t *testing.T) {
+	r := newRig(t)
+	b := r.db.NewIndexedBatch()
+	defer b.Close()
+	n := 0
+	kv := countedBatch{pebblekv.NewBatch(b), &n}
+	for range 1000 {
+		for _, line := range []string{"SET lock me NX PX 10000", "DEL lock"} {
+			v, _, err := r.state.Apply(kv, r.nowMS, [][][]byte{argvOf(strings.Fields(line)...)})
+			if err != nil || v[0].IsErr() || v[0].IsNull() {
+				t.Fatalf("%s: %v, %v", line, v, err)
+			}
+		}
+	}
+	if err := r.state.Flush(kv); err != nil {
+		t.Fatal(err)
+	}
+	if n > 0 {
+		t.Errorf("iterators passed %d records", n)
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Check(r.reader(), 0, 16383); err != nil {
+		t.Error(err)
+	}
+	if got := r.show("EXISTS lock"); got != ":0" {
+		t.Errorf("EXISTS answers %s", got)
+	}
+}

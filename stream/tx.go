@@ -198,6 +198,9 @@ func (tx *Tx) remove(h *Head) error {
 	if h.hasElements() && h.Length == 0 { // a scan would meet the tombstones of all there ever was
 		return tx.batch.Delete(headKey(h.Name))
 	}
+	if h.Type == TypeString { // a scan would cross the old versions of a lock that comes and goes
+		return firstError(tx.batch.Delete(tx.valueKey(h)), tx.batch.Delete(headKey(h.Name)))
+	}
 	lo, hi := nameBounds(h.Name)
 	if h.small() {
 		return tx.deleteEach(lo, hi)
