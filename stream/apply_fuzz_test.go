@@ -13,8 +13,9 @@ import (
 
 // FuzzApply runs arbitrary words, one command a line, on two states. The first flushes after
 // each command and sometimes drops its caches; the second flushes once. No command may panic
-// or fail. Both states must give the same replies and end with the same records, which must
-// agree with each other. When Check refuses words, Run must refuse them alike.
+// or fail. Both states must give the same replies at the same cost, and end with the same
+// records, which must agree with each other. When Check refuses words, Run must refuse them
+// alike.
 func FuzzApply(f *testing.F) {
 	for _, path := range scripts(f) {
 		script, err := os.ReadFile(path)
@@ -43,6 +44,9 @@ func FuzzApply(f *testing.F) {
 			one, two := applyOne(t, first, each, nowMS, argv), applyOne(t, second, whole, nowMS, argv)
 			if one != two {
 				t.Fatalf("%q answers\n%s\nwritten each time, and\n%s\nwritten once", argv, one, two)
+			}
+			if first.Spent() != second.Spent() {
+				t.Fatalf("%q costs %d written each time, and %d written once", argv, first.Spent(), second.Spent())
 			}
 			if c.Check != nil {
 				if refusal := c.Check(argv); refusal != nil && resp.Print(*refusal, 3) != one {
