@@ -49,6 +49,16 @@ func (tx *Tx) spend(n int) bool {
 	return tx.spent <= tx.budget
 }
 
+// step takes n units for a part of a walk. It returns errOverspent if the budget does not
+// allow them, so that no command goes on with a walk that was cut short: it might find fewer
+// records than a count says, and take the state for damaged.
+func (tx *Tx) step(n int) error {
+	if !tx.spend(n) {
+		return errOverspent
+	}
+	return nil
+}
+
 // spendOn takes the units of a command that has answered reply.
 func (tx *Tx) spendOn(argv [][]byte, reply *resp.Value) bool {
 	return tx.spend(1 + len(argv)/wordsUnit + replyMemory(reply)/replyUnit)

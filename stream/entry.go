@@ -191,8 +191,21 @@ func (tx *Tx) entryIter(h *Head, from, to ID) (kv.Iterator, error) {
 }
 
 // eachEntry calls f on the entries of h from from to to, both included, in order or in
-// reverse, until f returns false or an error. raw is valid only during the call.
-func (tx *Tx) eachEntry(h *Head, from, to ID, reverse bool, f func(id ID, raw []byte) (bool, error)) (err error) {
+// reverse, until f returns false or an error. raw is valid only during the call. Each entry
+// costs a unit.
+func (tx *Tx) eachEntry(h *Head, from, to ID, reverse bool, f func(id ID, raw []byte) (bool, error)) error {
+	return tx.walkEntries(h, from, to, reverse, func(id ID, raw []byte) (bool, error) {
+		more, err := f(id, raw)
+		if err == nil && more {
+			err = tx.step(1)
+		}
+		return more, err
+	})
+}
+
+// walkEntries is eachEntry, but costs nothing. A walk that fills a cache uses it, because a
+// replica that has the cache already must spend as much.
+func (tx *Tx) walkEntries(h *Head, from, to ID, reverse bool, f func(id ID, raw []byte) (bool, error)) (err error) {
 	if h.Length == 0 || to.Less(from) || to.Less(h.First) || h.LastEntry.Less(from) {
 		return nil
 	}
@@ -207,7 +220,7 @@ func (tx *Tx) eachEntry(h *Head, from, to ID, reverse bool, f func(id ID, raw []
 	}
 	for ok := start(); ok; ok = move() {
 		more, err := f(idOfKey(it.Key()), it.Value())
-		if err != nil || !more || !tx.spend(1) {
+		if err != nil || !more {
 			return err
 		}
 	}

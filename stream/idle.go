@@ -78,7 +78,10 @@ func (w *idleWalk) run(kv kv.Reader, below uint64) (err error) {
 	defer func() { err = firstError(err, byClaim.Close()) }()
 
 	idOK, claimOK := byID.First(), byClaim.First()
-	for w.tx.spend(idleStrideByID + idleStrideByClaim) {
+	for {
+		if err := w.tx.step(idleStrideByID + idleStrideByClaim); err != nil {
+			return err
+		}
 		for range idleStrideByID {
 			if !idOK || int64(len(w.found)) == w.a.count {
 				return byID.Error()
@@ -100,7 +103,6 @@ func (w *idleWalk) run(kv kv.Reader, below uint64) (err error) {
 			claimOK = byClaim.Next()
 		}
 	}
-	return nil // the call is refused
 }
 
 // visitByID adds the entry at it to found if it is idle. it walks in the order of IDs.

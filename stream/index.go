@@ -109,7 +109,10 @@ func (tx *Tx) eachName(from place, f func(p place, name []byte) (bool, error)) (
 			return fmt.Errorf("stream: %s is not an index key", PrintKey(key))
 		}
 		more, err := f(p, name)
-		if err != nil || !more || !tx.spend(1) {
+		if err == nil && more {
+			err = tx.step(1)
+		}
+		if err != nil || !more {
 			return err
 		}
 		ok = it.Next()

@@ -85,8 +85,8 @@ func runLCS(tx *Tx, argv [][]byte) (resp.Value, error) {
 	if (len(texts[0])+1)*(len(texts[1])+1) > maxLCSCells {
 		return errLCSMemory, nil
 	}
-	if !tx.spend(len(texts[0]) * len(texts[1]) / lcsUnit) {
-		return resp.Value{}, errOverspent
+	if err := tx.step(len(texts[0]) * len(texts[1]) / lcsUnit); err != nil {
+		return resp.Value{}, err
 	}
 	t := newLCSTable(texts[0], texts[1])
 	if a.length {

@@ -294,8 +294,8 @@ func (tx *Tx) eachPending(h *Head, g *group, from, to ID, f func(id ID, p pendin
 	lo, hi := pendingBounds(h, g, from, to)
 	return tx.scan(lo, hi, func(key, value []byte) (bool, error) {
 		p, err := decodePending(value)
-		if more := tx.spend(1); err != nil || g.hides(p) || !more {
-			return more, err
+		if err = firstError(err, tx.step(1)); err != nil || g.hides(p) {
+			return true, err
 		}
 		return f(idOfKey(key), p)
 	})
@@ -334,8 +334,8 @@ func (tx *Tx) eachIndexed(h *Head, g *group, lo, hi []byte, f func(id ID, p pend
 	return tx.scan(lo, hi, func(key, _ []byte) (bool, error) {
 		id := idOfKey(key)
 		p, err := pending.indexed(id)
-		if more := tx.spend(1); err != nil || g.hides(p) || !more {
-			return more, err
+		if err = firstError(err, tx.step(1)); err != nil || g.hides(p) {
+			return true, err
 		}
 		return f(id, p)
 	})

@@ -33,7 +33,10 @@ func (tx *Tx) eachRecord(h *Head, f func(key, value []byte) (bool, error)) error
 		}
 		return tx.scan(lo, hi, func(key, value []byte) (_ bool, err error) {
 			more, err = f(key, value)
-			return more && tx.spend(1), err
+			if err == nil && more {
+				err = tx.step(1)
+			}
+			return more, err
 		})
 	}
 	// A record of a group may have thousands of old versions. A look-up by key does not

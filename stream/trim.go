@@ -295,8 +295,11 @@ func (tx *Tx) countWithin(h *Head, t *trimArgs) (count uint64, upTo ID, err erro
 const aheadMax = 64
 
 // entryAfter returns the ID of the entry n places after the first of h. n must be above
-// zero and below Length.
+// zero and below Length. It costs n units, whether or not the IDs were read ahead.
 func (tx *Tx) entryAfter(h *Head, n uint64) (at ID, err error) {
+	if err := tx.step(int(n)); err != nil {
+		return ID{}, err
+	}
 	if n <= uint64(len(h.ahead)) {
 		return h.ahead[n-1], nil
 	}
@@ -305,7 +308,7 @@ func (tx *Tx) entryAfter(h *Head, n uint64) (at ID, err error) {
 	}
 	h.ahead = h.ahead[:0]
 	i := uint64(0)
-	err = tx.eachEntry(h, h.First, MaxID, false, func(id ID, _ []byte) (bool, error) {
+	err = tx.walkEntries(h, h.First, MaxID, false, func(id ID, _ []byte) (bool, error) {
 		if i > 0 && len(h.ahead) < aheadMax {
 			h.ahead = append(h.ahead, id)
 		}

@@ -119,8 +119,8 @@ func (w *refTrim) trimChunk(it kv.Iterator, last ID) (n uint64, reached bool, er
 			return n, false, err
 		}
 		n++
-		if !w.f.tx.spend(1) {
-			return n, true, nil // the call is undone
+		if err := w.f.tx.step(1); err != nil {
+			return n, true, err
 		}
 	}
 	return n, false, it.Error()
